@@ -1,0 +1,35 @@
+"""Reads a split of UMUI for training and evaluation: typed columns, media undecoded."""
+
+from pathlib import Path
+
+from datasets import Dataset, load_dataset, load_dataset_builder
+
+from datasets_scripts.schema import FEATURES
+
+
+def load_split(dataset: str, config: str, split: str) -> Dataset:
+    """
+    Loads one split with exactly the columns of `FEATURES`.
+
+    Args:
+        dataset (`str`):
+            A dataset folder, or a repository on the Hub (`"org/name"`).
+        config (`str`):
+            The config, e.g. `"urn-audio"`.
+        split (`str`):
+            `"train"`, `"validation"` or `"test"`.
+
+    Returns:
+        `datasets.Dataset`: one row a premise-hypothesis pair; `audio` and `video` are `{"bytes", "path"}` or `None`.
+
+    Raises:
+        `FileNotFoundError`: if there is no such folder.
+        `ValueError`: if there is no such config or split; the message names those there are.
+    """
+    if not Path(dataset).is_dir() and dataset.count("/") != 1:
+        raise FileNotFoundError(f"no dataset folder {dataset!r}: build one with python -m datasets_scripts.build")
+    builder = load_dataset_builder(dataset, config)
+    if split not in builder.config.data_files:
+        raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(builder.config.data_files)}")
+    rows = load_dataset(dataset, config, split=split)
+    return rows.select_columns(list(FEATURES)).cast(FEATURES)

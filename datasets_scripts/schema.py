@@ -1,0 +1,94 @@
+"""The columns of UMUI: one row is one premise-hypothesis pair with the probability that the hypothesis is true."""
+
+from collections.abc import Mapping
+
+from datasets import Audio, Features, List, Value, Video
+
+
+MODALITIES = ("text", "audio", "video", "audiovisual")
+PROBABILITY_SOURCES = ("human", "teacher", "exact")
+SPLITS = ("train", "validation", "test")
+SENSES = ("text", "audio", "video")
+
+# Media stay undecoded: `modeling_clue.media` reads them, so that a row is the same with and without torchcodec.
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "source": Value("string"),
+        "modality": Value("string"),
+        "premise": Value("string"),
+        "audio": Audio(decode=False),
+        "video": Video(decode=False),
+        "hypothesis": Value("string"),
+        "probability": Value("float64"),
+        "label": Value("int64"),
+        "probability_source": Value("string"),
+        "human_probabilities": List(Value("float64")),
+        "teacher_probabilities": List(Value("float64")),
+        "evidence": List(Value("string")),
+        "topic": Value("string"),
+        "context": Value("string"),
+    }
+)
+
+# Which of the premise columns a modality fills. The sound of an audiovisual premise is that of its video file.
+PREMISE_COLUMN = {"text": "premise", "audio": "audio", "video": "video", "audiovisual": "video"}
+
+
+class RowError(ValueError):
+    """A row that does not fit the schema; the message names the row."""
+
+
+def validate_row(row: Mapping, name: str) -> None:
+    """
+    Checks one row before it is written.
+
+    Args:
+        row (`Mapping`):
+            The row, with exactly the columns of `FEATURES`; `audio` and `video` are paths.
+        name (`str`):
+            How to call the row in an error, e.g. `"dev.csv row 17"`.
+
+    Raises:
+        `RowError`: if a column is missing, unknown, empty or out of its range.
+    """
+
+    def check(holds: bool, complaint: str) -> None:
+        if not holds:
+            raise RowError(f"{name}: {complaint}")
+
+    missing, unknown = FEATURES.keys() - row.keys(), row.keys() - FEATURES.keys()
+    check(not missing and not unknown, f"missing columns {sorted(missing)}, unknown columns {sorted(unknown)}")
+    for column in ("id", "source", "hypothesis"):
+        check(_is_text(row[column]), f"{column} must be a non-empty string, got {row[column]!r}")
+    modality = row["modality"]
+    check(modality in MODALITIES, f"modality must be one of {MODALITIES}, got {modality!r}")
+    for column in ("premise", "audio", "video"):
+        if column == PREMISE_COLUMN[modality]:
+            check(_is_text(row[column]), f"a premise of modality {modality} needs {column}, got {row[column]!r}")
+        else:
+            check(row[column] is None, f"a premise of modality {modality} must leave {column} empty")
+    check(_is_probability(row["probability"]), f"probability must be in [0, 1], got {row['probability']!r}")
+    check(row["label"] in (None, 0, 1), f"label must be 0, 1 or None, got {row['label']!r}")
+    source = row["probability_source"]
+    check(source in PROBABILITY_SOURCES, f"probability_source must be one of {PROBABILITY_SOURCES}, got {source!r}")
+    for column in ("human_probabilities", "teacher_probabilities"):
+        values = row[column]
+        fits = values is None or (isinstance(values, list) and all(map(_is_probability, values)))
+        check(fits, f"{column} must be None or a list of values in [0, 1], got {values!r}")
+    evidence = row["evidence"]
+    check(
+        evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)),
+        f"evidence must be None or a list out of {SENSES}, got {evidence!r}",
+    )
+    for column in ("topic", "context"):
+        check(row[column] is None or _is_text(row[column]), f"{column} must be None or a non-empty string")
+
+
+def _is_text(value) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_probability(value) -> bool:
+    # A comparison with NaN is false: NaN is rejected too.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

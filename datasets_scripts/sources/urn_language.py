@@ -1,0 +1,178 @@
+"""
+The words of the urn world: predicates about one event drawn at random, and texts that describe an urn.
+
+A predicate is a small object with a truth value for an event and several wordings. The wordings share a short vocabulary:
+every token of a hypothesis costs training time.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations, permutations, product
+
+import numpy as np
+
+
+COLOURS = ("red", "green", "blue", "yellow")
+PITCHES = ("low", "middle", "high")
+
+SUBJECTS = {
+    "ball": ("It", "The ball", "A random ball"),
+    "sound": ("It", "The sound", "A random sound"),
+    "draw": ("It", "The draw", "A random draw"),
+}
+PHRASES = {
+    "is": ("is {0}",),
+    "not": ("is not {0}",),
+    "or": ("is {0} or {1}", "is either {0} or {1}"),
+    "neither": ("is neither {0} nor {1}",),
+    "and": ("is {0} and {1}", "is both {0} and {1}"),
+    "but not": ("is {0} but not {1}", "is {0} and not {1}"),
+}
+ONE_SENSE_WEIGHTS = {"is": 0.4, "not": 0.2, "or": 0.25, "neither": 0.15}
+CROSS_SENSE_WEIGHTS = {"and": 0.45, "but not": 0.3, "or": 0.25}
+CROSS_SENSE_SHARE = 0.45
+
+COUNT_TEXTS = ("An urn holds {} {}.", "There are {} {} in the urn.", "The urn: {} {}.")
+LIST_TEXTS = ("Balls in the urn: {}.", "The urn holds: {}.", "The urn: {}.")
+DISTRACTED_SHARE = 0.25
+SECOND_URN_SHARE = 0.03
+DISTRACTORS = ("The table is {}.", "The lid is {}.", "The room is {}.")
+SECOND_URN = "A second urn, out of reach, holds {} {} balls."
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """
+    A statement about one event drawn at random.
+
+    Args:
+        form (`str`):
+            One of the keys of `PHRASES`.
+        terms (`tuple[str, ...]`):
+            One or two attributes, each a colour or a pitch.
+    """
+
+    form: str
+    terms: tuple[str, ...]
+
+    def holds(self, event: tuple[str, ...]) -> bool:
+        """Whether the statement is true of `event`, the tuple of its attributes."""
+        found = [term in event for term in self.terms]
+        match self.form:
+            case "is":
+                return found[0]
+            case "not":
+                return not found[0]
+            case "or":
+                return found[0] or found[1]
+            case "neither":
+                return not found[0] and not found[1]
+            case "and":
+                return found[0] and found[1]
+            case "but not":
+                return found[0] and not found[1]
+        raise ValueError(f"unknown form {self.form!r}")
+
+    def probability(self, events: list[tuple[str, ...]]) -> float:
+        """The exact probability of the statement for an event drawn uniformly: the share of `events` it is true of."""
+        return sum(self.holds(event) for event in events) / len(events)
+
+    @property
+    def senses(self) -> tuple[str, ...]:
+        """The senses the statement speaks of: `"video"` for colours, `"audio"` for pitches."""
+        return tuple(sorted({"video" if term in COLOURS else "audio" for term in self.terms}))
+
+    @property
+    def wordings(self) -> list[str]:
+        """Every sentence that says it, in a fixed order."""
+        subject = {("video",): "ball", ("audio",): "sound"}.get(self.senses, "draw")
+        orders = list(permutations(self.terms)) if self.form in ("or", "neither", "and") else [self.terms]
+        return [
+            f"{start} {phrase.format(*terms)}."
+            for start, phrase, terms in product(SUBJECTS[subject], PHRASES[self.form], orders)
+        ]
+
+
+def weighted_predicates(modality: str) -> list[tuple[float, list[Predicate]]]:
+    """
+    All predicates of a modality, in groups of one form, each group with its share of the hypotheses.
+
+    Attributes that a scene lacks are included: statements about them have probability 0 (or 1, negated).
+    """
+    senses = {"text": [COLOURS], "video": [COLOURS], "audio": [PITCHES], "audiovisual": [COLOURS, PITCHES]}[modality]
+    share = 1.0 if len(senses) == 1 else (1 - CROSS_SENSE_SHARE) / 2
+    groups = []
+    for words in senses:
+        for form, weight in ONE_SENSE_WEIGHTS.items():
+            terms = combinations(words, 1 if form in ("is", "not") else 2)
+            groups.append((share * weight, [Predicate(form, pair) for pair in terms]))
+    if modality == "audiovisual":
+        for form, weight in CROSS_SENSE_WEIGHTS.items():
+            pairs = list(product(COLOURS, PITCHES))
+            if form == "but not":
+                pairs += list(product(PITCHES, COLOURS))
+            groups.append((CROSS_SENSE_SHARE * weight, [Predicate(form, pair) for pair in pairs]))
+    return groups
+
+
+def sample_hypotheses(modality: str, number: int, rng: np.random.Generator) -> list[tuple[Predicate, str]]:
+    """
+    Draws different sentences about a scene.
+
+    No sentence comes twice, and a predicate comes back (in another wording) only once all of its form have been used.
+
+    Args:
+        modality (`str`):
+            One of the four modalities.
+        number (`int`):
+            How many sentences.
+        rng (`np.random.Generator`):
+            The source of chance.
+
+    Returns:
+        `list[tuple[Predicate, str]]`: each predicate with the sentence that says it.
+
+    Raises:
+        `ValueError`: if the modality has fewer different sentences than `number`.
+    """
+    weights, queues = [], []
+    for weight, predicates in weighted_predicates(modality):
+        weights.append(weight)
+        rounds = {predicate: rng.permutation(predicate.wordings) for predicate in predicates}
+        queues.append(
+            [
+                (predicates[k], str(rounds[predicates[k]][turn]))
+                for turn in range(len(predicates[0].wordings))
+                for k in rng.permutation(len(predicates))
+            ][::-1]
+        )
+    possible = sum(map(len, queues))
+    if number > possible:
+        raise ValueError(
+            f"only {possible} different hypotheses exist about {modality} premises, {number} were asked for"
+        )
+    chosen = []
+    while len(chosen) < number:
+        left = np.array([weight if queue else 0.0 for weight, queue in zip(weights, queues, strict=True)])
+        chosen.append(queues[rng.choice(len(queues), p=left / left.sum())].pop())
+    return chosen
+
+
+def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
+    """A text about an urn with these balls: by counts or as a list, now and then with a sentence to be ignored."""
+    if rng.random() < 0.5:
+        counts = list(Counter(colours).items())
+        parts = [f"{counts[k][1]} {counts[k][0]}" for k in rng.permutation(len(counts))]
+        listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+        text = str(rng.choice(COUNT_TEXTS)).format(listed, "ball" if len(colours) == 1 else "balls")
+    else:
+        text = str(rng.choice(LIST_TEXTS)).format(", ".join(colours))
+    chance = rng.random()
+    if chance >= DISTRACTED_SHARE:
+        return text
+    colour = rng.choice(COLOURS)
+    if chance < SECOND_URN_SHARE:
+        distractor = SECOND_URN.format(rng.integers(2, 10), colour)
+    else:
+        distractor = str(rng.choice(DISTRACTORS)).format(colour)
+    return f"{text} {distractor}" if rng.random() < 0.5 else f"{distractor} {text}"
