@@ -1,0 +1,23 @@
+"""Fixtures shared by all tests: everything is generated, nothing is downloaded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+TEXTS = [
+    "An urn holds 3 red balls, 2 blue balls and 1 green ball.",
+    "The ball is red.",
+    "It is neither red nor blue.",
+    "A random sound is high or low.",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A tiny CLUE checkpoint with random weights, as `from_pretrained` takes it."""
+    from train.tiny import build_tiny
+
+    return build_tiny(TEXTS, tmp_path_factory.mktemp("checkpoint") / "tiny", vocab_size=420, num_hidden_layers=2)
