@@ -1,0 +1,106 @@
+"""The options of a training run, beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class DataArguments:
+    """
+    What to train on, and with what loss.
+
+    Args:
+        dataset (`str`):
+            Folder or Hub name of the dataset.
+        configs (`list[str]`):
+            Names of its configs; several are trained on together.
+        train_split (`str`, *optional*, defaults to `"train"`):
+            Split to train on.
+        eval_split (`str`, *optional*, defaults to `"validation"`):
+            Split to evaluate on during training, where `eval_strategy` asks for it.
+        max_train_premises (`int`, *optional*):
+            Most training premises of each config.
+        max_eval_premises (`int`, *optional*):
+            Most evaluation premises of each config.
+        max_hypotheses_per_premise (`int`, *optional*):
+            Most hypotheses of a premise in a batch, other ones every epoch until all were seen. All of them by
+            default.
+        modality_batching (`str`, *optional*, defaults to `"batched"`):
+            `"batched"`: a batch has one modality, the same on every process. `"mixed"`: the paper's ablation.
+        cache_premises (`bool`, *optional*, defaults to `False`):
+            Keep the encoded premises in memory, so that each clip is decoded only once. Every process keeps a copy.
+        target (`str`, *optional*):
+            Target distribution, or `"mse"`. The checkpoint's own by default.
+        sigma (`float`, *optional*):
+            Width of the target distribution. The checkpoint's own by default.
+        freeze_towers (`bool`, *optional*):
+            Whether the audio and vision towers stay as they are. By default they do with LoRA, and not without.
+    """
+
+    dataset: str = field(metadata={"help": "Folder or Hub name of the dataset."})
+    configs: list[str] = field(metadata={"help": "Names of its configs; several are trained on together."})
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on during training."})
+    max_train_premises: int | None = field(default=None, metadata={"help": "Most training premises of each config."})
+    max_eval_premises: int | None = field(default=None, metadata={"help": "Most evaluation premises of each config."})
+    max_hypotheses_per_premise: int | None = field(
+        default=None,
+        metadata={"help": "Most hypotheses of a premise in a batch, other ones every epoch until all were seen."},
+    )
+    modality_batching: Literal["batched", "mixed"] = field(
+        default="batched", metadata={"help": "Whether a batch has one modality, or a mixture (an ablation)."}
+    )
+    cache_premises: bool = field(
+        default=False, metadata={"help": "Keep the encoded premises in memory: each clip is decoded only once."}
+    )
+    target: Literal["gaussian", "mean_preserving", "mse"] | None = field(
+        default=None, metadata={"help": "Target distribution, or mse. The checkpoint's own by default."}
+    )
+    sigma: float | None = field(
+        default=None, metadata={"help": "Width of the target distribution. The checkpoint's own by default."}
+    )
+    freeze_towers: bool | None = field(
+        default=None, metadata={"help": "Freeze the audio and vision towers. By default with LoRA only."}
+    )
+
+    def __post_init__(self):
+        for name in ("max_train_premises", "max_eval_premises", "max_hypotheses_per_premise"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if self.sigma is not None and not self.sigma > 0:
+            raise ValueError(f"sigma must be positive, got {self.sigma}.")
+
+
+@dataclass
+class CLUETrainingArguments(TrainingArguments):
+    """
+    `transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`.
+
+    Args:
+        decay_ratio (`float`, *optional*, defaults to 0.3):
+            Share of the steps, at the end, over which the learning rate falls to zero. `lr_scheduler_kwargs` with
+            `num_decay_steps` goes before it.
+    """
+
+    decay_ratio: float = field(
+        default=0.3,
+        metadata={"help": "Share of the steps, at the end, of the decay of lr_scheduler_type=warmup_stable_decay."},
+    )
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Not used: the collator knows what the model needs."}
+    )
+
+    # A batch of text leaves the towers without gradients: DDP must not wait for them.
+    ddp_find_unused_parameters: bool | None = field(
+        default=True, metadata={"help": "On: not every modality goes through every tower."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.decay_ratio <= 1:
+            raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")
+        if self.dataloader_persistent_workers:
+            raise ValueError("dataloader_persistent_workers must be off: its workers would not learn of a new epoch.")

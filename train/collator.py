@@ -1,0 +1,73 @@
+"""Turns premises into a batch: one row a premise, with some or all of its hypotheses."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+from modeling_clue.processing_clue import MODALITIES, CLUEProcessor
+from train.premises import PremiseItem
+
+
+def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
+    """
+    Draws the hypotheses of a premise for an epoch: without replacement from epoch to epoch, so that each is seen
+    exactly once in every `ceil(count / most)` epochs, in parts that differ by one at most.
+
+    Args:
+        key (`str`): Name of the premise.
+        count (`int`): Number of its hypotheses.
+        most (`int`, *optional*): Most hypotheses to draw; all of them if `None`.
+        seed (`int`): Seed of the run.
+        epoch (`int`): Number of the epoch, from 0.
+
+    Returns:
+        `list[int]`: Indices of the hypotheses.
+    """
+    if most is None or count <= most:
+        return list(range(count))
+    parts = -(-count // most)
+    name = int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
+    order = np.random.default_rng([seed, epoch // parts, name]).permutation(count)
+    return np.array_split(order, parts)[epoch % parts].tolist()
+
+
+@dataclass
+class PremiseCollator:
+    """
+    Collates premises with one draw of their hypotheses.
+
+    Args:
+        processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
+            Builds the model's inputs.
+        max_hypotheses (`int`, *optional*):
+            Most hypotheses of a premise at a time, another draw every epoch; all of them if `None`.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the draws.
+        epoch (`int`, *optional*, defaults to 0):
+            Epoch of the draws; set it before the epoch begins.
+    """
+
+    processor: CLUEProcessor
+    max_hypotheses: int | None = None
+    seed: int = 0
+    epoch: int = 0
+
+    def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            items (`list[PremiseItem]`): The premises of the batch.
+
+        Returns:
+            `dict[str, torch.Tensor]`: The model's inputs, `labels` of shape `(hypotheses,)`, float32, and
+            `modality` of shape `(hypotheses,)`, the index in `MODALITIES`, for the logs: take it out before the model.
+        """
+        hypotheses, labels, modalities = [], [], []
+        for item in items:
+            drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)
+            hypotheses.append([item.hypotheses[index] for index in drawn])
+            labels.extend(item.probabilities[index] for index in drawn)
+            modalities.extend([MODALITIES.index(item.premise.modality)] * len(drawn))
+        inputs = self.processor.collate([item.premise for item in items], hypotheses)
+        return {**inputs, "labels": torch.tensor(labels, dtype=torch.float32), "modality": torch.tensor(modalities)}

@@ -1,0 +1,210 @@
+"""Groups the rows of a dataset, one premise-hypothesis pair each, into premises with all their hypotheses."""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from datasets_scripts.load import load_split
+from modeling_clue.processing_clue import MODALITIES, CLUEProcessor, EncodedPremise
+
+
+PREMISE_COLUMNS = ["modality", "premise", "audio", "video"]
+
+# A rough rate, good enough to bring premises of similar length together.
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass
+class Premise:
+    """
+    One premise and what is claimed about it.
+
+    Args:
+        key (`str`): Config and number of the premise: its hypotheses are drawn by it, the same on every machine.
+        row (`int`): First row of the dataset that holds the premise.
+        modality (`str`): One of `MODALITIES`.
+        size (`int`): Characters of a text, bytes of a clip.
+        hypotheses (`list[str]`): The claims.
+        probabilities (`list[float]`): The probability of each, in [0, 1].
+    """
+
+    key: str
+    row: int
+    modality: str
+    size: int
+    hypotheses: list[str] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+
+
+@dataclass
+class PremiseItem:
+    """What the collator gets of a premise: `premise` encoded, its `key`, `hypotheses` and `probabilities`."""
+
+    key: str
+    premise: EncodedPremise
+    hypotheses: list[str]
+    probabilities: list[float]
+
+
+def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
+    """What tells one clip from another, and how many bytes it has."""
+    if media is None:
+        return "", 0
+    if media["bytes"] is not None:
+        return blake2b(media["bytes"]).digest(), len(media["bytes"])
+    return media["path"], Path(media["path"]).stat().st_size
+
+
+def group_premises(rows: Dataset, config: str) -> list[Premise]:
+    """
+    Groups rows by premise, in the order of first appearance.
+
+    Args:
+        rows ([`~datasets.Dataset`]): Rows as [`~datasets_scripts.load.load_split`] returns them.
+        config (`str`): Name of their config, for the keys of the premises and for errors.
+
+    Returns:
+        `list[Premise]`: The premises. Their hypotheses together are exactly the rows.
+
+    Raises:
+        `ValueError`: if a row has a modality that there isn't, or no probability in [0, 1].
+    """
+    premises = {}
+    index = 0
+    columns = rows.select_columns(["id", *PREMISE_COLUMNS, "hypothesis", "probability"])
+    for batch in columns.iter(batch_size=256):
+        for row in (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)):
+            if row["modality"] not in MODALITIES:
+                raise ValueError(
+                    f"Row '{row['id']}' of '{config}' has modality '{row['modality']}', not one of {MODALITIES}."
+                )
+            if row["probability"] is None or not 0 <= row["probability"] <= 1:
+                raise ValueError(
+                    f"Row '{row['id']}' of '{config}' has probability {row['probability']}: to train on it, it must "
+                    "be in [0, 1]."
+                )
+            audio, audio_size = _identity_and_size(row["audio"])
+            video, video_size = _identity_and_size(row["video"])
+            text = row["premise"] or ""
+            identity = (row["modality"], text, audio, video)
+            if identity not in premises:
+                size = len(text) if row["modality"] == "text" else audio_size + video_size
+                premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
+            premises[identity].hypotheses.append(row["hypothesis"])
+            premises[identity].probabilities.append(row["probability"])
+            index += 1
+    return list(premises.values())
+
+
+class PremiseDataset(TorchDataset):
+    """
+    The premises of one or several configs, encoded by the processor when they are asked for.
+
+    Args:
+        rows ([`~datasets.Dataset`]):
+            The rows that the premises point to.
+        premises (`list[Premise]`):
+            The premises.
+        processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
+            Encodes them.
+        cache (`bool`, *optional*, defaults to `False`):
+            Whether to encode all premises now and keep them in memory: each clip is decoded only once. Every process
+            keeps a copy.
+    """
+
+    def __init__(self, rows: Dataset, premises: list[Premise], processor: CLUEProcessor, cache: bool = False):
+        self.rows = rows
+        self.premises = premises
+        self.processor = processor
+        self.encoded = None
+        if cache:
+            self.encoded = [self._encode(premise) for premise in tqdm(premises, desc="Encoding premises")]
+
+    @classmethod
+    def load(
+        cls,
+        dataset: str,
+        configs: list[str],
+        split: str,
+        processor: CLUEProcessor,
+        max_premises: int | None = None,
+        cache: bool = False,
+        seed: int = 0,
+    ) -> "PremiseDataset":
+        """
+        Loads and groups a split of several configs.
+
+        Args:
+            dataset (`str`): Folder or Hub name of the dataset.
+            configs (`list[str]`): Names of the configs.
+            split (`str`): Name of the split.
+            processor ([`~modeling_clue.processing_clue.CLUEProcessor`]): Encodes the premises.
+            max_premises (`int`, *optional*): Most premises of each config, a random choice by `seed`.
+            cache (`bool`, *optional*, defaults to `False`): Whether to keep the encoded premises in memory.
+            seed (`int`, *optional*, defaults to 0): Seed of the choice.
+
+        Returns:
+            [`PremiseDataset`]: The premises of all configs.
+        """
+        parts, premises, offset = [], [], 0
+        for config in configs:
+            rows = load_split(dataset, config, split)
+            group = group_premises(rows, config)
+            if max_premises is not None and len(group) > max_premises:
+                chosen = np.random.default_rng(seed).choice(len(group), size=max_premises, replace=False)
+                group = [group[index] for index in sorted(chosen)]
+            for premise in group:
+                premise.row += offset
+            parts.append(rows)
+            premises.extend(group)
+            offset += len(rows)
+        return cls(concatenate_datasets(parts), premises, processor, cache=cache)
+
+    @property
+    def modalities(self) -> list[str]:
+        """`list[str]`: Modality of each premise."""
+        return [premise.modality for premise in self.premises]
+
+    def lengths(self, max_hypotheses: int | None = None) -> list[int]:
+        """
+        Estimates how long the row of each premise is in a batch; to compare within a modality only.
+
+        Args:
+            max_hypotheses (`int`, *optional*): Most hypotheses that are drawn of a premise.
+
+        Returns:
+            `list[int]`: Tokens where the premises are encoded or texts; the size of the clip otherwise.
+        """
+        lengths = []
+        for index, premise in enumerate(self.premises):
+            count = len(premise.hypotheses)
+            share = 1.0 if max_hypotheses is None else min(1.0, max_hypotheses / count)
+            hypotheses = share * sum(len(text) for text in premise.hypotheses) / CHARACTERS_PER_TOKEN
+            if self.encoded is not None:
+                lengths.append(round(self.encoded[index].num_tokens + hypotheses))
+            elif premise.modality == "text":
+                lengths.append(round(premise.size / CHARACTERS_PER_TOKEN + hypotheses))
+            else:
+                lengths.append(premise.size)
+        return lengths
+
+    def __len__(self) -> int:
+        return len(self.premises)
+
+    def __getitem__(self, index: int) -> PremiseItem:
+        premise = self.premises[index]
+        encoded = self._encode(premise) if self.encoded is None else self.encoded[index]
+        return PremiseItem(premise.key, encoded, premise.hypotheses, premise.probabilities)
+
+    def _encode(self, premise: Premise) -> EncodedPremise:
+        """Encodes the premise from the row that holds it."""
+        row = self.rows[premise.row]
+        try:
+            return self.processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS})
+        except ValueError as error:
+            raise ValueError(f"Row '{row['id']}': {error}") from error

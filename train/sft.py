@@ -1,0 +1,191 @@
+"""
+Trains CLUE on premises with their hypotheses.
+
+```bash
+# A tiny model from scratch on the urn world, on a CPU
+python -m datasets_scripts.build urn --out umui
+python -m train.tiny --dataset umui --out runs/demo/init
+accelerate launch --config_file train/accelerate_configs/single.yaml \
+    train/sft.py --config train/recipes/demo_cpu.yaml
+
+# The same on two CPU processes
+accelerate launch --config_file train/accelerate_configs/ddp_cpu.yaml \
+    train/sft.py --config train/recipes/demo_cpu.yaml
+
+# Go on where a run was cut off
+accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --resume_from_checkpoint true
+
+# LoRA on the language model of a large checkpoint, one process a GPU
+accelerate launch --config_file train/accelerate_configs/ddp.yaml \
+    train/sft.py --model_name_or_path CHECKPOINT --dataset umui --configs unli --output_dir runs/lora \
+    --use_peft --dtype bfloat16 --bf16 --learning_rate 1e-4
+```
+"""
+
+from pathlib import Path
+
+from peft import PeftModel, get_peft_model
+from transformers import set_seed
+from transformers.trainer import TRAINING_ARGS_NAME
+from trl import ModelConfig, TrlParser, get_peft_config
+
+from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from train.arguments import CLUETrainingArguments, DataArguments
+from train.collator import PremiseCollator
+from train.premises import PremiseDataset
+from train.trainer import CLUETrainer, newest_whole_checkpoint
+
+
+# A plain list of names would also hit the audio tower.
+LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
+
+
+def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConfidenceEstimation | PeftModel:
+    """
+    Loads the checkpoint, sets its target, and decides what is trained.
+
+    Args:
+        data_args ([`~train.arguments.DataArguments`]): Target and frozen towers.
+        model_args ([`~trl.ModelConfig`]): Checkpoint, dtype, attention and LoRA.
+
+    Returns:
+        [`~modeling_clue.CLUEForConfidenceEstimation`]: The model, or a `PeftModel` of it with LoRA.
+    """
+    if model_args.model_name_or_path is None:
+        raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
+    model = CLUEForConfidenceEstimation.from_pretrained(
+        model_args.model_name_or_path,
+        revision=model_args.model_revision,
+        dtype=model_args.dtype,
+        attn_implementation=model_args.attn_implementation,
+    )
+    if data_args.target is not None:
+        model.config.target = data_args.target
+    if data_args.sigma is not None:
+        model.config.sigma = data_args.sigma
+
+    # Nothing of the loss passes through it.
+    model.lm_head.requires_grad_(False)
+    freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
+    if freeze_towers:
+        model.model.audio_tower.requires_grad_(False)
+        model.model.visual.requires_grad_(False)
+
+    if not model_args.use_peft:
+        return model
+    peft_config = get_peft_config(model_args)
+    # With a task type, peft passes inputs on that only models of that task take.
+    peft_config.task_type = None
+    if peft_config.target_modules is None:
+        peft_config.target_modules = LORA_TARGET_MODULES
+    if peft_config.modules_to_save is None:
+        peft_config.modules_to_save = ["confidence_head"]
+    return get_peft_model(model, peft_config)
+
+
+def main(data_args: DataArguments, training_args: CLUETrainingArguments, model_args: ModelConfig) -> None:
+    """
+    Runs the training.
+
+    Args:
+        data_args ([`~train.arguments.DataArguments`]): What to train on.
+        training_args ([`~train.arguments.CLUETrainingArguments`]): How to train.
+        model_args ([`~trl.ModelConfig`]): What to train.
+    """
+    set_seed(training_args.seed)
+    model = load_model(data_args, model_args)
+    processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+
+    seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
+    train_dataset = PremiseDataset.load(
+        data_args.dataset,
+        data_args.configs,
+        data_args.train_split,
+        processor,
+        max_premises=data_args.max_train_premises,
+        cache=data_args.cache_premises,
+        seed=seed,
+    )
+    eval_dataset = None
+    if training_args.eval_strategy != "no":
+        eval_dataset = PremiseDataset.load(
+            data_args.dataset,
+            data_args.configs,
+            data_args.eval_split,
+            processor,
+            max_premises=data_args.max_eval_premises,
+            cache=data_args.cache_premises,
+            seed=seed,
+        )
+
+    trainer = CLUETrainer(
+        model=model,
+        args=training_args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        data_collator=PremiseCollator(processor, data_args.max_hypotheses_per_premise, seed),
+        eval_collator=PremiseCollator(processor),
+        processing_class=processor,
+        modality_batching=data_args.modality_batching,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
+
+    save(trainer, processor)
+
+
+def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
+    """
+    Saves a whole checkpoint in the output folder, which `AutoModel` loads with nothing of this repository. With LoRA
+    it is the merged model, and the adapter alone lies in `adapter/`.
+
+    Args:
+        trainer ([`~train.trainer.CLUETrainer`]): After training.
+        processor ([`~modeling_clue.CLUEProcessor`]): Saved beside the model.
+    """
+    output_dir = Path(trainer.args.output_dir)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if isinstance(model, PeftModel):
+        trainer.save_model(output_dir / "adapter")
+        if trainer.is_world_process_zero():
+            model.merge_and_unload().save_pretrained(output_dir)
+            processor.save_pretrained(output_dir)
+    else:
+        trainer.save_model(output_dir)
+        if trainer.is_world_process_zero():
+            # A pickle, with the paths of this machine: not for others.
+            (output_dir / TRAINING_ARGS_NAME).unlink()
+    trainer.save_state()
+
+
+def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
+    """
+    Finds the checkpoint to go on from.
+
+    Args:
+        args ([`~train.arguments.CLUETrainingArguments`]): With `resume_from_checkpoint`: a path, or `"true"` for the
+            newest whole checkpoint in `output_dir`.
+
+    Returns:
+        `str`, *optional*: Path of the checkpoint; `None` to start anew.
+
+    Raises:
+        `ValueError`: if there is nothing to resume, or something that a new run would be mixed up with.
+    """
+    newest = newest_whole_checkpoint(args.output_dir, args.world_size)
+    if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
+        if newest is not None:
+            raise ValueError(
+                f"{args.output_dir} has checkpoints of an earlier run ({Path(newest).name}): go on from it with "
+                "`--resume_from_checkpoint true`, or remove them or choose another `--output_dir`."
+            )
+        return None
+    if args.resume_from_checkpoint.lower() != "true":
+        return args.resume_from_checkpoint
+    if newest is None:
+        raise ValueError(f"{args.output_dir} has no whole checkpoint: start without `--resume_from_checkpoint`.")
+    return newest
+
+
+if __name__ == "__main__":
+    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
+    main(*parser.parse_args_and_config())

@@ -1,0 +1,237 @@
+"""The Trainer of CLUE: one modality at a step, a loss per hypothesis, and numbers by modality."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
+
+from modeling_clue.processing_clue import MODALITIES
+from train.premises import PremiseDataset
+from train.sampler import ModalityBatchSampler
+
+
+# Columns of the running sums that become the logs: sums of the hypotheses' losses and of the steps' gradient norms.
+LOSS, HYPOTHESES, GRAD_NORM, STEPS = range(4)
+# The last row of the running sums: steps whose batches were not of one modality.
+MIXED = len(MODALITIES)
+
+
+class EpochCallback(TrainerCallback):
+    """
+    Tells the sampler and the collator which epoch begins. The Trainer does so itself, except where a run resumes in
+    the middle of an epoch on several processes: accelerate's skipping then hides the sampler.
+
+    Args:
+        trainer ([`CLUETrainer`]): The trainer whose epochs to follow.
+    """
+
+    def __init__(self, trainer: "CLUETrainer"):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.trainer.train_sampler.set_epoch(int(state.epoch))
+        self.trainer.data_collator.epoch = int(state.epoch)
+
+
+class CLUETrainer(Trainer):
+    """
+    A `transformers.Trainer` for batches of premises with their hypotheses.
+
+    The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
+    number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), and evaluation has
+    loss, MSE, MAE and the MSE of always answering the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over
+    the rows of all processes.
+
+    Args:
+        modality_batching (`str`, *optional*, defaults to `"batched"`):
+            `"batched"`, or `"mixed"` for the paper's ablation.
+        eval_collator ([`~train.collator.PremiseCollator`], *optional*):
+            Collates evaluation batches with all hypotheses; needed with an `eval_dataset`.
+        **kwargs:
+            As of `transformers.Trainer`; `data_collator` is a [`~train.collator.PremiseCollator`], datasets are
+            [`~train.premises.PremiseDataset`].
+    """
+
+    def __init__(self, *, modality_batching: str = "batched", eval_collator=None, **kwargs):
+        super().__init__(compute_metrics=compute_metrics, **kwargs)
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"One process sees {self.args.n_gpu} GPUs: start one process for each with "
+                "`accelerate launch --multi_gpu`."
+            )
+        self.modality_batching = modality_batching
+        self.eval_collator = eval_collator
+        self.add_callback(EpochCallback(self))
+        self._reset_sums()
+
+    # Batches
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Returns the training batches of this process, in modality batches."""
+        self.train_sampler = ModalityBatchSampler(
+            self.train_dataset.modalities,
+            self.train_dataset.lengths(self.data_collator.max_hypotheses),
+            batch_size=self.args.per_device_train_batch_size,
+            world_size=self.accelerator.num_processes,
+            seed=self.data_collator.seed,
+            mixed=self.modality_batching == "mixed",
+        )
+        return self._prepare_dataloader(self.train_dataset, self.train_sampler, self.data_collator)
+
+    def get_eval_dataloader(self, eval_dataset: PremiseDataset | None = None) -> DataLoader:
+        """Returns the evaluation batches of this process: each premise on one process, once."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        sampler = ModalityBatchSampler(
+            dataset.modalities,
+            dataset.lengths(),
+            batch_size=self.args.per_device_eval_batch_size,
+            world_size=self.accelerator.num_processes,
+            shuffle=False,
+        )
+        return self._prepare_dataloader(dataset, sampler, self.eval_collator)
+
+    def _prepare_dataloader(self, dataset, sampler, collator) -> DataLoader:
+        """Deals the batches of the sampler to the processes."""
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
+
+    # Loss
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Computes the loss as the Trainer does, and keeps the sums of the logs."""
+        inputs = dict(inputs)
+        modality = inputs.pop("modality")
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        if model.training:
+            ones = torch.ones_like(outputs.hypothesis_loss, dtype=torch.float64)
+            self._sums[:, LOSS].index_add_(0, modality, outputs.hypothesis_loss.double())
+            self._sums[:, HYPOTHESES].index_add_(0, modality, ones)
+            self._step_modalities.update(modality.tolist())
+        return (loss, outputs) if return_outputs else loss
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """Adds the number of decay steps to the schedule that has a decay."""
+        if self.args.lr_scheduler_type == "warmup_stable_decay":
+            decay = {"num_decay_steps": round(self.args.decay_ratio * num_training_steps), "decay_type": "linear"}
+            self.args.lr_scheduler_kwargs = {**decay, **(self.args.lr_scheduler_kwargs or {})}
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    # Logs
+
+    def _reset_sums(self) -> None:
+        self._sums = torch.zeros(len(MODALITIES) + 1, 4, dtype=torch.float64, device=self.args.device)
+        self._step_modalities = set()
+        self._sums_since = time.perf_counter()
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """Notes the gradient norm of the step under its modality."""
+        grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        row = self._step_modalities.pop() if len(self._step_modalities) == 1 else MIXED
+        self._sums[row, GRAD_NORM] += float(grad_norm)
+        self._sums[row, STEPS] += 1
+        self._step_modalities.clear()
+        return grad_norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds loss and gradient norm by modality, and hypotheses a second, to the logs of training."""
+        if "loss" in logs:
+            sums = self.accelerator.reduce(self._sums, reduction="sum").tolist()
+            for name, row in zip((*MODALITIES, "mixed"), sums, strict=True):
+                if row[HYPOTHESES]:
+                    logs[f"loss_{name}"] = row[LOSS] / row[HYPOTHESES]
+                if row[STEPS]:
+                    logs[f"grad_norm_{name}"] = row[GRAD_NORM] / row[STEPS]
+            seconds = time.perf_counter() - self._sums_since
+            logs["hypotheses_per_second"] = round(sum(row[HYPOTHESES] for row in sums) / seconds, 1)
+            self._reset_sums()
+        super().log(logs, start_time)
+
+    # Evaluation
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """Evaluates as the Trainer does; the time does not count in the speed of training."""
+        started = time.perf_counter()
+        metrics = super().evaluate(*args, **kwargs)
+        self._sums_since += time.perf_counter() - started
+        return metrics
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """
+        Scores one batch.
+
+        Returns:
+            `tuple`: No loss (the mean of batches of unequal size would be wrong), then probability and loss, then
+            label and modality of each hypothesis. All have shape `(1, hypotheses)`: the Trainer pads the second
+            dimension to that of the other processes with -100 and gathers along the first.
+        """
+        inputs = self._prepare_inputs(inputs)
+        modality = inputs.pop("modality")
+        with torch.no_grad():
+            outputs = model(**inputs)
+        return (
+            None,
+            (outputs.probability[None], outputs.hypothesis_loss[None]),
+            (inputs["labels"][None], modality[None]),
+        )
+
+
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """
+    Computes loss and errors over all hypotheses and by modality.
+
+    Args:
+        prediction ([`~transformers.EvalPrediction`]): What [`CLUETrainer.prediction_step`] returned, gathered.
+
+    Returns:
+        `dict[str, float]`: `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses`, and each with the name of a
+        modality behind it.
+    """
+    probability, loss = prediction.predictions
+    label, modality = prediction.label_ids
+    real = label != -100
+    probability, loss, label, modality = (values[real] for values in (probability, loss, label, modality))
+    metrics = {}
+    groups = {"": np.ones(len(label), dtype=bool)}
+    groups |= {f"_{name}": modality == index for index, name in enumerate(MODALITIES) if (modality == index).any()}
+    for suffix, group in groups.items():
+        error = probability[group] - label[group]
+        metrics[f"loss{suffix}"] = float(loss[group].mean())
+        metrics[f"mse{suffix}"] = float((error**2).mean())
+        metrics[f"mae{suffix}"] = float(np.abs(error).mean())
+        metrics[f"constant_mean_mse{suffix}"] = float(label[group].var())
+        metrics[f"hypotheses{suffix}"] = int(group.sum())
+    return metrics
+
+
+def newest_whole_checkpoint(output_dir: str, num_processes: int = 1) -> str | None:
+    """
+    Finds the newest checkpoint that was written to the end. The Trainer writes its state last, on the main process;
+    each process writes the state of its random numbers before.
+
+    Args:
+        output_dir (`str`): Folder of the run.
+        num_processes (`int`, *optional*, defaults to 1): Number of processes that wrote it.
+
+    Returns:
+        `str`, *optional*: Path of the checkpoint; `None` if there is none.
+    """
+    for checkpoint in reversed(sort_checkpoints(output_dir)):
+        try:
+            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        if len(list(Path(checkpoint).glob("rng_state*.pth"))) >= num_processes:
+            return checkpoint
+    return None
