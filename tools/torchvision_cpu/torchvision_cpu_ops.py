@@ -1,15 +1,17 @@
 """
 Declares the two operators without which torchvision cannot be imported beside a CPU build of torch.
 
-PyPI's torchvision is compiled against a CUDA build of torch. Beside a CPU build its compiled library does not load, the
-operators `torchvision::nms` and `torchvision::qnms` are never declared, and `import torchvision` fails where it
+PyPI's torchvision is compiled against a CUDA build of torch. Beside a CPU build its compiled library does not load,
+the operators `torchvision::nms` and `torchvision::qnms` are never declared, and `import torchvision` fails where it
 registers shapes for them; `transformers` then loses its video processors. The operators are declared here without an
 implementation: torchvision imports, its Python transforms work, and a call of `nms` still says that it is missing.
 
-`make` installs this package only on machines that need it. It belongs to no wheel and to no checkpoint.
+`python torchvision_cpu_ops.py` says by its exit status whether this machine needs the package: 0 needed, 1 not needed.
+`make` installs it only where it is. It belongs to no wheel and to no checkpoint.
 """
 
 import ctypes
+import sys
 from importlib.machinery import PathFinder
 
 import torch
@@ -34,34 +36,46 @@ def ops_are_defined() -> bool:
     return True
 
 
-def compiled_library_loads() -> bool:
-    """Whether torchvision's compiled library loads beside the installed torch. torchvision itself is not imported.
+def compiled_library_fails() -> bool:
+    """Whether torchvision is installed with a compiled library that does not load. torchvision is not imported.
 
     Returns:
-        `bool`: `False` also when torchvision has no compiled library at all.
+        `bool`: `False` also when torchvision, or its compiled library, is not installed at all.
     """
     package = PathFinder.find_spec("torchvision")
-    if package is None or package.submodule_search_locations is None:
+    if package is None:
         return False
     library = PathFinder.find_spec("torchvision._C", package.submodule_search_locations)
-    if library is None or library.origin is None:
+    if library is None:
         return False
     try:
         ctypes.CDLL(library.origin)
     except OSError:
-        return False
-    return True
+        return True
+    return False
+
+
+def ops_are_missing() -> bool:
+    """Whether torchvision stands beside a CPU build of torch and cannot declare its operators itself.
+
+    Returns:
+        `bool`: `False` beside a CUDA or ROCm build of torch, where a library that does not load is a fault to be seen.
+    """
+    is_cpu_build = torch.version.cuda is None and torch.version.hip is None
+    return is_cpu_build and not ops_are_defined() and compiled_library_fails()
 
 
 def define_missing_ops() -> None:
     """Declares `torchvision::nms` and `torchvision::qnms` where torchvision cannot do so itself.
 
-    Does nothing where torchvision is absent, where its compiled library loads, or where the operators exist: a second
-    declaration of the namespace would raise.
+    Does nothing anywhere else: a second declaration of the namespace would raise.
     """
     global _library
-    if PathFinder.find_spec("torchvision") is None or compiled_library_loads() or ops_are_defined():
-        return
-    _library = torch.library.Library("torchvision", "DEF")
-    _library.define(f"nms{NMS_SCHEMA}")
-    _library.define(f"qnms{NMS_SCHEMA}")
+    if ops_are_missing():
+        _library = torch.library.Library("torchvision", "DEF")
+        _library.define(f"nms{NMS_SCHEMA}")
+        _library.define(f"qnms{NMS_SCHEMA}")
+
+
+if __name__ == "__main__":
+    sys.exit(0 if ops_are_missing() else 1)

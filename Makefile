@@ -1,0 +1,59 @@
+# The front door: make demo | make test | make quality | make bench.
+# Each sets up .venv first if it is not there; a second run starts at once. Needs Python 3.11 or later, pip and make.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+# On Linux without an NVIDIA GPU the CPU builds of torch are looked for first, since PyPI's bring several GB of CUDA.
+# Where that address cannot be reached pip says so and goes on with its other sources. `make TORCH_INDEX= demo` leaves
+# it out, `make TORCH_INDEX=https://... demo` names another.
+ifeq ($(shell uname -s)$(shell command -v nvidia-smi),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+
+# Nothing is fetched from the Hub or sent to it, and one thread a process keeps two test processes on two cores steady.
+TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+
+.PHONY: setup demo test quality bench
+
+demo: setup
+	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
+
+test: setup
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+
+quality: setup
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+bench: setup
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+setup: $(VENV)/.stamp-torchvision
+
+$(VENV)/.stamp-python:
+	@set -e; \
+	for candidate in python3.11 python3; do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 or later is needed: install it, so that python3.11 or python3 runs it, and try again." >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
+	@touch $@
+
+# torch comes first and alone, at the tested version: what is installed later finds it in place and keeps it.
+$(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
+	$(PIP) --no-deps --retries 2 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch torchvision
+	@touch $@
+
+$(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[data,train,eval,dev]'
+	@touch $@
+
+# Only beside a CPU build of torch whose torchvision does not load; see tools/torchvision_cpu.
+$(VENV)/.stamp-torchvision: $(VENV)/.stamp-project $(addprefix tools/torchvision_cpu/,pyproject.toml torchvision_cpu_ops.py)
+	@if $(BIN)/python tools/torchvision_cpu/torchvision_cpu_ops.py; then $(PIP) ./tools/torchvision_cpu; fi
+	@touch $@
