@@ -1,11 +1,11 @@
-# Copyright 2026 The UMUI authors. Licensed under the Apache License, Version 2.0.
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """
 Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have.
 
-PyAV is the one decoder, for every container and codec: on a 1.6 s FLAC clip and on 5 s of Vorbis it is as fast as a
-sound-only library, and what a clip sounds like then never depends on which decoder happened to read it. Files are opened
-by Python and handed to FFmpeg as bytes, and only formats that hold their own data are accepted: no name is ever
-interpreted as a protocol, and no playlist can make FFmpeg open a second file.
+PyAV is the one decoder, for every container and codec: on short FLAC and Vorbis clips it is as fast as a sound-only
+library, and what a clip sounds like never depends on which decoder happened to read it. Files are opened by Python and
+handed to FFmpeg as bytes, and only formats that hold their own data are accepted: no name is ever interpreted as a
+protocol, and no playlist can make FFmpeg open a second file.
 """
 
 import contextlib
@@ -29,10 +29,12 @@ _FORMATS = (
 # Formats whose header says how long the tracks are. The others (MP3, ADTS, MPEG-PS and -TS, Ogg) have their length
 # estimated from the very bytes that are there, so that a missing end cannot be seen in it.
 _DECLARING_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "avi", "asf"})
-# A file is called truncated when more than this much of a track's declared length is missing: headers round, and the last
-# packet's length is often unknown.
+# A file is called truncated when more than this much of a track's declared length is missing: headers round, and the
+# last packet's length is often unknown.
 _MISSING_SECONDS = 0.25
 _MISSING_SHARE = 0.05
+# What an MP4 file is a sequence of.
+_MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Containers round time stamps (Matroska to milliseconds): a frame is on display at t if it starts by t + this.
 _CLOCK_SLACK = 1e-3
 # Below this many pixels a frame decodes faster than threads hand it over.
@@ -96,14 +98,14 @@ def load_audio(
     """
     Reads a sound, or the sound of a video, as a mono waveform.
 
-    The sound of a video is aligned with the first frame: sound that starts later is preceded by silence, and what comes
-    before the picture is dropped.
+    The sound of a video is aligned with the first frame: sound that starts later is preceded by silence, and what
+    comes before the picture is dropped.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, file object, `dict` or decoded `datasets` column):
-            The sound. A `str` is a local path. A `dict` is `{"bytes", "path"}` or `{"array", "sampling_rate"}`; an array
-            is `(num_samples,)`, or two-dimensional with the channels on the shorter axis, in float or in int8, int16,
-            int32 or uint8, which are scaled to full scale 1.
+            The sound. A `str` is a local path. A `dict` is `{"bytes", "path"}` or `{"array", "sampling_rate"}`; an
+            array is `(num_samples,)`, or two-dimensional with the channels on the shorter axis, in float or in int8,
+            int16, int32 or uint8, which are scaled to full scale 1.
         sampling_rate (`int`, *optional*, defaults to 16000):
             Rate of the waveform returned.
         max_seconds (`float`, *optional*):
@@ -121,6 +123,7 @@ def load_audio(
         raise MediaError(f"max_seconds must be positive, got {max_seconds!r}.")
     source, label = _unwrap(source, name)
     notes: list[str] = []
+    not_decoded = 0.0
     if isinstance(source, dict):
         if "array" not in source:
             raise MediaError(f"{label} holds frames without sound. Give the sound beside them, under `audio`.")
@@ -134,13 +137,12 @@ def load_audio(
             "`Video(decode=False)` and pass the row as it is."
         )
     else:
-        waveform, rate, seconds = _decode_sound(source, label, max_seconds, notes)
+        waveform, rate, not_decoded = _decode_sound(source, label, max_seconds, notes)
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
         raise MediaError(f'{label} needs a positive "sampling_rate" beside its "array", got {rate!r}.')
-    if isinstance(source, dict) or _is_torchcodec(source, "AudioDecoder"):
-        seconds = len(waveform) / rate
     if len(waveform) == 0:
         raise MediaError(f"{label} holds a sound of zero length.")
+    seconds = len(waveform) / rate + not_decoded
     if max_seconds is not None and seconds > max_seconds:
         # A margin of a tenth of a second lets the resampling filter see past the cut.
         waveform = waveform[: math.ceil((max_seconds + 0.1) * rate)]
@@ -155,10 +157,10 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
     """
     Reads the frames on display at times `k / fps` from the first frame on.
 
-    A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a note
-    says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating frames if it
-    has too few. Time is that of the file's own stamps, so a variable frame rate is followed. Rotation stored by phones is
-    applied.
+    A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
+    note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
+    frames if it has too few. Time is that of the file's own stamps, so a variable frame rate is followed. Rotation
+    stored by phones is applied.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, file object, `dict` or decoded `datasets` column):
@@ -230,8 +232,8 @@ def has_audio(source: Any, *, name: str | None = None) -> bool:
 
 def probe_modality(source: Any, *, name: str | None = None) -> str:
     """
-    `"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`, judged by content and not by name. The
-    cover picture of a song is no video.
+    `"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`: judged by content, not by name.
+    The cover picture of a song is no video.
 
     Raises:
         [`MediaError`]: if it cannot be read or is neither.
@@ -249,7 +251,7 @@ def probe_modality(source: Any, *, name: str | None = None) -> str:
     raise MediaError(f"{label} holds neither sound nor video.")
 
 
-# --- what the caller gave ---------------------------------------------------------------------------------------------
+# --- what the caller gave -------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -302,7 +304,7 @@ def _unwrap(source: Any, name: str | None) -> tuple[Any, str]:
 
 
 def _is_torchcodec(source: Any, kind: str) -> bool:
-    """Whether `source` is torchcodec's `kind` or the subclass `datasets` yields, without needing torchcodec installed."""
+    """Whether `source` is torchcodec's `kind` or the subclass `datasets` yields, without importing torchcodec."""
     return any(cls.__name__ == kind and cls.__module__.startswith("torchcodec.") for cls in type(source).__mro__)
 
 
@@ -328,15 +330,15 @@ def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
             raise MediaError(f"{label} cannot be rewound ({error}): read it and pass its bytes.") from error
         if size == 0:
             raise MediaError(f"{label} is empty (0 bytes).")
-        _check_riff(file, size, label)
+        _check_size(file, size, label)
         try:
             container = stack.enter_context(
                 av.open(_Nameless(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
             )
         except av.FFmpegError as error:
             raise MediaError(
-                f"{label} is not a sound or video file that can be read: whatever its name says, its content is damaged, "
-                "cut off, or of another kind."
+                f"{label} is not a sound or video file that can be read: whatever its name says, its content is "
+                "damaged, cut off, or of another kind."
             ) from error
         try:
             yield container
@@ -344,21 +346,34 @@ def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
             raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error.strerror}).") from error
 
 
-def _check_riff(file: _BinaryFile, size: int, label: str) -> None:
-    """WAV and AVI state their size in the first bytes, and FFmpeg reads on with less: compare."""
-    head = file.read(12)
-    file.seek(0)
+def _check_size(file: _BinaryFile, size: int, label: str) -> None:
+    """
+    WAV, AVI and MP4 state the size of their parts. FFmpeg reads on with less, and takes an MP4 whose index is cut off
+    for one with fewer tracks: compare.
+    """
+    start, head = 0, file.read(16)
     if not isinstance(head, bytes):
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
-    if head[:4] != b"RIFF":
-        return
-    declared = int.from_bytes(head[4:8], "little") + 8
-    # Programs that write to a pipe leave the size at 0 or at its maximum, meaning unknown.
-    if 8 < declared < 0xFFFFFFFF and declared - size > _MISSING_SHARE * declared:
-        raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
+    if head[:4] == b"RIFF":
+        declared = int.from_bytes(head[4:8], "little") + 8
+        # Programs that write to a pipe leave the size at 0 or at its maximum, meaning unknown.
+        if 8 < declared < 0xFFFFFFFF and declared - size > _MISSING_SHARE * declared:
+            raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
+    while head[4:8] in _MP4_BOXES:
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if start + length > size:
+            raise MediaError(f"{label} is truncated: {size} of at least {start + length} bytes.")
+        if length < 8:  # up to the end of the file
+            break
+        start += length
+        file.seek(start)
+        head = file.read(16)
+    file.seek(0)
 
 
-# --- tracks -----------------------------------------------------------------------------------------------------------
+# --- tracks ---------------------------------------------------------------------------------------
 
 
 def _find_video(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -419,20 +434,20 @@ class _Demuxer:
             return
         if declared - found > max(_MISSING_SECONDS, _MISSING_SHARE * declared):
             raise MediaError(
-                f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, {max(found, 0.0):.2f} s "
-                "are there."
+                f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, "
+                f"{max(found, 0.0):.2f} s are there."
             )
 
 
-# --- sound ------------------------------------------------------------------------------------------------------------
+# --- sound ----------------------------------------------------------------------------------------
 
 
 def _decode_sound(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
     """
-    The mono waveform at its own rate, that rate, and the length of the whole sound in seconds. Decoding stops shortly
-    after `max_seconds`; the rest is only demuxed, to know what is cut off.
+    The mono waveform at its own rate, that rate, and the seconds that were not decoded. Decoding stops shortly after
+    `max_seconds`; the rest is only demuxed, to know how much is cut off.
     """
     with _opened(source, label) as container:
         stream = container.streams.best("audio")
@@ -441,10 +456,12 @@ def _decode_sound(
         video = _find_video(container)
         demuxer = _Demuxer(container, stream)
         pieces: list[np.ndarray] = []
-        rate, first, decoded = 0, None, 0
+        rate, first, decoded, reached, not_decoded = 0, None, 0, 0.0, 0.0
         for packet in demuxer:
             if max_seconds is not None and rate and decoded > (max_seconds + 1.0) * rate:
+                not_decoded = max(0.0, demuxer.end - reached)
                 continue
+            reached = demuxer.end
             for frame in packet.decode():
                 if frame.samples == 0:
                     continue
@@ -460,18 +477,14 @@ def _decode_sound(
             raise MediaError(f"{label} has a sound track of zero length.")
         demuxer.check_complete(label)
         waveform = np.concatenate(pieces)
-        whole = max(len(waveform) / rate, demuxer.end - demuxer.start)
         if video is not None and video.start_time is not None and first is not None:
             offset = first - float(video.start_time * video.time_base)
             waveform = _shift(waveform, round(offset * rate))
-            whole += offset
             if offset > 0.1:
                 notes.append(f"sound starts {offset:.1f} s after the picture, silence put before it")
             elif offset < -0.1:
                 notes.append(f"sound starts {-offset:.1f} s before the picture, that part dropped")
-    if max_seconds is None or len(waveform) < max_seconds * rate:
-        whole = len(waveform) / rate
-    return waveform, rate, whole
+    return waveform, rate, not_decoded
 
 
 def _shift(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -493,8 +506,8 @@ def _mono_from_array(array: Any, label: str) -> np.ndarray:
         raise MediaError(f"{label} must be a non-empty array of one or two dimensions, got shape {samples.shape}.")
     if samples.dtype.kind != "f" and samples.dtype not in (np.int8, np.int16, np.int32, np.uint8):
         raise MediaError(
-            f"{label} has samples of type {samples.dtype}, whose full scale is unknown: give float in [-1, 1], or int8, "
-            "int16, int32 or uint8."
+            f"{label} has samples of type {samples.dtype}, whose full scale is unknown: give float in [-1, 1], or "
+            "int8, int16, int32 or uint8."
         )
     samples = _full_scale(samples)
     if samples.ndim == 2:
@@ -528,7 +541,7 @@ def _resample(waveform: np.ndarray, rate: int, target: int) -> np.ndarray:
     return np.concatenate([piece.to_ndarray()[0] for piece in pieces])
 
 
-# --- frames -----------------------------------------------------------------------------------------------------------
+# --- frames ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -562,14 +575,11 @@ class _Timeline:
 def _read_timeline(container: av.container.InputContainer, stream: av.VideoStream, label: str) -> _Timeline:
     demuxer = _Demuxer(container, stream)
     starts, keyframes = [], []
-    tail = 0.0
     for packet in demuxer:
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None or packet.is_discard:
             continue
         time = float(stamp * packet.time_base)
-        if not starts or time > max(starts[-1], demuxer.start):
-            tail = float((packet.duration or 0) * packet.time_base)
         starts.append(time)
         if packet.is_keyframe and packet.pts is not None:
             keyframes.append(time)
@@ -577,10 +587,11 @@ def _read_timeline(container: av.container.InputContainer, stream: av.VideoStrea
         raise MediaError(f"{label} has a video track of zero length.")
     demuxer.check_complete(label)
     last = max(starts)
-    # Without a stated length of its own the last frame lasts as long as a frame does on the average.
-    if demuxer.end <= last and stream.average_rate:
-        tail = 1 / float(stream.average_rate)
-    return _Timeline(demuxer.start, last, max(demuxer.end, last + tail) - demuxer.start, np.sort(keyframes))
+    end = demuxer.end
+    if end <= last and stream.average_rate:
+        # A last frame without a stated length lasts as long as frames do on the average.
+        end = last + 1 / float(stream.average_rate)
+    return _Timeline(demuxer.start, last, end - demuxer.start, np.sort(keyframes))
 
 
 def _decode_frames(
@@ -593,8 +604,8 @@ def _decode_frames(
     """
     The frames on display at `times` (seconds after the first frame), shape `(len(times), height, width, 3)`.
 
-    One pass: only chosen frames are converted to RGB, packets before the last keyframe that a chosen frame can need are
-    never decoded, and nothing is read after the last chosen frame.
+    One pass: only chosen frames are converted to RGB, runs of packets that no chosen frame depends on are not decoded,
+    and nothing is read after the last chosen frame.
     """
     targets = times + timeline.start + _CLOCK_SLACK
     # Only with an index is a keyframe known to be one, rather than guessed from the stream.
@@ -671,8 +682,8 @@ def _rgb_from_array(array: Any, label: str) -> np.ndarray:
         frames = frames.transpose(0, 2, 3, 1)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.size == 0:
         raise MediaError(
-            f"{label} must hold RGB frames of shape (num_frames, height, width, 3) or (num_frames, 3, height, width), got "
-            f"{frames.shape}."
+            f"{label} must hold RGB frames of shape (num_frames, height, width, 3) or (num_frames, 3, height, width), "
+            f"got {frames.shape}."
         )
     if frames.dtype != np.uint8:
         raise MediaError(f"{label} must hold uint8 frames (0 to 255), got {frames.dtype}.")
