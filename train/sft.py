@@ -27,6 +27,7 @@ from pathlib import Path
 from peft import PeftModel, get_peft_model
 from transformers import set_seed
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import sort_checkpoints
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
@@ -83,15 +84,17 @@ def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConf
     return get_peft_model(model, peft_config)
 
 
-def main(data_args: DataArguments, training_args: CLUETrainingArguments, model_args: ModelConfig) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """
-    Runs the training.
+    Runs a training.
 
     Args:
-        data_args ([`~train.arguments.DataArguments`]): What to train on.
-        training_args ([`~train.arguments.CLUETrainingArguments`]): How to train.
-        model_args ([`~trl.ModelConfig`]): What to train.
+        arguments (`list[str]`, *optional*): Command line; that of the process by default.
     """
+    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
+    data_args, training_args, model_args = parser.parse_args_and_config(arguments)
+    resume_from_checkpoint = checkpoint_to_resume(training_args)
+
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
     processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
@@ -128,7 +131,7 @@ def main(data_args: DataArguments, training_args: CLUETrainingArguments, model_a
         processing_class=processor,
         modality_batching=data_args.modality_batching,
     )
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
+    trainer.train(resume_from_checkpoint=resume_from_checkpoint)
 
     save(trainer, processor)
 
@@ -171,21 +174,23 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
     Raises:
         `ValueError`: if there is nothing to resume, or something that a new run would be mixed up with.
     """
-    newest = newest_whole_checkpoint(args.output_dir, args.world_size)
     if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
-        if newest is not None:
+        if sort_checkpoints(args.output_dir):
             raise ValueError(
-                f"{args.output_dir} has checkpoints of an earlier run ({Path(newest).name}): go on from it with "
-                "`--resume_from_checkpoint true`, or remove them or choose another `--output_dir`."
+                f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume_from_checkpoint "
+                "true`, or remove them, or choose another `--output_dir`."
             )
         return None
     if args.resume_from_checkpoint.lower() != "true":
         return args.resume_from_checkpoint
+    newest = newest_whole_checkpoint(args.output_dir, args.world_size)
     if newest is None:
-        raise ValueError(f"{args.output_dir} has no whole checkpoint: start without `--resume_from_checkpoint`.")
+        raise ValueError(
+            f"{args.output_dir} has no whole checkpoint of {args.world_size} processes to go on from: start without "
+            "`--resume_from_checkpoint`, or with as many processes as before."
+        )
     return newest
 
 
 if __name__ == "__main__":
-    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
-    main(*parser.parse_args_and_config())
+    main()
