@@ -33,7 +33,7 @@ bench: setup
 setup: $(VENV)/.stamp-torchvision
 
 $(VENV)/.stamp-python:
-	@set -e; \
+	@set -e; python=; \
 	for candidate in python3.11 python3; do \
 		if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \

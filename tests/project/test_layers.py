@@ -1,0 +1,67 @@
+"""Which package may import what: the arrows between the project's own folders, and the libraries each extra brings."""
+
+import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {"modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "tests"}
+
+# Folder: the folders of ours it may import, and the extras whose libraries it may import.
+LAYERS = {
+    "modeling_clue": (set(), []),
+    "datasets_scripts": ({"modeling_clue"}, ["data"]),
+    "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train"]),
+    "evaluation": ({"modeling_clue"}, ["data", "eval"]),
+}
+
+
+def imported_modules(folder: str) -> dict[str, str]:
+    """Maps each top-level module imported under `folder` (relative imports aside) to a file that imports it."""
+    modules = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            else:
+                continue
+            modules |= {name.split(".")[0]: path.relative_to(ROOT).as_posix() for name in names}
+    return modules
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_arrows_point_one_way(folder):
+    """A folder imports no other folder of ours than the ones below it."""
+    below = LAYERS[folder][0] | {folder}
+    astray = {module: path for module, path in imported_modules(folder).items() if module in OURS - below}
+    assert not astray
+
+
+def test_modeling_clue_never_names_its_own_package():
+    """Saved beside a checkpoint, the files import one another as siblings: the package may not be installed."""
+    assert "modeling_clue" not in imported_modules("modeling_clue")
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_every_imported_library_is_declared(folder):
+    """A library that a folder imports is a dependency of the project or of the extras made for that folder."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in LAYERS[folder][1])]
+    declared = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    distributions = packages_distributions()
+    undeclared = {
+        module: path
+        for module, path in imported_modules(folder).items()
+        if module not in OURS | sys.stdlib_module_names
+        and not declared & {canonicalize_name(name) for name in distributions.get(module, [])}
+    }
+    assert not undeclared
