@@ -1,0 +1,59 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Reliability bins, and the error that a learner keeps who fits its training target perfectly."""
+
+import numpy as np
+import torch
+
+from evaluation.metrics.uncertain_inference.measures import NUM_BINS, bin_index
+from modeling_clue.confidence import expectation, target_distribution
+
+
+def reliability(predictions, targets, num_bins=NUM_BINS):
+    """Describes each equal-width bin of predictions: the rows of a reliability diagram.
+
+    Args:
+        predictions (`np.ndarray` of shape `(n,)`): predicted probabilities.
+        targets (`np.ndarray` of shape `(n,)`): human or exact probabilities.
+        num_bins (`int`, defaults to 10): number of bins.
+
+    Returns:
+        `list[dict]`: for each bin `low`, `high`, `n`, and the means `prediction` and `target`, `None` in an empty bin.
+    """
+    predictions, targets = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
+    index = bin_index(predictions, num_bins)
+    bins = []
+    for k in range(num_bins):
+        inside = index == k
+        bins.append(
+            {
+                "low": k / num_bins,
+                "high": (k + 1) / num_bins,
+                "n": int(inside.sum()),
+                "prediction": float(predictions[inside].mean()) if inside.any() else None,
+                "target": float(targets[inside].mean()) if inside.any() else None,
+            }
+        )
+    return bins
+
+
+def perfect_predictions(target, probabilities, num_bins, sigma):
+    """What a model predicts that has learnt its target without error: the mean of the target's own distribution.
+
+    The Gaussian target of the paper (section 3.2) is cut off at 0 and 1, so its mean is not the probability it stands
+    for: 0.037 for 0 with sigma 0.05. Its error against the true probabilities is a floor that no training gets under.
+
+    Args:
+        target (`str`): `"gaussian"`, `"mean_preserving"`, or `"mse"`, whose optimum is the probability itself.
+        probabilities (`np.ndarray` of shape `(n,)`): the true probabilities.
+        num_bins (`int`): number of confidence bins.
+        sigma (`float`): width of the target.
+
+    Returns:
+        `np.ndarray` of shape `(n,)`: the predictions, in [0, 1].
+    """
+    probabilities = np.asarray(probabilities, dtype=float)
+    if target == "mse":
+        return probabilities
+    labels = torch.tensor(probabilities, dtype=torch.float32)
+    means = expectation(target_distribution(target, labels, num_bins, sigma))
+    return means.double().clamp(0, 1).numpy()

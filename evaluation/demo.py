@@ -1,0 +1,166 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""The whole chain on generated data whose exact probabilities are known, on a CPU: `make demo`.
+
+```bash
+python -m evaluation.demo            # anew, in runs/demo
+python -m evaluation.demo --resume   # keeps the stages that were finished
+```
+
+Builds an urn world in four modalities, trains a tiny model from scratch, evaluates it against the exact probabilities
+and asks it a question in each modality. Every stage is a command that can be run by hand; it is printed before it
+runs.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from transformers import pipeline
+
+from evaluation.data import load_rows, premise_keys
+from evaluation.run import write_text
+from evaluation.tables import comparison_table
+
+
+CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
+RECIPE = "train/recipes/demo_cpu.yaml"
+QUESTIONS_PER_PREMISE = 3
+
+
+def main(arguments=None):
+    """Runs the demo from the root of the repository."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to write to (default: runs/demo)")
+    parser.add_argument("--recipe", default=RECIPE, help=f"training recipe (default: {RECIPE})")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the stages that were finished with the same command"
+    )
+    args = parser.parse_args(arguments)
+    if not Path("train/sft.py").exists():
+        parser.error("run it from the root of the repository, where train/sft.py is")
+    clear(args.out, args.resume)
+
+    for name, command in stages(args.out, args.recipe).items():
+        run_stage(name, command, args.out)
+    reports = {
+        config: json.loads((args.out / "evaluation" / config / "report.json").read_text()) for config in CONFIGS
+    }
+    started = time.perf_counter()
+    answers = ask(args.out)
+    write_report(reports, args.out, time.perf_counter() - started)
+    print(f"\n{answers}\n\n{comparison_table(reports)}\n")
+    print(f"{args.out}/report.json has the numbers and the seconds of each stage, {args.out}/evaluation the figures,")
+    print(f"{args.out}/checkpoint the model.")
+
+
+def stages(out, recipe):
+    """The commands of the demo by name, in their order, for the folder `out`."""
+    data, initial, checkpoint = f"{out}/umui", f"{out}/init", f"{out}/checkpoint"
+    commands = {
+        "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
+        "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
+        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml "
+        f"train/sft.py --config {recipe} --dataset {data} --model_name_or_path {initial} --output_dir {checkpoint}",
+    }
+    for config in CONFIGS:
+        commands[f"evaluate {config}"] = (
+            f"python -m evaluation.run --model {checkpoint} --dataset {data} --config {config} --split test "
+            f"--out {out}/evaluation/{config}"
+        )
+    return commands
+
+
+def clear(out, resume):
+    """Empties the folder of an earlier demo, or keeps it to resume; never a folder of something else."""
+    if not resume and out.exists():
+        if any(out.iterdir()) and not (out / "stages.json").exists():
+            raise ValueError(f"{out} holds something that is no earlier demo: give another --out.")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "stages.json").exists():
+        write_text(out / "stages.json", "{}\n")
+
+
+def run_stage(name, command, out):
+    """Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
+
+    Raises:
+        SystemExit: with the command's own exit status, if it fails.
+    """
+    finished = json.loads((out / "stages.json").read_text())
+    if name in finished and finished[name]["command"] == command:
+        print(f"[{name}] finished before", flush=True)
+        return
+    print(f"[{name}] {command}", flush=True)
+    program, *options = shlex.split(command)
+    # The interpreter that runs the demo, even where its environment is not the active one.
+    modules = {"python": [], "accelerate": ["-m", "accelerate.commands.accelerate_cli"]}
+    # A cache of its own: the default one of `datasets` (5.2) goes by the name of a dataset's folder, not by what is in
+    # it, and would train on the rows of an earlier `umui`.
+    environment = {**os.environ, "HF_DATASETS_CACHE": str((out / "cache").resolve())}
+    started = time.perf_counter()
+    command_line = [sys.executable, *modules[program], *options]
+    status = subprocess.run(command_line, env=environment, check=False).returncode
+    if status:
+        sys.exit(f"The stage {name!r} failed with exit status {status}; mend it and go on with --resume.")
+    finished[name] = {"command": command, "seconds": round(time.perf_counter() - started, 1)}
+    write_text(out / "stages.json", json.dumps(finished, indent=2) + "\n")
+    print(f"[{name}] {finished[name]['seconds']} s\n", flush=True)
+
+
+def ask(out):
+    """Asks the pipeline about the first test premise of each modality, and tells its answers beside the truth."""
+    infer = pipeline("uncertain-inference", model=f"{out}/checkpoint", trust_remote_code=True)
+    lines = []
+    for config in CONFIGS:
+        rows = load_rows(f"{out}/umui", config, "test")
+        first = premise_keys(rows.select(range(QUESTIONS_PER_PREMISE)))
+        rows = [rows[i] for i, key in enumerate(first) if key == first[0]]
+        question = premise(rows[0])
+        answers = infer({**question, "hypotheses": [row["hypothesis"] for row in rows]})
+        lines.append(f"{config}: {json.dumps(question)}")
+        for row, answer in zip(rows, answers, strict=True):
+            low, high = answer["interval"]
+            lines.append(
+                f"  {answer['probability']:.2f} [{low:.2f}, {high:.2f}], in truth {row['probability']:.2f}: "
+                f"{answer['hypothesis']}"
+            )
+    return "\n".join(lines)
+
+
+def premise(row):
+    """The premise of a row as a person gives it to the pipeline: the text, or the path of a file."""
+    if row["modality"] == "text":
+        return {"text": row["premise"]}
+    if row["modality"] == "audio":
+        return {"audio": row["audio"]["path"]}
+    return {"video": row["video"]["path"], "modality": row["modality"]}
+
+
+def write_report(reports, out, answering):
+    """Writes `report.json`: the main numbers of each configuration and the seconds of each stage."""
+    finished = json.loads((out / "stages.json").read_text())
+    summary = {
+        config: {
+            **{name: report["measures"][name]["value"] for name in ("mse", "mae", "ece")},
+            "constant_mean_mse": report["constant_mean"]["measures"]["mse"]["value"],
+            "hypothesis_only_mse": report["hypothesis_only"]["measures"]["mse"]["value"],
+            "floor_mse": report["target_floor"]["measures"]["mse"]["value"],
+            "floor_ece": report["target_floor"]["measures"]["ece"]["value"],
+            "n": report["n"],
+        }
+        for config, report in reports.items()
+    }
+    seconds = {name: stage["seconds"] for name, stage in finished.items()}
+    summary["seconds"] = {**seconds, "answer": round(answering, 1)}
+    write_text(out / "report.json", json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

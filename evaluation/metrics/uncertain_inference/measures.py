@@ -1,0 +1,255 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Measures of predicted probabilities against human, exact or binary ones.
+
+Every measure is a function of `predictions` (n,), `targets` (n,) and `weights` (B, n) that returns one value for each
+row of the weights, NaN where it is undefined. A row of ones gives the measure itself; a row that counts how often each
+premise was drawn gives one bootstrap resample, so a thousand resamples are a few matrix products.
+
+Only numpy is needed: `evaluate` copies this file beside the module that imports it.
+"""
+
+import numpy as np
+
+
+NUM_BINS = 10
+# Table 8 of the paper gives NLL = 23.0 x ECE for the models that answer a bare yes or no: log losses clipped at 1e-10.
+CLIP = 1e-10
+# Weights of a chunk of resamples hold at most this many numbers (32 MB).
+CHUNK_ELEMENTS = 4_000_000
+
+
+def mean_squared_error(predictions, targets, weights):
+    """The mean of (prediction - target)^2. Against binary labels this is the Brier score."""
+    return _mean((predictions - targets) ** 2, weights)
+
+
+def mean_absolute_error(predictions, targets, weights):
+    """The mean of |prediction - target|."""
+    return _mean(np.abs(predictions - targets), weights)
+
+
+def negative_log_likelihood(predictions, targets, weights):
+    """The cross-entropy -t log p - (1 - t) log(1 - p), in nats, with p clipped to [1e-10, 1 - 1e-10].
+
+    Against binary labels this is the usual log loss; against a probability t it is the log loss expected when the
+    label is drawn with that probability, and its least value is the entropy of t, not zero. The paper reports an NLL
+    on scalar judgments (Table 8) without its formula.
+    """
+    p = np.clip(predictions, CLIP, 1 - CLIP)
+    return _mean(-targets * np.log(p) - (1 - targets) * np.log1p(-p), weights)
+
+
+def expected_calibration_error(predictions, targets, weights, num_bins=NUM_BINS):
+    """The mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
+
+    Bins are equal in width and hold the predictions of [k / num_bins, (k + 1) / num_bins); the last one takes 1 as
+    well.
+    """
+    gaps = np.zeros((len(predictions), num_bins))
+    gaps[np.arange(len(predictions)), bin_index(predictions, num_bins)] = predictions - targets
+    return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+
+
+def accuracy(predictions, targets, weights):
+    """The share of rows in which prediction and target are on the same side of 0.5."""
+    return _mean(((predictions >= 0.5) == (targets > 0.5)).astype(float), weights)
+
+
+def precision(predictions, targets, weights):
+    """The share of true rows (target above 0.5) among those predicted true (at least 0.5)."""
+    true_positive, false_positive, _ = _confusion(predictions, targets, weights)
+    return _ratio(true_positive, true_positive + false_positive)
+
+
+def recall(predictions, targets, weights):
+    """The share of rows predicted true (at least 0.5) among those that are (target above 0.5)."""
+    true_positive, _, false_negative = _confusion(predictions, targets, weights)
+    return _ratio(true_positive, true_positive + false_negative)
+
+
+def f1(predictions, targets, weights):
+    """The harmonic mean of precision and recall."""
+    true_positive, false_positive, false_negative = _confusion(predictions, targets, weights)
+    return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def pearson(predictions, targets, weights):
+    """The linear correlation of predictions and targets."""
+    return _correlation(predictions, targets, weights)
+
+
+def spearman(predictions, targets, weights):
+    """The correlation of the ranks of predictions and targets; equal values share their mean rank."""
+    return _correlation(_midranks(predictions, weights), _midranks(targets, weights), weights)
+
+
+# What each measure is taken against, and the range that its interval is kept in. `decision` leaves out the rows whose
+# probability is exactly 0.5, on which neither answer is right; `label` needs a binary label in every row.
+MEASURES = {
+    "mse": (mean_squared_error, "probability", (0.0, 1.0)),
+    "mae": (mean_absolute_error, "probability", (0.0, 1.0)),
+    "ece": (expected_calibration_error, "probability", (0.0, 1.0)),
+    "nll": (negative_log_likelihood, "probability", (0.0, np.inf)),
+    "pearson": (pearson, "probability", (-1.0, 1.0)),
+    "spearman": (spearman, "probability", (-1.0, 1.0)),
+    "accuracy": (accuracy, "decision", (0.0, 1.0)),
+    "precision": (precision, "decision", (0.0, 1.0)),
+    "recall": (recall, "decision", (0.0, 1.0)),
+    "f1": (f1, "decision", (0.0, 1.0)),
+    "brier": (mean_squared_error, "label", (0.0, 1.0)),
+    "log_loss": (negative_log_likelihood, "label", (0.0, np.inf)),
+}
+
+
+def measure(predictions, targets, labels=None, clusters=None, ids=None, resamples=1000, level=0.95, seed=0):
+    """Computes every measure of a set of predictions, each with a bootstrap interval.
+
+    Whole clusters (premises) are resampled, since the hypotheses of one premise share its difficulty. The percentiles
+    of the resamples are moved so that their mean lies on the estimate: resampling adds noise to the mean of each bin,
+    so the calibration error of a resample is larger on average, and plain percentiles of it may not even hold the
+    estimate.
+
+    Args:
+        predictions (`np.ndarray` of shape `(n,)`): predicted probabilities.
+        targets (`np.ndarray` of shape `(n,)`): human or exact probabilities.
+        labels (`np.ndarray` of shape `(n,)`, *optional*): binary labels. Accuracy, precision, recall and F1 are then
+            taken against them, and the Brier score and the log loss are added; without, the target decides at 0.5.
+        clusters (`Sequence` of length `n`, *optional*): the premise of each row. Left out, every row is its own.
+        ids (`Sequence[str]` of length `n`, *optional*): names of the rows for errors. Left out, their numbers.
+        resamples (`int`, defaults to 1000): bootstrap resamples. With 0, intervals are `None`.
+        level (`float`, defaults to 0.95): the mass of the interval.
+        seed (`int`, defaults to 0): seed of the resampling.
+
+    Returns:
+        `dict[str, dict]`: for each measure `value`, `interval` (low, high), `n` (rows it was taken over), and, where
+        it is undefined and the value therefore `None`, the `reason`.
+
+    Raises:
+        ValueError: if lengths differ, there are no rows, or a value is not a probability (the rows are named).
+    """
+    predictions = _check("prediction", predictions, ids)
+    targets = _check("target", targets, ids)
+    if len(predictions) != len(targets):
+        raise ValueError(f"{len(predictions)} predictions for {len(targets)} targets: they must be as many.")
+    if len(predictions) == 0:
+        raise ValueError("There are no predictions to measure: the split, or what was left of it, is empty.")
+    if labels is not None:
+        labels = _check("label", labels, ids)
+        if len(labels) != len(targets) or not np.isin(labels, (0, 1)).all():
+            raise ValueError("Labels must be 0 or 1, one for each prediction.")
+    clusters = np.arange(len(targets)) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    if len(clusters) != len(targets):
+        raise ValueError(f"{len(clusters)} clusters for {len(targets)} rows: give the premise of every row.")
+
+    everything = np.ones(len(targets), dtype=bool)
+    decided, decision = (targets != 0.5, targets) if labels is None else (everything, labels)
+    against = {"probability": (everything, targets), "decision": (decided, decision), "label": (everything, labels)}
+    results = {}
+    for name, (function, kind, _) in MEASURES.items():
+        rows, truth = against[kind]
+        if truth is None:
+            continue
+        value = np.nan
+        if rows.any():
+            value = function(predictions[rows], truth[rows], np.ones((1, rows.sum())))[0]
+        results[name] = {"value": _plain(value), "interval": None, "n": int(rows.sum())}
+        if np.isnan(value):
+            results[name]["reason"] = _why_undefined(name, predictions[rows], truth[rows])
+
+    defined = {name: [] for name, result in results.items() if result["value"] is not None}
+    if resamples:
+        for weights in _cluster_weights(clusters, resamples, seed):
+            for name, values in defined.items():
+                function, kind, _ = MEASURES[name]
+                rows, truth = against[kind]
+                kept = weights if rows.all() else weights[:, rows]
+                kept = kept[kept.sum(axis=1) > 0]
+                values.append(function(predictions[rows], truth[rows], kept))
+        for name, values in defined.items():
+            results[name]["interval"] = _interval(
+                results[name]["value"], np.concatenate(values), level, MEASURES[name][2]
+            )
+    return results
+
+
+def bin_index(predictions, num_bins=NUM_BINS):
+    """The equal-width bin of each prediction, `(n,)` integers from 0 to `num_bins - 1`."""
+    return np.minimum((predictions * num_bins).astype(int), num_bins - 1)
+
+
+def _mean(values, weights):
+    return weights @ values / weights.sum(axis=1)
+
+
+def _ratio(numerator, denominator):
+    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+
+
+def _confusion(predictions, targets, weights):
+    predicted, true = predictions >= 0.5, targets > 0.5
+    return weights @ (predicted & true), weights @ (predicted & ~true), weights @ (~predicted & true)
+
+
+def _correlation(x, y, weights):
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    covariance, x_variance, y_variance = ((weights * a * b).sum(axis=1) for a, b in ((x, y), (x, x), (y, y)))
+    # What is left of a constant after its mean was taken off is rounding, 1e-16 of it: not a spread.
+    spread = np.minimum(x_variance, y_variance) > 1e-20 * total[:, 0]
+    return np.divide(covariance, np.sqrt(x_variance * y_variance), out=np.full(len(total), np.nan), where=spread)
+
+
+def _midranks(values, weights):
+    """Ranks in [0, 1], `(B, n)`, of `values` `(n,)` in samples that hold each of them `weights` `(B, n)` times."""
+    _, inverse = np.unique(values, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
+    mass = np.add.reduceat(weights[:, order], starts, axis=1)
+    ranks = (np.cumsum(mass, axis=1) - mass / 2) / weights.sum(axis=1, keepdims=True)
+    return ranks[:, inverse]
+
+
+def _cluster_weights(clusters, resamples, seed):
+    """Yields `(chunk, n)` arrays: how often each row is in a resample that draws as many clusters as there are."""
+    random = np.random.default_rng(seed)
+    count = clusters.max() + 1
+    chunk = max(1, CHUNK_ELEMENTS // len(clusters))
+    for start in range(0, resamples, chunk):
+        drawn = random.multinomial(count, np.full(count, 1 / count), size=min(chunk, resamples - start))
+        yield drawn[:, clusters].astype(float)
+
+
+def _interval(value, values, level, limits):
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - values.mean() + value
+    return [_plain(np.clip(min(low, value), *limits)), _plain(np.clip(max(high, value), *limits))]
+
+
+def _plain(value):
+    return None if np.isnan(value) else float(value)
+
+
+def _why_undefined(name, predictions, targets):
+    if len(targets) == 0:
+        return "every probability is exactly 0.5, where neither answer is right"
+    if name in ("pearson", "spearman"):
+        return "the predictions are constant" if np.ptp(predictions) < 1e-9 else "the targets are constant"
+    if name == "precision":
+        return "no row is predicted true"
+    return "no row is true" if name == "recall" else "no row is true or predicted true"
+
+
+def _check(what, values, ids):
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1:
+        raise ValueError(f"Expected one {what} for each row, a flat sequence, and got the shape {values.shape}.")
+    wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
+    if len(wrong):
+        names = [str(i) if ids is None else str(ids[i]) for i in wrong]
+        told = ", ".join(f"{name} ({values[i]})" for name, i in zip(names[:10], wrong, strict=False))
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise ValueError(f"Not a probability in [0, 1]: the {what} of row {told}{more}.")
+    return values

@@ -1,0 +1,333 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Evaluates a checkpoint on a split of a UMUI dataset.
+
+```bash
+python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
+```
+
+Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
+measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they
+are made: the same command goes on after an interruption, and only reports anew when they are complete.
+"""
+
+import argparse
+import json
+import os
+import time
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from tqdm.auto import tqdm
+from transformers import AutoConfig
+
+from evaluation.calibration import perfect_predictions, reliability
+from evaluation.data import digest, file_digest, load_rows, premise_keys, rows_digest
+from evaluation.metrics.uncertain_inference.measures import measure
+from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly
+from evaluation.tables import measures_table
+
+
+# Claims of one premise that go through the model together; more of them are scored in several passes.
+HYPOTHESES_PER_PASS = 64
+
+
+def main(arguments=None):
+    """Runs the command line: predictions, then the report."""
+    args = parse(arguments)
+    checkpoint = args.model if Path(args.model).is_dir() else snapshot_download(args.model)
+    rows = load_rows(args.dataset, args.config, args.split)
+    if args.limit:
+        rows = rows.select(range(min(args.limit, len(rows))))
+    if len(rows) == 0:
+        raise ValueError(f"{args.dataset} {args.config} {args.split} has no rows to evaluate.")
+    name = f"{Path(args.model).resolve().parent.name}-{Path(args.model).name}"
+    out = Path(args.out or f"runs/evaluation/{name}/{args.config}-{args.split}")
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "model": args.model,
+        "weights": weights_digest(checkpoint),
+        "dataset": args.dataset,
+        "config": args.config,
+        "split": args.split,
+        "rows": rows_digest(rows),
+    }
+    started = time.perf_counter()
+    predictions = predict_split(checkpoint, rows, out, settings, args.batch_size)
+    report = make_report(checkpoint, rows, predictions, settings)
+    report["seconds"] = round(time.perf_counter() - started, 1)
+    write_report(report, predictions, out)
+    print(f"{args.config} {args.split}: {report['n']} hypotheses about {report['premises']} premises\n")
+    print(measures_table(report))
+    print(f"\nReport, figures and predictions: {out}")
+    return report
+
+
+def parse(arguments=None):
+    """Parses the options of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
+    )
+    parser.add_argument("--model", required=True, help="folder of the checkpoint, or its name on the Hub")
+    parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
+    parser.add_argument("--config", required=True, help="configuration of the dataset, such as urn-audio")
+    parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
+    parser.add_argument("--out", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
+    parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
+    args = parser.parse_args(arguments)
+    if args.batch_size < 1:
+        parser.error("--batch-size must be at least 1")
+    if args.limit is not None and args.limit < 1:
+        parser.error("--limit must be at least 1")
+    return args
+
+
+def weights_digest(checkpoint):
+    """A digest of the configuration, tokenizer, processor and weights of a checkpoint folder."""
+    files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{checkpoint} is no checkpoint: there are no .safetensors weights in it.")
+    return digest([[path.name, file_digest(path)] for path in sorted(files)])
+
+
+def predict_split(checkpoint, rows, out, settings, batch_size):
+    """Scores every row once, going on from what an interrupted run has written.
+
+    Predictions are appended to `predictions.jsonl.partial`, whole batches at a time and synced to disk; a line torn by
+    a kill is dropped and its row scored again. The file takes its final name when it holds every row.
+
+    Args:
+        checkpoint (`str`): folder of the checkpoint.
+        rows (`datasets.Dataset`): rows as `evaluation.data.load_rows` gives them.
+        out (`Path`): folder of the predictions.
+        settings (`dict`): what the predictions depend on, kept in `settings.json` beside them.
+        batch_size (`int`): premises scored together.
+
+    Returns:
+        `list[dict]`: the predictions, in the order of the rows.
+
+    Raises:
+        ValueError: if the folder holds predictions made with other settings, or a row cannot be scored.
+    """
+    check_settings(out, settings)
+    ids = rows["id"][:]
+    complete, partial = out / "predictions.jsonl", out / "predictions.jsonl.partial"
+    done = read_predictions(complete if complete.exists() else partial, ids)
+    if not complete.exists():
+        with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
+            keys = premise_keys(rows)
+            batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
+            predictor = CLUEPredictor(checkpoint) if batches else None
+            for batch in batches:
+                answers = score(predictor, rows, batch, keys)
+                lines = "".join(json.dumps(answer) + "\n" for answer in answers)
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+                done.update((answer["id"], answer) for answer in answers)
+                progress.update(len(answers))
+        partial.replace(complete)
+    return [done[name] for name in ids]
+
+
+def check_settings(out, settings):
+    """Writes `settings.json`, or compares with the one that is there."""
+    path = out / "settings.json"
+    if not path.exists():
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text())
+    differ = [
+        f"{key} was {before.get(key)}, is {value}" for key, value in settings.items() if before.get(key) != value
+    ]
+    if differ:
+        raise ValueError(
+            f"{out} holds predictions made with other settings ({'; '.join(differ)}). "
+            "Give another --out, or remove that folder to evaluate anew."
+        )
+
+
+def read_predictions(path, ids):
+    """Reads the predictions written so far, and cuts a last line torn by a kill off the file.
+
+    Args:
+        path (`Path`): the file; it need not exist.
+        ids (`list[str]`): ids of the rows that are evaluated.
+
+    Returns:
+        `dict[str, dict]`: predictions by id.
+
+    Raises:
+        ValueError: if a row is there twice or is none of the split's.
+    """
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    known, done = set(ids), {}
+    for line in whole.splitlines():
+        answer = json.loads(line)
+        if answer["id"] in done or answer["id"] not in known:
+            what = "twice" if answer["id"] in done else "but not in the split"
+            raise ValueError(f"Row {answer['id']} is in {path} {what}: remove the folder to evaluate anew.")
+        done[answer["id"]] = answer
+    return done
+
+
+def make_batches(indices, keys, batch_size):
+    """Groups rows by premise, and premises into batches.
+
+    Args:
+        indices (`list[int]`): rows to score.
+        keys (`list[str]`): the premise of each row of the split.
+        batch_size (`int`): premises in a batch.
+
+    Returns:
+        `list[list[list[int]]]`: for each batch the rows of each of its premises.
+    """
+    by_premise = {}
+    for index in indices:
+        by_premise.setdefault(keys[index], []).append(index)
+    passes = [
+        group[start : start + HYPOTHESES_PER_PASS]
+        for group in by_premise.values()
+        for start in range(0, len(group), HYPOTHESES_PER_PASS)
+    ]
+    return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
+
+
+def score(predictor, rows, batch, keys):
+    """Scores one batch and returns its predictions, a JSON-ready `dict` for each row."""
+    chosen = [[rows[index] for index in group] for group in batch]
+    try:
+        answers = predictor.predict([group[0] for group in chosen], [[row["hypothesis"] for row in g] for g in chosen])
+    except ValueError as error:
+        names = ", ".join(group[0]["id"] for group in chosen)
+        raise ValueError(f"The premises of rows {names} could not be scored: {error}") from error
+    answered = zip(chosen, answers, strict=True)
+    missing = [row["id"] for g, replies in answered for row, a in zip(g, replies, strict=True) if isnan(a.probability)]
+    if missing:
+        raise ValueError(
+            f"The model's probability is not a number for rows {', '.join(missing)}: look at its weights."
+        )
+    return [
+        {
+            "id": row["id"],
+            "premise": keys[index],
+            "hypothesis": row["hypothesis"],
+            "prediction": answer.probability,
+            "standard_deviation": answer.standard_deviation,
+            "interval": answer.interval,
+            "target": row["probability"],
+            "label": row["label"],
+            "notes": answer.notes,
+        }
+        for group, indices, replies in zip(chosen, batch, answers, strict=True)
+        for row, index, answer in zip(group, indices, replies, strict=True)
+    ]
+
+
+def make_report(checkpoint, rows, predictions, settings):
+    """Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
+
+    Args:
+        checkpoint (`str`): folder of the checkpoint, for the target it was trained on.
+        rows (`datasets.Dataset`): the rows that were scored.
+        predictions (`list[dict]`): their predictions.
+        settings (`dict`): dataset and configuration, for the training split that the baselines are fitted on.
+
+    Returns:
+        `dict`: the content of `report.json`.
+    """
+    columns = {
+        name: [answer[name] for answer in predictions] for name in ("id", "premise", "prediction", "target", "label")
+    }
+    targets = np.array(columns["target"])
+    hypotheses = rows["hypothesis"][:]
+    labels = None if any(label is None for label in columns["label"]) else np.array(columns["label"])
+
+    def measured(values):
+        return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"])
+
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
+    floors = {
+        target: measure(
+            perfect_predictions(target, targets, config.num_bins, config.sigma), targets, labels, resamples=0
+        )
+        for target in ("gaussian", "mean_preserving", "mse")
+    }
+    train, validation = (
+        load_rows(settings["dataset"], settings["config"], split) for split in ("train", "validation")
+    )
+    constant = ConstantMean().fit(train["hypothesis"][:], train["probability"][:])
+    seen = HypothesisOnly().fit(
+        train["hypothesis"][:], train["probability"][:], validation["hypothesis"][:], validation["probability"][:]
+    )
+    return {
+        "settings": settings,
+        "n": len(predictions),
+        "premises": len(set(columns["premise"])),
+        "rows_with_notes": sum(bool(answer["notes"]) for answer in predictions),
+        "measures": measured(columns["prediction"]),
+        "constant_mean": {"mean": constant.mean, "measures": measured(constant.predict(hypotheses))},
+        "hypothesis_only": {
+            "predictor": seen.name,
+            "validation_mse": seen.validation_mse,
+            "measures": measured(seen.predict(hypotheses)),
+        },
+        "target_floor": {"target": config.target, "measures": floors[config.target]},
+        "floors": {
+            target: {name: results[name]["value"] for name in ("mse", "mae", "ece")}
+            for target, results in floors.items()
+        },
+        "reliability": reliability(columns["prediction"], targets),
+    }
+
+
+def write_report(report, predictions, out):
+    """Writes `report.json`, `report.md` and the figures into the folder `out`."""
+    settings = report["settings"]
+    title = f"{settings['config']} {settings['split']}: {report['n']} rows"
+    reliability_diagram(report["reliability"], out / "reliability.png", title)
+    prediction_histogram(
+        [answer["prediction"] for answer in predictions],
+        [answer["target"] for answer in predictions],
+        out / "predictions.png",
+        title,
+    )
+    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(
+        out / "report.md",
+        f"""# {settings["model"]} on {settings["config"]}, {settings["split"]}
+
+{report["n"]} hypotheses about {report["premises"]} premises of `{settings["dataset"]}`;
+{report["rows_with_notes"]} of them with something cut or left out of the premise (`notes` in `predictions.jsonl`).
+
+{measures_table(report)}
+
+Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {report["constant_mean"]["mean"]:.4f}, of
+the training split. Hypothesis only is the best predictor on the validation split that does not see the premise:
+{report["hypothesis_only"]["predictor"]}. The floor is the error of a perfect learner of the target
+`{report["target_floor"]["target"]}`. A low ECE alone proves nothing: the constant mean can have it.
+
+![reliability](reliability.png)
+
+![predictions](predictions.png)
+""",
+    )
+
+
+def write_text(path, text):
+    """Writes a text file through a temporary name, so that nobody finds half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()

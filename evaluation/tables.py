@@ -1,0 +1,97 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Tables in Markdown, read as well in a terminal as in a report."""
+
+
+def markdown_table(header, rows):
+    """Lays out a table with columns of one width: the first to the left, the others to the right.
+
+    Args:
+        header (`list[str]`): names of the columns.
+        rows (`list[list[str]]`): cells.
+
+    Returns:
+        `str`: the table in Markdown, without a final newline.
+    """
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells):
+        padded = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+
+
+def number(value, digits=4):
+    """`0.0123`, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(result):
+    """`0.0123 [0.0101, 0.0150]` from one measure of a report."""
+    if result["interval"] is None:
+        return number(result["value"])
+    low, high = result["interval"]
+    return f"{number(result['value'])} [{number(low)}, {number(high)}]"
+
+
+def measures_table(report):
+    """The measures of one report: a row for each, the model with its interval beside what it has to beat.
+
+    Args:
+        report (`dict`): a report of `evaluation.run`.
+
+    Returns:
+        `str`: the table in Markdown.
+    """
+    columns = {
+        "constant mean": "constant_mean",
+        "hypothesis only": "hypothesis_only",
+        "target's floor": "target_floor",
+    }
+    rows = [
+        [name, with_interval(result), *(number(report[key]["measures"][name]["value"]) for key in columns.values())]
+        for name, result in report["measures"].items()
+    ]
+    return markdown_table(["measure", "model [95%]", *columns], rows)
+
+
+def comparison_table(reports):
+    """One row for each report: the model's errors beside those of what it has to beat.
+
+    Args:
+        reports (`dict[str, dict]`): reports of `evaluation.run` by configuration.
+
+    Returns:
+        `str`: the table in Markdown.
+    """
+    header = [
+        "config",
+        "n",
+        "MSE [95%]",
+        "MAE",
+        "ECE",
+        "constant mean MSE",
+        "hypothesis only MSE",
+        "floor MSE",
+        "floor ECE",
+    ]
+    rows = []
+    for config, report in reports.items():
+        measures, floor = report["measures"], report["target_floor"]["measures"]
+        rows.append(
+            [
+                config,
+                str(report["n"]),
+                with_interval(measures["mse"]),
+                number(measures["mae"]["value"]),
+                number(measures["ece"]["value"]),
+                number(report["constant_mean"]["measures"]["mse"]["value"]),
+                number(report["hypothesis_only"]["measures"]["mse"]["value"]),
+                number(floor["mse"]["value"]),
+                number(floor["ece"]["value"]),
+            ]
+        )
+    return markdown_table(header, rows)

@@ -1,0 +1,41 @@
+"""Reliability bins and the floor of a training target."""
+
+import numpy as np
+import pytest
+
+from evaluation.calibration import perfect_predictions, reliability
+from evaluation.metrics.uncertain_inference.measures import measure
+
+
+def test_bins_make_up_the_calibration_error():
+    """The gaps of the bins, weighted by their rows, are the ECE; every row is in one bin."""
+    random = np.random.default_rng(0)
+    predictions, targets = random.uniform(size=300) ** 2, random.uniform(size=300)
+    bins = reliability(predictions, targets)
+    assert sum(b["n"] for b in bins) == 300
+    ece = sum(b["n"] / 300 * abs(b["prediction"] - b["target"]) for b in bins if b["n"])
+    assert ece == pytest.approx(measure(predictions, targets, resamples=0)["ece"]["value"])
+
+
+def test_edges_and_empty_bins():
+    """Both ends have a place, an inner edge belongs to the upper bin, and an empty bin has no means."""
+    bins = reliability([0.0, 0.1, 1.0], [0.0, 0.5, 1.0])
+    assert [b["n"] for b in bins] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert bins[5]["prediction"] is None
+    assert bins[1]["target"] == 0.5
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.02, 0.3, 0.5, 0.97, 1.0])
+def test_gaussian_floor_is_the_mean_of_a_cut_off_gaussian(probability):
+    """The paper's target is off near 0 and 1 by what a direct sum over its bins gives: 0.037 at 0."""
+    bins = np.arange(100) / 99
+    density = np.exp(-((bins - probability) ** 2) / (2 * 0.05**2))
+    expected = (bins * density).sum() / density.sum()
+    assert perfect_predictions("gaussian", [probability], 100, 0.05)[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("target", ["mean_preserving", "mse"])
+def test_unbiased_targets_have_no_floor(target):
+    """Whoever learns such a target perfectly makes no error."""
+    probabilities = np.linspace(0, 1, 41)
+    assert perfect_predictions(target, probabilities, 100, 0.05) == pytest.approx(probabilities, abs=2e-4)

@@ -1,0 +1,89 @@
+"""The order, the bookkeeping and the report of the demo; its stages are tested where they live."""
+
+import json
+
+import pytest
+
+from evaluation import demo
+from evaluation.metrics.uncertain_inference.measures import measure
+
+
+def test_a_finished_stage_is_skipped_and_a_changed_one_is_not(tmp_path, capfd):
+    """A stage runs once for the same command; another command under its name runs again."""
+    out = tmp_path / "demo"
+    demo.clear(out, resume=False)
+    marker = tmp_path / "runs"
+    once = f"python -c \"open('{marker}', 'a').write('x')\""
+    demo.run_stage("build", once, out)
+    demo.run_stage("build", once, out)
+    assert marker.read_text() == "x"
+    demo.run_stage("build", once.replace("'x'", "'y'"), out)
+    assert marker.read_text() == "xy"
+    assert json.loads((out / "stages.json").read_text())["build"]["seconds"] >= 0
+
+
+def test_a_failed_stage_stops_the_demo(tmp_path):
+    """The exit status is told, and the stage is not noted as finished."""
+    demo.clear(tmp_path / "demo", resume=False)
+    with pytest.raises(SystemExit, match="'train' failed with exit status 3"):
+        demo.run_stage("train", 'python -c "raise SystemExit(3)"', tmp_path / "demo")
+    assert json.loads((tmp_path / "demo/stages.json").read_text()) == {}
+
+
+def test_stages_read_a_cache_of_their_own(tmp_path):
+    """No stage sees what another dataset of the same name left in the default cache of `datasets`."""
+    out = tmp_path / "demo"
+    demo.clear(out, resume=False)
+    told = tmp_path / "told"
+    script = f"import datasets; open('{told}', 'w').write(str(datasets.config.HF_DATASETS_CACHE))"
+    demo.run_stage("build", f'python -c "{script}"', out)
+    assert told.read_text() == str(out / "cache")
+
+
+def test_only_an_earlier_demo_is_cleared(tmp_path):
+    """A folder with anything else in it is left as it is; resuming keeps what an earlier demo wrote."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="no earlier demo"):
+        demo.clear(tmp_path / "mine", resume=False)
+    assert (tmp_path / "mine/thesis.txt").exists()
+    demo.clear(tmp_path / "demo", resume=False)
+    (tmp_path / "demo/kept").touch()
+    demo.clear(tmp_path / "demo", resume=True)
+    assert (tmp_path / "demo/kept").exists()
+    demo.clear(tmp_path / "demo", resume=False)
+    assert not (tmp_path / "demo/kept").exists()
+
+
+def test_the_report_has_the_numbers_of_every_config(tmp_path):
+    """`report.json` holds what the single reports say, and the seconds of every stage."""
+    demo.clear(tmp_path, resume=True)
+    demo.run_stage("build", 'python -c ""', tmp_path)
+    perfect, worse = measure([0.2, 0.8], [0.2, 0.8]), measure([0.4, 0.6], [0.2, 0.8])
+    report = {
+        "n": 2,
+        "measures": worse,
+        "constant_mean": {"measures": worse},
+        "hypothesis_only": {"measures": worse},
+        "target_floor": {"measures": perfect},
+    }
+    demo.write_report({"urn-text": report}, tmp_path, answering=1.0)
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["urn-text"]["mse"] == pytest.approx(0.04)
+    assert written["urn-text"].keys() >= {"mse", "mae", "ece", "constant_mean_mse", "hypothesis_only_mse", "n"}
+    assert written["urn-text"]["floor_mse"] == 0
+    assert written["seconds"].keys() == {"build", "answer"}
+
+
+@pytest.mark.parametrize(
+    ("row", "question"),
+    [
+        ({"modality": "text", "premise": "An urn."}, {"text": "An urn."}),
+        ({"modality": "audio", "audio": {"path": "a.flac"}}, {"audio": "a.flac"}),
+        ({"modality": "video", "video": {"path": "a.mp4"}}, {"video": "a.mp4", "modality": "video"}),
+        ({"modality": "audiovisual", "video": {"path": "a.mp4"}}, {"video": "a.mp4", "modality": "audiovisual"}),
+    ],
+)
+def test_questions_are_asked_as_a_person_would(row, question):
+    """The pipeline gets a text or a path, and for a video whether to listen."""
+    assert demo.premise(row) == question

@@ -1,0 +1,183 @@
+"""The measures against other people's implementations, brute force and closed forms."""
+
+import evaluate
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+from torchmetrics.functional.classification import binary_calibration_error
+
+from evaluation.metrics.uncertain_inference import measures
+from evaluation.metrics.uncertain_inference.measures import measure
+
+
+@pytest.fixture
+def scalar():
+    """Predictions with ties, probabilities with ties, and exact zeros, halves and ones among both."""
+    random = np.random.default_rng(1)
+    targets = random.choice([0.0, 0.2, 0.5, 0.7, 1.0], size=400)
+    predictions = np.round((targets + random.normal(0, 0.3, 400)).clip(0, 1), 2)
+    return predictions, targets
+
+
+@pytest.fixture
+def binary():
+    """Predictions of binary labels, away from the edges of the bins, where conventions differ."""
+    random = np.random.default_rng(2)
+    predictions = random.uniform(0.001, 0.999, 500)
+    return predictions, (random.uniform(size=500) < predictions**2).astype(float)
+
+
+def values(predictions, targets, labels=None):
+    """The estimates alone."""
+    return {name: result["value"] for name, result in measure(predictions, targets, labels, resamples=0).items()}
+
+
+def test_errors_and_correlations_equal_sklearn_and_scipy(scalar):
+    """MSE, MAE, Pearson and Spearman are the usual ones, ties included."""
+    predictions, targets = scalar
+    results = values(predictions, targets)
+    assert results["mse"] == pytest.approx(sklearn_metrics.mean_squared_error(targets, predictions), abs=1e-12)
+    assert results["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(targets, predictions), abs=1e-12)
+    assert results["pearson"] == pytest.approx(stats.pearsonr(predictions, targets).statistic, abs=1e-12)
+    assert results["spearman"] == pytest.approx(stats.spearmanr(predictions, targets).statistic, abs=1e-12)
+
+
+def test_nll_is_torch_cross_entropy(binary):
+    """Against probabilities it is the soft binary cross-entropy; its least value is the entropy of the targets."""
+    predictions, _ = binary
+    targets = predictions[::-1].copy()
+    soft = torch.nn.functional.binary_cross_entropy(torch.tensor(predictions), torch.tensor(targets)).item()
+    assert values(predictions, targets)["nll"] == pytest.approx(soft, abs=1e-12)
+    entropy = stats.entropy(np.stack([targets, 1 - targets])).mean()
+    assert values(targets, targets)["nll"] == pytest.approx(entropy, abs=1e-9)
+
+
+def test_a_wrong_certainty_costs_a_finite_nll():
+    """A prediction of 0 for a true row is clipped at 1e-10."""
+    assert values([0.0, 1.0], [1.0, 0.0])["nll"] == pytest.approx(-np.log(1e-10), rel=1e-6)
+
+
+def test_binary_measures_equal_sklearn_and_torchmetrics(binary):
+    """With labels: Brier, log loss, accuracy, precision, recall, F1 and the calibration error."""
+    predictions, labels = binary
+    results = values(predictions, labels, labels)
+    decisions = predictions >= 0.5
+    assert results["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(labels, predictions), abs=1e-12)
+    assert results["log_loss"] == pytest.approx(sklearn_metrics.log_loss(labels, predictions), abs=1e-12)
+    for name in ("accuracy", "precision", "recall", "f1"):
+        score = getattr(sklearn_metrics, f"{name}_score")(labels, decisions)
+        assert results[name] == pytest.approx(score, abs=1e-12)
+    ece = binary_calibration_error(torch.tensor(predictions), torch.tensor(labels).long(), n_bins=10, norm="l1")
+    assert results["ece"] == pytest.approx(ece.item(), abs=1e-6)
+
+
+def test_ece_equals_brute_force(scalar):
+    """The loop of the definition gives the same, edges of bins included."""
+    predictions, targets = scalar
+    total = 0.0
+    for k in range(10):
+        inside = [i for i, p in enumerate(predictions) if k / 10 <= p < (k + 1) / 10 or (k == 9 and p == 1)]
+        if inside:
+            gap = sum(predictions[i] for i in inside) / len(inside) - sum(targets[i] for i in inside) / len(inside)
+            total += len(inside) / len(predictions) * abs(gap)
+    assert values(predictions, targets)["ece"] == pytest.approx(total, abs=1e-12)
+
+
+def test_even_odds_decide_nothing(scalar):
+    """Rows whose probability is exactly 0.5 are no part of accuracy and F1, and the report says how many are left."""
+    predictions, targets = scalar
+    decided = targets != 0.5
+    results = measure(predictions, targets, resamples=20)
+    expected = sklearn_metrics.accuracy_score(targets[decided] > 0.5, predictions[decided] >= 0.5)
+    assert results["accuracy"]["value"] == pytest.approx(expected, abs=1e-12)
+    assert results["accuracy"]["n"] == decided.sum() < results["mse"]["n"] == 400
+
+
+@pytest.mark.parametrize("name", measures.MEASURES)
+def test_a_weight_counts_as_repetitions(binary, name):
+    """Weights of 0, 1, 2, ... give what the resampled rows themselves would: the bootstrap resamples truly."""
+    predictions, labels = (values[:60].round(2) for values in binary)
+    weights = np.random.default_rng(3).integers(0, 4, size=(5, 60))
+    function = measures.MEASURES[name][0]
+    results = function(predictions, labels, weights.astype(float))
+    for row, result in zip(weights, results, strict=True):
+        repeated = function(np.repeat(predictions, row), np.repeat(labels, row), np.ones((1, row.sum())))
+        assert result == pytest.approx(repeated[0], abs=1e-12)
+
+
+def test_interval_of_a_mean_equals_the_closed_form():
+    """For clusters of one size, the interval of the MSE is the mean +- 1.96 standard errors over clusters."""
+    random = np.random.default_rng(4)
+    errors = random.uniform(0, 0.4, size=(300, 1)) * np.ones((1, 5))
+    targets = np.full(1500, 0.5)
+    result = measure(targets + errors.reshape(-1), targets, clusters=np.repeat(np.arange(300), 5), resamples=4000)[
+        "mse"
+    ]
+    squares = errors[:, 0] ** 2
+    half = 1.96 * squares.std() / np.sqrt(300)
+    assert result["interval"] == pytest.approx([squares.mean() - half, squares.mean() + half], abs=0.06 * half)
+    alone = measure(targets + errors.reshape(-1), targets, resamples=4000)["mse"]["interval"]
+    assert (alone[1] - alone[0]) * np.sqrt(5) == pytest.approx(2 * half, rel=0.06), "rows are not independent"
+
+
+def test_intervals_hold_the_estimate_and_repeat(binary):
+    """Every interval holds its estimate, the calibration error's too, and the same seed gives the same interval."""
+    predictions, labels = binary
+    first, second = (measure(predictions, labels, labels, resamples=200) for _ in range(2))
+    assert first == second
+    for result in first.values():
+        low, high = result["interval"]
+        assert low <= result["value"] <= high
+        assert low < high
+
+
+def test_chunks_change_nothing_but_the_memory(binary, monkeypatch):
+    """A large split is resampled in chunks with the same result."""
+    predictions, labels = binary
+    whole = measure(predictions, labels, resamples=50)
+    monkeypatch.setattr(measures, "CHUNK_ELEMENTS", 3500)
+    chunked = measure(predictions, labels, resamples=50)
+    for name, result in whole.items():
+        assert chunked[name]["interval"] == pytest.approx(result["interval"])
+
+
+def test_constant_predictions_have_no_correlation():
+    """Undefined is None with a reason, not a NaN or a crash; the other measures stand."""
+    results = measure([0.3, 0.3, 0.3], [0.1, 0.9, 0.4], resamples=10)
+    assert results["pearson"] == {"value": None, "interval": None, "n": 3, "reason": "the predictions are constant"}
+    assert results["spearman"]["reason"] == "the predictions are constant"
+    assert results["precision"]["reason"] == "no row is predicted true"
+    assert results["f1"]["value"] == 0
+    assert measure([0.1, 0.9], [0.5, 0.5], resamples=10)["accuracy"]["reason"].startswith("every probability")
+    assert measure([0.1, 0.9], [0.7, 0.7], resamples=10)["pearson"]["reason"] == "the targets are constant"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "labels", "message"),
+    [
+        ([0.1, np.nan], [0.1, 0.2], None, r"prediction of row b \(nan\)"),
+        ([0.1, 1.2], [0.1, 0.2], None, r"prediction of row b \(1.2\)"),
+        ([0.1, 0.2], [-0.1, 0.2], None, r"target of row a \(-0.1\)"),
+        ([0.1, 0.2], [0.1], None, "2 predictions for 1 targets"),
+        ([0.1, 0.2], [0.1, 0.2], [0.3, 1], "Labels must be 0 or 1"),
+        ([], [], None, "no predictions"),
+        ([[0.1, 0.2]], [0.1, 0.2], None, "flat sequence"),
+    ],
+)
+def test_bad_values_are_named(predictions, targets, labels, message):
+    """What cannot be measured is an error that names the rows."""
+    with pytest.raises(ValueError, match=message):
+        measure(predictions, targets, labels, ids=["a", "b"])
+
+
+def test_the_evaluate_module_loads_offline_and_agrees(scalar, monkeypatch, tmp_path, pytestconfig):
+    """`evaluate.load` of the folder needs no network and computes the same values."""
+    monkeypatch.setattr("socket.socket.connect", None)
+    predictions, targets = scalar
+    folder = pytestconfig.rootpath / "evaluation/metrics/uncertain_inference"
+    metric = evaluate.load(str(folder), cache_dir=str(tmp_path))
+    metric.add_batch(predictions=predictions[:100], references=targets[:100])
+    metric.add_batch(predictions=predictions[100:], references=targets[100:])
+    assert metric.compute() == pytest.approx(values(predictions, targets))

@@ -1,0 +1,143 @@
+"""The evaluation of a checkpoint, and its going on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from evaluation import run
+from evaluation.data import load_rows
+from evaluation.predictors import CLUEPredictor
+
+
+def options(checkpoint, dataset, out, config="urn-text"):
+    """The command line of an evaluation with one premise a batch."""
+    given = {"--model": checkpoint, "--dataset": dataset, "--config": config, "--out": out, "--batch-size": 1}
+    return [str(part) for pair in given.items() for part in pair]
+
+
+def lines(path):
+    """The rows of a JSONL file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("config", ["urn-text", "urn-audio", "urn-video", "urn-audiovisual"])
+def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, config):
+    """Each row is predicted once, in the order of the split, as the model alone does; reports and figures exist."""
+    report = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out", config))
+    rows = load_rows(str(urn_world), config, "test")
+    predictions = lines(tmp_path / "out/predictions.jsonl")
+    assert [answer["id"] for answer in predictions] == rows["id"][:]
+    assert [answer["target"] for answer in predictions] == rows["probability"][:]
+    alone = CLUEPredictor(str(tiny_checkpoint)).predict([rows[5]], [[rows[5]["hypothesis"]]])[0][0]
+    assert predictions[5]["prediction"] == pytest.approx(alone.probability, abs=1e-5)
+    assert predictions[5]["interval"] == pytest.approx(alone.interval, abs=0.02)
+    errors = [(answer["prediction"] - answer["target"]) ** 2 for answer in predictions]
+    assert report["measures"]["mse"]["value"] == pytest.approx(np.mean(errors))
+    mean = np.mean(load_rows(str(urn_world), config, "train")["probability"][:])
+    assert report["constant_mean"]["mean"] == pytest.approx(mean)
+    assert report["constant_mean"]["measures"]["pearson"]["reason"] == "the predictions are constant"
+    assert json.loads((tmp_path / "out/report.json").read_text()) == report
+    for name in ("report.md", "reliability.png", "predictions.png", "settings.json"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp_path):
+    """After kill -9 between batches and a torn last line, the same command scores the missing rows and no other."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run.main(options(tiny_checkpoint, urn_world, whole))
+    # The process stops itself where a scheduler might: after the second of three batches is on disk.
+    script = (
+        "import os, signal, sys\n"
+        "from evaluation import run\n"
+        "score, calls = run.score, []\n"
+        "def third_is_fatal(*given):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return score(*given)\n"
+        "run.score = third_is_fatal\n"
+        "run.main(sys.argv[1:])\n"
+    )
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", script, *options(tiny_checkpoint, urn_world, out)]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    partial = out / "predictions.jsonl.partial"
+    assert len(lines(partial)) == 8
+    assert not (out / "predictions.jsonl").exists()
+    kept = partial.read_text().splitlines()[:7]
+    partial.write_bytes(partial.read_bytes()[:-20])
+
+    run.main(options(tiny_checkpoint, urn_world, out))
+    assert lines(out / "predictions.jsonl") == sorted(lines(out / "predictions.jsonl"), key=lambda row: row["id"])
+    assert (out / "predictions.jsonl").read_text().splitlines()[:7] == kept, "what was kept is not scored again"
+    resumed, direct = (lines(folder / "predictions.jsonl") for folder in (out, whole))
+    assert [row["id"] for row in resumed] == [row["id"] for row in direct]
+    pairs = zip(resumed, direct, strict=True)
+    assert all(a["prediction"] == pytest.approx(b["prediction"], abs=1e-5) for a, b in pairs)
+
+
+def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world, tmp_path, monkeypatch):
+    """A second run loads no model and gives the same report."""
+    first = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
+    monkeypatch.setattr(run, "CLUEPredictor", None)
+    second = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_predictions_of_something_else_are_refused(tiny_checkpoint, urn_world, tmp_path):
+    """Another configuration or other rows in the same folder is an error that says what differs and what to do."""
+    run.main([*options(tiny_checkpoint, urn_world, tmp_path / "out"), "--limit", "5"])
+    with pytest.raises(ValueError, match="config was urn-text, is urn-audio.*another --out"):
+        run.main(options(tiny_checkpoint, urn_world, tmp_path / "out", "urn-audio"))
+    with pytest.raises(ValueError, match="rows was"):
+        run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
+
+
+def test_new_weights_in_the_same_folder_are_noticed(tiny_checkpoint, tmp_path):
+    """A checkpoint trained on is another model, though its folder's name stays."""
+    before = run.weights_digest(tiny_checkpoint)
+    model = AutoModel.from_pretrained(tiny_checkpoint, trust_remote_code=True)
+    model.save_pretrained(tmp_path / "same")
+    same = run.weights_digest(tmp_path / "same")
+    torch.nn.init.zeros_(model.confidence_head.weight)
+    model.save_pretrained(tmp_path / "same")
+    assert run.weights_digest(tmp_path / "same") != same
+    assert run.weights_digest(tiny_checkpoint) == before
+    with pytest.raises(ValueError, match="is no checkpoint"):
+        run.weights_digest(tmp_path)
+
+
+def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_world, tmp_path):
+    """Broken weights stop the run before anything is written for the rows they spoil."""
+    predictor = CLUEPredictor(str(tiny_checkpoint))
+    torch.nn.init.constant_(predictor.model.confidence_head.weight, float("nan"))
+    rows = load_rows(str(urn_world), "urn-text", "test")
+    with pytest.raises(ValueError, match="not a number for rows urn-text-test-000000-00"):
+        run.score(predictor, rows, [[0, 1]], ["one"] * len(rows))
+
+
+def test_an_unreadable_clip_names_its_row(tiny_checkpoint, urn_world, tmp_path):
+    """The error of the processor is told with the row that it came from."""
+    rows = load_rows(str(urn_world), "urn-audio", "test")
+    (tmp_path / "broken.flac").write_bytes(b"no sound")
+    row = {**rows[0], "audio": {"bytes": None, "path": str(tmp_path / "broken.flac")}}
+    with pytest.raises(ValueError, match="rows urn-audio-test-000000-00 could not be scored: .*broken.flac"):
+        run.score(CLUEPredictor(str(tiny_checkpoint)), [row], [[0]], ["one"])
+
+
+def test_rows_of_one_premise_are_scored_together():
+    """Batches hold each row once, a premise's rows in one pass even where they lie apart, up to a limit."""
+    keys = ["a", "b", "a", "c", "b"]
+    assert run.make_batches([0, 1, 2, 3, 4], keys, 2) == [[[0, 2], [1, 4]], [[3]]]
+    assert run.make_batches([2, 3], keys, 2) == [[[2], [3]]]
+    passes = run.make_batches(list(range(150)), ["a"] * 150, 8)
+    assert [len(group) for batch in passes for group in batch] == [64, 64, 22]

@@ -1,0 +1,44 @@
+"""Tables are Markdown with the numbers of the report; figures are PNG files that show them."""
+
+import numpy as np
+from PIL import Image
+
+from evaluation.calibration import reliability
+from evaluation.metrics.uncertain_inference.measures import measure
+from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.tables import comparison_table, markdown_table, measures_table
+
+
+def a_report():
+    """A report with a constant predictor, whose correlation is undefined."""
+    targets = np.array([0.1, 0.4, 0.9])
+    model, constant = measure(targets + 0.05, targets, resamples=50), measure(np.full(3, 0.5), targets)
+    baselines = {key: {"measures": constant} for key in ("constant_mean", "hypothesis_only")}
+    return {"n": 3, "measures": model, **baselines, "target_floor": {"measures": measure(targets, targets)}}
+
+
+def test_columns_line_up():
+    """Every line of a table is as long as the others and has as many columns."""
+    table = markdown_table(["name", "value"], [["a", "1"], ["longer name", "0.25"]]).splitlines()
+    assert len({len(line) for line in table}) == 1
+    assert table[1] == "|-------------|------:|"
+
+
+def test_tables_tell_the_numbers_and_a_dash_where_there_is_none():
+    """The model stands with its interval; what is undefined is a dash, not a zero."""
+    table = {line.split("|")[1].strip(): line for line in measures_table(a_report()).splitlines()}
+    assert "0.0025 [0.0025, 0.0025]" in table["mse"]
+    assert table["pearson"].split("|")[3].strip() == "-"
+    row = comparison_table({"urn-text": a_report()}).splitlines()[2]
+    assert [cell.strip() for cell in row.split("|")[1:4]] == ["urn-text", "3", "0.0025 [0.0025, 0.0025]"]
+
+
+def test_figures_are_written_whole(tmp_path):
+    """Few rows and empty bins are drawn too, and no partial file is left."""
+    for targets in (np.linspace(0, 1, 500), np.array([0.3])):
+        reliability_diagram(reliability(targets**2, targets), tmp_path / "reliability.png", "title")
+        prediction_histogram(targets**2, targets, tmp_path / "predictions.png", "title")
+        for name in ("reliability.png", "predictions.png"):
+            image = np.asarray(Image.open(tmp_path / name).convert("L"))
+            assert image.min() < 100 < 250 < image.max()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.png", "reliability.png"]
