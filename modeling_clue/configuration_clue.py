@@ -1,10 +1,21 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Configuration of CLUE: Qwen2.5-Omni's Thinker with a confidence head."""
 
+from copy import deepcopy
+from dataclasses import field
+from typing import TYPE_CHECKING
+
 from huggingface_hub.dataclasses import strict
 from transformers import Qwen2_5OmniThinkerConfig
 
 from .confidence import TARGETS
+
+
+if TYPE_CHECKING:
+    # A checkpoint is saved with the files that this one names in its imports: this makes the pipeline one of them.
+    from .pipeline_clue import UncertainInferencePipeline  # noqa: F401
+
+PIPELINES = {"uncertain-inference": {"impl": "pipeline_clue.UncertainInferencePipeline", "pt": ["AutoModel"]}}
 
 
 @strict
@@ -24,6 +35,8 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
         vision_start_token_id, vision_end_token_id (`int`):
             Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
             first.
+        custom_pipelines (`dict`):
+            Where `pipeline("uncertain-inference", ...)` finds its code in a checkpoint.
     """
 
     model_type = "clue"
@@ -33,6 +46,7 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
     target: str = "mean_preserving"
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
+    custom_pipelines: dict = field(default_factory=lambda: deepcopy(PIPELINES))
 
     def __post_init__(self, **kwargs):
         if self.num_bins < 2:
