@@ -8,6 +8,7 @@ A probability in [0, 1] is represented by a distribution over `N` confidence bin
 import torch
 import torch.nn.functional as F
 
+
 TARGETS = ("gaussian", "mean_preserving", "mse")
 
 
@@ -20,10 +21,17 @@ def bin_values(num_bins: int, device: torch.device | str | None = None) -> torch
     return torch.linspace(0.0, 1.0, num_bins, device=device, dtype=torch.float32)
 
 
-def _gaussian_logits(labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
+def _checked(labels: torch.Tensor) -> torch.Tensor:
     labels = labels.float()
-    if labels.numel() and not bool(((labels >= 0) & (labels <= 1)).all()):  # NaN fails both comparisons
-        raise ValueError(f"Target probabilities must lie in [0, 1], got {labels.min():.4g} to {labels.max():.4g}.")
+    wrong = ~((labels >= 0) & (labels <= 1))  # NaN fails both comparisons
+    if bool(wrong.any()):
+        index = int(wrong.nonzero()[0])
+        raise ValueError(f"Target probabilities must lie in [0, 1], got {labels[index]:.4g} at index {index}.")
+    return labels
+
+
+def _gaussian_logits(labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
+    labels = _checked(labels)
     distance = bin_values(num_bins, labels.device) - labels.unsqueeze(-1)
     return -0.5 * (distance / sigma) ** 2
 
@@ -106,17 +114,21 @@ def confidence_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str, sigma
 
     Returns:
         `torch.Tensor` of shape `(H,)`: float32, not reduced.
+
+    Raises:
+        ValueError: if a label lies outside [0, 1] or is not a number, or for any other kind.
     """
     logits = logits.float()
     if kind == "mse":
-        return (expectation(logits.softmax(-1)) - labels.float()) ** 2
+        return (expectation(logits.softmax(-1)) - _checked(labels)) ** 2
     target = target_distribution(kind, labels, logits.shape[-1], sigma)
     return F.kl_div(logits.log_softmax(-1), target, reduction="none").sum(-1)
 
 
 def expectation(distribution: torch.Tensor) -> torch.Tensor:
     """Equation 1: the probability of each hypothesis, `(H, N)` -> `(H,)`, float32."""
-    return distribution.float() @ bin_values(distribution.shape[-1], distribution.device)
+    # Not a matrix product: that would be rounded to bfloat16 under autocast.
+    return (distribution.float() * bin_values(distribution.shape[-1], distribution.device)).sum(-1)
 
 
 def standard_deviation(distribution: torch.Tensor) -> torch.Tensor:

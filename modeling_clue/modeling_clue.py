@@ -20,6 +20,7 @@ from transformers.utils import ModelOutput
 from .confidence import confidence_loss, expectation
 from .configuration_clue import CLUEConfig
 
+
 # Checkpoints name their weights as the published Qwen2.5-Omni does. transformers renames them by class name and knows
 # nothing of ours: without this line the language model would be left at its random initialisation.
 register_checkpoint_conversion_mapping(
@@ -136,8 +137,9 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
         ).last_hidden_state
 
         read_out = hidden_states[last_of_branch]
-        head_dtype = next(self.confidence_head.parameters()).dtype
-        logits = self.confidence_head(read_out.to(head_dtype))
+        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
+            head_dtype = next(self.confidence_head.parameters()).dtype
+            logits = self.confidence_head(read_out.to(head_dtype))
         output = CLUEOutput(
             logits=logits,
             probability=expectation(logits.float().softmax(-1)),
@@ -146,9 +148,7 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
         if labels is not None:
             if labels.shape != logits.shape[:1]:
                 raise ValueError(f"{len(logits)} hypotheses need as many labels, got shape {tuple(labels.shape)}.")
-            hypothesis_loss = confidence_loss(
-                logits, labels.to(logits.device), self.config.target, self.config.sigma
-            )
+            hypothesis_loss = confidence_loss(logits, labels.to(logits.device), self.config.target, self.config.sigma)
             count = len(labels) if num_items_in_batch is None else num_items_in_batch
             output.loss = hypothesis_loss.sum() / count
             output.hypothesis_loss = hypothesis_loss.detach()
@@ -163,8 +163,8 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
         text_config = self.config.text_config
         if text_config._attn_implementation not in ("eager", "sdpa"):
             raise ValueError(
-                f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise apart: "
-                "load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
+                f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise "
+                "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
             )
 
         def same_branch(batch, head, query, key):
@@ -197,7 +197,7 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
 
         lengths = None if feature_attention_mask is None else feature_attention_mask.sum(dim=1)
         audio_index, video_index = 0, 0
-        for row, (ids, branches) in enumerate(zip(input_ids, branch_ids)):
+        for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
             premise = branches == 0
             num_premise = int(premise.sum())
             after_premise = num_premise
