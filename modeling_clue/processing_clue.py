@@ -2,6 +2,7 @@
 """From premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
 
 import os
+import re
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -10,6 +11,7 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 
 from .media import MediaError, has_audio, load_audio, load_video, probe_modality
+
 
 MODALITIES = ("text", "audio", "video", "audiovisual")
 
@@ -21,9 +23,7 @@ DEFAULT_PROMPT = {
         "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
         "<|im_start|>user\nPremise: {premise}\n"
     ),
-    "hypothesis": (
-        "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n"
-    ),
+    "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
 }
 
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
@@ -75,6 +75,21 @@ class CLUEInputs(BatchFeature):
     modalities: list[str]
     notes: list[list[str]]
 
+    # The base class pickles the tensors alone: from the workers of a data loader nothing else would arrive.
+    def __getstate__(self) -> dict:
+        return self.__dict__
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+
+    def to(self, *args, **kwargs) -> "CLUEInputs":
+        """Moves the tensors and casts sound and frames; seconds stay in float32, because positions hang on them."""
+        seconds = self.get("video_second_per_grid")
+        super().to(*args, **kwargs)
+        if seconds is not None:
+            self["video_second_per_grid"] = seconds.to(self["input_ids"].device)
+        return self
+
 
 class CLUEProcessor(ProcessorMixin):
     """Turns premises and hypotheses into the inputs of [`CLUEForConfidenceEstimation`].
@@ -110,17 +125,13 @@ class CLUEProcessor(ProcessorMixin):
     ```
     """
 
-    def __init__(self, feature_extractor=None, video_processor=None, tokenizer=None, prompt=None, media=None, **kwargs):
+    def __init__(
+        self, feature_extractor=None, video_processor=None, tokenizer=None, prompt=None, media=None, **kwargs
+    ):
         super().__init__(feature_extractor, video_processor, tokenizer, **kwargs)
         self.prompt = dict(DEFAULT_PROMPT if prompt is None else prompt)
         self.media = {**DEFAULT_MEDIA, **({} if media is None else media)}
-        if self.prompt.keys() != DEFAULT_PROMPT.keys() or "{premise}" not in self.prompt["premise"]:
-            raise ValueError(
-                "`prompt` needs the parts 'premise' (with a place for {premise}) and 'hypothesis', "
-                f"got {self.prompt!r}."
-            )
-        if ("{hypothesis}" in self.prompt["premise"]) == ("{hypothesis}" in self.prompt["hypothesis"]):
-            raise ValueError("`prompt` needs exactly one place for {hypothesis}, in either of its parts.")
+        self._check_prompt(self.prompt)
         self._check_media(self.media)
 
         vocabulary = tokenizer.get_vocab()
@@ -129,6 +140,18 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
         self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
         self._prompt_pieces = {part: self._split_prompt(template) for part, template in self.prompt.items()}
+
+    @staticmethod
+    def _check_prompt(prompt: dict) -> None:
+        if prompt.keys() != DEFAULT_PROMPT.keys():
+            raise ValueError(f"`prompt` needs the parts 'premise' and 'hypothesis', got {sorted(prompt)}.")
+        first, last = prompt["premise"], prompt["hypothesis"]
+        if first.count("{premise}") != 1 or "{premise}" in last:
+            raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {prompt!r}.")
+        if (first + last).count("{hypothesis}") != 1:
+            raise ValueError(f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {prompt!r}.")
+        if not last:
+            raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
 
     @staticmethod
     def _check_media(media: dict) -> None:
@@ -172,7 +195,8 @@ class CLUEProcessor(ProcessorMixin):
             except ValueError as error:
                 if len(premises) == 1:
                     raise
-                raise type(error)(f"Premise {index}: {error}") from error
+                kind = MediaError if isinstance(error, MediaError) else ValueError
+                raise kind(f"Premise {index}: {error}") from error
         return self.collate(encoded, hypotheses)
 
     def encode_premise(self, premise, **media) -> EncodedPremise:
@@ -230,10 +254,12 @@ class CLUEProcessor(ProcessorMixin):
         for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
             if not sentences:
                 raise ValueError(f"Premise {index} has no hypothesis.")
-            try:
-                branches = [self.encode_hypothesis(sentence) for sentence in sentences]
-            except ValueError as error:
-                raise ValueError(f"Premise {index}: {error}") from error
+            branches = []
+            for number, sentence in enumerate(sentences):
+                try:
+                    branches.append(self.encode_hypothesis(sentence))
+                except ValueError as error:
+                    raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
             if "{hypothesis}" in self.prompt["premise"]:
                 rows += [(premise, *self._render(premise, [branch])) for branch in branches]
             else:
@@ -274,7 +300,7 @@ class CLUEProcessor(ProcessorMixin):
     def _split_prompt(self, template: str) -> list[str | list[int]]:
         """A template as a list of its fixed tokens and the names of its places, in order."""
         pieces: list[str | list[int]] = []
-        for place_or_text in template.replace("{", "\0{").replace("}", "}\0").split("\0"):
+        for place_or_text in re.split(r"(\{premise\}|\{hypothesis\})", template):
             if place_or_text in ("{premise}", "{hypothesis}"):
                 pieces.append(place_or_text[1:-1])
             elif place_or_text:
@@ -282,14 +308,19 @@ class CLUEProcessor(ProcessorMixin):
         return pieces
 
     def _tokenize_content(self, text: str) -> list[int]:
-        # What users write is never read as a special token: "<|im_end|>" in a hypothesis is seven characters.
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # the tokenizer's own error does not say what is wrong
+            raise ValueError(f"Half a character (a lone surrogate) at position {error.start} of {text!r}.") from error
+        # What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _render(self, premise: EncodedPremise, branches: list[list[int]]) -> tuple[list[int], list[int]]:
         """Tokens and branch ids of one row."""
+        content = {"premise": premise.input_ids, "hypothesis": branches[0]}
         ids: list[int] = []
         for piece in self._prompt_pieces["premise"]:
-            ids += {"premise": premise.input_ids, "hypothesis": branches[0]}[piece] if isinstance(piece, str) else piece
+            ids += content[piece] if isinstance(piece, str) else piece
         branch_ids = [0] * len(ids)
         for number, branch in enumerate(branches, start=1):
             for piece in self._prompt_pieces["hypothesis"]:
@@ -308,9 +339,7 @@ class CLUEProcessor(ProcessorMixin):
             hint = ""
             if isinstance(premise, (np.ndarray, torch.Tensor)):
                 hint = " Give an array with its rate: {'audio': {'array': ..., 'sampling_rate': 16000}}."
-            raise ValueError(
-                f"A premise is text, a path, bytes or a dict, got {type(premise).__name__}.{hint}"
-            )
+            raise ValueError(f"A premise is text, a path, bytes or a dict, got {type(premise).__name__}.{hint}")
         text = premise.get("text") if premise.get("text") is not None else premise.get("premise")
         audio, video, modality = premise.get("audio"), premise.get("video"), premise.get("modality")
         if modality is None:
@@ -323,7 +352,9 @@ class CLUEProcessor(ProcessorMixin):
             )
         needs = {"text": text, "audio": audio if audio is not None else video, "video": video, "audiovisual": video}
         if needs[modality] is None:
-            raise ValueError(f"The premise is said to be {modality} but has none (keys: {', '.join(map(str, premise))}).")
+            raise ValueError(
+                f"The premise is said to be {modality} but has none (keys: {', '.join(map(str, premise))})."
+            )
         if modality == "text" and (not isinstance(text, str) or not text.strip()):
             raise ValueError(f"The text of a premise is a string that is not empty, got {text!r}.")
         return modality, text, audio, video
@@ -331,9 +362,7 @@ class CLUEProcessor(ProcessorMixin):
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
         """Log-mel spectrogram of the clip alone, the same frames as under the extractor's padding to 300 seconds."""
         extractor = self.feature_extractor
-        audio = load_audio(
-            source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"]
-        )
+        audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
         num_frames = -(-len(audio.waveform) // extractor.hop_length)
         if _num_audio_tokens(num_frames) < 1:
             raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
@@ -355,9 +384,7 @@ class CLUEProcessor(ProcessorMixin):
         processor = self.video_processor
         video = load_video(source, fps=options["fps"], max_frames=options["max_frames"])
         frames = torch.from_numpy(video.frames).permute(0, 3, 1, 2)
-        patches = processor(
-            videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt"
-        )
+        patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
         encoded.pixel_values_videos = patches["pixel_values_videos"]
         encoded.video_grid_thw = patches["video_grid_thw"][0]
         encoded.video_second_per_grid = processor.temporal_patch_size / video.fps
@@ -416,5 +443,6 @@ def _name(source) -> str:
     if isinstance(source, dict) and source.get("path"):
         return f"'{source['path']}'"
     return "The clip"
+
 
 CLUEProcessor.register_for_auto_class("AutoProcessor")
