@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import datasets
+from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 
 
 def load_rows(dataset, config, split):
@@ -28,7 +29,17 @@ def load_rows(dataset, config, split):
         raise FileNotFoundError(
             f"There is no dataset folder {dataset}: build one with python -m datasets_scripts.build."
         )
-    rows = datasets.load_dataset(dataset, config, split=split, cache_dir=cache_folder(dataset))
+    cache = cache_folder(dataset)
+    builder = datasets.load_dataset_builder(dataset, config, cache_dir=cache)
+    if split not in builder.config.data_files:
+        splits = ", ".join(builder.config.data_files)
+        raise ValueError(f"{dataset} {config} has no split {split!r}: it has {splits}.")
+    if isinstance(builder, AudioFolder):
+        # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not.
+        files = {split: builder.config.data_files[split]}
+        rows = datasets.load_dataset("videofolder", data_files=files, split=split, cache_dir=cache)
+    else:
+        rows = datasets.load_dataset(dataset, config, split=split, cache_dir=cache)
     for column, feature in rows.features.items():
         if isinstance(feature, (datasets.Audio, datasets.Video)):
             rows = rows.cast_column(column, type(feature)(decode=False))

@@ -3,6 +3,7 @@
 import datasets
 import pytest
 
+from datasets_scripts.build import main as build
 from evaluation.data import load_rows, premise_keys, rows_digest
 
 
@@ -59,6 +60,17 @@ def test_rows_come_from_their_own_folder_undecoded(urn_world, modality):
     for medium in ("audio", "video"):
         paths = [value["path"] for value in rows[medium] if value is not None]
         assert all(path.startswith(str(urn_world)) for path in paths)
+
+
+def test_a_dataset_of_sound_alone_needs_no_decoder(tmp_path):
+    """Without any video config `datasets` takes another loader, which must not ask for torchcodec."""
+    sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1"
+    build(["urn", "--out", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
+    rows = load_rows(str(tmp_path / "umui"), "urn-audio", "test")
+    assert len(rows) == 8
+    assert rows[0]["audio"]["path"].startswith(str(tmp_path))
+    with pytest.raises(ValueError, match="nonsense"):
+        load_rows(str(tmp_path / "umui"), "urn-audio", "nonsense")
 
 
 def test_unusable_rows_are_named(tmp_path):
