@@ -1,0 +1,353 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""From Qwen2.5-Omni to CLUE, and from CLUE to a plain Thinker that any engine for Qwen2.5-Omni can serve.
+
+```bash
+python -m modeling_clue.conversion to-clue --source Qwen/Qwen2.5-Omni-3B --out clue-3b
+python -m modeling_clue.conversion to-thinker --source clue-3b --out thinker-3b
+```
+
+**To CLUE.** The source is a full Qwen2.5-Omni checkpoint, of which the Thinker is taken and the speech output left, or
+a Thinker alone; in safetensors. Its weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>`
+... `<CONF_{N-1}>` take spare rows of the vocabulary, and make it larger only if there are too few. The head starts from
+the model's own answer to a yes/no question: see [`initial_head`].
+
+**To a Thinker.** The head's rows become the `lm_head` rows of `<CONF_i>`. At the last token of a prompt the softmax of
+the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
+rows are rounded like the rest of `lm_head`. The prompt and the other settings that a Thinker has no place for are
+kept under `clue` in its `config.json`, and converting it back gives the same CLUE again.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    Qwen2_5OmniConfig,
+    Qwen2_5OmniProcessor,
+    Qwen2_5OmniThinkerConfig,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen2VLImageProcessor,
+)
+
+from .confidence import bin_values
+from .configuration_clue import CLUEConfig
+from .modeling_clue import CLUEForConfidenceEstimation
+from .processing_clue import POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND, CLUEProcessor
+
+
+# Fields of a CLUE configuration that a Thinker's has no place for.
+CLUE_FIELDS = ("num_bins", "sigma", "target")
+
+# Fields of `config.json` that belong to a class or a file, not to the model it describes.
+CLASS_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version", "_name_or_path")
+
+# Where a configuration keeps the id of each special token.
+TOKEN_ID_FIELDS = {
+    "<|AUDIO|>": "audio_token_index",
+    "<|audio_bos|>": "audio_start_token_id",
+    "<|audio_eos|>": "audio_end_token_id",
+    "<|IMAGE|>": "image_token_index",
+    "<|VIDEO|>": "video_token_index",
+    "<|vision_bos|>": "vision_start_token_id",
+    "<|vision_eos|>": "vision_end_token_id",
+}
+
+# The names under which `Qwen2_5OmniProcessor` asks the tokenizer for them.
+NAMED_TOKENS = {
+    "audio_token": "<|AUDIO|>",
+    "audio_bos_token": "<|audio_bos|>",
+    "audio_eos_token": "<|audio_eos|>",
+    "image_token": "<|IMAGE|>",
+    "video_token": "<|VIDEO|>",
+    "vision_bos_token": "<|vision_bos|>",
+    "vision_eos_token": "<|vision_eos|>",
+}
+
+# Pixels of a frame: the published checkpoints' least, and the paper's 256 x 256 at most. `Qwen2_5OmniProcessor` would
+# enlarge every frame to at least 317 x 317, whatever its video processor says.
+FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 256 * 256}
+
+
+def confidence_tokens(num_bins: int) -> list[str]:
+    """The tokens that stand for the confidence bins, in order."""
+    return [f"<CONF_{index}>" for index in range(num_bins)]
+
+
+def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> torch.Tensor:
+    """A confidence head that gives an untrained model's yes/no preference as a probability.
+
+    Row i lies on the line through the `lm_head` rows of "No" and "Yes": `(no + yes) / 2 + s (b_i - 1/2) (yes - no)`.
+    So the log-odds of neighbouring bins are proportional to the model's log-odds d of "Yes" against "No". The scale
+    `s = 3 (N - 1) / (N + 1)`, a quarter of the inverse variance of the bins, makes the expectation agree with
+    `sigmoid(d)` to first order around 1/2; it is more cautious towards 0 and 1 (0.83 instead of 0.88 for d = 2).
+
+    Args:
+        no_row, yes_row (`torch.Tensor` of shape `(hidden_size,)`): rows of `lm_head`.
+        num_bins (`int`): number of confidence bins N.
+
+    Returns:
+        `torch.Tensor` of shape `(num_bins, hidden_size)`: float32.
+    """
+    no_row, yes_row = no_row.float(), yes_row.float()
+    scale = 3 * (num_bins - 1) / (num_bins + 1)
+    return (no_row + yes_row) / 2 + scale * (bin_values(num_bins, no_row.device) - 0.5)[:, None] * (yes_row - no_row)
+
+
+def to_clue(
+    source: str | Path, out: str | Path, *, num_bins: int | None = None, words: tuple[str, str] = ("No", "Yes")
+) -> Path:
+    """Writes a CLUE checkpoint made from a Qwen2.5-Omni checkpoint.
+
+    Args:
+        source (`str` or `Path`): folder or Hub repository, full or Thinker alone, with its processor.
+        out (`str` or `Path`): folder to write; it must not exist yet.
+        num_bins (`int`, *optional*): number of confidence bins; 100 by default, and given by the source if that was
+            made by [`to_thinker`].
+        words (`tuple[str, str]`): the words for "false" and "true" whose rows the head starts from; single tokens.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        OSError: if the source has no safetensors, or lacks a part of its processor.
+        ValueError: if the source is of another kind, its weights are incomplete, its tokens contradict its
+            configuration, or `words` are not single tokens of it.
+    """
+    out = _new_folder(out)
+    thinker_config = _thinker_config(source)
+    record = thinker_config.to_dict().get("clue")
+    if record is not None and num_bins not in (None, record["num_bins"]):
+        raise ValueError(f"'{source}' has {record['num_bins']} confidence bins already: leave out --num-bins.")
+    if num_bins is None:
+        num_bins = 100 if record is None else record["num_bins"]
+
+    processor = Qwen2_5OmniProcessor.from_pretrained(source)
+    tokenizer = processor.tokenizer
+    token_ids = _special_token_ids(tokenizer, thinker_config, source)
+    fields = {"num_bins": num_bins} if record is None else {name: record[name] for name in CLUE_FIELDS}
+    tokens = confidence_tokens(num_bins)
+    known = [token for token in tokens if token in tokenizer.get_vocab()]
+    if record is None:
+        if known:
+            raise ValueError(
+                f"The tokenizer of '{source}' knows {known[0]} already, but its configuration does not say what the "
+                "confidence tokens mean. Convert the checkpoint it was made from."
+            )
+        word_ids = [_single_token(tokenizer, word) for word in words]
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], True)
+    elif len(known) < len(tokens):
+        raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
+
+    thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config)
+    num_rows = thinker.get_output_embeddings().weight.shape[0]
+    needed = max(tokenizer.get_vocab().values()) + 1
+    if needed > num_rows:
+        print(f"The vocabulary of {num_rows} rows has too few to spare: it grows to {needed} rows.")
+        thinker.resize_token_embeddings(needed, mean_resizing=False)
+        thinker_config.text_config.vocab_size = needed
+    lm_head = thinker.get_output_embeddings().weight.detach()
+    if record is None:
+        head = initial_head(*lm_head[word_ids], num_bins)
+    else:
+        head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
+
+    config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    model = _rehouse(thinker, CLUEForConfidenceEstimation, config)
+    model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
+    model.confidence_head.weight.data = head
+
+    tokenizer.chat_template = processor.chat_template  # of no use to CLUE, but to a Thinker made of it
+    video_processor = processor.video_processor
+    if record is None:
+        video_processor.size = dict(FRAME_SIZE)
+    clue_processor = CLUEProcessor(
+        processor.feature_extractor,
+        video_processor,
+        tokenizer,
+        prompt=None if record is None else record["prompt"],
+        media=None if record is None else record["media"],
+    )
+    return _save(model, clue_processor, out)
+
+
+def to_thinker(source: str | Path, out: str | Path) -> Path:
+    """Writes a plain Thinker whose log-probabilities of `<CONF_i>` at the end of a prompt are those of a CLUE model.
+
+    Args:
+        source (`str` or `Path`): folder or Hub repository of a CLUE checkpoint.
+        out (`str` or `Path`): folder to write; it must not exist yet.
+
+    Returns:
+        `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`. The latter
+        enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        ValueError: if the source is not a CLUE checkpoint, or its weights are incomplete.
+    """
+    out = _new_folder(out)
+    clue_config = AutoConfig.from_pretrained(source)
+    if not isinstance(clue_config, CLUEConfig):
+        raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
+    processor = CLUEProcessor.from_pretrained(source)
+    clue = _load(CLUEForConfidenceEstimation, source, clue_config)
+
+    fields = _portable(clue_config)
+    record = {name: fields.pop(name) for name in CLUE_FIELDS}
+    record |= {"prompt": processor.prompt, "media": processor.media}
+    config = Qwen2_5OmniThinkerConfig.from_dict({**fields, "clue": record})
+    thinker = _rehouse(clue, Qwen2_5OmniThinkerForConditionalGeneration, config)
+    token_ids = processor.tokenizer.convert_tokens_to_ids(confidence_tokens(clue_config.num_bins))
+    with torch.no_grad():
+        lm_head = thinker.get_output_embeddings().weight
+        lm_head[token_ids] = clue.confidence_head.weight.to(lm_head.dtype)
+
+    video_processor = processor.video_processor
+    image_processor = Qwen2VLImageProcessor(
+        patch_size=video_processor.patch_size,
+        temporal_patch_size=video_processor.temporal_patch_size,
+        merge_size=video_processor.merge_size,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, extra_special_tokens=NAMED_TOKENS)
+    omni_processor = Qwen2_5OmniProcessor(
+        image_processor,
+        video_processor,
+        processor.feature_extractor,
+        tokenizer,
+        chat_template=tokenizer.chat_template,
+    )
+    return _save(thinker, omni_processor, out)
+
+
+def _new_folder(out: str | Path) -> Path:
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"'{out}' exists already: remove it, or write elsewhere with --out.")
+    return out
+
+
+def _save(model, processor, out: Path) -> Path:
+    """Writes both beside `out` and moves them there when they are complete."""
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    processor.save_pretrained(partial)
+    partial.rename(out)
+    return out
+
+
+def _thinker_config(source: str | Path) -> Qwen2_5OmniThinkerConfig:
+    """The Thinker's configuration out of either layout, with the dtype of the weights if it is known."""
+    config = AutoConfig.from_pretrained(source)
+    if isinstance(config, CLUEConfig):
+        raise ValueError(f"'{source}' is a CLUE checkpoint already.")
+    if isinstance(config, Qwen2_5OmniConfig):
+        thinker_config = config.thinker_config
+        if thinker_config.dtype is None:
+            thinker_config.dtype = config.dtype
+    elif isinstance(config, Qwen2_5OmniThinkerConfig):
+        thinker_config = config
+    else:
+        raise ValueError(f"'{source}' is a {config.model_type} checkpoint: CLUE is made from Qwen2.5-Omni alone.")
+    clock = (thinker_config.position_id_per_seconds, thinker_config.seconds_per_chunk)
+    expected = (POSITION_IDS_PER_SECOND, POSITION_IDS_PER_CHUNK // POSITION_IDS_PER_SECOND)
+    if clock != expected:
+        raise ValueError(
+            f"'{source}' has (position_id_per_seconds, seconds_per_chunk) = {clock}; the processor of CLUE places "
+            f"sound and frames by {expected}, that of all published checkpoints."
+        )
+    return thinker_config
+
+
+def _special_token_ids(
+    tokenizer: PreTrainedTokenizerBase, config: Qwen2_5OmniThinkerConfig, source: str | Path
+) -> dict[str, int]:
+    """Ids of the special tokens by field of the configuration: as in the tokenizer, and not otherwise in `config`."""
+    vocabulary, stated = tokenizer.get_vocab(), config.to_dict()
+    token_ids = {}
+    for token, field in TOKEN_ID_FIELDS.items():
+        if token not in vocabulary:
+            raise ValueError(f"The tokenizer of '{source}' lacks the special token {token} of Qwen2.5-Omni.")
+        token_ids[field] = vocabulary[token]
+        if stated.get(field, vocabulary[token]) != vocabulary[token]:
+            raise ValueError(
+                f"'{source}' contradicts itself: {token} is token {vocabulary[token]} of the tokenizer, but `{field}` "
+                f"is {stated[field]} in the configuration."
+            )
+    return token_ids
+
+
+def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
+    pieces = tokenizer(word, add_special_tokens=False)["input_ids"]
+    if len(pieces) != 1:
+        raise ValueError(
+            f"The word {word!r} has {len(pieces)} tokens {tokenizer.convert_ids_to_tokens(pieces)}: name two words "
+            "of a single token each, for false and true, with --words."
+        )
+    return pieces[0]
+
+
+def _load(model_class, source: str | Path, config):
+    """The model in the dtype of its weights, with all of them and no others but those of the speech output."""
+    model, report = model_class.from_pretrained(
+        source, config=config, dtype="auto", use_safetensors=True, output_loading_info=True
+    )
+    # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
+    wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
+    if wrong:
+        first = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items())
+        raise ValueError(f"The weights of '{source}' do not fit its configuration ({first}).")
+    return model
+
+
+def _portable(config: Qwen2_5OmniThinkerConfig) -> dict:
+    """The fields of a configuration that mean the same in another class."""
+    return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
+
+
+def _rehouse(model, model_class, config):
+    """The body and vocabulary projection of `model`, not copied, in a model of another class.
+
+    Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.
+    """
+    with torch.device("meta"):
+        new = model_class(config)
+    new.model, new.lm_head = model.model, model.lm_head
+    new.generation_config = model.generation_config
+    return new
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE")
+    thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving")
+    for command in (clue, thinker):
+        command.add_argument("--source", required=True, help="folder or Hub repository to read")
+        command.add_argument("--out", required=True, help="folder to write; it must not exist yet")
+    clue.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
+    clue.add_argument(
+        "--words",
+        nargs=2,
+        default=("No", "Yes"),
+        metavar=("FALSE", "TRUE"),
+        help="single-token words the head starts from (default: No Yes)",
+    )
+    arguments = parser.parse_args()
+    if arguments.command == "to-clue":
+        out = to_clue(arguments.source, arguments.out, num_bins=arguments.num_bins, words=tuple(arguments.words))
+    else:
+        out = to_thinker(arguments.source, arguments.out)
+    print(f"Wrote {out}.")
+
+
+if __name__ == "__main__":
+    main()
