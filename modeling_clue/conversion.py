@@ -8,8 +8,8 @@ python -m modeling_clue.conversion to-thinker --source clue-3b --out thinker-3b
 
 **To CLUE.** The source is a full Qwen2.5-Omni checkpoint, of which the Thinker is taken and the speech output left, or
 a Thinker alone; in safetensors. Its weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>`
-... `<CONF_{N-1}>` take spare rows of the vocabulary, and make it larger only if there are too few. The head starts from
-the model's own answer to a yes/no question: see [`initial_head`].
+... `<CONF_{N-1}>` take spare rows of the vocabulary, and make it larger only if there are too few. The head starts
+from the model's own answer to a yes/no question: see [`initial_head`].
 
 **To a Thinker.** The head's rows become the `lm_head` rows of `<CONF_i>`. At the last token of a prompt the softmax of
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
