@@ -2,8 +2,8 @@
 """
 Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have.
 
-PyAV is the one decoder, for every container and codec: on short FLAC and Vorbis clips it is as fast as a sound-only
-library, and what a clip sounds like never depends on which decoder happened to read it. Files are opened by Python and
+PyAV decodes every container and codec but one: FFmpeg guesses the frames of a bare FLAC file from patterns that its
+samples may hold too, and then refuses a sound file, so those are read by libsndfile. Files are opened by Python and
 handed to FFmpeg as bytes, and only formats that hold their own data are accepted: no name is ever interpreted as a
 protocol, and no playlist can make FFmpeg open a second file.
 """
@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import av
 import numpy as np
+import soundfile
 
 
 # Demuxers that read one self-contained file. Playlists (hls, concat, dash, sdp), image sequences and devices are left
@@ -136,6 +137,8 @@ def load_audio(
             f"{label} is a decoded video column, which has no access to the sound. Cast the column with "
             "`Video(decode=False)` and pass the row as it is."
         )
+    elif _is_flac(source, label):
+        waveform, rate = _decode_flac(source, label)
     else:
         waveform, rate, not_decoded = _decode_sound(source, label, max_seconds, notes)
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
@@ -309,8 +312,8 @@ def _is_torchcodec(source: Any, kind: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
-    """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
+def _readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
+    """`source` as a file at its start, and its size in bytes."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):
             file = io.BytesIO(source)
@@ -330,6 +333,14 @@ def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
             raise MediaError(f"{label} cannot be rewound ({error}): read it and pass its bytes.") from error
         if size == 0:
             raise MediaError(f"{label} is empty (0 bytes).")
+        yield file, size
+
+
+@contextlib.contextmanager
+def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
+    """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
+    with contextlib.ExitStack() as stack:
+        file, size = stack.enter_context(_readable(source, label))
         _check_size(file, size, label)
         try:
             container = stack.enter_context(
@@ -387,9 +398,15 @@ def _video_stream(container: av.container.InputContainer, label: str) -> av.Vide
     stream = _find_video(container)
     if stream is None:
         raise MediaError(f"{label} has no video track ({_tracks(container)}).")
+    _check_decoder(stream, label)
     # Threads pay for large frames only; on small ones starting them takes longer than decoding.
     stream.thread_type = "AUTO" if stream.width * stream.height >= _THREADED_PIXELS else "NONE"
     return stream
+
+
+def _check_decoder(stream: av.stream.Stream, label: str) -> None:
+    if stream.codec_context is None:
+        raise MediaError(f"{label} has a {stream.type} track in a coding that cannot be decoded here.")
 
 
 def _tracks(container: av.container.InputContainer) -> str:
@@ -417,6 +434,8 @@ class _Demuxer:
                     self.end = max(self.end, end)
             if own:
                 yield packet
+                if _is_last(packet):
+                    return
 
     def check_complete(self, label: str) -> None:
         """
@@ -439,7 +458,39 @@ class _Demuxer:
             )
 
 
+def _is_last(packet: av.Packet) -> bool:
+    """
+    Whether this is the packet without content that ends a track. Nothing must be read behind it: PyAV fails there on
+    files whose further tracks come up midway.
+    """
+    return packet.size == 0 and packet.dts is None
+
+
 # --- sound ----------------------------------------------------------------------------------------
+
+
+def _is_flac(source: Any, label: str) -> bool:
+    with _readable(source, label) as (file, _):
+        is_flac = file.read(4) == b"fLaC"
+        file.seek(0)
+    return is_flac
+
+
+def _decode_flac(source: Any, label: str) -> tuple[np.ndarray, int]:
+    """The mono waveform of a bare FLAC file, and its rate."""
+    with _readable(source, label) as (file, _):
+        try:
+            with soundfile.SoundFile(file) as flac:
+                samples, declared, rate = flac.read(dtype="float32", always_2d=True), flac.frames, flac.samplerate
+        except soundfile.SoundFileError as error:
+            raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error}).") from error
+    missing = (declared - len(samples)) / rate
+    if missing > max(_MISSING_SECONDS, _MISSING_SHARE * declared / rate):
+        raise MediaError(
+            f"{label} is truncated: its header declares {declared / rate:.2f} s of audio, "
+            f"{len(samples) / rate:.2f} s are there."
+        )
+    return samples.mean(axis=1, dtype=np.float32), rate
 
 
 def _decode_sound(
@@ -453,6 +504,7 @@ def _decode_sound(
         stream = container.streams.best("audio")
         if stream is None:
             raise MediaError(f"{label} has no sound track ({_tracks(container)}).")
+        _check_decoder(stream, label)
         video = _find_video(container)
         demuxer = _Demuxer(container, stream)
         pieces: list[np.ndarray] = []
@@ -635,6 +687,8 @@ def _decode_frames(
                 earlier = timeline.keyframes[timeline.keyframes <= targets[len(images)]]
                 if len(earlier) and earlier[-1] > fed:
                     resume = earlier[-1]
+        if _is_last(packet):
+            break
     if shown is None:
         raise MediaError(f"{label} has a video track from which no frame can be decoded.")
     if timeline.last - shown_time > max(_MISSING_SECONDS, _MISSING_SHARE * timeline.duration):

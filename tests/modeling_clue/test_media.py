@@ -410,6 +410,35 @@ def test_missing_track_is_named():
         load_video({"array": sine(16000, 1.0), "sampling_rate": 16000}, fps=1.0, max_frames=4)
 
 
+def test_unknown_coding_is_named():
+    """A track in a coding that no decoder knows is an error, in sight and in sound."""
+    clip = video_bytes(sound=sine(16000, 1.0))
+    with pytest.raises(MediaError, match="row 5 .*(cannot be decoded|no video track)"):
+        load_video(clip.replace(b"avc1", b"zzzz"), fps=1.0, max_frames=4, name="row 5")
+    with pytest.raises(MediaError, match="row 6 .*(cannot be decoded|no sound track)"):
+        load_audio(clip.replace(b"mp4a", b"zzzz").replace(b"esds", b"free"), name="row 6")
+
+
+@pytest.mark.parametrize("damage", range(8))
+def test_damage_is_a_media_error_or_nothing(damage):
+    """Overwritten bytes anywhere in a file raise nothing but `MediaError`."""
+    rng = np.random.default_rng(damage)
+    for content in (
+        video_bytes(num_frames=10, sound=sine(16000, 1.0)),
+        video_bytes("matroska", num_frames=10, sound=sine(16000, 1.0)),
+        sound_bytes(sine(16000, 1.0), container="FLAC"),
+        sound_bytes(sine(16000, 1.0)),
+    ):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(0, len(damaged), 30)
+        damaged[places] = rng.integers(0, 256, 30)
+        for read in (load_audio, has_audio, probe_modality, lambda source: load_video(source, fps=2.0, max_frames=8)):
+            try:
+                read(damaged.tobytes())
+            except MediaError:
+                continue
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize(
     ("kind", "content"),
