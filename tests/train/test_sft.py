@@ -1,0 +1,215 @@
+"""The training script, in this process, on a checkpoint and a dataset that take a second a run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoProcessor
+from trl import ModelConfig, TrlParser
+
+from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.processing_clue import MODALITIES
+from tests.train.conftest import CONFIGS
+from train.arguments import CLUETrainingArguments, DataArguments
+from train.sft import main
+from train.trainer import newest_whole_checkpoint
+
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted((ROOT / "train" / "recipes").glob("*.yaml"))
+DEMO = str(ROOT / "train" / "recipes" / "demo_cpu.yaml")
+PREMISE, HYPOTHESES = "An urn holds 3 red balls and 1 blue ball.", ["It is red.", "It is blue."]
+
+
+def train(dataset, checkpoint, output, *arguments: str, steps: int = 2) -> Path:
+    """Trains by the demo's recipe with a few overrides, and returns the output folder."""
+    main(
+        [
+            *("--config", DEMO, "--dataset", str(dataset), "--model_name_or_path", str(checkpoint)),
+            *("--output_dir", str(output), "--max_steps", str(steps), "--warmup_steps", "0", "--logging_steps", "1"),
+            *("--disable_tqdm", "true", "--cache_premises", "false", "--configs", "urn-text", "urn-audio"),
+            *arguments,
+        ]
+    )
+    return output
+
+
+def changed(output: Path, checkpoint: Path) -> set[str]:
+    """Names of the weights that training changed."""
+    before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, output))
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def history(output: Path) -> list[dict]:
+    """The logs of a run."""
+    return json.loads((output / "trainer_state.json").read_text())["log_history"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.stem for recipe in RECIPES])
+def test_every_recipe_is_understood(recipe):
+    """No option of a recipe is unknown or of the wrong type."""
+    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
+    data_args, training_args, model_args = parser.parse_args_and_config(["--config", str(recipe)])
+    assert training_args.use_cpu and isinstance(training_args.learning_rate, float)
+    assert all(isinstance(config, str) for config in data_args.configs)
+    assert model_args.model_name_or_path.startswith("runs/")
+
+
+@pytest.mark.processes
+def test_the_command_of_the_docstring_runs(dataset, tiny_checkpoint, tmp_path):
+    """`accelerate launch train/sft.py --config ...` trains on all four modalities and leaves a whole checkpoint."""
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", "train/accelerate_configs/single.yaml"),
+        *("train/sft.py", "--config", "train/recipes/demo_cpu.yaml", "--dataset", str(dataset)),
+        *("--model_name_or_path", str(tiny_checkpoint), "--output_dir", str(tmp_path), "--max_steps", "4"),
+        *("--logging_steps", "1"),
+    ]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    logged = {name for entry in history(tmp_path) for name in entry}
+    assert {f"loss_{name}" for name in MODALITIES} | {f"grad_norm_{name}" for name in MODALITIES} <= logged
+
+
+def test_help_tells_the_options(capsys):
+    """`--help` names the options of all three groups."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(option in text for option in ("--modality_batching", "--decay_ratio", "--lora_r"))
+
+
+def test_the_result_loads_by_itself_and_nothing_unused_was_trained(dataset, tiny_checkpoint, tmp_path):
+    """AutoModel takes the output folder; `lm_head`, and towers that no batch went through, are as they were."""
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", "--target", "gaussian", "--sigma", "0.1")
+    model = AutoModel.from_pretrained(output, trust_remote_code=True)
+    processor = AutoProcessor.from_pretrained(output, trust_remote_code=True)
+    assert model(**processor(PREMISE, HYPOTHESES)).probability.shape == (2,)
+    assert (model.config.target, model.config.sigma) == ("gaussian", 0.1)
+    assert not list(output.glob("*.bin"))
+    names = changed(output, tiny_checkpoint)
+    assert "confidence_head.weight" in names
+    assert any(name.startswith("audio_tower.") for name in names)
+    assert not any(name.startswith(("lm_head.", "visual.")) for name in names)
+
+
+def test_frozen_towers_stay_as_they_are(dataset, tiny_checkpoint, tmp_path):
+    """With `freeze_towers`, the language model and the head are trained alone."""
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", "--freeze_towers", "true")
+    assert {name.split(".")[0] for name in changed(output, tiny_checkpoint)} == {"model", "confidence_head"}
+
+
+def test_lora_trains_attention_of_the_language_model_and_the_head(dataset, tiny_checkpoint, tmp_path):
+    """The adapter holds nothing else; the output folder is the base with the adapter merged into it."""
+    options = ("--use_peft", "--lora_r", "4", "--lora_dropout", "0")
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", *options)
+    projections = {f"self_attn.{name}_proj.weight" for name in "qkvo"}
+    names = changed(output, tiny_checkpoint)
+    assert {name for name in names if not name.endswith(tuple(projections))} == {"confidence_head.weight"}
+    assert all(name.startswith("model.layers.") for name in names - {"confidence_head.weight"})
+    adapter = load_file(output / "adapter" / "adapter_model.safetensors")
+    assert not [name for name in adapter if ".language_model.layers." not in name and "confidence_head" not in name]
+
+    processor = AutoProcessor.from_pretrained(output, trust_remote_code=True)
+    inputs = processor(PREMISE, HYPOTHESES)
+    merged = AutoModel.from_pretrained(output, trust_remote_code=True)
+    base = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    adapted = PeftModel.from_pretrained(base, output / "adapter")
+    torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_accumulated_batches_are_one_batch(dataset, tiny_checkpoint, tmp_path):
+    """Text alone fits into a batch of 7 premises or into batches of 3, 2 and 2: the step is the same."""
+    options = ("--configs", "urn-text", "--optim", "sgd", "--weight_decay", "0", "--learning_rate", "0.1")
+    whole = train(
+        dataset, tiny_checkpoint, tmp_path / "whole", *options, "--per_device_train_batch_size", "7", steps=1
+    )
+    parts = train(
+        *(dataset, tiny_checkpoint, tmp_path / "parts", *options),
+        *("--per_device_train_batch_size", "3", "--gradient_accumulation_steps", "3"),
+        steps=1,
+    )
+    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, parts))
+    assert changed(whole, tiny_checkpoint)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
+    assert history(parts)[0]["loss"] == pytest.approx(history(whole)[0]["loss"], rel=1e-4)
+
+
+def test_the_best_checkpoint_comes_back_whole(dataset, tiny_checkpoint, tmp_path):
+    """`load_best_model_at_end` brings back all weights of the best step, not only those whose names agree."""
+    output = train(
+        *(dataset, tiny_checkpoint, tmp_path / "out", "--eval_strategy", "steps", "--eval_steps", "1"),
+        *("--save_strategy", "steps", "--save_steps", "1", "--load_best_model_at_end", "true"),
+        # The learning rate makes each step worse: the first is the best.
+        *("--metric_for_best_model", "eval_loss", "--learning_rate", "1.0", "--lr_scheduler_type", "constant"),
+        steps=3,
+    )
+    losses = {entry["step"]: entry["eval_loss"] for entry in history(output) if "eval_loss" in entry}
+    best = min(losses, key=losses.get)
+    assert best != max(losses)
+    assert not changed(output, output / f"checkpoint-{best}")
+    assert changed(output, output / f"checkpoint-{max(losses)}")
+
+
+def test_mixed_batches_train_on_all_modalities_at_once(dataset, tiny_checkpoint, tmp_path):
+    """The ablation runs, and its batches have several modalities: the gradient norm belongs to none."""
+    options = ("--modality_batching", "mixed", "--configs", *CONFIGS, "--per_device_train_batch_size", "12")
+    entry = history(train(dataset, tiny_checkpoint, tmp_path / "out", *options, steps=1))[0]
+    assert "grad_norm_mixed" in entry
+    assert sum(name.startswith("loss_") for name in entry) > 1
+
+
+def test_the_learning_rate_warms_up_stays_and_decays(dataset, tiny_checkpoint, tmp_path):
+    """Linear to the full rate, constant, and linear to zero over `decay_ratio` of the steps."""
+    options = ("--warmup_steps", "2", "--decay_ratio", "0.4", "--learning_rate", "1.0e-3", "--configs", "urn-text")
+    rates = [
+        entry["learning_rate"]
+        for entry in history(train(dataset, tiny_checkpoint, tmp_path / "out", *options, steps=10))
+        if "learning_rate" in entry
+    ]
+    assert rates == pytest.approx([0, 5e-4, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_runs_are_not_mixed_up(dataset, tiny_checkpoint, tmp_path):
+    """A folder with checkpoints is not started in anew, and an empty one can't be resumed."""
+    with pytest.raises(ValueError, match="has no whole checkpoint"):
+        train(dataset, tiny_checkpoint, tmp_path, "--resume_from_checkpoint", "true")
+    (tmp_path / "checkpoint-7").mkdir()
+    with pytest.raises(ValueError, match="has checkpoints of an earlier run"):
+        train(dataset, tiny_checkpoint, tmp_path)
+
+
+def test_torn_checkpoints_are_passed_over(tmp_path):
+    """A checkpoint counts once its state can be read and every process has left its own."""
+    for step, state, ranks in [(9, "{}", 2), (10, "{}", 1), (11, '{"epoch": 1', 2), (12, None, 0)]:
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+        for rank in range(ranks):
+            (folder / f"rng_state_{rank}.pth").touch()
+    assert newest_whole_checkpoint(str(tmp_path), 2) == str(tmp_path / "checkpoint-9")
+    assert newest_whole_checkpoint(str(tmp_path), 1) == str(tmp_path / "checkpoint-10")
+    assert newest_whole_checkpoint(str(tmp_path), 3) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_hypotheses_per_premise", "0"),
+        ("sigma", "0"),
+        ("decay_ratio", "1.5"),
+        ("dataloader_persistent_workers", "1"),
+    ],
+)
+def test_impossible_options_are_refused(option, value):
+    """The error names the option."""
+    with pytest.raises(ValueError, match=option):
+        main(["--config", DEMO, f"--{option}", value])
