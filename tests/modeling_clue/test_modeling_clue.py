@@ -1,0 +1,344 @@
+"""The model: hypotheses as branches of one premise, positions against upstream's own, dtypes, adapters."""
+
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.processing_clue import MODALITIES
+
+
+HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]
+
+
+def fresh(checkpoint, **options) -> CLUEForConfidenceEstimation:
+    return CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options).eval()
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def positions(model, inputs) -> torch.Tensor:
+    """Position ids that reach the language model, `(3, batch_size, sequence_length)`."""
+    seen = {}
+    handle = model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True
+    )
+    with torch.no_grad():
+        model(**inputs)
+    handle.remove()
+    return seen["position_ids"]
+
+
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
+def attending(request, tiny_checkpoint):
+    return fresh(tiny_checkpoint, attn_implementation=request.param)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_branches_answer_as_one_by_one(attending, processor, premises, modality):
+    """Hypotheses that share a premise get the logits they get alone, under either attention."""
+    together = attending(**processor(premises[modality], HYPOTHESES))
+    alone = [attending(**processor(premises[modality], hypothesis)).logits for hypothesis in HYPOTHESES]
+    assert together.logits.shape == (len(HYPOTHESES), 100)
+    assert (together.logits - together.logits[0]).abs().max() > 0.01  # the hypotheses do differ
+    torch.testing.assert_close(together.logits, torch.cat(alone), atol=2e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_mixed_batch_answers_as_one_by_one(attending, processor, premises, clips):
+    """Premises of all modalities and lengths in one batch, in any order, with any number of hypotheses: each answer is
+    the one it gets alone, so padding and neighbours count for nothing."""
+    rows = [premises[name] for name in ("audiovisual", "text", "audio", "video")] + [clips.short_sound]
+    hypotheses = [HYPOTHESES[:1], HYPOTHESES, HYPOTHESES[2:], HYPOTHESES[1:], HYPOTHESES[:2]]
+    for order in ([0, 1, 2, 3, 4], [3, 4, 1, 0, 2]):
+        output = attending(**processor([rows[index] for index in order], [hypotheses[index] for index in order]))
+        alone = [attending(**processor(rows[index], text)).logits for index in order for text in hypotheses[index]]
+        torch.testing.assert_close(output.logits, torch.cat(alone), atol=2e-5, rtol=1e-5)
+        expected = [row for row, index in enumerate(order) for _ in hypotheses[index]]
+        assert output.premise_index.tolist() == expected
+
+
+@torch.no_grad()
+def test_order_of_hypotheses_does_not_matter(model, processor, premises):
+    """Permuting the hypotheses permutes the answers."""
+    order = [2, 0, 3, 1]
+    straight = model(**processor(premises["audiovisual"], HYPOTHESES)).probability
+    permuted = model(**processor(premises["audiovisual"], [HYPOTHESES[index] for index in order])).probability
+    torch.testing.assert_close(permuted, straight[order], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_hypothesis_sees_no_other(model, processor, premises):
+    """Changing the tokens of one hypothesis changes its own answer and no other, to the bit."""
+    inputs = processor(premises["video"], HYPOTHESES)
+    changed = copy.deepcopy(inputs)
+    changed["input_ids"][changed["branch_ids"] == 2] = 7
+    before, after = model(**inputs).logits, model(**changed).logits
+    same = (before == after).all(dim=1)
+    assert same.tolist() == [True, False, True, True]
+
+
+@torch.no_grad()
+def test_padding_does_not_matter(model, processor, premises):
+    """More padding, whatever stands in it, changes nothing."""
+    inputs = processor(premises["audio"], HYPOTHESES)
+    padded = dict(inputs)
+    for name, value in (("input_ids", 5), ("attention_mask", 0), ("branch_ids", -1)):
+        padded[name] = torch.nn.functional.pad(inputs[name], (0, 9), value=value)
+    torch.testing.assert_close(model(**padded).logits, model(**inputs).logits, atol=1e-5, rtol=1e-5)
+    del padded["attention_mask"]  # follows from the branches
+    torch.testing.assert_close(model(**padded).logits, model(**inputs).logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["gaussian", "mean_preserving", "mse"])
+def test_shared_premises_train_as_one_by_one(tiny_checkpoint, processor, premises, target):
+    """Loss and gradients of a mixed batch of branches are the means of those of one hypothesis at a time."""
+    model, reference = fresh(tiny_checkpoint, target=target), fresh(tiny_checkpoint, target=target)
+    labels = torch.linspace(0, 1, 2 * len(MODALITIES))
+    rows = [premises[modality] for modality in MODALITIES]
+    output = model(**processor(rows, [HYPOTHESES[:2]] * len(rows)), labels=labels)
+    output.loss.backward()
+    losses = []
+    for index, label in enumerate(labels):
+        inputs = processor(rows[index // 2], HYPOTHESES[index % 2])
+        loss = reference(**inputs, labels=label[None], num_items_in_batch=len(labels)).loss
+        loss.backward()
+        losses.append(loss.detach() * len(labels))
+    torch.testing.assert_close(output.hypothesis_loss, torch.stack(losses), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(output.loss, output.hypothesis_loss.mean())
+    found, expected = gradients(model), gradients(reference)
+    assert found.keys() == expected.keys() and "lm_head.weight" not in found
+    assert any("audio_tower" in name for name in found) and any("visual" in name for name in found)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-5 * (1 + gradient.abs().max()), rtol=1e-3)
+
+
+def test_num_items_in_batch_divides_the_sum(model, processor, premises):
+    """With the count of a larger batch, given as a number or a tensor, the loss is the sum over that count."""
+    inputs, labels = processor(premises["text"], HYPOTHESES), torch.tensor([0.0, 0.2, 0.9, 1.0])
+    plain = model(**inputs, labels=labels)
+    for count in (16, torch.tensor(16)):
+        part = model(**inputs, labels=labels, num_items_in_batch=count)
+        torch.testing.assert_close(part.loss, plain.hypothesis_loss.sum() / 16)
+    assert plain.hypothesis_loss.dtype == torch.float32 and not plain.hypothesis_loss.requires_grad
+
+
+def test_gradient_checkpointing_changes_no_gradient(tiny_checkpoint, processor, premises):
+    """Recomputing activations gives the gradients that storing them gives."""
+    results = []
+    for checkpointing in (False, True):
+        model = fresh(tiny_checkpoint).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        inputs = processor([premises["text"], premises["audiovisual"]], [HYPOTHESES[:2]] * 2)
+        model(**inputs, labels=torch.tensor([0.1, 0.5, 0.6, 0.9])).loss.backward()
+        results.append(gradients(model))
+    assert results[0].keys() == results[1].keys()
+    for name, gradient in results[0].items():
+        torch.testing.assert_close(results[1][name], gradient, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_bfloat16_keeps_head_and_loss_in_float32(tiny_checkpoint, tmp_path, processor, premises):
+    """A model in bfloat16 has its head, logits, probabilities and loss in float32, and so does its saved copy."""
+    model = fresh(tiny_checkpoint, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    inputs = processor([premises[name] for name in MODALITIES], [HYPOTHESES[:2]] * 4)
+    reference = fresh(tiny_checkpoint, dtype=torch.float32)(**inputs)
+    for candidate in (model, fresh(tmp_path, dtype="auto")):
+        assert candidate.lm_head.weight.dtype == torch.bfloat16
+        assert candidate.confidence_head.weight.dtype == torch.float32
+        output = candidate(**inputs, labels=torch.full((8,), 0.3))
+        for value in (output.loss, output.logits, output.probability, output.hypothesis_loss):
+            assert value.dtype == torch.float32 and value.isfinite().all()
+        torch.testing.assert_close(output.probability, reference.probability, atol=0.05, rtol=0)
+
+
+@torch.no_grad()
+def test_autocast_keeps_logits_in_float32(model, processor, premises):
+    """Mixed precision stops short of the head: logits and probabilities carry more digits than bfloat16 has."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**processor(premises["text"], HYPOTHESES), labels=torch.full((4,), 0.3))
+    for value in (output.loss, output.logits, output.probability):
+        assert value.dtype == torch.float32
+    assert not torch.equal(output.logits, output.logits.bfloat16().float())
+
+
+@torch.no_grad()
+def test_the_vocabulary_projection_is_never_computed(tiny_checkpoint, processor, premises, monkeypatch):
+    """No forward pass touches `lm_head`."""
+    model = fresh(tiny_checkpoint)
+    monkeypatch.setattr(model.lm_head, "forward", lambda *args: pytest.fail("lm_head was computed"))
+    assert len(model(**processor(premises["text"], HYPOTHESES)).probability) == len(HYPOTHESES)
+
+
+@torch.no_grad()
+def test_saved_and_loaded_is_the_same_to_the_bit(model, processor, premises, tmp_path):
+    """A saved copy misses no weight, has none too many, and answers the same to the bit."""
+    model.save_pretrained(tmp_path)
+    copied, info = CLUEForConfidenceEstimation.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    inputs = processor([premises[name] for name in MODALITIES], [HYPOTHESES] * 4)
+    assert torch.equal(copied.eval()(**inputs).logits, model(**inputs).logits)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_missing_branch_ids(model, processor):
+    """Inputs that did not come from the processor are refused with where to get them."""
+    inputs = processor("An urn.", "It is red.")
+    del inputs["branch_ids"]
+    with pytest.raises(ValueError, match="CLUEProcessor"):
+        model(**inputs)
+
+
+def test_row_without_hypothesis(model, processor):
+    """A row that is all premise has nothing to answer."""
+    inputs = processor(["An urn.", "A bag."], ["It is red.", "It is."])
+    inputs["branch_ids"][1] = inputs["branch_ids"][1].clamp(max=0)
+    with pytest.raises(ValueError, match="at least one hypothesis"):
+        model(**inputs)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), ()])
+def test_wrong_number_of_labels(model, processor, shape):
+    """Labels that are not one per hypothesis are refused, not broadcast."""
+    with pytest.raises(ValueError, match="4 hypotheses need as many labels"):
+        model(**processor("An urn.", HYPOTHESES), labels=torch.full(shape, 0.5))
+
+
+def test_attention_without_masks(tiny_checkpoint, processor):
+    """Flash attention, which takes no mask, is refused for several hypotheses a row and let through for one."""
+    model = fresh(tiny_checkpoint)
+    model.config.text_config._attn_implementation = "flash_attention_2"
+    branches = processor("An urn.", HYPOTHESES)
+    with pytest.raises(ValueError, match="sdpa"):
+        model(**branches)
+    single = processor("An urn.", "It is red.")
+    assert torch.equal(model._branch_mask(single["branch_ids"], single["attention_mask"]), single["attention_mask"])
+
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_positions_are_upstreams(model, processor, premises, modality):
+    """With one hypothesis the positions are those upstream computes over the whole row: an audiovisual row needs no
+    flag to be treated as one."""
+    inputs = processor(premises[modality], "The ball is red.")
+    mask = inputs.get("feature_attention_mask")
+    expected, _ = model.model.get_rope_index(
+        input_ids=inputs["input_ids"],
+        video_grid_thw=inputs.get("video_grid_thw"),
+        attention_mask=inputs["attention_mask"],
+        use_audio_in_video=modality == "audiovisual",
+        audio_seqlens=None if mask is None else mask.sum(1),
+        second_per_grids=inputs.get("video_second_per_grid"),
+    )
+    assert torch.equal(positions(model, inputs), expected)
+
+
+def test_every_branch_continues_the_premise(model, processor, premises):
+    """In a row of branches each token has the position it has when its hypothesis is alone."""
+    together = processor(premises["audiovisual"], HYPOTHESES)
+    found = positions(model, together)[:, 0]
+    for number, hypothesis in enumerate(HYPOTHESES, start=1):
+        alone = processor(premises["audiovisual"], hypothesis)
+        columns = (together["branch_ids"][0] == 0) | (together["branch_ids"][0] == number)
+        assert torch.equal(found[:, columns], positions(model, alone)[:, 0])
+
+
+def test_time_of_frames_reaches_the_positions(model, processor):
+    """The same pictures at twice the rate lie half as far apart in time: 25 positions a second."""
+    frames = torch.randint(0, 256, (8, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for fps in (1.0, 2.0, 4.0):
+        inputs = processor({"video": {"frames": frames.numpy(), "fps": fps}}, "Red.", fps=fps)
+        pictures = inputs["input_ids"][0] == model.config.video_token_id
+        time = positions(model, inputs)[0, 0, pictures]
+        tokens_per_step = int(inputs["video_grid_thw"][0, 1:].prod()) // 4
+        expected = torch.arange(4).repeat_interleave(tokens_per_step) * 25 * 2 / fps
+        assert (time - time[0]).tolist() == expected.long().tolist()
+
+
+def test_sound_and_frames_share_a_clock(model, processor, premises):
+    """In an audiovisual premise a frame at t seconds and the sound at t seconds have the same temporal position."""
+    inputs = processor(premises["audiovisual"], "Red.")
+    time = positions(model, inputs)[0, 0]
+    sounds = time[inputs["input_ids"][0] == model.config.audio_token_id]
+    pictures = time[inputs["input_ids"][0] == model.config.video_token_id]
+    assert (sounds - sounds[0]).tolist() == list(range(len(sounds)))  # 25 tokens a second
+    seconds = torch.arange(int(inputs["video_grid_thw"][0, 0])) * inputs["video_second_per_grid"]
+    assert (pictures.unique() - sounds[0]).tolist() == (25 * seconds).long().tolist()
+
+
+@torch.no_grad()
+def test_casting_inputs_leaves_time_alone(tiny_checkpoint, processor, premises):
+    """`inputs.to(dtype)` casts sound and frames, but frames keep their place in time."""
+    model = fresh(tiny_checkpoint, dtype=torch.bfloat16)
+    inputs = processor(premises["audiovisual"], "Red.", fps=7.3)
+    expected = positions(model, inputs)
+    cast = inputs.to("cpu", torch.bfloat16)
+    assert cast["input_features"].dtype == cast["pixel_values_videos"].dtype == torch.bfloat16
+    assert torch.equal(positions(model, cast), expected)
+
+
+# --- prompts and adapters -------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_hypothesis_first_prompt(model, processor, premises):
+    """With the hypothesis before the premise, each gets a row of its own and the answer it gets alone."""
+    first = CLUEProcessor(
+        processor.feature_extractor,
+        processor.video_processor,
+        processor.tokenizer,
+        prompt={"premise": "{hypothesis}\n{premise}", "hypothesis": "<|im_end|>"},
+        media=processor.media,
+    )
+    rows = [premises["audiovisual"], premises["text"], premises["audio"]]
+    inputs = first(rows, [HYPOTHESES[:2], HYPOTHESES[:3], HYPOTHESES[3:]])
+    assert len(inputs["input_ids"]) == 6 and int(inputs["branch_ids"].max()) == 1
+    assert inputs.modalities == ["audiovisual", "text", "audio"]
+    pairs = [(rows[0], 0), (rows[0], 1), (rows[1], 0), (rows[1], 1), (rows[1], 2), (rows[2], 3)]
+    alone = [model(**first(premise, HYPOTHESES[index])).logits for premise, index in pairs]
+    torch.testing.assert_close(model(**inputs).logits, torch.cat(alone), atol=2e-5, rtol=1e-5)
+    ids = first(premises["text"], "The ball is red.")["input_ids"][0]
+    assert first.tokenizer.decode(ids) == "The ball is red.\nAn urn holds 3 red balls.<|im_end|>"
+
+
+def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path):
+    """An adapter on the language model alone, with the head trained in full, is the same after it is saved and loaded,
+    and merged it is a plain checkpoint with the same answers."""
+    torch.manual_seed(0)
+    adapted = get_peft_model(
+        fresh(tiny_checkpoint),
+        LoraConfig(
+            r=4,
+            target_modules=r".*language_model\.layers\.\d+\.self_attn\.(q|k|v|o)_proj",
+            modules_to_save=["confidence_head"],
+        ),
+    )
+    trained = {name for name, weight in adapted.named_parameters() if weight.requires_grad}
+    assert all("language_model.layers" in name or "confidence_head.modules_to_save" in name for name in trained)
+    inputs = processor([premises["text"], premises["audiovisual"]], [HYPOTHESES[:2]] * 2)
+    before = adapted(**inputs).probability.detach()
+    optimizer = torch.optim.SGD([weight for weight in adapted.parameters() if weight.requires_grad], lr=0.1)
+    for _ in range(2):  # the second step moves both halves of the adapter
+        adapted(**inputs, labels=torch.tensor([0.0, 1.0, 0.0, 1.0])).loss.backward()
+        optimizer.step()
+    adapted.eval()
+    with torch.no_grad():
+        expected = adapted(**inputs).probability
+        assert (expected - before).abs().max() > 1e-3
+        adapted.save_pretrained(tmp_path / "adapter")
+        loaded = PeftModel.from_pretrained(fresh(tiny_checkpoint), tmp_path / "adapter")
+        torch.testing.assert_close(loaded(**inputs).probability, expected, atol=1e-6, rtol=0)
+        loaded.merge_and_unload().save_pretrained(tmp_path / "merged")
+        merged = fresh(tmp_path / "merged")
+        torch.testing.assert_close(merged(**inputs).probability, expected, atol=1e-5, rtol=0)
