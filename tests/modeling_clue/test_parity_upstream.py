@@ -170,3 +170,33 @@ def test_audiovisual(clue, ours, upstream, num_frames, fps, seconds):
     inputs = ours(premise, HYPOTHESIS, fps=fps)
     expected = run_upstream(upstream, ours, "audiovisual", sound, frames, fps)
     assert_parity(clue, inputs, expected, "audiovisual")
+
+
+@pytest.mark.parametrize(("num_frames", "fps"), [(40, 17 / 3), (80, 34 / 3)])
+def test_places_and_positions_agree_where_upstream_does_not(clue, ours, upstream, num_frames, fps):
+    """
+    At these rates a step of the grid lies on the edge of a chunk but for rounding, and upstream's processor and model
+    put it into different chunks. Ours follows the model: every token has the time of its own sound or frame.
+    """
+    frames, sound = pictures(num_frames), waveform(7.77)
+    premise = {"video": {"frames": frames, "fps": fps}, "audio": {"array": sound, "sampling_rate": 16000}}
+    inputs = ours(premise, HYPOTHESIS, fps=fps, max_frames=num_frames)
+    theirs = run_upstream(upstream, ours, "audiovisual", sound, frames, fps)["input_ids"]
+    assert inputs["input_ids"].tolist() != theirs.tolist()
+    assert inputs["input_ids"].sort().values.tolist() == theirs.sort().values.tolist()
+
+    ids = inputs["input_ids"][0]
+    positions = clue._branch_position_ids(
+        inputs["input_ids"],
+        inputs["branch_ids"],
+        inputs["feature_attention_mask"],
+        inputs["video_grid_thw"],
+        inputs["video_second_per_grid"],
+    )[:, 0]
+    start = positions[0, ids == clue.config.vision_start_token_id] + 1
+    sounds = positions[:, ids == clue.config.audio_token_id]
+    assert torch.equal(sounds, (start + torch.arange(sounds.shape[1])).expand(3, -1))
+    steps, height, width = (inputs["video_grid_thw"][0] // torch.tensor([1, 2, 2])).tolist()
+    time = (torch.arange(steps) * inputs["video_second_per_grid"] * 25).long()
+    grid = torch.meshgrid(time, torch.arange(height), torch.arange(width), indexing="ij")
+    assert torch.equal(positions[:, ids == clue.config.video_token_id], start + torch.stack(grid).flatten(1))
