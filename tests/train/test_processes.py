@@ -50,7 +50,7 @@ def launch(output: Path, dataset: Path, checkpoint: Path, *arguments: str, **env
 
 def records(output: Path) -> list[list[dict]]:
     """What each rank wrote down, batch by batch."""
-    return [[json.loads(line) for line in open(output / f"rank-{rank}.jsonl")] for rank in range(RANKS)]
+    return [[*map(json.loads, (output / f"rank-{rank}.jsonl").read_text().splitlines())] for rank in range(RANKS)]
 
 
 @pytest.fixture(scope="module")
