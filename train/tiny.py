@@ -16,11 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from datasets import get_dataset_config_names, load_dataset
+from datasets import get_dataset_config_names
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from train.premises import load_rows
+
 
 SPECIAL_TOKENS = [
     "<|endoftext|>",
@@ -54,10 +56,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, num_bins: int) -> Pre
 
     Args:
         texts: what to learn the merges from.
-        vocab_size (`int`): number of tokens in all, special ones included; at least 256 more than the special ones.
+        vocab_size (`int`): number of tokens in all, special ones included; fewer where the texts hold no more.
         num_bins (`int`): number of confidence tokens.
+
+    Raises:
+        ValueError: if the vocabulary is too small for all bytes and special tokens.
     """
     special = SPECIAL_TOKENS + [f"<CONF_{index}>" for index in range(num_bins)]
+    if vocab_size < 256 + len(special):
+        raise ValueError(
+            f"A vocabulary of {vocab_size} is too small: bytes and special tokens are {256 + len(special)}."
+        )
     tokenizer = Tokenizer(models.BPE())
     # Qwen2's split into words: letters with what precedes them, single digits, punctuation, spaces.
     words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"
@@ -188,13 +197,14 @@ def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
     """Every distinct premise and hypothesis in the training splits of a dataset folder or repository."""
     texts: set[str] = set()
     for config in configs or get_dataset_config_names(dataset):
-        rows = load_dataset(dataset, config, split="train").select_columns(["premise", "hypothesis"])
-        for column in rows.column_names:
+        rows = load_rows(dataset, config, "train")
+        for column in ("premise", "hypothesis"):
             texts.update(text for text in rows.unique(column) if text is not None)
     return sorted(texts)
 
 
 def main() -> None:
+    """Reads the command line and writes the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="umui", help="dataset folder or Hub repository (default: %(default)s)")
     parser.add_argument("--configs", nargs="+", help="its configs to take text from (default: all)")
@@ -202,7 +212,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: %(default)s)")
     parser.add_argument("--vocab-size", type=int, default=768, help="of the tokenizer (default: %(default)s)")
     parser.add_argument("--hidden-size", type=int, default=128, help="of the language model (default: %(default)s)")
-    parser.add_argument("--num-hidden-layers", type=int, default=3, help="of the language model (default: %(default)s)")
+    parser.add_argument(
+        "--num-hidden-layers", type=int, default=3, help="of the language model (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     out = build_tiny(
         training_texts(arguments.dataset, arguments.configs),
