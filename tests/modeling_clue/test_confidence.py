@@ -20,12 +20,14 @@ from modeling_clue.confidence import (
 
 
 def gaussian_by_hand(label: float, num_bins: int, sigma: float) -> np.ndarray:
+    """The density at each bin over their sum."""
     bins = np.arange(num_bins) / (num_bins - 1)
     weights = np.exp(-((bins - label) ** 2) / (2 * sigma**2))
     return weights / weights.sum()
 
 
 def random_distributions(rows: int, num_bins: int) -> torch.Tensor:
+    """Uneven distributions, one a row."""
     generator = torch.Generator().manual_seed(0)
     return (3 * torch.randn(rows, num_bins, generator=generator)).softmax(-1)
 
@@ -63,7 +65,7 @@ def test_mean_preserving_target_has_the_mean_of_the_label(num_bins, sigma):
 
 @pytest.mark.parametrize("label", [0.02, 0.31, 0.95])
 def test_mean_preserving_target_is_the_closest_with_that_mean(label):
-    """No distribution with the same mean has a smaller KL divergence to the Gaussian: a general optimiser finds none."""
+    """A general optimiser finds no distribution with the same mean and a smaller KL divergence to the Gaussian."""
     num_bins, sigma = 9, 0.15
     bins, gaussian = np.arange(num_bins) / (num_bins - 1), gaussian_by_hand(label, num_bins, sigma)
     start = np.interp(bins, [0, 1], [1 - label, label])

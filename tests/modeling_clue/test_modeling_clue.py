@@ -14,10 +14,12 @@ HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A rando
 
 
 def fresh(checkpoint, **options) -> CLUEForConfidenceEstimation:
+    """A model of one's own."""
     return CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options).eval()
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
+    """Those there are, by the names of their weights."""
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
@@ -35,6 +37,7 @@ def positions(model, inputs) -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=["eager", "sdpa"])
 def attending(request, tiny_checkpoint):
+    """The model under each attention that takes a mask."""
     return fresh(tiny_checkpoint, attn_implementation=request.param)
 
 

@@ -1,0 +1,368 @@
+"""The processor: every form of a premise, what it refuses and how it says so, and its features against upstream's."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from datasets import Audio, Dataset, Video
+from transformers import WhisperFeatureExtractor
+
+from modeling_clue import CLUEProcessor
+from modeling_clue.media import MediaError, load_audio, load_video
+from modeling_clue.processing_clue import DEFAULT_PROMPT, MODALITIES, SPECIAL_TOKENS
+
+
+SPECIAL_TEXT = "<|AUDIO|> <CONF_3><|im_end|><|vision_bos|><|VIDEO|>"
+
+
+def assert_same(found, expected):
+    """The same tensors, to the bit."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def rebuilt(processor, **options) -> CLUEProcessor:
+    """The same processor with another prompt or other media options."""
+    return CLUEProcessor(processor.feature_extractor, processor.video_processor, processor.tokenizer, **options)
+
+
+# --- forms of a premise ---------------------------------------------------------------------------
+
+
+def test_every_form_of_a_sound_is_the_same(processor, clips):
+    """A path, bytes, an open file, an array with its rate and a row of `datasets` give the same inputs."""
+    expected = processor(clips.sound, "It is high.")
+    waveform, rate = soundfile.read(clips.sound, dtype="float32")
+    data = clips.sound.read_bytes()
+    forms = [
+        data,
+        {"audio": str(clips.sound)},
+        {"audio": clips.sound},
+        {"audio": io.BytesIO(data)},
+        {"audio": {"bytes": data, "path": None}},
+        {"audio": {"bytes": None, "path": str(clips.sound)}},
+        {"audio": {"array": waveform, "sampling_rate": rate}},
+        {"audio": {"array": waveform.tolist(), "sampling_rate": rate}, "video": None, "text": None},
+    ]
+    for form in forms:
+        inputs = processor(form, "It is high.")
+        assert inputs.modalities == ["audio"]
+        assert_same(inputs, expected)
+
+
+def test_every_form_of_a_video_is_the_same(processor, clips):
+    """A path, bytes, an open file, frames with their rate and a row of `datasets` give the same inputs."""
+    expected = processor(clips.silent, "It is red.")
+    assert expected.modalities == ["video"]
+    frames = load_video(clips.silent, fps=25, max_frames=100).frames
+    data = clips.silent.read_bytes()
+    forms = [
+        data,
+        {"video": str(clips.silent)},
+        {"video": io.BytesIO(data)},
+        {"video": {"bytes": data, "path": "clip.mp4"}},
+        {"video": {"frames": frames, "fps": 25}},
+    ]
+    for form in forms:
+        assert_same(processor(form, "It is red."), expected)
+
+
+@pytest.mark.parametrize("stored", ["paths", "bytes"])
+def test_rows_of_a_dataset_are_premises(processor, clips, premises, stored):
+    """Rows with undecoded media columns are premises as they are; columns of other modalities are None."""
+    media = str if stored == "paths" else lambda path: {"bytes": path.read_bytes(), "path": path.name}
+    none = {"premise": None, "audio": None, "video": None}
+    rows = Dataset.from_list(
+        [
+            none | {"modality": "text", "premise": premises["text"]},
+            none | {"modality": "audio", "audio": media(clips.sound)},
+            none | {"modality": "video", "video": media(clips.silent)},
+            none | {"modality": "audiovisual", "video": media(clips.talkie)},
+        ]
+    )
+    rows = rows.cast_column("audio", Audio(decode=False)).cast_column("video", Video(decode=False))
+    inputs = processor(list(rows), ["It is red."] * 4)
+    assert inputs.modalities == list(MODALITIES)
+    assert_same(inputs, processor([premises[name] for name in MODALITIES], ["It is red."] * 4))
+
+
+def test_modality_decides_what_of_a_clip_is_used(processor, clips):
+    """The same file is frames alone, sound alone, or both; a sound given beside it takes the place of its own."""
+    talkie = str(clips.talkie)
+    frames = processor({"video": talkie}, "Red.")
+    sound = processor({"video": talkie, "modality": "audio"}, "Red.")
+    both = processor({"video": talkie, "modality": "audiovisual"}, "Red.")
+    dubbed = processor({"video": talkie, "audio": str(clips.sound)}, "Red.")
+    assert [inputs.modalities[0] for inputs in (frames, sound, both, dubbed)] == [
+        "video",
+        "audio",
+        "audiovisual",
+        "audiovisual",
+    ]
+    assert "input_features" not in frames and "pixel_values_videos" not in sound
+    assert_same(sound, processor({"audio": talkie}, "Red."))
+    assert torch.equal(both["pixel_values_videos"], frames["pixel_values_videos"])
+    assert torch.equal(both["input_features"], sound["input_features"])
+    assert torch.equal(dubbed["input_features"], processor(clips.sound, "Red.")["input_features"])
+
+
+def test_one_premise_or_a_list_a_hypothesis_or_a_list(processor):
+    """A premise alone is a list of one, a hypothesis alone is a list of one."""
+    expected = processor(["An urn."], [["It is red."]])
+    for hypotheses in ("It is red.", ["It is red."], ("It is red.",)):
+        assert_same(processor("An urn.", hypotheses), expected)
+    assert_same(processor(["An urn."], ["It is red."]), expected)
+
+
+def test_layout_of_a_batch(processor):
+    """Premise, then hypotheses, then padding: the branch ids say which is which, and the text reads as the prompt."""
+    inputs = processor(["An urn holds 3 red balls.", "Urn."], [["It is red.", "No."], "It is blue."])
+    assert set(inputs) == {"input_ids", "attention_mask", "branch_ids"}
+    assert torch.equal(inputs["attention_mask"], (inputs["branch_ids"] >= 0).long())
+    parts = [
+        [processor.tokenizer.decode(ids[branches == number]) for number in range(int(branches.max()) + 1)]
+        for ids, branches in zip(inputs["input_ids"], inputs["branch_ids"], strict=True)
+    ]
+    assert parts == [
+        ["An urn holds 3 red balls.\n", "It is red.<|im_end|>", "No.<|im_end|>"],
+        ["Urn.\n", "It is blue.<|im_end|>"],
+    ]
+    for branches in inputs["branch_ids"]:
+        kept = branches[branches >= 0]
+        assert torch.equal(kept, kept.sort().values) and bool((branches[len(kept) :] == -1).all())
+
+
+def test_a_mixed_batch_is_made_of_its_rows(processor, premises, clips):
+    """In a batch of all modalities each row has the tokens and features it has alone, padded."""
+    rows = [premises[name] for name in MODALITIES] + [clips.short_sound]
+    batch = processor(rows, ["It is red."] * 5)
+    single = [processor(row, "It is red.") for row in rows]
+    for index, alone in enumerate(single):
+        length = alone["input_ids"].shape[1]
+        assert torch.equal(batch["input_ids"][index, :length], alone["input_ids"][0])
+        assert not batch["attention_mask"][index, length:].any()
+    heard = [alone["input_features"][0] for alone in single if "input_features" in alone]
+    for features, mask, expected in zip(batch["input_features"], batch["feature_attention_mask"], heard, strict=True):
+        assert torch.equal(features[:, mask.bool()], expected)
+    for name in ("pixel_values_videos", "video_grid_thw", "video_second_per_grid"):
+        assert torch.equal(batch[name], torch.cat([alone[name] for alone in single if name in alone]))
+
+
+def test_the_parts_compose_to_the_call(processor, premises):
+    """Encoding premises by themselves and collating them is what a call does."""
+    rows = [premises[name] for name in MODALITIES]
+    encoded = [processor.encode_premise(row) for row in rows]
+    assert [premise.modality for premise in encoded] == list(MODALITIES)
+    assert [premise.num_tokens for premise in encoded] == [len(premise.input_ids) for premise in encoded]
+    hypotheses = [["It is red.", "No."]] * 4
+    assert_same(processor.collate(encoded, hypotheses), processor(rows, hypotheses))
+
+
+def test_special_tokens_in_user_text_are_inert(processor):
+    """Text that spells special tokens is read letter by letter, in premise and hypothesis, and reads back the same."""
+    inputs = processor(SPECIAL_TEXT, SPECIAL_TEXT)
+    ids, branches = inputs["input_ids"][0], inputs["branch_ids"][0]
+    special = set(processor.tokenizer.all_special_ids) | set(processor.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS))
+    special |= {index for token, index in processor.tokenizer.get_vocab().items() if token.startswith("<CONF_")}
+    found = [int(index) for index in ids if int(index) in special]
+    assert found == [processor.tokenizer.convert_tokens_to_ids("<|im_end|>")]  # the prompt's own
+    assert processor.tokenizer.decode(ids[branches == 0]) == SPECIAL_TEXT + "\n"
+    assert processor.tokenizer.decode(ids[branches == 1]) == SPECIAL_TEXT + "<|im_end|>"
+
+
+def test_inputs_keep_their_notes(processor, clips):
+    """What is known about the premises survives pickling (as between a data loader's processes) and moving."""
+    inputs = processor(clips.sound, "It is high.", max_audio_seconds=0.5)
+    for copied in (pickle.loads(pickle.dumps(inputs)), inputs.to("cpu")):
+        assert copied.modalities == ["audio"] and "cut" in copied.notes[0][0]
+        assert_same(copied, inputs)
+
+
+# --- features -------------------------------------------------------------------------------------
+
+
+def test_sound_is_trimmed_and_equal_to_the_padded_one(processor, clips):
+    """The spectrogram ends with the clip, and is what the extractor gives under padding to 300 seconds."""
+    for clip in (clips.sound, clips.short_sound):
+        waveform = load_audio(clip).waveform
+        padded = WhisperFeatureExtractor(feature_size=128, chunk_length=300)(
+            waveform, sampling_rate=16000, return_attention_mask=True, return_tensors="pt"
+        )
+        mask = padded["attention_mask"][0].bool()
+        features = processor(clip, "It is high.")["input_features"]
+        assert features.shape == (1, 128, -(-len(waveform) // 160))
+        torch.testing.assert_close(features[0], padded["input_features"][0][:, mask], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [*range(400, 2500, 97), 16000, 16001])
+def test_as_many_tokens_of_sound_as_the_model_makes(processor, model, samples):
+    """The tokens reserved for a clip of any length are as many as the audio tower puts out."""
+    premise = processor.encode_premise({"audio": {"array": np.zeros(samples, np.float32), "sampling_rate": 16000}})
+    frames = torch.tensor(premise.input_features.shape[1])
+    expected = int(model.model.audio_tower._get_feat_extract_output_lengths(frames)[1])
+    assert premise.num_tokens == expected + 2
+
+
+def test_frames_are_resized_once(processor, clips):
+    """The patches are those of the video processor on the clip's own frames, at their own size."""
+    frames = load_video(clips.silent, fps=12.5, max_frames=64).frames
+    assert frames.shape[1:] == (48, 64, 3)
+    expected = processor.video_processor(
+        videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)], cap_pixels_per_frame=True, return_tensors="pt"
+    )
+    inputs = processor(clips.silent, "It is red.")
+    assert torch.equal(inputs["pixel_values_videos"], expected["pixel_values_videos"])
+    assert torch.equal(inputs["video_grid_thw"], expected["video_grid_thw"])
+
+
+def test_the_true_rate_of_frames_is_told(processor, clips):
+    """Seconds per step follow from the rate the frames truly have, also for a long video that is thinned, and told so."""
+    for options in ({}, {"fps": 5.0}, {"max_frames": 8}):
+        inputs = processor(clips.talkie, "It is red.", **options)
+        chosen = {key: ({**processor.media, **options})[key] for key in ("fps", "max_frames")}
+        fps = load_video(clips.talkie, **chosen).fps
+        assert inputs["video_second_per_grid"].tolist() == pytest.approx([2 / fps])
+        assert bool(inputs.notes[0]) == ("max_frames" in options)
+
+
+def test_cut_sound_is_reported(processor, clips):
+    """Sound beyond the limit is cut, and the notes of that premise say so."""
+    inputs = processor([clips.short_sound, clips.sound], ["High."] * 2, max_audio_seconds=0.5)
+    assert inputs["feature_attention_mask"].sum(1).tolist() == [30, 50]
+    assert inputs.notes[0] == [] and len(inputs.notes[1]) == 1 and "0.5 s" in inputs.notes[1][0]
+
+
+def test_saved_and_loaded(processor, premises, tmp_path):
+    """A saved processor keeps its prompt and its media options, and gives the same inputs."""
+    options = {"prompt": DEFAULT_PROMPT, "media": {"fps": 5.0, "on_missing_sound": "video"}}
+    processor = rebuilt(processor, **options)
+    rows = [premises[name] for name in MODALITIES]
+    expected = processor(rows, [["It is red.", SPECIAL_TEXT]] * 4)
+    processor.save_pretrained(tmp_path)
+    loaded = CLUEProcessor.from_pretrained(tmp_path)
+    assert loaded.prompt == DEFAULT_PROMPT and loaded.media == processor.media
+    assert loaded.media["fps"] == 5.0 and loaded.media["max_frames"] == 128
+    assert_same(loaded(rows, [["It is red.", SPECIAL_TEXT]] * 4), expected)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_video_without_sound_as_audiovisual(processor, clips):
+    """It is an error that names the clip and the ways out; if the caller allows it, the frames alone are judged, and
+    the modality and the notes say so."""
+    silent = {"video": str(clips.silent), "modality": "audiovisual"}
+    with pytest.raises(MediaError, match="silent.mp4.*no sound.*on_missing_sound"):
+        processor(silent, "It is red.")
+    inputs = processor(silent, "It is red.", on_missing_sound="video")
+    assert inputs.modalities == ["video"] and "no sound" in inputs.notes[0][0]
+    assert_same(inputs, processor(clips.silent, "It is red."))
+
+
+@pytest.mark.parametrize(
+    ("premise", "message"),
+    [
+        ("", "text of a premise .* not empty"),
+        (" \n", "text of a premise .* not empty"),
+        ("\ud800", "lone surrogate"),
+        ({"text": ""}, "not empty"),
+        ({}, "none of them"),
+        ({"premise": None, "audio": None}, "none of them.*premise, audio"),
+        ({"modality": "audio", "text": "An urn."}, "said to be audio but has none"),
+        ({"modality": "video", "audio": "a.wav"}, "said to be video but has none"),
+        ({"modality": "audiovisual", "audio": "a.wav"}, "said to be audiovisual but has none"),
+        ({"modality": "text", "video": "a.mp4"}, "said to be text but has none"),
+        ({"modality": "smell", "text": "An urn."}, "'smell'"),
+        ({"text": "An urn.", "audio": "a.wav"}, r"'text\+audio'"),
+        (np.zeros(16000, np.float32), "sampling_rate"),
+        ({"audio": np.zeros(16000, np.float32)}, "sampling_rate"),
+        ({"audio": {"array": np.zeros(16000, np.float32)}}, "sampling_rate"),
+        ({"audio": {"array": np.zeros(100, np.float32), "sampling_rate": 16000}}, "too short"),
+        ({"audio": "no/such.wav"}, "no/such.wav"),
+        (b"not a clip at all", "bytes"),
+        (3, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_premises_that_cannot_be_used(processor, premise, message):
+    """The error says what is wrong; among several premises it says which, and is of the same kind."""
+    with pytest.raises(ValueError, match=message) as alone:
+        processor(premise, "It is red.")
+    with pytest.raises(type(alone.value), match=f"^Premise 1: (.|\n)*{message}"):
+        processor(["An urn.", premise], ["It is red."] * 2)
+
+
+def test_sound_of_a_silent_video(processor, clips):
+    """A video asked for as sound that has none is an error that names it."""
+    with pytest.raises(MediaError, match="silent.mp4"):
+        processor({"video": str(clips.silent), "modality": "audio"}, "It is high.")
+
+
+@pytest.mark.parametrize("hypothesis", ["", "  ", None, 3, "\ud800"])
+def test_hypotheses_that_cannot_be_used(processor, hypothesis):
+    """The error says which hypothesis of which premise."""
+    with pytest.raises(ValueError, match="Premise 1, hypothesis 2: "):
+        processor(["An urn.", "A bag."], ["It is red.", ["It is red.", "It is blue.", hypothesis]])
+
+
+def test_missing_hypotheses_and_unequal_lists(processor):
+    """A premise without a hypothesis, lists that do not match, and no premise at all are refused."""
+    with pytest.raises(ValueError, match="Premise 1 has no hypothesis"):
+        processor(["An urn.", "A bag."], ["It is red.", []])
+    with pytest.raises(ValueError, match="2 premises need as many lists of hypotheses, got 3"):
+        processor(["An urn.", "A bag."], ["a", "b", "c"])
+    with pytest.raises(ValueError, match="list of hypotheses"):
+        processor(["An urn."], "It is red.")
+    with pytest.raises(ValueError, match="no premise"):
+        processor([], [])
+
+
+@pytest.mark.parametrize(
+    ("media", "message"),
+    [
+        ({"frames_per_second": 2}, "frames_per_second.*choose from.*fps"),
+        ({"fps": 0}, "`fps` must be positive"),
+        ({"max_frames": -1}, "`max_frames` must be positive"),
+        ({"max_audio_seconds": float("nan")}, "`max_audio_seconds` must be positive"),
+        ({"on_missing_sound": "ignore"}, "'error' or 'video'"),
+    ],
+)
+def test_unknown_media_options(processor, media, message):
+    """A misspelt or impossible option is refused when the processor is made and when it is called."""
+    with pytest.raises(ValueError, match=message):
+        rebuilt(processor, media=media)
+    with pytest.raises(ValueError, match=message):
+        processor("An urn.", "It is red.", **media)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"premise": "{premise}"},
+        {"premise": "Judge.", "hypothesis": "{hypothesis}."},
+        {"premise": "{premise} {premise}", "hypothesis": "{hypothesis}."},
+        {"premise": "{premise}", "hypothesis": "{premise} {hypothesis}"},
+        {"premise": "{premise}", "hypothesis": "{hypothesis} {hypothesis}"},
+        {"premise": "{premise} {hypothesis}", "hypothesis": "{hypothesis}."},
+        {"premise": "{premise}", "hypothesis": "Judge."},
+        {"premise": "{premise} {hypothesis}", "hypothesis": ""},
+    ],
+)
+def test_prompts_that_cannot_work(processor, prompt):
+    """A prompt has one place for each of premise and hypothesis, and ends after both."""
+    with pytest.raises(ValueError, match="prompt"):
+        rebuilt(processor, prompt=prompt)
+
+
+def test_tokenizer_without_the_special_tokens(processor):
+    """A tokenizer of another model is refused with the tokens it lacks."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    with pytest.raises(ValueError, match=r"<\|AUDIO\|>"):
+        CLUEProcessor(processor.feature_extractor, processor.video_processor, other)
