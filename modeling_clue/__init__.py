@@ -7,6 +7,7 @@ from .configuration_clue import CLUEConfig
 from .modeling_clue import CLUEForConfidenceEstimation, CLUEOutput
 from .processing_clue import CLUEProcessor
 
+
 AutoConfig.register("clue", CLUEConfig, exist_ok=True)
 AutoModel.register(CLUEConfig, CLUEForConfidenceEstimation, exist_ok=True)
 AutoProcessor.register(CLUEConfig, CLUEProcessor, exist_ok=True)
