@@ -220,7 +220,7 @@ def test_frames_are_resized_once(processor, clips):
 
 
 def test_the_true_rate_of_frames_is_told(processor, clips):
-    """Seconds per step follow from the rate the frames truly have, also for a long video that is thinned, and told so."""
+    """Seconds per step follow from the true rate of the frames, also for a long video that is thinned, and told so."""
     for options in ({}, {"fps": 5.0}, {"max_frames": 8}):
         inputs = processor(clips.talkie, "It is red.", **options)
         chosen = {key: ({**processor.media, **options})[key] for key in ("fps", "max_frames")}
