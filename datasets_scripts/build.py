@@ -3,19 +3,21 @@ Builds configs of the UMUI dataset into a folder that `datasets.load_dataset` re
 
 ```
 python -m datasets_scripts.build urn --out umui
-python -m datasets_scripts.build urn --out umui --train 500 --validation 50 --test 100 --modalities audio --overwrite
+python -m datasets_scripts.build urn --out umui --modalities audio --train 500 --validation 50 --test 100 --overwrite
 python -m datasets_scripts.build unli --raw data/unli --out umui
 ```
 """
 
 import argparse
+import os
 import sys
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
-from datasets_scripts.folder import FolderError, check_free, write_config
-from datasets_scripts.schema import MODALITIES, RowError
-from datasets_scripts.sources import urn
+from datasets_scripts.folder import check_free, write_config
+from datasets_scripts.schema import MODALITIES, BuildError
+from datasets_scripts.sources.unli import unli_splits
+from datasets_scripts.sources.urn import media_splits, text_splits
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,44 +27,49 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, required=True, help="the dataset folder, e.g. umui")
-    common.add_argument("--seed", type=int, default=0)
+    common.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     common.add_argument("--overwrite", action="store_true", help="replace configs that exist already")
 
-    urn_parser = sources.add_parser("urn", parents=[common], help="generated, with exact probabilities")
-    urn_parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES)
-    urn_parser.add_argument("--train", type=_positive, default=2500, help="premises a modality")
-    urn_parser.add_argument("--validation", type=_positive, default=100, help="premises a modality")
-    urn_parser.add_argument("--test", type=_positive, default=300, help="premises a modality")
-    urn_parser.add_argument("--text-train", type=_positive, help="text premises for training (default: 3 x --train)")
-    urn_parser.add_argument("--hypotheses-per-premise", type=_positive, default=12)
-    urn_parser.add_argument("--workers", type=_positive, default=urn.default_workers())
+    urn = sources.add_parser("urn", parents=[common], help="generated, with exact probabilities")
+    urn.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all four")
+    urn.add_argument("--train", type=_positive, default=2500, help="premises a modality (default: %(default)s)")
+    urn.add_argument("--validation", type=_positive, default=100, help="premises a modality (default: %(default)s)")
+    urn.add_argument("--test", type=_positive, default=300, help="premises a modality (default: %(default)s)")
+    urn.add_argument("--text-train", type=_positive, help="text premises for training (default: 3 x --train)")
+    urn.add_argument("--hypotheses-per-premise", type=_positive, default=12, help="default: %(default)s")
+    urn.add_argument("--workers", type=_positive, default=os.cpu_count(), help="processes (default: one a core)")
+
+    unli = sources.add_parser("unli", parents=[common], help="human probabilities for text, from the published CSVs")
+    unli.add_argument("--raw", type=Path, required=True, help="the folder with dev.csv, or with all three files")
     return parser.parse_args(arguments)
 
 
-def build_urn(arguments: argparse.Namespace) -> None:
+def build_urn(options: argparse.Namespace) -> None:
     """Builds the configs `urn-<modality>`."""
-    sizes = {"train": arguments.train, "validation": arguments.validation, "test": arguments.test}
-    number, seed = arguments.hypotheses_per_premise, arguments.seed
-    for modality in arguments.modalities:
-        check_free(arguments.out, f"urn-{modality}", arguments.overwrite)
-    for modality in arguments.modalities:
+    sizes = {"train": options.train, "validation": options.validation, "test": options.test}
+    number, seed = options.hypotheses_per_premise, options.seed
+    configs = {f"urn-{modality}": modality for modality in options.modalities}
+    for config in configs:
+        check_free(options.out, config, options.overwrite)
+    for config, modality in configs.items():
         if modality == "text":
-            text_sizes = sizes | {"train": arguments.text_train or 3 * arguments.train}
-            splits = urn.text_splits(text_sizes, number, seed)
-            fill = partial(lambda folder, rows: rows, rows=splits)
+            rows = text_splits(sizes | {"train": options.text_train or 3 * options.train}, number, seed)
+            _build(options.out, config, lambda folder, rows=rows: rows)
         else:
-            fill = partial(
-                _fill_media, modality=modality, sizes=sizes, number=number, seed=seed, workers=arguments.workers
-            )
-        _report(f"urn-{modality}", write_config(arguments.out, f"urn-{modality}", fill))
+            media = (modality, sizes, number, seed, options.workers)
+            _build(options.out, config, lambda folder, media=media: media_splits(folder, *media))
 
 
-def _fill_media(folder: Path, modality: str, sizes: dict[str, int], number: int, seed: int, workers: int) -> dict:
-    return urn.media_splits(modality, folder, sizes, number, seed, workers)
+def build_unli(options: argparse.Namespace) -> None:
+    """Builds the config `unli`."""
+    check_free(options.out, "unli", options.overwrite)
+    rows = unli_splits(options.raw, options.seed)
+    _build(options.out, "unli", lambda folder: rows)
 
 
-def _report(config: str, rows: dict[str, int]) -> None:
-    print(f"{config}: " + ", ".join(f"{split} {number} rows" for split, number in rows.items()))
+def _build(out: Path, config: str, fill: Callable[[Path], dict[str, list[dict]]]) -> None:
+    written = write_config(out, config, fill)
+    print(f"{config}: " + ", ".join(f"{split} {rows} rows" for split, rows in written.items()))
 
 
 def _positive(text: str) -> int:
@@ -76,8 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
     try:
-        build_urn(options)
-    except (FolderError, RowError) as error:
+        build_urn(options) if options.source == "urn" else build_unli(options)
+    except BuildError as error:
         sys.exit(f"error: {error}")
 
 

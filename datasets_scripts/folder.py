@@ -1,8 +1,8 @@
 """
 The dataset folder on disk: what `load_dataset("umui", "<config>")` reads.
 
-Every config is a folder `umui/<config>/<split>/` with a `metadata.parquet` and, for sound and video, the clips in `media/`
-beside it: a clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
+A config is a folder: `umui/<config>/<split>/metadata.parquet` and, for sound and video, the clips in `media/` beside
+it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
 """
 
 import shutil
@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import yaml
 from datasets import Features, Value
 
-from datasets_scripts.schema import FEATURES, SPLITS, validate_row
+from datasets_scripts.schema import FEATURES, SPLITS, BuildError, validate_row
 
 
 CARD = """
 # UMUI
 
-Premises (a text, an audio clip, a video, or a video with its sound), hypotheses about them, and the probability that each
-hypothesis is true. One row is one premise-hypothesis pair.
+Premises (a text, an audio clip, a video, or a video with its sound), hypotheses about them, and the probability that
+each hypothesis is true. One row is one premise-hypothesis pair.
 
 ```python
 from datasets import load_dataset
@@ -30,13 +30,16 @@ from datasets import load_dataset
 load_dataset("umui", "urn-audio", split="test")
 ```
 
-The configs `urn-*` are generated and their probabilities exact; those of `unli` are human judgments. Media columns hold
-files: cast them with `Audio(decode=False)` / `Video(decode=False)` to get at the file without a decoder. An audiovisual
-premise has its sound in its video file. Build or extend this folder with `python -m datasets_scripts.build`.
+The configs `urn-*` are generated and their probabilities exact; those of `unli` are human judgments. Media columns
+hold files: cast them with `Audio(decode=False)` and `Video(decode=False)` to get at the file without a decoder. An
+audiovisual premise has its sound in its video file. `python -m datasets_scripts.build` extends this folder.
+
+`datasets` picks one loader for all configs, by the files of the first one listed above: a config with video comes
+first where there is one. A folder with sound but no video needs torchcodec to be loaded.
 """
 
 
-class FolderError(RuntimeError):
+class FolderError(BuildError):
     """The dataset folder is not in a state that a config can be written to."""
 
 
@@ -47,6 +50,8 @@ def check_free(out: Path, config: str, overwrite: bool) -> None:
     Raises:
         `FolderError`: if the config exists and is not to be overwritten, or the folder's README can't be extended.
     """
+    if out.exists() and not out.is_dir():
+        raise FolderError(f"{out} is a file: pass another --out")
     if (out / config).exists() and not overwrite:
         raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --out")
     _read_card(out)
@@ -73,9 +78,10 @@ def write_config(out: Path, config: str, fill: Callable[[Path], dict[str, list[d
         for split in SPLITS:
             _write_split(folder / split, splits[split])
         suffixes = sorted({file.suffix for file in folder.glob("*/media/*")})
-        if (out / config).exists():
-            shutil.rmtree(out / config)
-        folder.rename(out / config)
+        with _temporary(out / f".{config}.replaced") as old:
+            if (out / config).exists():
+                (out / config).rename(old / config)
+            folder.rename(out / config)
     _add_to_card(out, config, suffixes)
     return {split: len(splits[split]) for split in SPLITS}
 
@@ -96,16 +102,16 @@ def _write_split(folder: Path, rows: list[dict]) -> None:
         raise FolderError(f"the {folder.name} split would be empty: `datasets` can't load a split without rows")
     for row in rows:
         validate_row(row, f"row {row['id']}")
-    # The loader of media folders turns `audio_file_name` into `audio`. It wants at least one such column: a text config
-    # has an empty one, so that all configs load with the same columns.
-    media = {column for column in ("audio", "video") if rows[0][column] is not None} or {"video"}
-    features = {f"{name}_file_name" if name in media else name: kind for name, kind in FEATURES.items()}
-    features = Features(
-        {name: Value("string") if name.endswith("_file_name") else features[name] for name in features}
-    )
-    columns = {name: [row[name.removesuffix("_file_name")] for row in rows] for name in features}
+    media = [column for column in ("audio", "video") if rows[0][column] is not None]
+    columns = {name: [row[name] for row in rows] for name in FEATURES if name not in media}
+    kinds = {name: FEATURES[name] for name in columns}
+    # The loader of media folders turns `audio_file_name` into `audio` and wants at least one column of that kind: a
+    # text config has an empty one, so that all configs load with the same columns.
+    for name in media or ["video"]:
+        columns[f"{name}_file_name"] = [row[name] for row in rows]
+        kinds[f"{name}_file_name"] = Value("string")
     folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns, schema=features.arrow_schema), folder / "metadata.parquet")
+    pq.write_table(pa.table(columns, schema=Features(kinds).arrow_schema), folder / "metadata.parquet")
 
 
 def _read_card(out: Path) -> tuple[dict, str]:
@@ -139,7 +145,7 @@ def _add_to_card(out: Path, config: str, suffixes: list[str]) -> None:
     replaced = [other for other in front["configs"] if other["config_name"] == config]
     if not others or any(other.get("default") for other in replaced):
         entry["default"] = True
-    # `datasets` takes one loader for all configs: that of the files of the first. The video loader reads the others' too.
+    # `datasets` takes one loader for all configs, by the files of the first: the one for video reads the others too.
     front["configs"] = sorted([*others, entry], key=_loader_rank)
     text = f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}"
     partial = out / ".README.md.partial"

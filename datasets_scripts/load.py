@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from datasets import Dataset, load_dataset, load_dataset_builder
+from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 
 from datasets_scripts.schema import FEATURES
 
@@ -31,5 +32,9 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     builder = load_dataset_builder(dataset, config)
     if split not in builder.config.data_files:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(builder.config.data_files)}")
-    rows = load_dataset(dataset, config, split=split)
+    if isinstance(builder, AudioFolder):
+        # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not.
+        rows = load_dataset("videofolder", data_files={split: builder.config.data_files[split]}, split=split)
+    else:
+        rows = load_dataset(dataset, config, split=split)
     return rows.select_columns(list(FEATURES)).cast(FEATURES)

@@ -35,7 +35,11 @@ FEATURES = Features(
 PREMISE_COLUMN = {"text": "premise", "audio": "audio", "video": "video", "audiovisual": "video"}
 
 
-class RowError(ValueError):
+class BuildError(ValueError):
+    """The dataset can't be built as asked; the message says what is wrong and what to do."""
+
+
+class RowError(BuildError):
     """A row that does not fit the schema; the message names the row."""
 
 

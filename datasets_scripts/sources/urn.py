@@ -1,13 +1,12 @@
 """
 The urn world: premises whose hypotheses have an exactly known probability, in all four modalities.
 
-A scene is a sequence of 3 to 10 events; a hypothesis speaks of one event drawn at random, so its probability is a share of
-events. In a text an event is a ball of an urn; in a clip a beep; in a video a coloured ball; in an audiovisual premise a
-ball and a beep at once. Every premise has a random generator of its own, seeded by its place in the dataset: the number
-of workers changes nothing, and a larger dataset begins with the rows of a smaller one.
+A scene is a sequence of 3 to 10 events; a hypothesis speaks of one event drawn at random: its probability is a share
+of events. In a text an event is a ball of an urn; in a clip a beep; in a video a coloured ball; in an audiovisual
+premise a ball and a beep at once. Every premise has a random generator of its own, seeded by its place in the dataset:
+the number of workers changes nothing, and a larger dataset begins with the rows of a smaller one.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -125,16 +124,16 @@ def text_splits(sizes: dict[str, int], number: int, seed: int) -> dict[str, list
 
 
 def media_splits(
-    modality: str, folder: Path, sizes: dict[str, int], number: int, seed: int, workers: int
+    folder: Path, modality: str, sizes: dict[str, int], number: int, seed: int, workers: int
 ) -> dict[str, list[dict]]:
     """
     Writes the clips of a media config to `folder/<split>/media/` and gives its rows.
 
     Args:
-        modality (`str`):
-            `"audio"`, `"video"` or `"audiovisual"`.
         folder (`Path`):
             The folder of the config.
+        modality (`str`):
+            `"audio"`, `"video"` or `"audiovisual"`.
         sizes (`dict[str, int]`):
             Premises in each split.
         number (`int`):
@@ -180,8 +179,3 @@ def _map(function, jobs: list, workers: int) -> Iterator:
 
 def _generator(seed: int, modality: str, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, MODALITIES.index(modality), SPLITS.index(split), index])
-
-
-def default_workers() -> int:
-    """As many processes as there are cores."""
-    return os.cpu_count() or 1

@@ -1,15 +1,18 @@
 """
 The words of the urn world: predicates about one event drawn at random, and texts that describe an urn.
 
-A predicate is a small object with a truth value for an event and several wordings. The wordings share a short vocabulary:
-every token of a hypothesis costs training time.
+A predicate is a small object with a truth value for an event and several wordings. The wordings share a short
+vocabulary: every token of a hypothesis costs training time.
 """
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import combinations, permutations, product
 
 import numpy as np
+
+from datasets_scripts.schema import BuildError
 
 
 COLOURS = ("red", "green", "blue", "yellow")
@@ -82,7 +85,7 @@ class Predicate:
         """The senses the statement speaks of: `"video"` for colours, `"audio"` for pitches."""
         return tuple(sorted({"video" if term in COLOURS else "audio" for term in self.terms}))
 
-    @property
+    @cached_property
     def wordings(self) -> list[str]:
         """Every sentence that says it, in a fixed order."""
         subject = {("video",): "ball", ("audio",): "sound"}.get(self.senses, "draw")
@@ -93,6 +96,7 @@ class Predicate:
         ]
 
 
+@cache
 def weighted_predicates(modality: str) -> list[tuple[float, list[Predicate]]]:
     """
     All predicates of a modality, in groups of one form, each group with its share of the hypotheses.
@@ -133,29 +137,28 @@ def sample_hypotheses(modality: str, number: int, rng: np.random.Generator) -> l
         `list[tuple[Predicate, str]]`: each predicate with the sentence that says it.
 
     Raises:
-        `ValueError`: if the modality has fewer different sentences than `number`.
+        `BuildError`: if the modality has fewer different sentences than `number`.
     """
-    weights, queues = [], []
-    for weight, predicates in weighted_predicates(modality):
-        weights.append(weight)
-        rounds = {predicate: rng.permutation(predicate.wordings) for predicate in predicates}
-        queues.append(
-            [
-                (predicates[k], str(rounds[predicates[k]][turn]))
-                for turn in range(len(predicates[0].wordings))
-                for k in rng.permutation(len(predicates))
-            ][::-1]
-        )
+    groups = weighted_predicates(modality)
+    queues = [_shuffled_sentences(predicates, rng) for _, predicates in groups]
     possible = sum(map(len, queues))
     if number > possible:
-        raise ValueError(
+        raise BuildError(
             f"only {possible} different hypotheses exist about {modality} premises, {number} were asked for"
         )
     chosen = []
     while len(chosen) < number:
-        left = np.array([weight if queue else 0.0 for weight, queue in zip(weights, queues, strict=True)])
+        left = np.array([weight if queue else 0.0 for (weight, _), queue in zip(groups, queues, strict=True)])
         chosen.append(queues[rng.choice(len(queues), p=left / left.sum())].pop())
     return chosen
+
+
+def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -> list[tuple[Predicate, str]]:
+    # Rounds of all predicates, each round in another order and other wordings.
+    wordings = [rng.permutation(predicate.wordings) for predicate in predicates]
+    rounds = range(len(wordings[0]))
+    order = [(k, turn) for turn in rounds for k in rng.permutation(len(predicates))]
+    return [(predicates[k], str(wordings[k][turn])) for k, turn in reversed(order)]
 
 
 def describe_urn(colours: list[str], rng: np.random.Generator) -> str:

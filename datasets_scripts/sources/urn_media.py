@@ -1,8 +1,8 @@
 """
 Writes scenes of the urn world as real files: FLAC for sounds, MP4 (H.264, AAC) for balls and for both at once.
 
-An event lasts 0.16 s: two frames at 12.5 frames a second, and four audio tokens of Qwen2.5-Omni. The files depend on the
-scene and the random generator alone: encoders run on one thread and write neither dates nor versions of their own.
+An event lasts 0.16 s: two frames at 12.5 frames a second, and four audio tokens of Qwen2.5-Omni. The files depend on
+the scene and the random generator alone: encoders run on one thread and write no dates.
 """
 
 from fractions import Fraction
@@ -47,7 +47,7 @@ def draw(colours: list[str], rng: np.random.Generator) -> np.ndarray:
     """Balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each."""
     grey = rng.uniform(90, 150)
     tint = rng.uniform(-12, 12, size=3) if rng.random() < 0.3 else np.zeros(3)
-    y, x = np.mgrid[:FRAME_SIZE, :FRAME_SIZE]
+    y, x = np.ogrid[:FRAME_SIZE, :FRAME_SIZE]
     frames = np.empty((len(colours), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     frames[:] = np.clip(grey + tint, 0, 255)
     for frame, colour in zip(frames, colours, strict=True):
@@ -69,17 +69,16 @@ def write_video(path: Path, colours: list[str], pitches: list[str] | None, rng: 
         video = container.add_stream("libx264", rate=FPS, options=VIDEO_OPTIONS)
         video.width = video.height = FRAME_SIZE
         video.pix_fmt = "yuv420p"
-        audio = None
+        # All streams must be known before the first packet is written.
         if pitches is not None:
             audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", options=AUDIO_OPTIONS)
             audio.bit_rate = 64_000
+            waveform = av.AudioFrame.from_ndarray(synthesize(pitches, rng)[None], format="fltp", layout="mono")
+            waveform.sample_rate = SAMPLING_RATE
+            # With a start time the encoder's priming is noted in the file, and decoders cut it off again.
+            waveform.pts, waveform.time_base = 0, Fraction(1, SAMPLING_RATE)
+            container.mux(audio.encode(waveform))
+            container.mux(audio.encode(None))
         for image in draw(colours, rng):
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
-        if audio is not None:
-            frame = av.AudioFrame.from_ndarray(synthesize(pitches, rng)[None], format="fltp", layout="mono")
-            frame.sample_rate = SAMPLING_RATE
-            # With a start time the encoder's priming is noted in the file, and decoders cut it off again.
-            frame.pts, frame.time_base = 0, Fraction(1, SAMPLING_RATE)
-            container.mux(audio.encode(frame))
-            container.mux(audio.encode(None))
