@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
-from transformers.masking_utils import create_causal_mask
 from transformers.utils import ModelOutput
 
 from .confidence import confidence_loss, expectation
@@ -167,19 +166,14 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
                 "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
             )
 
-        def same_branch(batch, head, query, key):
-            return (branch_ids[batch, key] == 0) | (branch_ids[batch, key] == branch_ids[batch, query])
-
-        # Only the shape, dtype and device of the embeddings are read.
-        embeddings = torch.empty(*branch_ids.shape, 1, dtype=self.dtype, device=branch_ids.device)
-        mask = create_causal_mask(
-            config=text_config,
-            inputs_embeds=embeddings,
-            attention_mask=attention_mask,
-            past_key_values=None,
-            and_mask_function=same_branch,
-        )
-        return {"full_attention": mask}
+        # Built by broadcasting: `create_causal_mask` with a function of our own takes ten times as long on a CPU.
+        queries, keys = branch_ids[:, None, :, None], branch_ids[:, None, None, :]
+        visible = (keys == 0) | (keys == queries)
+        visible &= torch.ones(visible.shape[-2:], dtype=torch.bool, device=visible.device).tril()
+        visible &= attention_mask[:, None, None, :].bool()
+        if text_config._attn_implementation == "eager":  # adds its mask to the scores
+            return {"full_attention": torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)}
+        return {"full_attention": visible}
 
     def _branch_position_ids(
         self, input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
