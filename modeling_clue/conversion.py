@@ -22,9 +22,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken
 from torch import nn
 from transformers import (
+    AddedToken,
     AutoConfig,
     AutoTokenizer,
     PreTrainedTokenizerBase,
