@@ -96,7 +96,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, **overrides) -> CLUEConfig:
         tokenizer ([`PreTrainedTokenizerFast`]): gives the size of the vocabulary and the ids of special tokens.
         **overrides: fields of [`CLUEConfig`], and `hidden_size` and `num_hidden_layers` of its language model.
     """
-    hidden_size, num_layers = overrides.pop("hidden_size", 128), overrides.pop("num_hidden_layers", 3)
+    hidden_size, num_layers = overrides.pop("hidden_size", 128), overrides.pop("num_hidden_layers", 4)
     num_heads = 4
     half_head = hidden_size // num_heads // 2
     time = half_head // 4
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=768, help="of the tokenizer (default: %(default)s)")
     parser.add_argument("--hidden-size", type=int, default=128, help="of the language model (default: %(default)s)")
     parser.add_argument(
-        "--num-hidden-layers", type=int, default=3, help="of the language model (default: %(default)s)"
+        "--num-hidden-layers", type=int, default=4, help="of the language model (default: %(default)s)"
     )
     arguments = parser.parse_args()
     out = build_tiny(
