@@ -126,8 +126,11 @@ def _read_card(out: Path) -> tuple[dict, str]:
         front = yaml.safe_load(parts[1])
     except yaml.YAMLError as error:
         raise FolderError(f"the YAML front matter of {path} is broken: {error}") from error
-    if not isinstance(front, dict) or not isinstance(front.get("configs", []), list):
-        raise FolderError(f"the YAML front matter of {path} is not a mapping with a list of configs")
+    configs = front.get("configs", []) if isinstance(front, dict) else None
+    if not isinstance(configs, list) or not all("config_name" in config for config in configs):
+        raise FolderError(
+            f"the YAML front matter of {path} is not a mapping with a list of configs, each with its name"
+        )
     return {"configs": [], **front}, parts[2]
 
 

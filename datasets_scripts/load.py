@@ -27,7 +27,10 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
         `FileNotFoundError`: if there is no such folder.
         `ValueError`: if there is no such config or split; the message names those there are.
     """
-    if not Path(dataset).is_dir() and dataset.count("/") != 1:
+    if Path(dataset).is_dir():
+        # A full path: `datasets` would take a folder named "text" or "json" for its loader of that name.
+        dataset = str(Path(dataset).resolve())
+    elif dataset.count("/") != 1:
         raise FileNotFoundError(f"no dataset folder {dataset!r}: build one with python -m datasets_scripts.build")
     builder = load_dataset_builder(dataset, config)
     if split not in builder.config.data_files:

@@ -1,0 +1,72 @@
+"""Rows that do not fit the schema are refused, by name."""
+
+import math
+
+import pytest
+
+from datasets_scripts.schema import FEATURES, MODALITIES, RowError, validate_row
+from modeling_clue import processing_clue
+
+
+ROW = dict.fromkeys(FEATURES) | {
+    "id": "a-1",
+    "source": "urn",
+    "modality": "text",
+    "premise": "An urn holds 3 red balls.",
+    "hypothesis": "It is red.",
+    "probability": 1.0,
+    "label": 1,
+    "probability_source": "exact",
+    "evidence": ["text"],
+}
+
+
+def test_modalities_are_those_of_the_processor():
+    """Rows of the dataset and the processor speak of the same modalities, in the same order."""
+    assert MODALITIES == processing_clue.MODALITIES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"label": None, "evidence": None, "human_probabilities": [0.0, 0.5], "topic": "balls"},
+        {"modality": "audio", "premise": None, "audio": "media/1.flac"},
+        {"modality": "audiovisual", "premise": None, "video": "media/1.mp4"},
+    ],
+)
+def test_good_rows_pass(change):
+    """What the schema allows is not refused."""
+    validate_row(ROW | change, "row 7")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"hypothesis": " "}, "hypothesis must be"),
+        ({"id": None}, "id must be"),
+        ({"modality": "smell"}, "modality must be one of"),
+        ({"premise": None}, "needs premise"),
+        ({"audio": "media/1.flac"}, "must leave audio empty"),
+        ({"modality": "audiovisual", "premise": None, "audio": "media/1.flac"}, "needs video|must leave audio"),
+        ({"probability": 1.5}, "probability must be in"),
+        ({"probability": math.nan}, "probability must be in"),
+        ({"probability": "0.5"}, "probability must be in"),
+        ({"label": 2}, "label must be"),
+        ({"probability_source": "guess"}, "probability_source must be"),
+        ({"human_probabilities": [0.5, -0.1]}, "human_probabilities must be"),
+        ({"evidence": ["smell"]}, "evidence must be"),
+        ({"topic": ""}, "topic must be"),
+        ({"note": "x"}, r"unknown columns \['note'\]"),
+    ],
+)
+def test_bad_rows_are_refused_by_name(change, complaint):
+    """The error names the row and the column."""
+    with pytest.raises(RowError, match=f"row 7: .*({complaint})"):
+        validate_row(ROW | change, "row 7")
+
+
+def test_a_missing_column_is_refused():
+    """A row has all columns, empty ones too."""
+    with pytest.raises(RowError, match=r"missing columns \['topic'\]"):
+        validate_row({name: value for name, value in ROW.items() if name != "topic"}, "row 7")
