@@ -5,6 +5,7 @@ A config is a folder: `umui/<config>/<split>/metadata.parquet` and, for sound an
 it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
 """
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -78,11 +79,12 @@ def write_config(out: Path, config: str, fill: Callable[[Path], dict[str, list[d
         for split in SPLITS:
             _write_split(folder / split, splits[split])
         suffixes = sorted({file.suffix for file in folder.glob("*/media/*")})
+        digest = _digest(folder)
         with _temporary(out / f".{config}.replaced") as old:
             if (out / config).exists():
                 (out / config).rename(old / config)
             folder.rename(out / config)
-    _add_to_card(out, config, suffixes)
+    _add_to_card(out, config, suffixes, digest)
     return {split: len(splits[split]) for split in SPLITS}
 
 
@@ -114,6 +116,15 @@ def _write_split(folder: Path, rows: list[dict]) -> None:
     pq.write_table(pa.table(columns, schema=Features(kinds).arrow_schema), folder / "metadata.parquet")
 
 
+def _digest(folder: Path) -> str:
+    """A hash of the names and contents of all files."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
 def _read_card(out: Path) -> tuple[dict, str]:
     path = out / "README.md"
     if not path.exists():
@@ -134,7 +145,7 @@ def _read_card(out: Path) -> tuple[dict, str]:
     return {"configs": [], **front}, parts[2]
 
 
-def _add_to_card(out: Path, config: str, suffixes: list[str]) -> None:
+def _add_to_card(out: Path, config: str, suffixes: list[str], digest: str) -> None:
     front, body = _read_card(out)
     data_files = [
         {
@@ -143,7 +154,9 @@ def _add_to_card(out: Path, config: str, suffixes: list[str]) -> None:
         }
         for split in SPLITS
     ]
-    entry = {"config_name": config, "data_files": data_files}
+    # `datasets` (5.2) caches a folder under its name and this text alone: without the digest, `load_dataset` would go
+    # on giving the rows of an earlier build.
+    entry = {"config_name": config, "description": f"sha256 {digest}", "data_files": data_files}
     others = [other for other in front["configs"] if other["config_name"] != config]
     replaced = [other for other in front["configs"] if other["config_name"] == config]
     if not others or any(other.get("default") for other in replaced):

@@ -13,7 +13,6 @@ runs.
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -101,12 +100,9 @@ def run_stage(name, command, out):
     program, *options = shlex.split(command)
     # The interpreter that runs the demo, even where its environment is not the active one.
     modules = {"python": [], "accelerate": ["-m", "accelerate.commands.accelerate_cli"]}
-    # A cache of its own: the default one of `datasets` (5.2) goes by the name of a dataset's folder, not by what is in
-    # it, and would train on the rows of an earlier `umui`.
-    environment = {**os.environ, "HF_DATASETS_CACHE": str((out / "cache").resolve())}
     started = time.perf_counter()
     command_line = [sys.executable, *modules[program], *options]
-    status = subprocess.run(command_line, env=environment, check=False).returncode
+    status = subprocess.run(command_line, check=False).returncode
     if status:
         sys.exit(f"The stage {name!r} failed with exit status {status}; mend it and go on with --resume.")
     finished[name] = {"command": command, "seconds": round(time.perf_counter() - started, 1)}

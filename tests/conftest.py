@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+
 torch.set_num_threads(1)
 
 TEXTS = [

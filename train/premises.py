@@ -5,27 +5,14 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from datasets import Audio, Dataset, Features, Value, Video, concatenate_datasets, load_dataset, load_dataset_builder
-from datasets.config import HF_DATASETS_CACHE
-from datasets.fingerprint import Hasher
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
+from datasets_scripts.load import load_split
 from modeling_clue.processing_clue import MODALITIES, CLUEProcessor, EncodedPremise
 
 
-# What training reads of a row. Media stay undecoded: the processor decodes them.
-FEATURES = Features(
-    {
-        "id": Value("string"),
-        "modality": Value("string"),
-        "premise": Value("string"),
-        "audio": Audio(decode=False),
-        "video": Video(decode=False),
-        "hypothesis": Value("string"),
-        "probability": Value("float64"),
-    }
-)
 PREMISE_COLUMNS = ["modality", "premise", "audio", "video"]
 
 # A rough rate, good enough to bring premises of similar length together.
@@ -64,27 +51,6 @@ class PremiseItem:
     probabilities: list[float]
 
 
-def load_rows(dataset: str, config: str, split: str) -> Dataset:
-    """
-    Loads what training reads of one config.
-
-    Args:
-        dataset (`str`): Folder or Hub name of the dataset.
-        config (`str`): Name of the config.
-        split (`str`): Name of the split.
-
-    Returns:
-        [`~datasets.Dataset`]: Rows with the columns of `FEATURES`.
-    """
-    # `datasets` caches a local folder under its name: built anew, or another of that name, it would give the old rows.
-    # The hash of its files is of their paths and times.
-    files = load_dataset_builder(dataset, config).config.data_files
-    cache_dir = Path(HF_DATASETS_CACHE) / Hasher.hash(files)
-    return (
-        load_dataset(dataset, config, split=split, cache_dir=cache_dir).select_columns(list(FEATURES)).cast(FEATURES)
-    )
-
-
 def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
     """What tells one clip from another, and how many bytes it has."""
     if media is None:
@@ -99,7 +65,7 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
     Groups rows by premise, in the order of first appearance.
 
     Args:
-        rows ([`~datasets.Dataset`]): Rows as [`load_rows`] returns them.
+        rows ([`~datasets.Dataset`]): Rows as [`~datasets_scripts.load.load_split`] returns them.
         config (`str`): Name of their config, for the keys of the premises and for errors.
 
     Returns:
@@ -186,7 +152,7 @@ class PremiseDataset(TorchDataset):
         """
         parts, premises, offset = [], [], 0
         for config in configs:
-            rows = load_rows(dataset, config, split)
+            rows = load_split(dataset, config, split)
             group = group_premises(rows, config)
             if max_premises is not None and len(group) > max_premises:
                 chosen = np.random.default_rng(seed).choice(len(group), size=max_premises, replace=False)

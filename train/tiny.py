@@ -20,8 +20,8 @@ from datasets import get_dataset_config_names
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
+from datasets_scripts.load import load_split
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
-from train.premises import load_rows
 
 
 SPECIAL_TOKENS = [
@@ -197,7 +197,7 @@ def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
     """Every distinct premise and hypothesis in the training splits of a dataset folder or repository."""
     texts: set[str] = set()
     for config in configs or get_dataset_config_names(dataset):
-        rows = load_rows(dataset, config, "train")
+        rows = load_split(dataset, config, "train")
         for column in ("premise", "hypothesis"):
             texts.update(text for text in rows.unique(column) if text is not None)
     return sorted(texts)

@@ -108,6 +108,21 @@ print(json.dumps([found, errors]))
     assert errors[2].startswith("FileNotFoundError") and "nowhere" in errors[2]
 
 
+@pytest.mark.processes
+def test_load_dataset_reads_a_rebuilt_folder_anew(tmp_path):
+    """A stranger's `load_dataset` gives the rows of the last build, though it keeps a cache by name."""
+    code = """
+import json
+from datasets import load_dataset
+print(json.dumps(load_dataset("umui", "urn-text", split="test")["id"][:]))
+"""
+    sizes = ["--modalities", "text", *TINY, "--out", str(tmp_path / "umui")]
+    build(["urn", *sizes])
+    before = run_beside(tmp_path / "umui", code)
+    build(["urn", *sizes, "--overwrite", "--test", "3"])
+    assert (len(before), len(run_beside(tmp_path / "umui", code))) == (2, 6)
+
+
 def test_a_clip_is_stored_once(umui):
     """Twelve hypotheses about a clip name one file, and no file is unnamed."""
     for modality in MODALITIES[1:]:

@@ -4,6 +4,7 @@ import datasets
 import pytest
 
 from datasets_scripts.build import main as build
+from datasets_scripts.schema import FEATURES
 from evaluation.data import load_rows, premise_keys, rows_digest
 
 
@@ -18,7 +19,7 @@ configs:
 def write(folder, probabilities, ids=None):
     """A text dataset in `folder`, a row for each probability."""
     count = len(probabilities)
-    columns = {
+    columns = {name: [None] * count for name in FEATURES} | {
         "id": ids or [f"row-{i}" for i in range(count)],
         "modality": ["text"] * count,
         "premise": [f"Premise {i // 2}." for i in range(count)],
@@ -27,7 +28,7 @@ def write(folder, probabilities, ids=None):
     }
     (folder / "small").mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text(CARD)
-    datasets.Dataset.from_dict(columns).to_parquet(folder / "small/test.parquet")
+    datasets.Dataset.from_dict(columns, FEATURES).to_parquet(folder / "small/test.parquet")
     return str(folder)
 
 

@@ -30,16 +30,6 @@ def test_a_failed_stage_stops_the_demo(tmp_path):
     assert json.loads((tmp_path / "demo/stages.json").read_text()) == {}
 
 
-def test_stages_read_a_cache_of_their_own(tmp_path):
-    """No stage sees what another dataset of the same name left in the default cache of `datasets`."""
-    out = tmp_path / "demo"
-    demo.clear(out, resume=False)
-    told = tmp_path / "told"
-    script = f"import datasets; open('{told}', 'w').write(str(datasets.config.HF_DATASETS_CACHE))"
-    demo.run_stage("build", f'python -c "{script}"', out)
-    assert told.read_text() == str(out / "cache")
-
-
 def test_only_an_earlier_demo_is_cleared(tmp_path):
     """A folder with anything else in it is left as it is; resuming keeps what an earlier demo wrote."""
     (tmp_path / "mine").mkdir()

@@ -19,7 +19,7 @@ LAYERS = {
     "modeling_clue": (set(), []),
     "datasets_scripts": ({"modeling_clue"}, ["data"]),
     "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train"]),
-    "evaluation": ({"modeling_clue"}, ["data", "eval"]),
+    "evaluation": ({"modeling_clue", "datasets_scripts"}, ["data", "eval"]),
 }
 
 

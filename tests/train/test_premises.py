@@ -5,10 +5,11 @@ import pytest
 from datasets import Dataset
 
 from datasets_scripts.build import main as build
+from datasets_scripts.load import load_split
 from datasets_scripts.schema import FEATURES
 from modeling_clue import CLUEProcessor
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES
-from train.premises import PREMISE_COLUMNS, PremiseDataset, group_premises, load_rows
+from train.premises import PREMISE_COLUMNS, PremiseDataset, group_premises
 
 
 def rows(*values: dict) -> Dataset:
@@ -78,14 +79,14 @@ def test_a_folder_built_anew_is_read_anew(tmp_path):
         folder = str(tmp_path / place / "umui")
         options = ["--modalities", "text", "--hypotheses-per-premise", "2", "--validation", "1", "--test", "1"]
         build(["urn", "--out", folder, "--overwrite", "--train", str(size), "--text-train", str(size), *options])
-        assert len(load_rows(folder, "urn-text", "train")) == 2 * size
+        assert len(load_split(folder, "urn-text", "train")) == 2 * size
 
 
 def test_several_configs_are_read_row_by_row(dataset, processor):
     """Over all configs, each premise is encoded from its own row, and the hypotheses are those of the dataset."""
     premises = PremiseDataset.load(str(dataset), CONFIGS, "train", processor)
     assert len(premises) == sum(TRAIN_PREMISES.values())
-    expected = [row for config in CONFIGS for row in load_rows(str(dataset), config, "train")]
+    expected = [row for config in CONFIGS for row in load_split(str(dataset), config, "train")]
     found = [
         (hypothesis, probability)
         for premise in premises.premises

@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from datasets_scripts.load import load_split
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.processing_clue import MODALITIES
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
-from train.premises import PREMISE_COLUMNS, load_rows
+from train.premises import PREMISE_COLUMNS
 
 
 pytestmark = pytest.mark.processes
@@ -82,7 +83,7 @@ def runs(tmp_path_factory, dataset, tiny_checkpoint, worker_id) -> dict[str, Pat
 @pytest.fixture(scope="module")
 def rows(runs) -> dict[float, dict]:
     """Training rows by label."""
-    loaded = [row for config in CONFIGS for row in load_rows(str(runs["dataset"]), config, "train")]
+    loaded = [row for config in CONFIGS for row in load_split(str(runs["dataset"]), config, "train")]
     by_label = {torch.tensor(row["probability"], dtype=torch.float32).item(): row for row in loaded}
     assert len(by_label) == len(loaded) == HYPOTHESES * sum(TRAIN_PREMISES.values())
     return by_label
@@ -171,7 +172,7 @@ def test_evaluation_is_over_the_rows_of_all_ranks(runs):
     processor = CLUEProcessor.from_pretrained(runs["whole"])
     for modality, config in zip(MODALITIES, CONFIGS, strict=True):
         errors = []
-        for row in load_rows(str(runs["dataset"]), config, "validation"):
+        for row in load_split(str(runs["dataset"]), config, "validation"):
             with torch.no_grad():
                 output = model(**processor({column: row[column] for column in PREMISE_COLUMNS}, row["hypothesis"]))
             errors.append(output.probability.item() - row["probability"])
