@@ -64,7 +64,7 @@ def stages(out, recipe):
     commands = {
         "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
-        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml "
+        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml --num_cpu_threads_per_process 2 "
         f"train/sft.py --config {recipe} --dataset {data} --model_name_or_path {initial} --output_dir {checkpoint}",
     }
     for config in CONFIGS:
