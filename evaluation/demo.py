@@ -64,8 +64,9 @@ def stages(out, recipe):
     commands = {
         "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
-        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml --num_cpu_threads_per_process 2 "
-        f"train/sft.py --config {recipe} --dataset {data} --model_name_or_path {initial} --output_dir {checkpoint}",
+        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml "
+        f"--num_cpu_threads_per_process 2 train/sft.py --config {recipe} --dataset {data} "
+        f"--model_name_or_path {initial} --output_dir {checkpoint}",
     }
     for config in CONFIGS:
         commands[f"evaluate {config}"] = (
