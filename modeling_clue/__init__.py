@@ -12,5 +12,4 @@ AutoConfig.register("clue", CLUEConfig, exist_ok=True)
 AutoModel.register(CLUEConfig, CLUEForConfidenceEstimation, exist_ok=True)
 AutoProcessor.register(CLUEConfig, CLUEProcessor, exist_ok=True)
 
-__version__ = "0.1.0.dev0"
 __all__ = ["CLUEConfig", "CLUEForConfidenceEstimation", "CLUEOutput", "CLUEProcessor"]

@@ -1,6 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""
-Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have.
+"""Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have.
 
 PyAV decodes every container and codec but one: FFmpeg guesses the frames of a bare FLAC file from patterns that its
 samples may hold too, and then refuses a sound file, so those are read by libsndfile. Files are opened by Python and
@@ -49,8 +48,7 @@ class MediaError(ValueError):
 
 @dataclass(frozen=True)
 class Audio:
-    """
-    A mono sound.
+    """A mono sound.
 
     Args:
         waveform (`np.ndarray` of shape `(num_samples,)`):
@@ -73,8 +71,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Video:
-    """
-    Frames sampled evenly in time.
+    """Frames sampled evenly in time.
 
     Args:
         frames (`np.ndarray` of shape `(num_frames, height, width, 3)`):
@@ -96,8 +93,7 @@ class Video:
 def load_audio(
     source: Any, *, sampling_rate: int = 16000, max_seconds: float | None = None, name: str | None = None
 ) -> Audio:
-    """
-    Reads a sound, or the sound of a video, as a mono waveform.
+    """Reads a sound, or the sound of a video, as a mono waveform.
 
     The sound of a video is aligned with the first frame: sound that starts later is preceded by silence, and what
     comes before the picture is dropped.
@@ -118,7 +114,7 @@ def load_audio(
         [`Audio`]
 
     Raises:
-        [`MediaError`]: if the input is unreadable, empty, truncated, not finite, or has no sound.
+        MediaError: if the input is unreadable, empty, truncated, not finite, or has no sound.
     """
     if max_seconds is not None and not max_seconds > 0:
         raise MediaError(f"max_seconds must be positive, got {max_seconds!r}.")
@@ -145,6 +141,8 @@ def load_audio(
         raise MediaError(f'{label} needs a positive "sampling_rate" beside its "array", got {rate!r}.')
     if len(waveform) == 0:
         raise MediaError(f"{label} holds a sound of zero length.")
+    if not np.isfinite(waveform).all():
+        raise MediaError(f"{label} holds samples that are not finite numbers.")
     seconds = len(waveform) / rate + not_decoded
     if max_seconds is not None and seconds > max_seconds:
         # A margin of a tenth of a second lets the resampling filter see past the cut.
@@ -157,8 +155,7 @@ def load_audio(
 
 
 def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2, name: str | None = None) -> Video:
-    """
-    Reads the frames on display at times `k / fps` from the first frame on.
+    """Reads the frames on display at times `k / fps` from the first frame on.
 
     A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
     note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
@@ -182,7 +179,7 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
         [`Video`]
 
     Raises:
-        [`MediaError`]: if the input is unreadable, empty, truncated, or has no video.
+        MediaError: if the input is unreadable, empty, truncated, or has no video.
     """
     if not fps > 0:
         raise MediaError(f"fps must be positive, got {fps!r}.")
@@ -214,11 +211,10 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
 
 
 def has_audio(source: Any, *, name: str | None = None) -> bool:
-    """
-    Whether `source` (as in [`load_audio`]) has sound.
+    """Whether `source` (as in [`load_audio`]) has sound.
 
     Raises:
-        [`MediaError`]: if it cannot be read, or is a decoded video column, which does not tell.
+        MediaError: if it cannot be read, or is a decoded video column, which does not tell.
     """
     source, label = _unwrap(source, name)
     if isinstance(source, dict):
@@ -234,12 +230,12 @@ def has_audio(source: Any, *, name: str | None = None) -> bool:
 
 
 def probe_modality(source: Any, *, name: str | None = None) -> str:
-    """
-    `"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`: judged by content, not by name.
-    The cover picture of a song is no video.
+    """`"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`.
+
+    Judged by content, not by name. The cover picture of a song is no video.
 
     Raises:
-        [`MediaError`]: if it cannot be read or is neither.
+        MediaError: if it cannot be read or is neither.
     """
     source, label = _unwrap(source, name)
     if isinstance(source, dict):
@@ -358,9 +354,9 @@ def _opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
 
 
 def _check_size(file: _BinaryFile, size: int, label: str) -> None:
-    """
-    WAV, AVI and MP4 state the size of their parts. FFmpeg reads on with less, and takes an MP4 whose index is cut off
-    for one with fewer tracks: compare.
+    """Compares the size that WAV, AVI and MP4 files state of their parts with what is there.
+
+    FFmpeg reads on with less, and takes an MP4 whose index is cut off for one with fewer tracks.
     """
     start, head = 0, file.read(16)
     if not isinstance(head, bytes):
@@ -438,9 +434,10 @@ class _Demuxer:
                     return
 
     def check_complete(self, label: str) -> None:
-        """
+        """Compares what is there with what the header declares.
+
         Raises:
-            [`MediaError`]: if more than 0.25 s and 5 % of the length that the header declares is not there.
+            MediaError: if more than 0.25 s and 5 % of the length that the header declares is not there.
         """
         if self.container.format.name not in _DECLARING_FORMATS:
             return
@@ -459,9 +456,9 @@ class _Demuxer:
 
 
 def _is_last(packet: av.Packet) -> bool:
-    """
-    Whether this is the packet without content that ends a track. Nothing must be read behind it: PyAV fails there on
-    files whose further tracks come up midway.
+    """Whether this is the packet without content that ends a track.
+
+    Nothing must be read behind it: PyAV fails there on files whose further tracks come up midway.
     """
     return packet.size == 0 and packet.dts is None
 
@@ -496,9 +493,9 @@ def _decode_flac(source: Any, label: str) -> tuple[np.ndarray, int]:
 def _decode_sound(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
-    """
-    The mono waveform at its own rate, that rate, and the seconds that were not decoded. Decoding stops shortly after
-    `max_seconds`; the rest is only demuxed, to know how much is cut off.
+    """The mono waveform at its own rate, that rate, and the seconds that were not decoded.
+
+    Decoding stops shortly after `max_seconds`; the rest is only demuxed, to know how much is cut off.
     """
     with _opened(source, label) as container:
         stream = container.streams.best("audio")
@@ -564,8 +561,6 @@ def _mono_from_array(array: Any, label: str) -> np.ndarray:
     samples = _full_scale(samples)
     if samples.ndim == 2:
         samples = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
-    if not np.isfinite(samples).all():
-        raise MediaError(f"{label} holds samples that are not finite numbers.")
     return samples
 
 
@@ -653,8 +648,7 @@ def _decode_frames(
     times: np.ndarray,
     label: str,
 ) -> np.ndarray:
-    """
-    The frames on display at `times` (seconds after the first frame), shape `(len(times), height, width, 3)`.
+    """The frames on display at `times` (seconds after the first frame), shape `(len(times), height, width, 3)`.
 
     One pass: only chosen frames are converted to RGB, runs of packets that no chosen frame depends on are not decoded,
     and nothing is read after the last chosen frame.

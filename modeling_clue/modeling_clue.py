@@ -83,7 +83,8 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs,
     ) -> CLUEOutput:
-        """
+        """Judges every hypothesis of the batch.
+
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
                 Premise, then its hypotheses, padded on the right.

@@ -1,6 +1,7 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """From premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ DEFAULT_MEDIA = {"fps": 0.5, "max_frames": 128, "max_audio_seconds": 300.0, "on_
 # Qwen2.5-Omni's clock, the same in all its checkpoints (`position_id_per_seconds`, `seconds_per_chunk` in the config).
 POSITION_IDS_PER_SECOND = 25
 POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
+
+# The resizing of Qwen2-VL's frames refuses more.
+MAX_ASPECT_RATIO = 200
 
 SPECIAL_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|VIDEO|>", "<|vision_bos|>", "<|vision_eos|>")
 
@@ -160,9 +164,12 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(f"Unknown media option {sorted(unknown)}: choose from {sorted(DEFAULT_MEDIA)}.")
         if media["on_missing_sound"] not in ("error", "video"):
             raise ValueError(f"`on_missing_sound` must be 'error' or 'video', got {media['on_missing_sound']!r}.")
-        for option in ("fps", "max_frames", "max_audio_seconds"):
-            if not media[option] > 0:
-                raise ValueError(f"`{option}` must be positive, got {media[option]!r}.")
+        for option in ("fps", "max_audio_seconds"):
+            value = media[option]
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"`{option}` must be a positive number, got {value!r}.")
+        if not isinstance(media["max_frames"], int) or media["max_frames"] < 2:
+            raise ValueError(f"`max_frames` must be a whole number of at least 2, got {media['max_frames']!r}.")
 
     def __call__(self, premises, hypotheses, **media) -> CLUEInputs:
         """Prepares one premise with its hypotheses, or a list of premises with a list of theirs.
@@ -183,7 +190,7 @@ class CLUEProcessor(ProcessorMixin):
         """
         if not isinstance(premises, list):
             premises, hypotheses = [premises], [hypotheses]
-        elif isinstance(hypotheses, str):
+        elif not isinstance(hypotheses, (list, tuple)):
             raise ValueError("A list of premises needs a list of hypotheses, one entry for each premise.")
         hypotheses = [[entry] if isinstance(entry, str) else entry for entry in hypotheses]
         if len(premises) != len(hypotheses):
@@ -384,6 +391,9 @@ class CLUEProcessor(ProcessorMixin):
         processor = self.video_processor
         video = load_video(source, fps=options["fps"], max_frames=options["max_frames"])
         frames = torch.from_numpy(video.frames).permute(0, 3, 1, 2)
+        height, width = frames.shape[2:]
+        if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+            raise MediaError(f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read.")
         patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
         encoded.pixel_values_videos = patches["pixel_values_videos"]
         encoded.video_grid_thw = patches["video_grid_thw"][0]

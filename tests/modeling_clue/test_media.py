@@ -527,6 +527,16 @@ def test_unusable_sound_source(source, complaint):
         load_audio(source)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_of_a_file_are_finite(tmp_path, value):
+    """A single sample that is not a number would make every probability one: the file is refused, and named."""
+    samples = np.zeros(1000, np.float32)
+    samples[500] = value
+    soundfile.write(tmp_path / "broken.wav", samples, 16000, subtype="FLOAT")
+    with pytest.raises(MediaError, match="broken.wav holds samples that are not finite"):
+        load_audio(tmp_path / "broken.wav")
+
+
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [

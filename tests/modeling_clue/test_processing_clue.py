@@ -296,6 +296,13 @@ def test_premises_that_cannot_be_used(processor, premise, message):
         processor(["An urn.", premise], ["It is red."] * 2)
 
 
+def test_a_frame_too_long_and_thin(processor):
+    """Frames that cannot be resized are refused by a `MediaError`, which tells the clip among others of a batch."""
+    strip = {"video": {"frames": np.zeros((4, 2, 402, 3), np.uint8), "fps": 25}}
+    with pytest.raises(MediaError, match="Premise 1: .* frames of 402 x 2 pixels"):
+        processor(["An urn.", strip], ["It is red.", "It is red."])
+
+
 def test_sound_of_a_silent_video(processor, clips):
     """A video asked for as sound that has none is an error that names it."""
     with pytest.raises(MediaError, match="silent.mp4"):
@@ -317,6 +324,8 @@ def test_missing_hypotheses_and_unequal_lists(processor):
         processor(["An urn.", "A bag."], ["a", "b", "c"])
     with pytest.raises(ValueError, match="list of hypotheses"):
         processor(["An urn."], "It is red.")
+    with pytest.raises(ValueError, match="list of hypotheses"):
+        processor(["An urn."], None)
     with pytest.raises(ValueError, match="no premise"):
         processor([], [])
 
@@ -325,9 +334,13 @@ def test_missing_hypotheses_and_unequal_lists(processor):
     ("media", "message"),
     [
         ({"frames_per_second": 2}, "frames_per_second.*choose from.*fps"),
-        ({"fps": 0}, "`fps` must be positive"),
-        ({"max_frames": -1}, "`max_frames` must be positive"),
-        ({"max_audio_seconds": float("nan")}, "`max_audio_seconds` must be positive"),
+        ({"fps": 0}, "`fps` must be a positive number"),
+        ({"fps": float("inf")}, "`fps` must be a positive number, got inf"),
+        ({"fps": "2"}, "`fps` must be a positive number, got '2'"),
+        ({"max_frames": 1}, "`max_frames` must be a whole number of at least 2, got 1"),
+        ({"max_frames": 2.5}, "`max_frames` must be a whole number"),
+        ({"max_audio_seconds": float("nan")}, "`max_audio_seconds` must be a positive number"),
+        ({"max_audio_seconds": None}, "`max_audio_seconds` must be a positive number"),
         ({"on_missing_sound": "ignore"}, "'error' or 'video'"),
     ],
 )
