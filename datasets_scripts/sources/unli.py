@@ -25,10 +25,8 @@ def unli_splits(raw: Path, seed: int) -> dict[str, list[dict]]:
     The rows of UNLI: the published splits where all three files are there, else a split of the development set.
 
     Args:
-        raw (`Path`):
-            A folder with `dev.csv`, or with `train.csv`, `dev.csv` and `test.csv`.
-        seed (`int`):
-            Shuffles the premises before the development set is split.
+        raw (`Path`): A folder with `dev.csv`, or with `train.csv`, `dev.csv` and `test.csv`.
+        seed (`int`): Shuffles the premises before the development set is split.
 
     Returns:
         `dict[str, list[dict]]`: the rows of each split.
@@ -50,26 +48,30 @@ def read_rows(path: Path) -> list[dict]:
     Reads one CSV file of UNLI.
 
     Args:
-        path (`Path`):
-            The file.
+        path (`Path`): The file.
 
     Returns:
         `list[dict]`: one row of the schema for each row of the file, in its order.
 
     Raises:
-        `BuildError`: if columns are missing, or rows are doubled, empty or out of range; all by their number, the
-            header being row 1.
+        `BuildError`: if it can't be read, columns are missing, or rows are doubled, empty or out of range; all by
+            their number, the header being row 1.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise BuildError(f"{path} lacks the columns {sorted(missing)}: it has {reader.fieldnames}")
-        records = list(reader)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = set(COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise BuildError(f"{path} lacks the columns {sorted(missing)}: it has {reader.fieldnames or 'none'}")
+            records = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BuildError(f"{path} is no CSV file in UTF-8: {error}") from error
     rows, complaints, pairs, ids = [], [], {}, {}
     for number, record in enumerate(records, start=2):
         texts = {name: " ".join((record[name] or "").split()) for name in COLUMNS}
-        complaints += [f"row {number}: {complaint}" for complaint in _complaints(texts)]
+        # Under `None` are fields that have no column: a comma too many, such as one that is not quoted.
+        surplus = ["more fields than columns"] if None in record else []
+        complaints += [f"row {number}: {complaint}" for complaint in surplus + _complaints(texts)]
         for kind, key, seen in (("pair", (texts["pre"], texts["hyp"]), pairs), ("id", texts["id"], ids)):
             if seen.setdefault(key, number) != number:
                 complaints.append(f"row {number}: the same {kind} as row {seen[key]}")
@@ -87,10 +89,8 @@ def split_by_premise(rows: list[dict], seed: int) -> dict[str, list[dict]]:
     Splits rows 80/10/10 by premise: all hypotheses about a premise fall into one split.
 
     Args:
-        rows (`list[dict]`):
-            Rows of the schema, in any order.
-        seed (`int`):
-            Shuffles the premises.
+        rows (`list[dict]`): Rows of the schema, in any order.
+        seed (`int`): Shuffles the premises.
 
     Returns:
         `dict[str, list[dict]]`: the rows of each split, premise by premise in shuffled order.

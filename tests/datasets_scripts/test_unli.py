@@ -89,6 +89,16 @@ def test_missing_columns_are_named(tmp_path):
         unli_splits(tmp_path, seed=0)
 
 
+def test_a_file_that_is_no_table_in_utf8_is_named(tmp_path):
+    """Bytes of another encoding are an error about the file; so is a comma too many, about the row."""
+    (tmp_path / "dev.csv").write_bytes("id,pre,hyp,nli,unli\n1,Café.,H,1,0.5\n".encode("latin-1"))
+    with pytest.raises(BuildError, match="dev.csv is no CSV file in UTF-8"):
+        unli_splits(tmp_path, seed=0)
+    (tmp_path / "dev.csv").write_text("id,pre,hyp,nli,unli\n1,P,H,1,0.5\n2,P,A,1,0,5\n")
+    with pytest.raises(BuildError, match="row 3: more fields than columns"):
+        unli_splits(tmp_path, seed=0)
+
+
 def test_the_real_development_set():
     """All 3,040 published rows arrive, their mean unchanged, their premises apart."""
     raw = Path(os.environ.get("UMUI_DATA_DIR", "../shared/data")) / "unli"
