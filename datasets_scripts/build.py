@@ -27,7 +27,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, required=True, help="the dataset folder, e.g. umui")
-    common.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    common.add_argument("--seed", type=_seed, default=0, help="default: %(default)s")
     common.add_argument("--overwrite", action="store_true", help="replace configs that exist already")
 
     urn = sources.add_parser("urn", parents=[common], help="generated, with exact probabilities")
@@ -76,6 +76,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
     return number
 
 

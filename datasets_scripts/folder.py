@@ -51,8 +51,9 @@ def check_free(out: Path, config: str, overwrite: bool) -> None:
     Raises:
         `FolderError`: if the config exists and is not to be overwritten, or the folder's README can't be extended.
     """
-    if out.exists() and not out.is_dir():
-        raise FolderError(f"{out} is a file: pass another --out")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise FolderError(f"{place} is a file: pass another --out")
     if (out / config).exists() and not overwrite:
         raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --out")
     _read_card(out)
@@ -63,12 +64,10 @@ def write_config(out: Path, config: str, fill: Callable[[Path], dict[str, list[d
     Writes one config as a whole, or nothing, and names it in the README.
 
     Args:
-        out (`Path`):
-            The dataset folder; made if it isn't there.
-        config (`str`):
-            The config's name; a config of that name is replaced.
-        fill (`Callable[[Path], dict[str, list[dict]]]`):
-            Gets a temporary folder, writes clips to `<split>/media/` in it, and returns the rows of each split.
+        out (`Path`): The dataset folder; made if it isn't there.
+        config (`str`): The config's name; a config of that name is replaced.
+        fill (`Callable[[Path], dict[str, list[dict]]]`): Gets a temporary folder, writes clips to `<split>/media/` in
+            it, and returns the rows of each split.
 
     Returns:
         `dict[str, int]`: how many rows each split has.

@@ -7,9 +7,12 @@ premise a ball and a beep at once. Every premise has a random generator of its o
 the number of workers changes nothing, and a larger dataset begins with the rows of a smaller one.
 """
 
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +100,9 @@ def text_splits(sizes: dict[str, int], number: int, seed: int) -> dict[str, list
     The rows of the text config. No text comes twice, in one split or in two.
 
     Args:
-        sizes (`dict[str, int]`):
-            Premises in each split.
-        number (`int`):
-            Hypotheses a premise.
-        seed (`int`):
-            The seed of the whole dataset.
+        sizes (`dict[str, int]`): Premises in each split.
+        number (`int`): Hypotheses a premise.
+        seed (`int`): The seed of the whole dataset.
 
     Returns:
         `dict[str, list[dict]]`: the rows of each split.
@@ -130,18 +130,12 @@ def media_splits(
     Writes the clips of a media config to `folder/<split>/media/` and gives its rows.
 
     Args:
-        folder (`Path`):
-            The folder of the config.
-        modality (`str`):
-            `"audio"`, `"video"` or `"audiovisual"`.
-        sizes (`dict[str, int]`):
-            Premises in each split.
-        number (`int`):
-            Hypotheses a premise.
-        seed (`int`):
-            The seed of the whole dataset.
-        workers (`int`):
-            Processes that write clips.
+        folder (`Path`): The folder of the config.
+        modality (`str`): `"audio"`, `"video"` or `"audiovisual"`.
+        sizes (`dict[str, int]`): Premises in each split.
+        number (`int`): Hypotheses a premise.
+        seed (`int`): The seed of the whole dataset.
+        workers (`int`): Processes that write clips.
 
     Returns:
         `dict[str, list[dict]]`: the rows of each split, with the clips' paths relative to `folder/<split>`.
@@ -173,8 +167,17 @@ def _map(function, jobs: list, workers: int) -> Iterator:
     if workers == 1:
         yield from map(function, jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         yield from pool.map(function, jobs, chunksize=16)
+
+
+def _end_with_parent() -> None:
+    # A worker whose parent was killed would wait for work for ever, after finishing what it had of it.
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _generator(seed: int, modality: str, split: str, index: int) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from itertools import permutations
@@ -201,8 +202,45 @@ def test_a_readme_that_cannot_be_extended_is_refused_first(tmp_path, readme, com
         check_free(tmp_path, "unli", overwrite=False)
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
-    """--out must be a folder."""
+@pytest.mark.parametrize("out", ["umui", "umui/inside"])
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, out):
+    """--out must be a folder, and so must what it lies in."""
     (tmp_path / "umui").write_text("")
     with pytest.raises(SystemExit, match="umui is a file"):
-        build(["urn", "--out", str(tmp_path / "umui"), *TINY])
+        build(["urn", "--out", str(tmp_path / out), *TINY])
+
+
+@pytest.mark.parametrize("option", ["--seed=-1", "--train=0", "--workers=0"])
+def test_numbers_out_of_range_are_refused(tmp_path, capsys, option):
+    """The option is named before anything is built."""
+    with pytest.raises(SystemExit):
+        build(["urn", "--out", str(tmp_path), *TINY, option])
+    assert f"argument {option.split('=')[0]}: must" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.processes
+def test_workers_end_with_a_killed_build(tmp_path):
+    """After kill -9 no worker goes on writing into the folder of the next build, which works."""
+    script = (
+        "import os, signal, sys\n"
+        "from datasets_scripts.sources import urn\n"
+        "def killed(jobs, *_):\n"
+        "    next(jobs)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "urn.tqdm = killed\n"
+        "from datasets_scripts.build import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    options = ["urn", "--modalities", "audio", "--out", str(tmp_path / "umui"), *TINY, "--workers", "2"]
+    # Workers hold the pipe open that they inherit: it is read to its end only when the last of them has gone.
+    done = subprocess.run(
+        [sys.executable, "-c", script, *options, "--train", "100"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in (tmp_path / "umui").iterdir()] == [".urn-audio.partial"]
+    build(options)
+    assert sorted(path.name for path in (tmp_path / "umui").iterdir()) == ["README.md", "urn-audio"]
