@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datasets import Dataset, load_dataset, load_dataset_builder
-from datasets.config import HF_DATASETS_CACHE
+from datasets import config as datasets_config
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 
@@ -15,12 +15,9 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     Loads one split with exactly the columns of `FEATURES`.
 
     Args:
-        dataset (`str`):
-            A dataset folder, or a repository on the Hub (`"org/name"`).
-        config (`str`):
-            The config, e.g. `"urn-audio"`.
-        split (`str`):
-            `"train"`, `"validation"` or `"test"`.
+        dataset (`str`): A dataset folder, or a repository on the Hub (`"org/name"`).
+        config (`str`): The config, e.g. `"urn-audio"`.
+        split (`str`): `"train"`, `"validation"` or `"test"`.
 
     Returns:
         `datasets.Dataset`: one row a premise-hypothesis pair; `audio` and `video` are `{"bytes", "path"}` or `None`.
@@ -41,7 +38,7 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(files)}")
     # The library's own cache (5.2) knows a folder by its name and README, not by where it is or what is in it, and
     # would give the rows of an earlier build. The hash of its files is one of their paths and times.
-    cache = str(Path(HF_DATASETS_CACHE) / Hasher.hash(files)) if is_folder else None
+    cache = str(Path(datasets_config.HF_DATASETS_CACHE) / Hasher.hash(files)) if is_folder else None
     if isinstance(builder, AudioFolder):
         # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not.
         rows = load_dataset("videofolder", data_files={split: files[split]}, split=split, cache_dir=cache)

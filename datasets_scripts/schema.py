@@ -48,10 +48,8 @@ def validate_row(row: Mapping, name: str) -> None:
     Checks one row before it is written.
 
     Args:
-        row (`Mapping`):
-            The row, with exactly the columns of `FEATURES`; `audio` and `video` are paths.
-        name (`str`):
-            How to call the row in an error, e.g. `"dev.csv row 17"`.
+        row (`Mapping`): The row, with exactly the columns of `FEATURES`; `audio` and `video` are paths.
+        name (`str`): How to call the row in an error, e.g. `"dev.csv row 17"`.
 
     Raises:
         `RowError`: if a column is missing, unknown, empty or out of its range.

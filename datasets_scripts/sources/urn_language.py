@@ -126,12 +126,9 @@ def sample_hypotheses(modality: str, number: int, rng: np.random.Generator) -> l
     No sentence comes twice, and a predicate comes back (in another wording) only once all of its form have been used.
 
     Args:
-        modality (`str`):
-            One of the four modalities.
-        number (`int`):
-            How many sentences.
-        rng (`np.random.Generator`):
-            The source of chance.
+        modality (`str`): One of the four modalities.
+        number (`int`): How many sentences.
+        rng (`np.random.Generator`): The source of chance.
 
     Returns:
         `list[tuple[Predicate, str]]`: each predicate with the sentence that says it.
