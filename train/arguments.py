@@ -8,8 +8,7 @@ from transformers import TrainingArguments
 
 @dataclass
 class DataArguments:
-    """
-    What to train on, and with what loss.
+    """What to train on, and with what loss.
 
     Args:
         dataset (`str`):
@@ -76,8 +75,7 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """
-    `transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`.
+    """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`.
 
     Args:
         decay_ratio (`float`, *optional*, defaults to 0.3):

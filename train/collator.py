@@ -11,8 +11,7 @@ from train.premises import PremiseItem
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
-    """
-    Draws the hypotheses of a premise for an epoch: without replacement from epoch to epoch, so that each is seen
+    """Draws the hypotheses of a premise for an epoch: without replacement from epoch to epoch, so that each is seen
     exactly once in every `ceil(count / most)` epochs, in parts that differ by one at most.
 
     Args:
@@ -35,8 +34,7 @@ def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: in
 
 @dataclass
 class PremiseCollator:
-    """
-    Collates premises with one draw of their hypotheses.
+    """Collates premises with one draw of their hypotheses.
 
     Args:
         processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
@@ -55,7 +53,8 @@ class PremiseCollator:
     epoch: int = 0
 
     def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
-        """
+        """Builds a batch.
+
         Args:
             items (`list[PremiseItem]`): The premises of the batch.
 

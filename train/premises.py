@@ -21,8 +21,7 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass
 class Premise:
-    """
-    One premise and what is claimed about it.
+    """One premise and what is claimed about it.
 
     Args:
         key (`str`): Config and number of the premise: its hypotheses are drawn by it, the same on every machine.
@@ -61,8 +60,7 @@ def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
 
 
 def group_premises(rows: Dataset, config: str) -> list[Premise]:
-    """
-    Groups rows by premise, in the order of first appearance.
+    """Groups rows by premise, in the order of first appearance.
 
     Args:
         rows ([`~datasets.Dataset`]): Rows as [`~datasets_scripts.load.load_split`] returns them.
@@ -72,7 +70,7 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
         `list[Premise]`: The premises. Their hypotheses together are exactly the rows.
 
     Raises:
-        `ValueError`: if a row has a modality that there isn't, or no probability in [0, 1].
+        ValueError: if a row has a modality that there isn't, no hypothesis, or no probability in [0, 1].
     """
     premises = {}
     index = 0
@@ -87,6 +85,8 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
                     f"Row '{row['id']}' of '{config}' has probability {row['probability']}: to train on it, it must "
                     "be in [0, 1]."
                 )
+            if row["hypothesis"] is None or not row["hypothesis"].strip():
+                raise ValueError(f"Row '{row['id']}' of '{config}' has no hypothesis: there is nothing to judge.")
             audio, audio_size = _identity_and_size(row["audio"])
             video, video_size = _identity_and_size(row["video"])
             text = row["premise"] or ""
@@ -101,8 +101,7 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
 
 
 class PremiseDataset(TorchDataset):
-    """
-    The premises of one or several configs, encoded by the processor when they are asked for.
+    """The premises of one or several configs, encoded by the processor when they are asked for.
 
     Args:
         rows ([`~datasets.Dataset`]):
@@ -135,8 +134,7 @@ class PremiseDataset(TorchDataset):
         cache: bool = False,
         seed: int = 0,
     ) -> "PremiseDataset":
-        """
-        Loads and groups a split of several configs.
+        """Loads and groups a split of several configs.
 
         Args:
             dataset (`str`): Folder or Hub name of the dataset.
@@ -170,8 +168,7 @@ class PremiseDataset(TorchDataset):
         return [premise.modality for premise in self.premises]
 
     def lengths(self, max_hypotheses: int | None = None) -> list[int]:
-        """
-        Estimates how long the row of each premise is in a batch; to compare within a modality only.
+        """Estimates how long the row of each premise is in a batch; to compare within a modality only.
 
         Args:
             max_hypotheses (`int`, *optional*): Most hypotheses that are drawn of a premise.

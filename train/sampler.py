@@ -11,9 +11,9 @@ STEPS_IN_POOL = 32
 
 
 class ModalityBatchSampler(Sampler[list[int]]):
-    """
-    Yields the batches of all ranks, in the order in which `accelerate` deals them out: batch 0 to rank 0, batch 1 to
-    rank 1, and so on. Every run of `world_size` consecutive batches is one step and has one modality, so that all
+    """Yields the batches of all ranks, in the order in which `accelerate` deals them out.
+
+    Batch 0 goes to rank 0, batch 1 to rank 1, and so on. Every run of `world_size` consecutive batches is one step and has one modality, so that all
     ranks go through the same towers at the same time (ranks that don't hang ZeRO-3).
 
     Every premise is in exactly one batch of an epoch. The premises of a modality are dealt evenly over its batches,
@@ -38,7 +38,7 @@ class ModalityBatchSampler(Sampler[list[int]]):
             Whether batches mix the modalities at random: the paper's ablation.
 
     Raises:
-        `ValueError`: if a modality has fewer premises than there are ranks.
+        ValueError: if a modality has fewer premises than there are ranks.
     """
 
     def __init__(
@@ -75,8 +75,7 @@ class ModalityBatchSampler(Sampler[list[int]]):
             self.batch_sizes[name] = [len(part) for part in np.array_split(members, steps * world_size)]
 
     def set_epoch(self, epoch: int) -> None:
-        """
-        Sets the epoch whose order the next iteration follows.
+        """Sets the epoch whose order the next iteration follows.
 
         Args:
             epoch (`int`): Number of the epoch, from 0.

@@ -1,5 +1,4 @@
-"""
-Trains CLUE on premises with their hypotheses.
+"""Trains CLUE on premises with their hypotheses.
 
 ```bash
 # A tiny model from scratch on the urn world, on a CPU
@@ -42,8 +41,7 @@ LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
 
 def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConfidenceEstimation | PeftModel:
-    """
-    Loads the checkpoint, sets its target, and decides what is trained.
+    """Loads the checkpoint, sets its target, and decides what is trained.
 
     Args:
         data_args ([`~train.arguments.DataArguments`]): Target and frozen towers.
@@ -85,8 +83,7 @@ def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConf
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """
-    Runs a training.
+    """Runs a training.
 
     Args:
         arguments (`list[str]`, *optional*): Command line; that of the process by default.
@@ -137,9 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
-    """
-    Saves a whole checkpoint in the output folder, which `AutoModel` loads with nothing of this repository. With LoRA
-    it is the merged model, and the adapter alone lies in `adapter/`.
+    """Saves a whole checkpoint in the output folder, which `AutoModel` loads with nothing of this repository.
+
+    With LoRA it is the merged model, and the adapter alone lies in `adapter/`.
 
     Args:
         trainer ([`~train.trainer.CLUETrainer`]): After training.
@@ -161,8 +158,7 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """
-    Finds the checkpoint to go on from.
+    """Finds the checkpoint to go on from.
 
     Args:
         args ([`~train.arguments.CLUETrainingArguments`]): With `resume_from_checkpoint`: a path, or `"true"` for the
@@ -172,7 +168,7 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
         `str`, *optional*: Path of the checkpoint; `None` to start anew.
 
     Raises:
-        `ValueError`: if there is nothing to resume, or something that a new run would be mixed up with.
+        ValueError: if there is nothing to resume, or something that a new run would be mixed up with.
     """
     if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
         if sort_checkpoints(args.output_dir):

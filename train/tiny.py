@@ -1,4 +1,3 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Writes a tiny CLUE checkpoint with random weights: the whole architecture of Qwen2.5-Omni's Thinker at a millionth
 of its cost, for training from scratch on a CPU and for tests.
 

@@ -23,8 +23,7 @@ MIXED = len(MODALITIES)
 
 
 class EpochCallback(TrainerCallback):
-    """
-    Tells the sampler and the collator which epoch begins. The Trainer does so itself, except where a run resumes in
+    """Tells the sampler and the collator which epoch begins. The Trainer does so itself, except where a run resumes in
     the middle of an epoch on several processes: accelerate's skipping then hides the sampler.
 
     Args:
@@ -40,8 +39,7 @@ class EpochCallback(TrainerCallback):
 
 
 class CLUETrainer(Trainer):
-    """
-    A `transformers.Trainer` for batches of premises with their hypotheses.
+    """A `transformers.Trainer` for batches of premises with their hypotheses.
 
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
     number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), and evaluation has
@@ -131,9 +129,9 @@ class CLUETrainer(Trainer):
     # Checkpoints
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """
-        Loads the weights of a checkpoint. The Trainer would look for the names that the weights have in memory; those
-        on disk are the published Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
+        """Loads the weights of a checkpoint.
+
+        The Trainer would look for the names that the weights have in memory; those on disk are the published Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
         """
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -186,8 +184,7 @@ class CLUETrainer(Trainer):
         return metrics
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """
-        Scores one batch.
+        """Scores one batch.
 
         Returns:
             `tuple`: No loss (the mean of batches of unequal size would be wrong), then probability and loss, then
@@ -206,8 +203,7 @@ class CLUETrainer(Trainer):
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """
-    Computes loss and errors over all hypotheses and by modality.
+    """Computes loss and errors over all hypotheses and by modality.
 
     Args:
         prediction ([`~transformers.EvalPrediction`]): What [`CLUETrainer.prediction_step`] returned, gathered.
@@ -234,8 +230,7 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def newest_whole_checkpoint(output_dir: str, num_processes: int = 1) -> str | None:
-    """
-    Finds the newest checkpoint that was written to the end. The Trainer writes its state last, on the main process;
+    """Finds the newest checkpoint that was written to the end. The Trainer writes its state last, on the main process;
     each process writes the state of its random numbers before.
 
     Args:
@@ -250,6 +245,6 @@ def newest_whole_checkpoint(output_dir: str, num_processes: int = 1) -> str | No
             json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             continue
-        if len(list(Path(checkpoint).glob("rng_state*.pth"))) >= num_processes:
+        if len(list(Path(checkpoint).glob("rng_state*.pth"))) == num_processes:
             return checkpoint
     return None

@@ -67,6 +67,13 @@ def test_a_row_without_a_usable_probability_is_named(probability):
         group_premises(rows({}, {"probability": probability}), "config")
 
 
+@pytest.mark.parametrize("hypothesis", [None, "", " \n"])
+def test_a_row_without_a_hypothesis_is_named(hypothesis):
+    """It is refused before training, not when its batch comes up."""
+    with pytest.raises(ValueError, match="Row 'row-1' of 'config' has no hypothesis"):
+        group_premises(rows({}, {"hypothesis": hypothesis}), "config")
+
+
 def test_a_row_of_unknown_modality_is_named():
     """A modality that the model does not have stops the run before it starts."""
     with pytest.raises(ValueError, match="Row 'row-0' of 'config' has modality 'smell'"):

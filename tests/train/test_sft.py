@@ -199,6 +199,10 @@ def test_torn_checkpoints_are_passed_over(tmp_path):
     assert newest_whole_checkpoint(str(tmp_path), 1) == str(tmp_path / "checkpoint-10")
     assert newest_whole_checkpoint(str(tmp_path), 3) is None
 
+    # One of two processes would not go on exactly where they stopped.
+    (tmp_path / "checkpoint-10" / "trainer_state.json").unlink()
+    assert newest_whole_checkpoint(str(tmp_path), 1) is None
+
 
 @pytest.mark.parametrize(
     ("option", "value"),
