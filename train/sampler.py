@@ -13,8 +13,8 @@ STEPS_IN_POOL = 32
 class ModalityBatchSampler(Sampler[list[int]]):
     """Yields the batches of all ranks, in the order in which `accelerate` deals them out.
 
-    Batch 0 goes to rank 0, batch 1 to rank 1, and so on. Every run of `world_size` consecutive batches is one step and has one modality, so that all
-    ranks go through the same towers at the same time (ranks that don't hang ZeRO-3).
+    Batch 0 goes to rank 0, batch 1 to rank 1, and so on. Every run of `world_size` consecutive batches is one step
+    and has one modality, so that all ranks go through the same towers at the same time (ranks that don't hang ZeRO-3).
 
     Every premise is in exactly one batch of an epoch. The premises of a modality are dealt evenly over its batches,
     whose sizes differ by one at most: there are no tails to drop or to fill up. The number of batches is the same in

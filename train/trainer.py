@@ -131,7 +131,8 @@ class CLUETrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """Loads the weights of a checkpoint.
 
-        The Trainer would look for the names that the weights have in memory; those on disk are the published Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
+        The Trainer would look for the names that the weights have in memory; those on disk are the
+        published Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
         """
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
