@@ -4,6 +4,7 @@ import evaluate
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional.classification import binary_calibration_error
@@ -154,6 +155,13 @@ def test_constant_predictions_have_no_correlation():
     assert measure([0.1, 0.9], [0.7, 0.7], resamples=10)["pearson"]["reason"] == "the targets are constant"
 
 
+def test_one_premise_has_no_interval():
+    """From a single premise nothing is known of how others would turn out: no interval, rather than one of width 0."""
+    results = measure([0.2, 0.9], [0.1, 0.9], clusters=["same", "same"])
+    assert {result["interval"] for result in results.values()} == {None}
+    assert measure([0.2, 0.9], [0.1, 0.9], clusters=["a", "b"])["mse"]["interval"] is not None
+
+
 @pytest.mark.parametrize(
     ("predictions", "targets", "labels", "message"),
     [
@@ -181,3 +189,7 @@ def test_the_evaluate_module_loads_offline_and_agrees(scalar, monkeypatch, tmp_p
     metric.add_batch(predictions=predictions[:100], references=targets[:100])
     metric.add_batch(predictions=predictions[100:], references=targets[100:])
     assert metric.compute() == pytest.approx(values(predictions, targets))
+    paper = yaml.safe_load((pytestconfig.rootpath / "CITATION.cff").read_text())["preferred-citation"]
+    names = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+    told = " ".join(metric.citation.split())
+    assert all(part in told for part in (names, paper["title"], paper["journal"], paper["url"], str(paper["year"])))

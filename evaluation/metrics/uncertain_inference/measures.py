@@ -1,5 +1,5 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Measures of predicted probabilities against human, exact or binary ones.
+"""
+Measures of predicted probabilities against human, exact or binary ones.
 
 Every measure is a function of `predictions` (n,), `targets` (n,) and `weights` (B, n) that returns one value for each
 row of the weights, NaN where it is undefined. A row of ones gives the measure itself; a row that counts how often each
@@ -8,7 +8,10 @@ premise was drawn gives one bootstrap resample, so a thousand resamples are a fe
 Only numpy is needed: `evaluate` copies this file beside the module that imports it.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 NUM_BINS = 10
@@ -18,18 +21,19 @@ CLIP = 1e-10
 CHUNK_ELEMENTS = 4_000_000
 
 
-def mean_squared_error(predictions, targets, weights):
+def mean_squared_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean of (prediction - target)^2. Against binary labels this is the Brier score."""
     return _mean((predictions - targets) ** 2, weights)
 
 
-def mean_absolute_error(predictions, targets, weights):
+def mean_absolute_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean of |prediction - target|."""
     return _mean(np.abs(predictions - targets), weights)
 
 
-def negative_log_likelihood(predictions, targets, weights):
-    """The cross-entropy -t log p - (1 - t) log(1 - p), in nats, with p clipped to [1e-10, 1 - 1e-10].
+def negative_log_likelihood(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """
+    The cross-entropy -t log p - (1 - t) log(1 - p), in nats, with p clipped to [1e-10, 1 - 1e-10].
 
     Against binary labels this is the usual log loss; against a probability t it is the log loss expected when the
     label is drawn with that probability, and its least value is the entropy of t, not zero. The paper reports an NLL
@@ -39,8 +43,11 @@ def negative_log_likelihood(predictions, targets, weights):
     return _mean(-targets * np.log(p) - (1 - targets) * np.log1p(-p), weights)
 
 
-def expected_calibration_error(predictions, targets, weights, num_bins=NUM_BINS):
-    """The mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
+def expected_calibration_error(
+    predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
+) -> np.ndarray:
+    """
+    The mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
 
     Bins are equal in width and hold the predictions of [k / num_bins, (k + 1) / num_bins); the last one takes 1 as
     well.
@@ -50,35 +57,35 @@ def expected_calibration_error(predictions, targets, weights, num_bins=NUM_BINS)
     return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
 
-def accuracy(predictions, targets, weights):
+def accuracy(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of rows in which prediction and target are on the same side of 0.5."""
     return _mean(((predictions >= 0.5) == (targets > 0.5)).astype(float), weights)
 
 
-def precision(predictions, targets, weights):
+def precision(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of true rows (target above 0.5) among those predicted true (at least 0.5)."""
     true_positive, false_positive, _ = _confusion(predictions, targets, weights)
     return _ratio(true_positive, true_positive + false_positive)
 
 
-def recall(predictions, targets, weights):
+def recall(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of rows predicted true (at least 0.5) among those that are (target above 0.5)."""
     true_positive, _, false_negative = _confusion(predictions, targets, weights)
     return _ratio(true_positive, true_positive + false_negative)
 
 
-def f1(predictions, targets, weights):
+def f1(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The harmonic mean of precision and recall."""
     true_positive, false_positive, false_negative = _confusion(predictions, targets, weights)
     return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
-def pearson(predictions, targets, weights):
+def pearson(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The linear correlation of predictions and targets."""
     return _correlation(predictions, targets, weights)
 
 
-def spearman(predictions, targets, weights):
+def spearman(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The correlation of the ranks of predictions and targets; equal values share their mean rank."""
     return _correlation(_midranks(predictions, weights), _midranks(targets, weights), weights)
 
@@ -101,8 +108,18 @@ MEASURES = {
 }
 
 
-def measure(predictions, targets, labels=None, clusters=None, ids=None, resamples=1000, level=0.95, seed=0):
-    """Computes every measure of a set of predictions, each with a bootstrap interval.
+def measure(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    labels: ArrayLike | None = None,
+    clusters: Sequence | None = None,
+    ids: Sequence[str] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, dict]:
+    """
+    Computes every measure of a set of predictions, each with a bootstrap interval.
 
     Whole clusters (premises) are resampled, since the hypotheses of one premise share its difficulty. The percentiles
     of the resamples are moved so that their mean lies on the estimate: resampling adds noise to the mean of each bin,
@@ -110,22 +127,23 @@ def measure(predictions, targets, labels=None, clusters=None, ids=None, resample
     estimate.
 
     Args:
-        predictions (`np.ndarray` of shape `(n,)`): predicted probabilities.
-        targets (`np.ndarray` of shape `(n,)`): human or exact probabilities.
-        labels (`np.ndarray` of shape `(n,)`, *optional*): binary labels. Accuracy, precision, recall and F1 are then
+        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
+        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
+        labels (`np.ndarray` of shape `(n,)`, *optional*): Binary labels. Accuracy, precision, recall and F1 are then
             taken against them, and the Brier score and the log loss are added; without, the target decides at 0.5.
-        clusters (`Sequence` of length `n`, *optional*): the premise of each row. Left out, every row is its own.
-        ids (`Sequence[str]` of length `n`, *optional*): names of the rows for errors. Left out, their numbers.
-        resamples (`int`, defaults to 1000): bootstrap resamples. With 0, intervals are `None`.
-        level (`float`, defaults to 0.95): the mass of the interval.
-        seed (`int`, defaults to 0): seed of the resampling.
+        clusters (`Sequence` of length `n`, *optional*): The premise of each row. Left out, every row is its own.
+        ids (`Sequence[str]` of length `n`, *optional*): Names of the rows for errors. Left out, their numbers.
+        resamples (`int`, defaults to 1000): Bootstrap resamples. With 0, or a single cluster, intervals are
+            `None`.
+        level (`float`, defaults to 0.95): The mass of the interval.
+        seed (`int`, defaults to 0): Seed of the resampling.
 
     Returns:
         `dict[str, dict]`: for each measure `value`, `interval` (low, high), `n` (rows it was taken over), and, where
         it is undefined and the value therefore `None`, the `reason`.
 
     Raises:
-        ValueError: if lengths differ, there are no rows, or a value is not a probability (the rows are named).
+        `ValueError`: if lengths differ, there are no rows, or a value is not a probability (the rows are named).
     """
     predictions = _check("prediction", predictions, ids)
     targets = _check("target", targets, ids)
@@ -157,7 +175,8 @@ def measure(predictions, targets, labels=None, clusters=None, ids=None, resample
             results[name]["reason"] = _why_undefined(name, predictions[rows], truth[rows])
 
     defined = {name: [] for name, result in results.items() if result["value"] is not None}
-    if resamples:
+    # One premise tells nothing of how others would turn out.
+    if resamples and clusters.max() > 0:
         for weights in _cluster_weights(clusters, resamples, seed):
             for name, values in defined.items():
                 function, kind, _ = MEASURES[name]
@@ -172,25 +191,27 @@ def measure(predictions, targets, labels=None, clusters=None, ids=None, resample
     return results
 
 
-def bin_index(predictions, num_bins=NUM_BINS):
+def bin_index(predictions: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
     """The equal-width bin of each prediction, `(n,)` integers from 0 to `num_bins - 1`."""
     return np.minimum((predictions * num_bins).astype(int), num_bins - 1)
 
 
-def _mean(values, weights):
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ values / weights.sum(axis=1)
 
 
-def _ratio(numerator, denominator):
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
 
 
-def _confusion(predictions, targets, weights):
+def _confusion(
+    predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     predicted, true = predictions >= 0.5, targets > 0.5
     return weights @ (predicted & true), weights @ (predicted & ~true), weights @ (~predicted & true)
 
 
-def _correlation(x, y, weights):
+def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     total = weights.sum(axis=1, keepdims=True)
     x = x - (weights * x).sum(axis=1, keepdims=True) / total
     y = y - (weights * y).sum(axis=1, keepdims=True) / total
@@ -200,7 +221,7 @@ def _correlation(x, y, weights):
     return np.divide(covariance, np.sqrt(x_variance * y_variance), out=np.full(len(total), np.nan), where=spread)
 
 
-def _midranks(values, weights):
+def _midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Ranks in [0, 1], `(B, n)`, of `values` `(n,)` in samples that hold each of them `weights` `(B, n)` times."""
     _, inverse = np.unique(values, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
@@ -210,7 +231,7 @@ def _midranks(values, weights):
     return ranks[:, inverse]
 
 
-def _cluster_weights(clusters, resamples, seed):
+def _cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yields `(chunk, n)` arrays: how often each row is in a resample that draws as many clusters as there are."""
     random = np.random.default_rng(seed)
     count = clusters.max() + 1
@@ -220,7 +241,7 @@ def _cluster_weights(clusters, resamples, seed):
         yield drawn[:, clusters].astype(float)
 
 
-def _interval(value, values, level, limits):
+def _interval(value: float, values: np.ndarray, level: float, limits: tuple[float, float]) -> list[float] | None:
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return None
@@ -228,11 +249,11 @@ def _interval(value, values, level, limits):
     return [_plain(np.clip(min(low, value), *limits)), _plain(np.clip(max(high, value), *limits))]
 
 
-def _plain(value):
+def _plain(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _why_undefined(name, predictions, targets):
+def _why_undefined(name: str, predictions: np.ndarray, targets: np.ndarray) -> str:
     if len(targets) == 0:
         return "every probability is exactly 0.5, where neither answer is right"
     if name in ("pearson", "spearman"):
@@ -242,7 +263,7 @@ def _why_undefined(name, predictions, targets):
     return "no row is true" if name == "recall" else "no row is true or predicted true"
 
 
-def _check(what, values, ids):
+def _check(what: str, values: ArrayLike, ids: Sequence[str] | None) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     if values.ndim != 1:
         raise ValueError(f"Expected one {what} for each row, a flat sequence, and got the shape {values.shape}.")

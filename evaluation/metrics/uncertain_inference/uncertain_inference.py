@@ -1,5 +1,5 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""The measures of uncertain inference as a module of the `evaluate` library.
+"""
+The measures of uncertain inference as a module of the `evaluate` library.
 
 ```python
 metric = evaluate.load("evaluation/metrics/uncertain_inference")
@@ -20,21 +20,28 @@ equal-width bins, cross-entropy, Pearson and Spearman correlation, accuracy, pre
 
 INPUTS = """
 Args:
-    predictions (`list[float]`): predicted probabilities.
-    references (`list[float]`): human or exact probabilities, or binary labels.
+    predictions (`list[float]`): Predicted probabilities.
+    references (`list[float]`): Human or exact probabilities, or binary labels.
 Returns:
     a value for each measure, `None` where it is undefined (the correlation of constant predictions).
 """
 
 CITATION = """
-@article{umui, title = {Unified Multimodal Uncertain Inference}}
+@article{zhang2026umui,
+  title = {Unified Multimodal Uncertain Inference},
+  author = {Zhang, Dengjia and Martin, Alexander and Jurayj, William and Murray, Kenton and Van Durme, Benjamin and
+    Kriz, Reno},
+  journal = {arXiv preprint arXiv:2604.08701},
+  year = {2026},
+  url = {https://arxiv.org/abs/2604.08701},
+}
 """
 
 
 class UncertainInference(evaluate.Metric):
     """`evaluate.Metric` over `measures.measure`, without intervals."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         features = {"predictions": datasets.Value("float64"), "references": datasets.Value("float64")}
         return evaluate.MetricInfo(
             description=DESCRIPTION,
@@ -43,6 +50,6 @@ class UncertainInference(evaluate.Metric):
             features=datasets.Features(features),
         )
 
-    def _compute(self, predictions, references):
+    def _compute(self, predictions: list[float], references: list[float]) -> dict[str, float | None]:
         results = measure(predictions, references, resamples=0)
         return {name: result["value"] for name, result in results.items()}
