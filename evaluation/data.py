@@ -1,27 +1,32 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
 
 import hashlib
 import json
 from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from datasets import Dataset
 
 from datasets_scripts.load import load_split
 
 
-def load_rows(dataset, config, split):
-    """Loads one split with its media undecoded, as `{"bytes", "path"}`.
+def load_rows(dataset: str, config: str, split: str) -> Dataset:
+    """
+    Loads one split with its media undecoded, as `{"bytes", "path"}`.
 
     Args:
-        dataset (`str`): a UMUI folder, or its name on the Hub.
-        config (`str`): name of the configuration, `"urn-audio"`.
-        split (`str`): name of the split, `"test"`.
+        dataset (`str`): A UMUI folder, or its name on the Hub.
+        config (`str`): Name of the configuration, `"urn-audio"`.
+        split (`str`): Name of the split, `"test"`.
 
     Returns:
         `datasets.Dataset`: the rows, premise-hypothesis pairs.
 
     Raises:
-        FileNotFoundError: if `dataset` is neither a folder nor looks like a name on the Hub.
-        ValueError: if there is no such configuration or split, ids repeat or a row has no probability to compare with.
+        `FileNotFoundError`: if `dataset` is neither a folder nor looks like a name on the Hub.
+        `ValueError`: if there is no such configuration or split, ids repeat or a row has no probability to
+            compare with.
     """
     rows = load_split(dataset, config, split)
     ids = rows["id"][:]
@@ -37,37 +42,46 @@ def load_rows(dataset, config, split):
     return rows
 
 
-def premise_keys(rows):
-    """Names the premise of each row, so that rows with equal names share a premise.
+def premise_keys(rows: Dataset) -> list[str]:
+    """
+    Names the premise of each row, so that rows with equal names share a premise.
 
     Args:
-        rows (`datasets.Dataset`): rows as `load_rows` gives them.
+        rows (`datasets.Dataset`): Rows as `load_rows` gives them.
 
     Returns:
-        `list[str]`: one name for each row, a digest of its modality, text and media. A file on disk is known by its
-        path, bytes by themselves.
+        `list[str]`: one name for each row, a digest of its modality, its text and the content of its file: the same
+        wherever the dataset lies, another when a clip is rendered anew.
     """
     columns = [column for column in ("modality", "premise", "audio", "video") if column in rows.features]
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 
 
-def rows_digest(rows):
-    """A digest of the ids, hypotheses and probabilities, which differs for every other split or rebuilt dataset."""
-    return digest([rows["id"][:], rows["hypothesis"][:], rows["probability"][:]])
+def rows_digest(rows: Dataset, keys: list[str]) -> str:
+    """A digest of all that is asked and compared: ids, premises by their `keys`, hypotheses and probabilities."""
+    return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
 
 
-def digest(value):
+def digest(value: object) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def file_digest(path):
+def file_digest(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _identity(value):
+@cache
+def _file_digest(path: str, changed: int) -> str:
+    # Many rows share a file: it is read once, until it changes.
+    return file_digest(path)
+
+
+def _identity(value: str | dict | None) -> str | None:
     if not isinstance(value, dict):
         return value
-    return value["path"] if value["bytes"] is None else hashlib.sha256(value["bytes"]).hexdigest()
+    if value["bytes"] is not None:
+        return hashlib.sha256(value["bytes"]).hexdigest()
+    return _file_digest(value["path"], Path(value["path"]).stat().st_mtime_ns)

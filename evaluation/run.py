@@ -1,5 +1,5 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Evaluates a checkpoint on a split of a UMUI dataset.
+"""
+Evaluates a checkpoint on a split of a UMUI dataset.
 
 ```bash
 python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
@@ -18,9 +18,13 @@ from math import isnan
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id
+from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from evaluation.calibration import perfect_predictions, reliability
 from evaluation.data import digest, file_digest, load_rows, premise_keys, rows_digest
@@ -34,10 +38,12 @@ from evaluation.tables import measures_table
 HYPOTHESES_PER_PASS = 64
 
 
-def main(arguments=None):
-    """Runs the command line: predictions, then the report."""
+def main(arguments: list[str] | None = None) -> dict:
+    """Runs the command line: predictions, then the report, which it returns."""
     args = parse(arguments)
-    checkpoint = args.model if Path(args.model).is_dir() else snapshot_download(args.model)
+    checkpoint = find_checkpoint(args.model)
+    # All that can fail on wrong options does so before the first prediction.
+    target = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
     rows = load_rows(args.dataset, args.config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
@@ -45,28 +51,34 @@ def main(arguments=None):
         raise ValueError(f"{args.dataset} {args.config} {args.split} has no rows to evaluate.")
     name = f"{Path(args.model).resolve().parent.name}-{Path(args.model).name}"
     out = Path(args.out or f"runs/evaluation/{name}/{args.config}-{args.split}")
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give another --out, a folder.")
+    constant, seen = fit_baselines(args.dataset, args.config)
+    keys = premise_keys(rows)
     settings = {
         "model": args.model,
         "weights": weights_digest(checkpoint),
         "dataset": args.dataset,
         "config": args.config,
         "split": args.split,
-        "rows": rows_digest(rows),
+        "rows": rows_digest(rows, keys),
     }
+    out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictions = predict_split(checkpoint, rows, out, settings, args.batch_size)
-    report = make_report(checkpoint, rows, predictions, settings)
+    predictions = predict_split(checkpoint, rows, keys, out, settings, args.batch_size)
+    report = make_report(target, predictions, constant, seen, settings)
     report["seconds"] = round(time.perf_counter() - started, 1)
     write_report(report, predictions, out)
-    print(f"{args.config} {args.split}: {report['n']} hypotheses about {report['premises']} premises\n")
+    print(
+        f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}\n"
+    )
     print(measures_table(report))
     print(f"\nReport, figures and predictions: {out}")
     return report
 
 
-def parse(arguments=None):
-    """Parses the options of the command line."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
     )
@@ -85,7 +97,26 @@ def parse(arguments=None):
     return args
 
 
-def weights_digest(checkpoint):
+def find_checkpoint(model: str) -> Path:
+    """
+    The folder of a checkpoint, fetched from the Hub if `model` is a name there.
+
+    Raises:
+        `ValueError`: if it is neither a folder nor can be a name.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        validate_repo_id(model)
+    except HFValidationError as error:
+        raise ValueError(f"--model {model} is no folder, and no name on the Hub either.") from error
+    try:
+        return Path(snapshot_download(model))
+    except (RepositoryNotFoundError, LocalEntryNotFoundError) as error:
+        raise ValueError(f"--model {model} is no folder, and was not found on the Hub: {error}") from error
+
+
+def weights_digest(checkpoint: str | Path) -> str:
     """A digest of the configuration, tokenizer, processor and weights of a checkpoint folder."""
     files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
     if not any(path.suffix == ".safetensors" for path in files):
@@ -93,24 +124,28 @@ def weights_digest(checkpoint):
     return digest([[path.name, file_digest(path)] for path in sorted(files)])
 
 
-def predict_split(checkpoint, rows, out, settings, batch_size):
-    """Scores every row once, going on from what an interrupted run has written.
+def predict_split(
+    checkpoint: Path, rows: Dataset, keys: list[str], out: Path, settings: dict, batch_size: int
+) -> list[dict]:
+    """
+    Scores every row once, going on from what an interrupted run has written.
 
     Predictions are appended to `predictions.jsonl.partial`, whole batches at a time and synced to disk; a line torn by
     a kill is dropped and its row scored again. The file takes its final name when it holds every row.
 
     Args:
-        checkpoint (`str`): folder of the checkpoint.
-        rows (`datasets.Dataset`): rows as `evaluation.data.load_rows` gives them.
-        out (`Path`): folder of the predictions.
-        settings (`dict`): what the predictions depend on, kept in `settings.json` beside them.
-        batch_size (`int`): premises scored together.
+        checkpoint (`Path`): Folder of the checkpoint.
+        rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
+        keys (`list[str]`): The premise of each row.
+        out (`Path`): Folder of the predictions.
+        settings (`dict`): What the predictions depend on, kept in `settings.json` beside them.
+        batch_size (`int`): Premises scored together.
 
     Returns:
         `list[dict]`: the predictions, in the order of the rows.
 
     Raises:
-        ValueError: if the folder holds predictions made with other settings, or a row cannot be scored.
+        `ValueError`: if the folder holds predictions made with other settings, or a row cannot be scored.
     """
     check_settings(out, settings)
     ids = rows["id"][:]
@@ -118,7 +153,6 @@ def predict_split(checkpoint, rows, out, settings, batch_size):
     done = read_predictions(complete if complete.exists() else partial, ids)
     if not complete.exists():
         with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
-            keys = premise_keys(rows)
             batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
             predictor = CLUEPredictor(checkpoint) if batches else None
             for batch in batches:
@@ -133,7 +167,7 @@ def predict_split(checkpoint, rows, out, settings, batch_size):
     return [done[name] for name in ids]
 
 
-def check_settings(out, settings):
+def check_settings(out: Path, settings: dict) -> None:
     """Writes `settings.json`, or compares with the one that is there."""
     path = out / "settings.json"
     if not path.exists():
@@ -150,18 +184,19 @@ def check_settings(out, settings):
         )
 
 
-def read_predictions(path, ids):
-    """Reads the predictions written so far, and cuts a last line torn by a kill off the file.
+def read_predictions(path: Path, ids: list[str]) -> dict[str, dict]:
+    """
+    Reads the predictions written so far, and cuts a last line torn by a kill off the file.
 
     Args:
-        path (`Path`): the file; it need not exist.
-        ids (`list[str]`): ids of the rows that are evaluated.
+        path (`Path`): The file; it need not exist.
+        ids (`list[str]`): Ids of the rows that are evaluated.
 
     Returns:
         `dict[str, dict]`: predictions by id.
 
     Raises:
-        ValueError: if a row is there twice or is none of the split's.
+        `ValueError`: if a row is there twice or is none of the split's.
     """
     if not path.exists():
         return {}
@@ -179,13 +214,14 @@ def read_predictions(path, ids):
     return done
 
 
-def make_batches(indices, keys, batch_size):
-    """Groups rows by premise, and premises into batches.
+def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[list[int]]]:
+    """
+    Groups rows by premise, and premises into batches.
 
     Args:
-        indices (`list[int]`): rows to score.
-        keys (`list[str]`): the premise of each row of the split.
-        batch_size (`int`): premises in a batch.
+        indices (`list[int]`): Rows to score.
+        keys (`list[str]`): The premise of each row of the split.
+        batch_size (`int`): Premises in a batch.
 
     Returns:
         `list[list[list[int]]]`: for each batch the rows of each of its premises.
@@ -201,7 +237,7 @@ def make_batches(indices, keys, batch_size):
     return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
 
 
-def score(predictor, rows, batch, keys):
+def score(predictor: CLUEPredictor, rows: Dataset | list[dict], batch: list[list[int]], keys: list[str]) -> list[dict]:
     """Scores one batch and returns its predictions, a JSON-ready `dict` for each row."""
     chosen = [[rows[index] for index in group] for group in batch]
     try:
@@ -232,42 +268,48 @@ def score(predictor, rows, batch, keys):
     ]
 
 
-def make_report(checkpoint, rows, predictions, settings):
-    """Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
+def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOnly]:
+    """The predictors that see no premise, fitted on the training split, the better of many chosen by validation."""
+    train, validation = (load_rows(dataset, config, split) for split in ("train", "validation"))
+    known = train["hypothesis"][:], train["probability"][:]
+    return ConstantMean().fit(*known), HypothesisOnly().fit(
+        *known, validation["hypothesis"][:], validation["probability"][:]
+    )
+
+
+def make_report(
+    config: PreTrainedConfig, predictions: list[dict], constant: ConstantMean, seen: HypothesisOnly, settings: dict
+) -> dict:
+    """
+    Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
 
     Args:
-        checkpoint (`str`): folder of the checkpoint, for the target it was trained on.
-        rows (`datasets.Dataset`): the rows that were scored.
-        predictions (`list[dict]`): their predictions.
-        settings (`dict`): dataset and configuration, for the training split that the baselines are fitted on.
+        config (`CLUEConfig`): Configuration of the checkpoint, for the target it was trained on.
+        predictions (`list[dict]`): The predictions, one for each row.
+        constant (`ConstantMean`): The constant mean.
+        seen (`HypothesisOnly`): The hypothesis-only predictor.
+        settings (`dict`): What the predictions depend on, to be told.
 
     Returns:
         `dict`: the content of `report.json`.
     """
     columns = {
-        name: [answer[name] for answer in predictions] for name in ("id", "premise", "prediction", "target", "label")
+        name: [answer[name] for answer in predictions]
+        for name in ("id", "premise", "hypothesis", "prediction", "target", "label")
     }
     targets = np.array(columns["target"])
-    hypotheses = rows["hypothesis"][:]
+    hypotheses = columns["hypothesis"]
     labels = None if any(label is None for label in columns["label"]) else np.array(columns["label"])
 
-    def measured(values):
+    def measured(values: ArrayLike) -> dict[str, dict]:
         return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"])
 
-    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
     floors = {
         target: measure(
             perfect_predictions(target, targets, config.num_bins, config.sigma), targets, labels, resamples=0
         )
         for target in ("gaussian", "mean_preserving", "mse")
     }
-    train, validation = (
-        load_rows(settings["dataset"], settings["config"], split) for split in ("train", "validation")
-    )
-    constant = ConstantMean().fit(train["hypothesis"][:], train["probability"][:])
-    seen = HypothesisOnly().fit(
-        train["hypothesis"][:], train["probability"][:], validation["hypothesis"][:], validation["probability"][:]
-    )
     return {
         "settings": settings,
         "n": len(predictions),
@@ -289,10 +331,10 @@ def make_report(checkpoint, rows, predictions, settings):
     }
 
 
-def write_report(report, predictions, out):
+def write_report(report: dict, predictions: list[dict], out: Path) -> None:
     """Writes `report.json`, `report.md` and the figures into the folder `out`."""
     settings = report["settings"]
-    title = f"{settings['config']} {settings['split']}: {report['n']} rows"
+    title = f"{settings['config']} {settings['split']}: {counted(report['n'], 'row')}"
     reliability_diagram(report["reliability"], out / "reliability.png", title)
     prediction_histogram(
         [answer["prediction"] for answer in predictions],
@@ -305,8 +347,8 @@ def write_report(report, predictions, out):
         out / "report.md",
         f"""# {settings["model"]} on {settings["config"]}, {settings["split"]}
 
-{report["n"]} hypotheses about {report["premises"]} premises of `{settings["dataset"]}`;
-{report["rows_with_notes"]} of them with something cut or left out of the premise (`notes` in `predictions.jsonl`).
+{counted(report["n"], "row")} about {counted(report["premises"], "premise")} of `{settings["dataset"]}`;
+{report["rows_with_notes"]:,} with something cut or left out of the premise (`notes` in `predictions.jsonl`).
 
 {measures_table(report)}
 
@@ -322,7 +364,12 @@ the training split. Hypothesis only is the best predictor on the validation spli
     )
 
 
-def write_text(path, text):
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `3,600 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes a text file through a temporary name, so that nobody finds half of it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)

@@ -1,5 +1,7 @@
 """Rows are those that lie in the folder now, undecoded, and know their premise."""
 
+import shutil
+
 import datasets
 import pytest
 
@@ -43,11 +45,32 @@ def test_folders_of_one_name_are_not_mixed_up(tmp_path):
 def test_a_rebuilt_folder_is_read_anew(tmp_path):
     """After a rebuild in place the new rows are evaluated, not those of the first reading; their digest differs."""
     folder = write(tmp_path / "umui", [0.1, 0.2])
-    before = rows_digest(load_rows(folder, "small", "test"))
+    rows = load_rows(folder, "small", "test")
+    before = rows_digest(rows, premise_keys(rows))
     write(tmp_path / "umui", [0.1, 0.2, 0.3])
     after = load_rows(folder, "small", "test")
     assert len(after) == 3
-    assert rows_digest(after) != before
+    assert rows_digest(after, premise_keys(after)) != before
+
+
+def test_other_premises_are_another_split(tmp_path):
+    """Premises count by what is in them: a folder that moved is the same, a changed text or clip is not."""
+
+    def told(folder):
+        rows = load_rows(str(folder), "urn-audio", "test")
+        return rows_digest(rows, premise_keys(rows))
+
+    sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1"
+    build(["urn", "--out", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
+    before = told(tmp_path / "umui")
+    shutil.copytree(tmp_path / "umui", tmp_path / "moved")
+    assert told(tmp_path / "moved") == before
+    first, second = sorted((tmp_path / "moved/urn-audio/test/media").iterdir())
+    shutil.copy(first, second)
+    assert told(tmp_path / "moved") != before
+    rows = load_rows(write(tmp_path / "text", [0.1, 0.2]), "small", "test")
+    changed = rows.map(lambda row: {"premise": row["premise"] + "!"})
+    assert rows_digest(rows, premise_keys(rows)) != rows_digest(changed, premise_keys(changed))
 
 
 @pytest.mark.parametrize("modality", ["text", "audio", "video", "audiovisual"])
