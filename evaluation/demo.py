@@ -1,5 +1,5 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""The whole chain on generated data whose exact probabilities are known, on a CPU: `make demo`.
+"""
+The whole chain on generated data whose exact probabilities are known, on a CPU: `make demo`.
 
 ```bash
 python -m evaluation.demo            # anew, in runs/demo
@@ -32,9 +32,9 @@ RECIPE = "train/recipes/demo_cpu.yaml"
 QUESTIONS_PER_PREMISE = 3
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Runs the demo from the root of the repository."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[1])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to write to (default: runs/demo)")
     parser.add_argument("--recipe", default=RECIPE, help=f"training recipe (default: {RECIPE})")
     parser.add_argument(
@@ -58,9 +58,10 @@ def main(arguments=None):
     print(f"{args.out}/checkpoint the model.")
 
 
-def stages(out, recipe):
+def stages(out: Path, recipe: str) -> dict[str, str]:
     """The commands of the demo by name, in their order, for the folder `out`."""
-    data, initial, checkpoint = f"{out}/umui", f"{out}/init", f"{out}/checkpoint"
+    data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
+    recipe = shlex.quote(recipe)
     commands = {
         "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
@@ -71,13 +72,15 @@ def stages(out, recipe):
     for config in CONFIGS:
         commands[f"evaluate {config}"] = (
             f"python -m evaluation.run --model {checkpoint} --dataset {data} --config {config} --split test "
-            f"--out {out}/evaluation/{config}"
+            f"--out {shlex.quote(f'{out}/evaluation/{config}')}"
         )
     return commands
 
 
-def clear(out, resume):
+def clear(out: Path, resume: bool) -> None:
     """Empties the folder of an earlier demo, or keeps it to resume; never a folder of something else."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give another --out, a folder.")
     if not resume and out.exists():
         if any(out.iterdir()) and not (out / "stages.json").exists():
             raise ValueError(f"{out} holds something that is no earlier demo: give another --out.")
@@ -87,16 +90,25 @@ def clear(out, resume):
         write_text(out / "stages.json", "{}\n")
 
 
-def run_stage(name, command, out):
-    """Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
+def run_stage(name: str, command: str, out: Path) -> None:
+    """
+    Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
+
+    Stages stand on the ones before: where one runs, those that came after it in an earlier demo are forgotten.
 
     Raises:
-        SystemExit: with the command's own exit status, if it fails.
+        `SystemExit`: with the command's own exit status, if it fails.
     """
     finished = json.loads((out / "stages.json").read_text())
     if name in finished and finished[name]["command"] == command:
         print(f"[{name}] finished before", flush=True)
         return
+    if name in finished:
+        names = list(finished)
+        finished = {earlier: finished[earlier] for earlier in names[: names.index(name)]}
+        write_text(out / "stages.json", json.dumps(finished, indent=2) + "\n")
+        # Predictions of the model there was, which an evaluation of the new one would refuse to go on from.
+        shutil.rmtree(out / "evaluation", ignore_errors=True)
     print(f"[{name}] {command}", flush=True)
     program, *options = shlex.split(command)
     # The interpreter that runs the demo, even where its environment is not the active one.
@@ -111,7 +123,7 @@ def run_stage(name, command, out):
     print(f"[{name}] {finished[name]['seconds']} s\n", flush=True)
 
 
-def ask(out):
+def ask(out: Path) -> str:
     """Asks the pipeline about the first test premise of each modality, and tells its answers beside the truth."""
     infer = pipeline("uncertain-inference", model=f"{out}/checkpoint", trust_remote_code=True)
     lines = []
@@ -131,7 +143,7 @@ def ask(out):
     return "\n".join(lines)
 
 
-def premise(row):
+def premise(row: dict) -> dict[str, str]:
     """The premise of a row as a person gives it to the pipeline: the text, or the path of a file."""
     if row["modality"] == "text":
         return {"text": row["premise"]}
@@ -140,7 +152,7 @@ def premise(row):
     return {"video": row["video"]["path"], "modality": row["modality"]}
 
 
-def write_report(reports, out, answering):
+def write_report(reports: dict[str, dict], out: Path, answering: float) -> None:
     """Writes `report.json`: the main numbers of each configuration and the seconds of each stage."""
     finished = json.loads((out / "stages.json").read_text())
     summary = {

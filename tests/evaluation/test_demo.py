@@ -1,6 +1,7 @@
 """The order, the bookkeeping and the report of the demo; its stages are tested where they live."""
 
 import json
+import shlex
 
 import pytest
 
@@ -20,6 +21,24 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_not(tmp_path, capfd):
     demo.run_stage("build", once.replace("'x'", "'y'"), out)
     assert marker.read_text() == "xy"
     assert json.loads((out / "stages.json").read_text())["build"]["seconds"] >= 0
+
+
+def test_stages_after_one_that_ran_again_run_too(tmp_path):
+    """Resumed with another recipe, the demo evaluates the new model: nothing is left of the old one's evaluation."""
+    demo.clear(tmp_path, resume=True)
+    for name in ("build", "train", "evaluate urn-text", "evaluate urn-audio"):
+        demo.run_stage(name, f'python -c "{name!r}"', tmp_path)
+    (tmp_path / "evaluation/urn-text").mkdir(parents=True)
+    demo.run_stage("train", "python -c 2", tmp_path)
+    assert list(json.loads((tmp_path / "stages.json").read_text())) == ["build", "train"]
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_folders_may_have_spaces(tmp_path):
+    """Every command reads as one word what is one path."""
+    for command in demo.stages(tmp_path / "my runs", "my recipe.yaml").values():
+        assert not {"my", "runs", "recipe.yaml"} & set(shlex.split(command))
+        assert f"{tmp_path}/my runs/" in " ".join(shlex.split(command))
 
 
 def test_a_failed_stage_stops_the_demo(tmp_path):
