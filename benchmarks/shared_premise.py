@@ -1,5 +1,5 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""What it saves to encode a premise once: 16 hypotheses about one video clip and one audio clip, scored three ways.
+"""
+What it saves to encode a premise once: 16 hypotheses about one video clip and one audio clip, scored three ways.
 
 ```bash
 python benchmarks/shared_premise.py

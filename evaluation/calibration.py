@@ -1,20 +1,21 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Reliability bins, and the error that a learner keeps who fits its training target perfectly."""
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from evaluation.metrics.uncertain_inference.measures import NUM_BINS, bin_index
 from modeling_clue.confidence import expectation, target_distribution
 
 
-def reliability(predictions, targets, num_bins=NUM_BINS):
-    """Describes each equal-width bin of predictions: the rows of a reliability diagram.
+def reliability(predictions: ArrayLike, targets: ArrayLike, num_bins: int = NUM_BINS) -> list[dict]:
+    """
+    Describes each equal-width bin of predictions: the rows of a reliability diagram.
 
     Args:
-        predictions (`np.ndarray` of shape `(n,)`): predicted probabilities.
-        targets (`np.ndarray` of shape `(n,)`): human or exact probabilities.
-        num_bins (`int`, defaults to 10): number of bins.
+        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
+        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
+        num_bins (`int`, defaults to 10): Number of bins.
 
     Returns:
         `list[dict]`: for each bin `low`, `high`, `n`, and the means `prediction` and `target`, `None` in an empty bin.
@@ -36,17 +37,18 @@ def reliability(predictions, targets, num_bins=NUM_BINS):
     return bins
 
 
-def perfect_predictions(target, probabilities, num_bins, sigma):
-    """What a model predicts that has learnt its target without error: the mean of the target's own distribution.
+def perfect_predictions(target: str, probabilities: ArrayLike, num_bins: int, sigma: float) -> np.ndarray:
+    """
+    What a model predicts that has learnt its target without error: the mean of the target's own distribution.
 
     The Gaussian target of the paper (section 3.2) is cut off at 0 and 1, so its mean is not the probability it stands
     for: 0.037 for 0 with sigma 0.05. Its error against the true probabilities is a floor that no training gets under.
 
     Args:
         target (`str`): `"gaussian"`, `"mean_preserving"`, or `"mse"`, whose optimum is the probability itself.
-        probabilities (`np.ndarray` of shape `(n,)`): the true probabilities.
-        num_bins (`int`): number of confidence bins.
-        sigma (`float`): width of the target.
+        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
+        num_bins (`int`): Number of confidence bins.
+        sigma (`float`): Width of the target.
 
     Returns:
         `np.ndarray` of shape `(n,)`: the predictions, in [0, 1].

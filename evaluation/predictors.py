@@ -1,10 +1,12 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """The model under evaluation, and the predictors that it has to beat because they look at less."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 from transformers import AutoModel, AutoProcessor
@@ -14,40 +16,43 @@ from modeling_clue.confidence import central_interval, standard_deviation
 
 @dataclass
 class Prediction:
-    """The answer to one hypothesis.
+    """
+    The answer to one hypothesis.
 
-    Attributes:
-        probability (`float`): the expectation of the predicted distribution.
-        standard_deviation (`float`): its standard deviation.
-        interval (`list[float]`): low and high end of its central 90%.
-        notes (`list[str]`): what was cut or left out of the premise on the way into the model.
+    Args:
+        probability (`float`): The expectation of the predicted distribution.
+        standard_deviation (`float`): Its standard deviation.
+        interval (`list[float]`): Low and high end of its central 90%.
+        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
     """
 
     probability: float
     standard_deviation: float
-    interval: list
-    notes: list
+    interval: list[float]
+    notes: list[str]
 
 
 class CLUEPredictor:
-    """A checkpoint with its processor, loaded as anybody loads one from the Hub.
+    """
+    A checkpoint with its processor, loaded as anybody loads one from the Hub.
 
     Args:
-        checkpoint (`str`): folder of the checkpoint.
+        checkpoint (`str`): Folder of the checkpoint.
     """
 
-    def __init__(self, checkpoint):
+    def __init__(self, checkpoint: str | Path):
         self.processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True, dtype="auto").to(device).eval()
 
     @torch.inference_mode()
-    def predict(self, premises, hypotheses):
-        """Scores hypotheses; each premise is encoded once for all of its own.
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prediction]]:
+        """
+        Scores hypotheses; each premise is encoded once for all of its own.
 
         Args:
-            premises (`list`): texts, paths, bytes or rows of a UMUI dataset.
-            hypotheses (`list[list[str]]`): the hypotheses of each premise.
+            premises (`list`): Texts, paths, bytes or rows of a UMUI dataset.
+            hypotheses (`list[list[str]]`): The hypotheses of each premise.
 
         Returns:
             `list[list[Prediction]]`: the answers, in the order of the hypotheses.
@@ -72,53 +77,55 @@ class CLUEPredictor:
 class ConstantMean:
     """Answers the mean probability of the training split to everything."""
 
-    def fit(self, hypotheses, probabilities):
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
         """Takes the mean of `probabilities`; returns itself."""
         self.mean = float(np.mean(probabilities))
         return self
 
-    def predict(self, hypotheses):
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns the mean for each of `hypotheses`, `(n,)`."""
         return np.full(len(hypotheses), self.mean)
 
 
 class RidgeText:
-    """Ridge regression on which words, pairs and triples of words a text has, clipped to [0, 1].
+    """
+    Ridge regression on which words, pairs and triples of words a text has, clipped to [0, 1].
 
     Presence, not TF-IDF: there a word seen once, such as a name, outweighs all others of its text.
 
     Args:
-        alpha (`float`): strength of the penalty.
+        alpha (`float`): Strength of the penalty.
     """
 
-    def __init__(self, alpha):
+    def __init__(self, alpha: float):
         self.alpha = alpha
 
-    def fit(self, hypotheses, probabilities):
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
         """Fits texts (n,) to probabilities (n,); returns itself."""
         # One-letter words count ("a", "I"): the usual token pattern drops them.
         self.features = CountVectorizer(ngram_range=(1, 3), token_pattern=r"(?u)\b\w+\b", binary=True)
         self.regression = Ridge(alpha=self.alpha).fit(self.features.fit_transform(hypotheses), probabilities)
         return self
 
-    def predict(self, hypotheses):
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns probabilities `(n,)`."""
         return self.regression.predict(self.features.transform(hypotheses)).clip(0, 1)
 
 
 class TextMean:
-    """The mean training probability of the same text, drawn towards another predictor where the text is rare.
+    """
+    The mean training probability of the same text, drawn towards another predictor where the text is rare.
 
     Args:
-        prior (`RidgeText` or `ConstantMean`): a fitted predictor that counts as `strength` occurrences of each text.
-        strength (`float`): its weight.
+        prior (`RidgeText` or `ConstantMean`): A fitted predictor that counts as `strength` occurrences of each text.
+        strength (`float`): Its weight.
     """
 
-    def __init__(self, prior, strength):
+    def __init__(self, prior: RidgeText | ConstantMean, strength: float):
         self.prior = prior
         self.strength = strength
 
-    def fit(self, hypotheses, probabilities):
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
         """Sums the probabilities of each text; returns itself."""
         self.sums, self.counts = {}, {}
         for text, probability in zip(hypotheses, probabilities, strict=True):
@@ -126,7 +133,7 @@ class TextMean:
             self.counts[text] = self.counts.get(text, 0) + 1
         return self
 
-    def predict(self, hypotheses):
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns probabilities `(n,)`."""
         sums = np.array([self.sums.get(text, 0.0) for text in hypotheses])
         counts = np.array([self.counts.get(text, 0) for text in hypotheses])
@@ -134,7 +141,8 @@ class TextMean:
 
 
 class HypothesisOnly:
-    """The best of several predictors that see the text of the hypothesis and nothing of the premise.
+    """
+    The best of several predictors that see the text of the hypothesis and nothing of the premise.
 
     What it reaches can be had by knowing which hypotheses tend to be true; only what a model does better was learnt
     from premises. Candidates are the mean of identical texts and ridge regressions on their words, fitted on the
@@ -142,7 +150,13 @@ class HypothesisOnly:
     `validation_mse` tell.
     """
 
-    def fit(self, hypotheses, probabilities, validation_hypotheses, validation_probabilities):
+    def fit(
+        self,
+        hypotheses: list[str],
+        probabilities: ArrayLike,
+        validation_hypotheses: list[str],
+        validation_probabilities: ArrayLike,
+    ) -> Self:
         """Fits every candidate and keeps the best; returns itself."""
         candidates = {"constant mean": ConstantMean().fit(hypotheses, probabilities)}
         for alpha in (1.0, 10.0, 30.0, 100.0):
@@ -158,6 +172,6 @@ class HypothesisOnly:
         self.best = candidates[self.name]
         return self
 
-    def predict(self, hypotheses):
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns the best candidate's probabilities `(n,)`."""
         return self.best.predict(hypotheses)

@@ -1,20 +1,20 @@
-# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Tables in Markdown, read as well in a terminal as in a report."""
 
 
-def markdown_table(header, rows):
-    """Lays out a table with columns of one width: the first to the left, the others to the right.
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """
+    Lays out a table with columns of one width: the first to the left, the others to the right.
 
     Args:
-        header (`list[str]`): names of the columns.
-        rows (`list[list[str]]`): cells.
+        header (`list[str]`): Names of the columns.
+        rows (`list[list[str]]`): Cells.
 
     Returns:
         `str`: the table in Markdown, without a final newline.
     """
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
-    def line(cells):
+    def line(cells: list[str]) -> str:
         padded = [
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
         ]
@@ -24,12 +24,12 @@ def markdown_table(header, rows):
     return "\n".join([line(header), rule, *(line(row) for row in rows)])
 
 
-def number(value, digits=4):
+def number(value: float | None, digits: int = 4) -> str:
     """`0.0123`, or a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def with_interval(result):
+def with_interval(result: dict) -> str:
     """`0.0123 [0.0101, 0.0150]` from one measure of a report."""
     if result["interval"] is None:
         return number(result["value"])
@@ -37,11 +37,12 @@ def with_interval(result):
     return f"{number(result['value'])} [{number(low)}, {number(high)}]"
 
 
-def measures_table(report):
-    """The measures of one report: a row for each, the model with its interval beside what it has to beat.
+def measures_table(report: dict) -> str:
+    """
+    The measures of one report: a row for each, the model with its interval beside what it has to beat.
 
     Args:
-        report (`dict`): a report of `evaluation.run`.
+        report (`dict`): A report of `evaluation.run`.
 
     Returns:
         `str`: the table in Markdown.
@@ -58,11 +59,12 @@ def measures_table(report):
     return markdown_table(["measure", "model [95%]", *columns], rows)
 
 
-def comparison_table(reports):
-    """One row for each report: the model's errors beside those of what it has to beat.
+def comparison_table(reports: dict[str, dict]) -> str:
+    """
+    One row for each report: the model's errors beside those of what it has to beat.
 
     Args:
-        reports (`dict[str, dict]`): reports of `evaluation.run` by configuration.
+        reports (`dict[str, dict]`): Reports of `evaluation.run` by configuration.
 
     Returns:
         `str`: the table in Markdown.
