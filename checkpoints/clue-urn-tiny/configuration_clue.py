@@ -1,0 +1,61 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Configuration of CLUE: Qwen2.5-Omni's Thinker with a confidence head."""
+
+from copy import deepcopy
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+from huggingface_hub.dataclasses import strict
+from transformers import Qwen2_5OmniThinkerConfig
+
+from .confidence import TARGETS
+
+
+if TYPE_CHECKING:
+    # A checkpoint is saved with the files that this one names in its imports: this makes the pipeline one of them.
+    from .pipeline_clue import UncertainInferencePipeline  # noqa: F401
+
+PIPELINES = {"uncertain-inference": {"impl": "pipeline_clue.UncertainInferencePipeline", "pt": ["AutoModel"]}}
+
+
+@strict
+class CLUEConfig(Qwen2_5OmniThinkerConfig):
+    """Configuration of a [`CLUEForConfidenceEstimation`], a Thinker configuration with these fields added.
+
+    The prompt is not here but with the processor, the only one to read it.
+
+    Args:
+        num_bins (`int`, defaults to 100):
+            Number of confidence bins N, and of tokens `<CONF_0>` ... `<CONF_{N-1}>`.
+        sigma (`float`, defaults to 0.05):
+            Standard deviation of the training target, in units of probability (section 3.2 of the paper).
+        target (`str`, defaults to `"mean_preserving"`):
+            `"gaussian"` is the paper's target, whose mean is off near 0 and 1; `"mean_preserving"` tilts it until its
+            mean is the label; `"mse"` is the squared error of the expectation, as an ablation.
+        vision_start_token_id, vision_end_token_id (`int`):
+            Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
+            first.
+        custom_pipelines (`dict`):
+            Where `pipeline("uncertain-inference", ...)` finds its code in a checkpoint.
+    """
+
+    model_type = "clue"
+
+    num_bins: int = 100
+    sigma: float = 0.05
+    target: str = "mean_preserving"
+    vision_start_token_id: int = 151652
+    vision_end_token_id: int = 151653
+    custom_pipelines: dict = field(default_factory=lambda: deepcopy(PIPELINES))
+
+    def __post_init__(self, **kwargs):
+        if self.num_bins < 2:
+            raise ValueError(f"`num_bins` must be at least 2, got {self.num_bins}.")
+        if not self.sigma > 0:
+            raise ValueError(f"`sigma` must be positive, got {self.sigma}.")
+        if self.target not in TARGETS:
+            raise ValueError(f"`target` must be one of {', '.join(TARGETS)}, got {self.target!r}.")
+        super().__post_init__(**kwargs)
+
+
+CLUEConfig.register_for_auto_class()

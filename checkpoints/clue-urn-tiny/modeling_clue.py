@@ -1,0 +1,224 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""CLUE: a Thinker that reads one distribution over confidence bins per hypothesis.
+
+A row of the batch holds one premise and all its hypotheses, each a branch that sees the premise and itself:
+
+    [premise, branch 0] [hypothesis 1, branch 1] [hypothesis 2, branch 2] ... [padding, branch -1]
+
+The premise is encoded once, and each hypothesis gets the answer it would get alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.utils import ModelOutput
+
+from .confidence import confidence_loss, expectation
+from .configuration_clue import CLUEConfig
+
+
+# Checkpoints name their weights as the published Qwen2.5-Omni does. transformers renames them by class name and knows
+# nothing of ours: without this line the language model would be left at its random initialisation.
+register_checkpoint_conversion_mapping(
+    "CLUEForConfidenceEstimation",
+    get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"),
+    overwrite=True,
+)
+
+
+@dataclass
+class CLUEOutput(ModelOutput):
+    """What CLUE returns: flat over hypotheses, row by row, H in all.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*):
+            Loss of the batch, in float32; there when `labels` are.
+        logits (`torch.FloatTensor` of shape `(H, N)`):
+            Scores of the confidence bins, the same as those of `<CONF_i>` in an exported Thinker.
+        probability (`torch.FloatTensor` of shape `(H,)`):
+            Probability that the hypothesis is true: the expectation of the distribution, in float32 (equation 1).
+        premise_index (`torch.LongTensor` of shape `(H,)`):
+            The row of the batch each hypothesis belongs to.
+        hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
+            Loss of each hypothesis, detached, in float32; there when `labels` are.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    probability: torch.FloatTensor | None = None
+    premise_index: torch.LongTensor | None = None
+    hypothesis_loss: torch.FloatTensor | None = None
+
+
+class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
+    """Qwen2.5-Omni's Thinker with a linear head over N confidence bins (section 3.2 of the paper).
+
+    The head reads the last token of each hypothesis only; the vocabulary projection (`lm_head`) is kept for export
+    and never computed.
+    """
+
+    config: CLUEConfig
+    # A bin's logit in bfloat16 has three digits; the head is tiny, so it stays in float32.
+    _keep_in_fp32_modules_strict = {"confidence_head"}
+
+    def __init__(self, config: CLUEConfig):
+        super().__init__(config)
+        self.confidence_head = nn.Linear(config.text_config.hidden_size, config.num_bins, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        branch_ids: torch.LongTensor | None = None,
+        input_features: torch.Tensor | None = None,
+        feature_attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        video_second_per_grid: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> CLUEOutput:
+        """Judges every hypothesis of the batch.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                Premise, then its hypotheses, padded on the right.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding; follows from `branch_ids` if not given.
+            branch_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                -1 padding, 0 premise, k for hypothesis k.
+            input_features (`torch.Tensor` of shape `(num_audios, num_mel_bins, num_frames)`, *optional*):
+                Log-mel spectrograms of the premises that have sound, in row order.
+            feature_attention_mask (`torch.Tensor` of shape `(num_audios, num_frames)`, *optional*):
+                1 for frames of the clip, 0 for padding.
+            pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`, *optional*):
+                Patches of all videos, in row order.
+            video_grid_thw (`torch.LongTensor` of shape `(num_videos, 3)`, *optional*):
+                Patches of each video in time, height and width.
+            video_second_per_grid (`torch.Tensor` of shape `(num_videos,)`, *optional*):
+                Seconds between two steps of each video's grid.
+            labels (`torch.Tensor` of shape `(H,)`, *optional*):
+                Target probabilities in [0, 1], flat over hypotheses in row order.
+            num_items_in_batch (`int` or `torch.Tensor`, *optional*):
+                Number of hypotheses to divide the summed loss by, when the batch is a part of a larger one; their
+                number in this batch if not given.
+
+        Returns:
+            [`CLUEOutput`]
+
+        Raises:
+            ValueError: if `branch_ids` are missing or malformed, the number of labels is not that of the hypotheses,
+                or several hypotheses share a premise under an attention that takes no mask.
+        """
+        if branch_ids is None:
+            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
+        last_of_branch = (branch_ids > 0) & (branch_ids != branch_ids.roll(-1, dims=1))
+        last_of_branch[:, -1] = branch_ids[:, -1] > 0
+        if not bool(last_of_branch.any(dim=1).all()):
+            raise ValueError("Every row of the batch needs at least one hypothesis.")
+
+        hidden_states = self.model(
+            input_ids=input_ids,
+            attention_mask=self._branch_mask(branch_ids, attention_mask),
+            position_ids=self._branch_position_ids(
+                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+            ),
+            input_features=input_features,
+            feature_attention_mask=feature_attention_mask,
+            pixel_values_videos=pixel_values_videos,
+            video_grid_thw=video_grid_thw,
+            use_cache=False,
+            **kwargs,
+        ).last_hidden_state
+
+        read_out = hidden_states[last_of_branch]
+        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
+            head_dtype = next(self.confidence_head.parameters()).dtype
+            logits = self.confidence_head(read_out.to(head_dtype))
+        output = CLUEOutput(
+            logits=logits,
+            probability=expectation(logits.float().softmax(-1)),
+            premise_index=last_of_branch.nonzero()[:, 0],
+        )
+        if labels is not None:
+            if labels.shape != logits.shape[:1]:
+                raise ValueError(f"{len(logits)} hypotheses need as many labels, got shape {tuple(labels.shape)}.")
+            hypothesis_loss = confidence_loss(logits, labels.to(logits.device), self.config.target, self.config.sigma)
+            count = len(labels) if num_items_in_batch is None else num_items_in_batch
+            output.loss = hypothesis_loss.sum() / count
+            output.hypothesis_loss = hypothesis_loss.detach()
+        return output
+
+    def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
+        """Token i sees j <= i if j belongs to the premise or to the branch of i."""
+        if attention_mask is None:
+            attention_mask = (branch_ids >= 0).long()
+        if int(branch_ids.max()) <= 1:  # one hypothesis a row: plainly causal, and any attention will do
+            return attention_mask
+        text_config = self.config.text_config
+        if text_config._attn_implementation not in ("eager", "sdpa"):
+            raise ValueError(
+                f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise "
+                "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
+            )
+
+        # Built by broadcasting: `create_causal_mask` with a function of our own takes ten times as long on a CPU.
+        queries, keys = branch_ids[:, None, :, None], branch_ids[:, None, None, :]
+        visible = (keys == 0) | (keys == queries)
+        visible &= torch.ones(visible.shape[-2:], dtype=torch.bool, device=visible.device).tril()
+        visible &= attention_mask[:, None, None, :].bool()
+        if text_config._attn_implementation == "eager":  # adds its mask to the scores
+            return {"full_attention": torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)}
+        return {"full_attention": visible}
+
+    def _branch_position_ids(
+        self, input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+    ) -> torch.Tensor:
+        """Multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
+
+        Whether a video carries its sound is read off the tokens of its row, so no flag can be lost on the way.
+        """
+        config = self.config
+        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+        new_branch = branch_ids != branch_ids.roll(1, dims=1)
+        new_branch[:, 0] = True
+        within_branch = columns - torch.where(new_branch, columns, 0).cummax(dim=1).values
+        position_ids = within_branch.expand(3, -1, -1).clone()
+
+        lengths = None if feature_attention_mask is None else feature_attention_mask.sum(dim=1)
+        audio_index, video_index = 0, 0
+        for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
+            premise = branches == 0
+            num_premise = int(premise.sum())
+            after_premise = num_premise
+            ids = ids[:num_premise]
+            num_audios = int((ids == config.audio_start_token_id).sum())
+            is_vision_start = ids == config.vision_start_token_id
+            num_videos = int(is_vision_start.sum())
+            if num_audios or num_videos:
+                sound_in_video = bool((is_vision_start[:-1] & (ids[1:] == config.audio_start_token_id)).any())
+                videos = slice(video_index, video_index + num_videos)
+                audios = slice(audio_index, audio_index + num_audios)
+                if num_videos:
+                    rope, _ = self.model.get_rope_index(
+                        input_ids=ids[None],
+                        video_grid_thw=video_grid_thw[videos],
+                        attention_mask=torch.ones_like(ids[None]),
+                        use_audio_in_video=sound_in_video,
+                        audio_seqlens=None if lengths is None else lengths[audios],
+                        second_per_grids=video_second_per_grid[videos],
+                    )
+                    position_ids[:, row, :num_premise] = rope[:, 0]
+                    after_premise = int(rope[:, 0, -1].max()) + 1
+                # Sound alone has plain positions, one a token: those it already has.
+                audio_index, video_index = audios.stop, videos.stop
+            position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
+        return position_ids
+
+
+CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")

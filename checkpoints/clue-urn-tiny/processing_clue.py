@@ -1,0 +1,458 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""From premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from transformers import BatchFeature, ProcessorMixin
+
+from .media import MediaError, has_audio, load_audio, load_video, probe_modality
+
+
+MODALITIES = ("text", "audio", "video", "audiovisual")
+
+# In the words of the model; what goes where `{premise}` stands is text or the tokens of a clip. The hypothesis comes
+# last so that all hypotheses of a premise share its encoding. A checkpoint trained the other way round has
+# `{hypothesis}` in its "premise" part, and then gets one hypothesis a row.
+DEFAULT_PROMPT = {
+    "premise": (
+        "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
+        "<|im_start|>user\nPremise: {premise}\n"
+    ),
+    "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
+}
+
+# The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
+DEFAULT_MEDIA = {"fps": 0.5, "max_frames": 128, "max_audio_seconds": 300.0, "on_missing_sound": "error"}
+
+# Qwen2.5-Omni's clock, the same in all its checkpoints (`position_id_per_seconds`, `seconds_per_chunk` in the config).
+POSITION_IDS_PER_SECOND = 25
+POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
+
+# The resizing of Qwen2-VL's frames refuses more.
+MAX_ASPECT_RATIO = 200
+
+SPECIAL_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|VIDEO|>", "<|vision_bos|>", "<|vision_eos|>")
+
+
+@dataclass
+class EncodedPremise:
+    """One premise, ready to be put into a batch. Media tensors are None where its modality has none.
+
+    Args:
+        modality (`str`): one of `MODALITIES`: what the model gets to see and hear.
+        input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
+        input_features (`torch.Tensor` of shape `(num_mel_bins, num_frames)`): log-mel spectrogram, not padded.
+        pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`): patches of the frames.
+        video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
+        video_second_per_grid (`float`): seconds between two steps of the grid.
+        notes (`tuple[str, ...]`): what was cut, thinned or replaced on the way here.
+    """
+
+    modality: str
+    input_ids: list[int]
+    input_features: torch.Tensor | None = None
+    pixel_values_videos: torch.Tensor | None = None
+    video_grid_thw: torch.Tensor | None = None
+    video_second_per_grid: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the premise in tokens, without the prompt around it."""
+        return len(self.input_ids)
+
+
+class CLUEInputs(BatchFeature):
+    """Tensors for the model, and beside them what a person wants to know about the premises.
+
+    Attributes:
+        modalities (`list[str]`): of each premise.
+        notes (`list[list[str]]`): for each premise, what was cut, thinned or replaced; mostly empty.
+    """
+
+    modalities: list[str]
+    notes: list[list[str]]
+
+    # The base class pickles the tensors alone: from the workers of a data loader nothing else would arrive.
+    def __getstate__(self) -> dict:
+        return self.__dict__
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+
+    def to(self, *args, **kwargs) -> "CLUEInputs":
+        """Moves the tensors and casts sound and frames; seconds stay in float32, because positions hang on them."""
+        seconds = self.get("video_second_per_grid")
+        super().to(*args, **kwargs)
+        if seconds is not None:
+            self["video_second_per_grid"] = seconds.to(self["input_ids"].device)
+        return self
+
+
+class CLUEProcessor(ProcessorMixin):
+    """Turns premises and hypotheses into the inputs of [`CLUEForConfidenceEstimation`].
+
+    A premise is one of
+
+    - a `str`: text, never a path;
+    - a `pathlib.Path` or `bytes`: a clip, taken as video if it has one and as sound otherwise;
+    - a `dict` with the key `text` (or `premise`), `audio` or `video`, and optionally `modality`; so a row of the UMUI
+      dataset is one as it is. `{"video": "clip.mp4"}` shows the frames alone,
+      `{"video": "clip.mp4", "modality": "audiovisual"}` plays the clip's own sound with them, and
+      `{"video": "clip.mp4", "audio": "clip.wav"}` that sound.
+
+    A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
+    `Video` columns of `datasets` hold, decoded or not.
+
+    Args:
+        feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
+        video_processor ([`Qwen2VLVideoProcessor`]): makes patches; its `size` bounds the pixels of a frame.
+        tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of Qwen2.5-Omni.
+        prompt (`dict[str, str]`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and
+            `{hypothesis}` where their content goes.
+        media (`dict`, *optional*): `fps` at which frames are sampled, `max_frames`, `max_audio_seconds`, and
+            `on_missing_sound`: `"error"`, or `"video"` to go on with the frames and say so in the notes. Each can be
+            overridden in a call.
+
+    Example:
+
+    ```python
+    >>> processor = AutoProcessor.from_pretrained("checkpoints/clue-urn-tiny", trust_remote_code=True)
+    >>> inputs = processor("An urn holds 3 red balls and 1 blue ball.", ["It is red.", "It is blue."])
+    >>> model(**inputs).probability
+    ```
+    """
+
+    def __init__(
+        self, feature_extractor=None, video_processor=None, tokenizer=None, prompt=None, media=None, **kwargs
+    ):
+        super().__init__(feature_extractor, video_processor, tokenizer, **kwargs)
+        self.prompt = dict(DEFAULT_PROMPT if prompt is None else prompt)
+        self.media = {**DEFAULT_MEDIA, **({} if media is None else media)}
+        self._check_prompt(self.prompt)
+        self._check_media(self.media)
+
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+        if missing:
+            raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
+        self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
+        self._prompt_pieces = {part: self._split_prompt(template) for part, template in self.prompt.items()}
+
+    @staticmethod
+    def _check_prompt(prompt: dict) -> None:
+        if prompt.keys() != DEFAULT_PROMPT.keys():
+            raise ValueError(f"`prompt` needs the parts 'premise' and 'hypothesis', got {sorted(prompt)}.")
+        first, last = prompt["premise"], prompt["hypothesis"]
+        if first.count("{premise}") != 1 or "{premise}" in last:
+            raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {prompt!r}.")
+        if (first + last).count("{hypothesis}") != 1:
+            raise ValueError(f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {prompt!r}.")
+        if not last:
+            raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
+
+    @staticmethod
+    def _check_media(media: dict) -> None:
+        unknown = media.keys() - DEFAULT_MEDIA.keys()
+        if unknown:
+            raise ValueError(f"Unknown media option {sorted(unknown)}: choose from {sorted(DEFAULT_MEDIA)}.")
+        if media["on_missing_sound"] not in ("error", "video"):
+            raise ValueError(f"`on_missing_sound` must be 'error' or 'video', got {media['on_missing_sound']!r}.")
+        for option in ("fps", "max_audio_seconds"):
+            value = media[option]
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"`{option}` must be a positive number, got {value!r}.")
+        if not isinstance(media["max_frames"], int) or media["max_frames"] < 2:
+            raise ValueError(f"`max_frames` must be a whole number of at least 2, got {media['max_frames']!r}.")
+
+    def __call__(self, premises, hypotheses, **media) -> CLUEInputs:
+        """Prepares one premise with its hypotheses, or a list of premises with a list of theirs.
+
+        Args:
+            premises: one premise (see the class), or a `list` of them, of any mix of modalities.
+            hypotheses: for one premise a `str` or `list[str]`; for a list of premises a list of those, as long.
+            **media: overrides of the `media` options for this call.
+
+        Returns:
+            [`CLUEInputs`] with `input_ids`, `attention_mask` and `branch_ids` of shape `(batch_size,
+            sequence_length)` and, as the premises need them, `input_features`, `feature_attention_mask`,
+            `pixel_values_videos`, `video_grid_thw` and `video_second_per_grid`.
+
+        Raises:
+            ValueError: naming the premise or hypothesis that cannot be used, and why. `MediaError`, a subclass, if it
+                is a clip.
+        """
+        if not isinstance(premises, list):
+            premises, hypotheses = [premises], [hypotheses]
+        elif not isinstance(hypotheses, (list, tuple)):
+            raise ValueError("A list of premises needs a list of hypotheses, one entry for each premise.")
+        hypotheses = [[entry] if isinstance(entry, str) else entry for entry in hypotheses]
+        if len(premises) != len(hypotheses):
+            raise ValueError(f"{len(premises)} premises need as many lists of hypotheses, got {len(hypotheses)}.")
+        encoded = []
+        for index, premise in enumerate(premises):
+            try:
+                encoded.append(self.encode_premise(premise, **media))
+            except ValueError as error:
+                if len(premises) == 1:
+                    raise
+                kind = MediaError if isinstance(error, MediaError) else ValueError
+                raise kind(f"Premise {index}: {error}") from error
+        return self.collate(encoded, hypotheses)
+
+    def encode_premise(self, premise, **media) -> EncodedPremise:
+        """Decodes and tokenizes one premise (see the class for what it may be); `media` overrides single options.
+
+        Raises:
+            ValueError: if the premise is empty, ambiguous or of an unknown kind; `MediaError` if its clip cannot be
+                used.
+        """
+        options = {**self.media, **media}
+        self._check_media(options)
+        modality, text, audio, video = self._resolve(premise)
+        if modality == "text":
+            return EncodedPremise("text", self._tokenize_content(text))
+
+        notes: tuple[str, ...] = ()
+        if modality == "audiovisual" and audio is None:
+            if has_audio(video):
+                audio = video
+            elif options["on_missing_sound"] == "error":
+                raise MediaError(
+                    f"{_name(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
+                    "`on_missing_sound='video'` to go on with the frames of such clips."
+                )
+            else:
+                modality, notes = "video", ("no sound track: judged by the frames alone",)
+
+        encoded = EncodedPremise(modality, [], notes=notes)
+        if modality in ("audio", "audiovisual"):
+            self._add_sound(encoded, audio if audio is not None else video, options)
+        if modality in ("video", "audiovisual"):
+            self._add_frames(encoded, video, options)
+        encoded.input_ids = self._media_tokens(encoded)
+        return encoded
+
+    def encode_hypothesis(self, hypothesis: str) -> list[int]:
+        """Tokens of a hypothesis, without the prompt around it.
+
+        Raises:
+            ValueError: if it is not a string or has nothing but blanks.
+        """
+        if not isinstance(hypothesis, str) or not hypothesis.strip():
+            raise ValueError(f"A hypothesis is a sentence, got {hypothesis!r}.")
+        return self._tokenize_content(hypothesis)
+
+    def collate(self, premises: list[EncodedPremise], hypotheses: list[list[str]]) -> CLUEInputs:
+        """Puts encoded premises with their hypotheses into one batch, padded on the right.
+
+        Raises:
+            ValueError: if a premise has no hypothesis, or one of them is empty.
+        """
+        if not premises:
+            raise ValueError("There is no premise to judge.")
+        rows: list[tuple[EncodedPremise, list[int], list[int]]] = []
+        for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
+            if not sentences:
+                raise ValueError(f"Premise {index} has no hypothesis.")
+            branches = []
+            for number, sentence in enumerate(sentences):
+                try:
+                    branches.append(self.encode_hypothesis(sentence))
+                except ValueError as error:
+                    raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
+            if "{hypothesis}" in self.prompt["premise"]:
+                rows += [(premise, *self._render(premise, [branch])) for branch in branches]
+            else:
+                rows.append((premise, *self._render(premise, branches)))
+
+        length = max(len(ids) for _, ids, _ in rows)
+        input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
+        branch_ids = torch.full((len(rows), length), -1, dtype=torch.long)
+        for row, (_, ids, branches) in enumerate(rows):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            branch_ids[row, : len(ids)] = torch.tensor(branches)
+        inputs = CLUEInputs(
+            {"input_ids": input_ids, "attention_mask": (branch_ids >= 0).long(), "branch_ids": branch_ids}
+        )
+        inputs.modalities = [premise.modality for premise in premises]
+        inputs.notes = [list(premise.notes) for premise in premises]
+
+        sounds = [premise.input_features for premise, _, _ in rows if premise.input_features is not None]
+        if sounds:
+            frames = max(sound.shape[1] for sound in sounds)
+            inputs["input_features"] = torch.stack(
+                [torch.nn.functional.pad(sound, (0, frames - sound.shape[1])) for sound in sounds]
+            )
+            lengths = torch.tensor([sound.shape[1] for sound in sounds])
+            inputs["feature_attention_mask"] = (torch.arange(frames) < lengths[:, None]).long()
+        videos = [premise for premise, _, _ in rows if premise.pixel_values_videos is not None]
+        if videos:
+            inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
+            inputs["video_grid_thw"] = torch.stack([video.video_grid_thw for video in videos])
+            inputs["video_second_per_grid"] = torch.tensor([video.video_second_per_grid for video in videos])
+        return inputs
+
+    @property
+    def _pad_token_id(self) -> int:
+        # Padding is masked everywhere, so any token will do where the tokenizer names none.
+        return 0 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+
+    def _split_prompt(self, template: str) -> list[str | list[int]]:
+        """A template as a list of its fixed tokens and the names of its places, in order."""
+        pieces: list[str | list[int]] = []
+        for place_or_text in re.split(r"(\{premise\}|\{hypothesis\})", template):
+            if place_or_text in ("{premise}", "{hypothesis}"):
+                pieces.append(place_or_text[1:-1])
+            elif place_or_text:
+                pieces.append(self.tokenizer(place_or_text, add_special_tokens=False)["input_ids"])
+        return pieces
+
+    def _tokenize_content(self, text: str) -> list[int]:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # the tokenizer's own error does not say what is wrong
+            raise ValueError(f"Half a character (a lone surrogate) at position {error.start} of {text!r}.") from error
+        # What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def _render(self, premise: EncodedPremise, branches: list[list[int]]) -> tuple[list[int], list[int]]:
+        """Tokens and branch ids of one row."""
+        content = {"premise": premise.input_ids, "hypothesis": branches[0]}
+        ids: list[int] = []
+        for piece in self._prompt_pieces["premise"]:
+            ids += content[piece] if isinstance(piece, str) else piece
+        branch_ids = [0] * len(ids)
+        for number, branch in enumerate(branches, start=1):
+            for piece in self._prompt_pieces["hypothesis"]:
+                ids += branch if isinstance(piece, str) else piece
+            branch_ids += [number] * (len(ids) - len(branch_ids))
+        return ids, branch_ids
+
+    @staticmethod
+    def _resolve(premise) -> tuple[str, str | None, object, object]:
+        """A premise as `(modality, text, audio, video)`, checked."""
+        if isinstance(premise, str):
+            premise = {"text": premise}
+        elif isinstance(premise, (os.PathLike, bytes)):
+            premise = {probe_modality(premise): premise}
+        elif not isinstance(premise, dict):
+            hint = ""
+            if isinstance(premise, (np.ndarray, torch.Tensor)):
+                hint = " Give an array with its rate: {'audio': {'array': ..., 'sampling_rate': 16000}}."
+            raise ValueError(f"A premise is text, a path, bytes or a dict, got {type(premise).__name__}.{hint}")
+        text = premise.get("text") if premise.get("text") is not None else premise.get("premise")
+        audio, video, modality = premise.get("audio"), premise.get("video"), premise.get("modality")
+        if modality is None:
+            given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
+            modality = "audiovisual" if given == ["audio", "video"] else "+".join(given)
+        if modality not in MODALITIES:
+            raise ValueError(
+                f"A premise has text, audio, video, or audio and video, got {modality or 'none of them'!r} "
+                f"(keys: {', '.join(map(str, premise))})."
+            )
+        needs = {"text": text, "audio": audio if audio is not None else video, "video": video, "audiovisual": video}
+        if needs[modality] is None:
+            raise ValueError(
+                f"The premise is said to be {modality} but has none (keys: {', '.join(map(str, premise))})."
+            )
+        if modality == "text" and (not isinstance(text, str) or not text.strip()):
+            raise ValueError(f"The text of a premise is a string that is not empty, got {text!r}.")
+        return modality, text, audio, video
+
+    def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
+        """Log-mel spectrogram of the clip alone, the same frames as under the extractor's padding to 300 seconds."""
+        extractor = self.feature_extractor
+        audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
+        num_frames = -(-len(audio.waveform) // extractor.hop_length)
+        if _num_audio_tokens(num_frames) < 1:
+            raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
+        # A window of silence behind the clip, as padding would put there: its last frames look into it.
+        waveform = np.pad(
+            audio.waveform, (0, num_frames * extractor.hop_length + extractor.n_fft - len(audio.waveform))
+        )
+        features = extractor(
+            waveform,
+            sampling_rate=extractor.sampling_rate,
+            padding="do_not_pad",
+            truncation=False,
+            return_tensors="pt",
+        )["input_features"][0]
+        encoded.input_features = features[:, :num_frames].contiguous()
+        encoded.notes += audio.notes
+
+    def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
+        processor = self.video_processor
+        video = load_video(source, fps=options["fps"], max_frames=options["max_frames"])
+        frames = torch.from_numpy(video.frames).permute(0, 3, 1, 2)
+        height, width = frames.shape[2:]
+        if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+            raise MediaError(f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read.")
+        patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
+        encoded.pixel_values_videos = patches["pixel_values_videos"]
+        encoded.video_grid_thw = patches["video_grid_thw"][0]
+        encoded.video_second_per_grid = processor.temporal_patch_size / video.fps
+        encoded.notes += video.notes
+
+    def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
+        """The places of sound and frames between their markers; in an audiovisual premise in turns of a chunk of time.
+
+        The layout is that of Qwen2.5-Omni: within each chunk of `seconds_per_chunk` first its frames, then its sound.
+        """
+        ids = self._ids
+        sound_times, frame_times = np.empty(0), np.empty(0)  # of each token, in position ids
+        if encoded.input_features is not None:
+            sound_times = np.arange(_num_audio_tokens(encoded.input_features.shape[1]))
+        if encoded.video_grid_thw is not None:
+            steps, height, width = encoded.video_grid_thw.tolist()
+            tokens_per_step = height * width // self.video_processor.merge_size**2
+            # In float32 and rounded down as the model does it: otherwise a frame on the edge of a chunk may get the
+            # position of a sound.
+            times = torch.arange(steps) * torch.tensor(encoded.video_second_per_grid) * POSITION_IDS_PER_SECOND
+            frame_times = times.long().numpy().repeat(tokens_per_step)
+        sound, frame = [ids["<|AUDIO|>"]], [ids["<|VIDEO|>"]]
+        if encoded.modality == "audio":
+            return [ids["<|audio_bos|>"], *sound * len(sound_times), ids["<|audio_eos|>"]]
+        if encoded.modality == "video":
+            return [ids["<|vision_bos|>"], *frame * len(frame_times), ids["<|vision_eos|>"]]
+        tokens = [ids["<|vision_bos|>"], ids["<|audio_bos|>"]]
+        for num_frames, num_sounds in zip_longest(_chunk_sizes(frame_times), _chunk_sizes(sound_times), fillvalue=0):
+            tokens += frame * num_frames + sound * num_sounds
+        return [*tokens, ids["<|audio_eos|>"], ids["<|vision_eos|>"]]
+
+
+def _chunk_sizes(times: np.ndarray) -> list[int]:
+    """How many tokens go into each chunk of time, by the rule the model's position ids follow.
+
+    A token opens the next chunk when its time has reached it; a token far ahead opens one chunk, not all in between.
+    """
+    sizes, chunk_end = [0], POSITION_IDS_PER_CHUNK
+    for time in times:
+        if time >= chunk_end:
+            sizes.append(0)
+            chunk_end += POSITION_IDS_PER_CHUNK
+        sizes[-1] += 1
+    return sizes
+
+
+def _num_audio_tokens(num_frames: int) -> int:
+    """Tokens of a spectrogram after the audio tower's strided convolution and pooling: 25 a second."""
+    return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+def _name(source) -> str:
+    """How an error calls a clip."""
+    if isinstance(source, (str, os.PathLike)):
+        return f"'{os.fspath(source)}'"
+    if isinstance(source, dict) and source.get("path"):
+        return f"'{source['path']}'"
+    return "The clip"
+
+
+CLUEProcessor.register_for_auto_class("AutoProcessor")
