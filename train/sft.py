@@ -52,8 +52,14 @@ def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConf
     """
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
+    checkpoint = model_args.model_name_or_path
+    if not Path(checkpoint).is_dir() and checkpoint.count("/") != 1:
+        raise ValueError(
+            f"There is no checkpoint folder '{checkpoint}': write one with `python -m train.tiny` or "
+            "`python -m modeling_clue.conversion`, or name a repository as ORG/NAME."
+        )
     model = CLUEForConfidenceEstimation.from_pretrained(
-        model_args.model_name_or_path,
+        checkpoint,
         revision=model_args.model_revision,
         dtype=model_args.dtype,
         attn_implementation=model_args.attn_implementation,
@@ -91,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
     data_args, training_args, model_args = parser.parse_args_and_config(arguments)
     resume_from_checkpoint = checkpoint_to_resume(training_args)
+    Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
 
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
@@ -144,16 +151,14 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
     """
     output_dir = Path(trainer.args.output_dir)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if isinstance(model, PeftModel):
-        trainer.save_model(output_dir / "adapter")
-        if trainer.is_world_process_zero():
+    own_dir = output_dir / "adapter" if isinstance(model, PeftModel) else output_dir
+    trainer.save_model(own_dir)
+    if trainer.is_world_process_zero():
+        # A pickle, with the paths of this machine: not for others.
+        (own_dir / TRAINING_ARGS_NAME).unlink()
+        if isinstance(model, PeftModel):
             model.merge_and_unload().save_pretrained(output_dir)
             processor.save_pretrained(output_dir)
-    else:
-        trainer.save_model(output_dir)
-        if trainer.is_world_process_zero():
-            # A pickle, with the paths of this machine: not for others.
-            (output_dir / TRAINING_ARGS_NAME).unlink()
     trainer.save_state()
 
 

@@ -115,6 +115,7 @@ def test_lora_trains_attention_of_the_language_model_and_the_head(dataset, tiny_
     assert all(name.startswith("model.layers.") for name in names - {"confidence_head.weight"})
     adapter = load_file(output / "adapter" / "adapter_model.safetensors")
     assert not [name for name in adapter if ".language_model.layers." not in name and "confidence_head" not in name]
+    assert not [file for file in output.glob("adapter/*") if file.suffix in (".bin", ".pt", ".pth")]
 
     processor = AutoProcessor.from_pretrained(output, trust_remote_code=True)
     inputs = processor(PREMISE, HYPOTHESES)
@@ -184,6 +185,12 @@ def test_runs_are_not_mixed_up(dataset, tiny_checkpoint, tmp_path):
     (tmp_path / "checkpoint-7").mkdir()
     with pytest.raises(ValueError, match="has checkpoints of an earlier run"):
         train(dataset, tiny_checkpoint, tmp_path)
+
+
+def test_a_missing_checkpoint_is_named_at_once(dataset, tmp_path):
+    """A folder that is not there is told as such, not looked for on the Hub."""
+    with pytest.raises(ValueError, match="no checkpoint folder '.*nowhere'"):
+        train(dataset, tmp_path / "nowhere", tmp_path / "out")
 
 
 def test_torn_checkpoints_are_passed_over(tmp_path):
