@@ -120,7 +120,7 @@ def to_clue(
         ValueError: if the source is of another kind, its weights are incomplete, its tokens contradict its
             configuration, or `words` are not single tokens of it.
     """
-    out = _new_folder(out)
+    out = new_folder(out)
     thinker_config = _thinker_config(source)
     record = thinker_config.to_dict().get("clue")
     if record is not None and num_bins not in (None, record["num_bins"]):
@@ -174,7 +174,7 @@ def to_clue(
         prompt=None if record is None else record["prompt"],
         media=None if record is None else record["media"],
     )
-    return _save(model, clue_processor, out)
+    return save_whole(model, clue_processor, out)
 
 
 def to_thinker(source: str | Path, out: str | Path) -> Path:
@@ -192,7 +192,7 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
         FileExistsError: if the folder exists.
         ValueError: if the source is not a CLUE checkpoint, or its weights are incomplete.
     """
-    out = _new_folder(out)
+    out = new_folder(out)
     clue_config = AutoConfig.from_pretrained(source)
     if not isinstance(clue_config, CLUEConfig):
         raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
@@ -223,18 +223,23 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
         tokenizer,
         chat_template=tokenizer.chat_template,
     )
-    return _save(thinker, omni_processor, out)
+    return save_whole(thinker, omni_processor, out)
 
 
-def _new_folder(out: str | Path) -> Path:
+def new_folder(out: str | Path) -> Path:
+    """`out` as a path that nothing lies at yet.
+
+    Raises:
+        FileExistsError: if the folder exists.
+    """
     out = Path(out)
     if out.exists():
         raise FileExistsError(f"'{out}' exists already: remove it, or write elsewhere with --out.")
     return out
 
 
-def _save(model, processor, out: Path) -> Path:
-    """Writes both beside `out` and moves them there when they are complete."""
+def save_whole(model, processor, out: Path) -> Path:
+    """Writes a checkpoint beside `out`, moves it there when it is complete, and returns `out`."""
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)

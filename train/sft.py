@@ -104,32 +104,24 @@ def main(arguments: list[str] | None = None) -> None:
     processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
 
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
-    train_dataset = PremiseDataset.load(
-        data_args.dataset,
-        data_args.configs,
-        data_args.train_split,
-        processor,
-        max_premises=data_args.max_train_premises,
-        cache=data_args.cache_premises,
-        seed=seed,
-    )
-    eval_dataset = None
-    if training_args.eval_strategy != "no":
-        eval_dataset = PremiseDataset.load(
+
+    def load_premises(split: str, max_premises: int | None) -> PremiseDataset:
+        return PremiseDataset.load(
             data_args.dataset,
             data_args.configs,
-            data_args.eval_split,
+            split,
             processor,
-            max_premises=data_args.max_eval_premises,
+            max_premises=max_premises,
             cache=data_args.cache_premises,
             seed=seed,
         )
 
+    evaluates = training_args.eval_strategy != "no"
     trainer = CLUETrainer(
         model=model,
         args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
+        train_dataset=load_premises(data_args.train_split, data_args.max_train_premises),
+        eval_dataset=load_premises(data_args.eval_split, data_args.max_eval_premises) if evaluates else None,
         data_collator=PremiseCollator(processor, data_args.max_hypotheses_per_premise, seed),
         eval_collator=PremiseCollator(processor),
         processing_class=processor,

@@ -10,7 +10,6 @@ result as from any other checkpoint.
 """
 
 import argparse
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, Whisper
 
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.conversion import new_folder, save_whole
 
 
 SPECIAL_TOKENS = [
@@ -167,9 +167,7 @@ def build_tiny(texts: Iterable[str], out: str | Path, *, seed: int = 0, vocab_si
     Raises:
         FileExistsError: if the folder exists.
     """
-    out = Path(out)
-    if out.exists():
-        raise FileExistsError(f"'{out}' exists already: remove it, or write the checkpoint elsewhere with --out.")
+    out = new_folder(out)
     tokenizer = train_tokenizer(texts, vocab_size, overrides.get("num_bins", 100))
     config = tiny_config(tokenizer, **overrides)
     with torch.random.fork_rng(devices=[]):
@@ -184,12 +182,7 @@ def build_tiny(texts: Iterable[str], out: str | Path, *, seed: int = 0, vocab_si
         prompt=TINY_PROMPT,
         media=TINY_MEDIA,
     )
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    partial.rename(out)
-    return out
+    return save_whole(model, processor, out)
 
 
 def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
