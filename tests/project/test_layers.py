@@ -17,7 +17,7 @@ OURS = {"modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "t
 # Folder: the folders of ours it may import, and the extras whose libraries it may import.
 LAYERS = {
     "modeling_clue": (set(), []),
-    "datasets_scripts": ({"modeling_clue"}, ["data"]),
+    "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
     "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train"]),
     "evaluation": ({"modeling_clue", "datasets_scripts"}, ["data", "eval"]),
 }
