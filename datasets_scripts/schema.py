@@ -6,7 +6,8 @@ from datasets import Audio, Features, List, Value, Video
 
 
 MODALITIES = ("text", "audio", "video", "audiovisual")
-PROBABILITY_SOURCES = ("human", "teacher", "exact")
+# "label": the probability stands for a category (1, .5 or 0) until a teacher or people have given one.
+PROBABILITY_SOURCES = ("human", "teacher", "label", "exact")
 SPLITS = ("train", "validation", "test")
 SENSES = ("text", "audio", "video")
 

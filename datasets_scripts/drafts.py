@@ -1,0 +1,88 @@
+"""What a source hands to the writer: drafts of rows, the clips they are about, and the problems it met."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from datasets_scripts.schema import FEATURES
+
+
+PROBLEM_KINDS = ("row", "media", "duplicate", "split", "join")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """
+    The sound or video of a premise, to be stored in the dataset once.
+
+    Args:
+        path (`Path`): The raw file.
+        key (`str`): Its name in the source, unique there, e.g. `"birds/morning 1.wav"`; with it goes [`stored_name`].
+        sound_only (`bool`, *optional*, defaults to `False`):
+            Store the sound track of a video, as FLAC (16 kHz, mono).
+    """
+
+    path: Path
+    key: str
+    sound_only: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """
+    A row about to be written.
+
+    Args:
+        place (`str`): Where it comes from, in a person's words: `"dev.csv row 17"`; a header is row 1.
+        row (`dict`): The columns of `FEATURES`. `audio` and `video` are a [`Clip`], the path of a file that lies in
+            the split's folder already, or `None`.
+    """
+
+    place: str
+    row: dict
+
+
+@dataclass(frozen=True)
+class Problem:
+    """
+    What is wrong at a place.
+
+    Args:
+        place (`str`): As in [`Draft`].
+        kind (`str`): One of `PROBLEM_KINDS`: `"row"` does not fit the schema or can't be read, `"media"` is a clip
+            that is missing or unreadable, `"duplicate"` a pair or an id that was there before, `"split"` a premise
+            of another split, `"join"` a record that fits no row.
+        complaint (`str`): What is wrong, and what to do where that isn't plain.
+    """
+
+    place: str
+    kind: str
+    complaint: str
+
+
+def new_row(**columns) -> dict:
+    """A row of the schema with `None` in all columns that aren't given."""
+    return dict.fromkeys(FEATURES) | columns
+
+
+def stored_name(key: str, sound_only: bool = False) -> str:
+    """
+    The name a clip gets in the dataset: plain letters only, so that it is good in any path and address.
+
+    Args:
+        key (`str`): The clip's name in its source.
+        sound_only (`bool`, *optional*, defaults to `False`): Whether the sound is taken out of a video.
+
+    Returns:
+        `str`: the key itself where it is plain, else its plain letters and eight digits of its hash, so that two keys
+        never share a name.
+    """
+    path = PurePosixPath(key)
+    suffix = ".flac" if sound_only else path.suffix.lower()
+    stem = str(path.with_suffix("")).replace("/", "__")
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:100].strip("_")
+    if f"{plain}{path.suffix}" == key and suffix == path.suffix.lower() == path.suffix:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return f"{plain}-{digest}{suffix}".lstrip("-")
