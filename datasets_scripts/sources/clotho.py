@@ -1,0 +1,398 @@
+"""
+Clotho entailment (CLE; Deshmukh et al., 2024): for every clip of Clotho (Drossos et al., 2020) one hypothesis that
+follows from it, one that may be true, and one that contradicts it.
+
+Two configs: `clotho` has the clips as premises, `clotho-captions` their captions, as text. The published splits are
+kept: development is for training, evaluation for testing (paper, appendix D).
+
+CLE has categories, not probabilities. An entailed hypothesis has label 1 and probability 1, a contradicted one label 0
+and probability 0. A neutral one is neither true nor false: it has no label and probability 0.5. The paper's binary
+accuracies on Clotho (baselines near 50 %) are those of two classes. `probability_source` is `"label"`: the number
+stands for its category until a teacher has given one.
+
+Clotho's splits are not quite apart: five recordings of Freesound were cut up for two splits each, which their file
+names tell. Training rows of a recording that validation or test has too, and validation rows of one that test has,
+are reported as problems of kind `"split"` and give no row.
+"""
+
+import argparse
+import ast
+import csv
+import html
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_scripts.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.schema import BuildError
+from datasets_scripts.sources.media_files import files_below
+
+
+DESCRIPTION = "Clotho entailment: audio clips, and their captions as text, from the published CSVs"
+
+# Of a recording that is in two splits, the later of these keeps it.
+PARTS = {"development": "train", "validation": "validation", "evaluation": "test"}
+# Column of a hypothesis: its label, and its probability for want of a better one.
+CATEGORIES = {"Entailment": (1, 1.0), "Neutral": (None, 0.5), "Contradiction": (0, 0.0)}
+COLUMNS = ("Audio file", "Caption", *CATEGORIES)
+SUFFIXES = (".wav", ".flac", ".ogg")
+# The longest of the published fields has 543 characters.
+LONGEST_CAPTIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Record:
+    """
+    A row of a CSV file.
+
+    Args:
+        file (`Path`): The file.
+        part (`str`): The part of Clotho it is about: a key of `PARTS`.
+        number (`int`): Its number; the header is row 1.
+        fields (`dict[str, str]`): The columns of `COLUMNS`.
+    """
+
+    file: Path
+    part: str
+    number: int
+    fields: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        """Where it is, in a person's words."""
+        return f"{self.file.name} row {self.number}"
+
+    @property
+    def clip(self) -> str:
+        """The name of its clip."""
+        return self.fields["Audio file"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this source."""
+    parser.add_argument("--raw", type=Path, required=True, help="the folder with clotho_entailment_*.csv")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        help="the folder with Clotho's clips, one folder a split or all in one, as WAV, FLAC or Ogg "
+        "(without it, only the captions are built)",
+    )
+    parser.add_argument(
+        "--configs", nargs="+", choices=("clotho", "clotho-captions"), help="default: all that can be built"
+    )
+
+
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
+    """
+    The configs asked for.
+
+    Args:
+        options (`argparse.Namespace`): The options of [`add_arguments`].
+
+    Returns:
+        `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split of each config; read them once.
+
+    Raises:
+        `BuildError`: if a file or folder is missing or no good.
+    """
+    names = options.configs or (["clotho", "clotho-captions"] if options.clips else ["clotho-captions"])
+    if "clotho" in names and options.clips is None:
+        raise BuildError("the config clotho needs the clips: pass --clips, or --configs clotho-captions")
+    files = {part: options.raw / f"clotho_entailment_{part}.csv" for part in PARTS}
+    files = {part: file for part, file in files.items() if file.is_file()}
+    if not files:
+        raise BuildError(f"--raw {options.raw} must hold clotho_entailment_{{{','.join(PARTS)}}}.csv: found none")
+    # What a row needs to know of all the others comes first; the rows themselves are read again when they are written.
+    records = [record for part, file in files.items() for record in read_records(file, part)]
+    records = [record for record in records if isinstance(record, Record)]
+    doubled = recordings_in_later_parts(records)
+    built = {}
+    if "clotho" in names:
+        clips = ClipFolder(options.clips, records)
+        built["clotho"] = {
+            PARTS[part]: clip_drafts(read_records(file, part), doubled, clips) for part, file in files.items()
+        }
+    if "clotho-captions" in names:
+        built["clotho-captions"] = {
+            PARTS[part]: caption_drafts(read_records(file, part), doubled) for part, file in files.items()
+        }
+    return {name: built[name] for name in names}
+
+
+def read_records(file: Path, part: str) -> Iterator[Record | Problem]:
+    """
+    Reads one CSV file, row by row.
+
+    Args:
+        file (`Path`): The file.
+        part (`str`): The part of Clotho it is about.
+
+    Returns:
+        `Iterator[Record | Problem]`: the rows; a problem for each that has too few or too many fields, or whose clip
+            is not called by a file name.
+
+    Raises:
+        `BuildError`: if the file can't be read or lacks columns.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            missing = set(COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise BuildError(f"{file} lacks the columns {sorted(missing)}: it has {reader.fieldnames or 'none'}")
+            for number, fields in enumerate(reader, start=2):
+                place = f"{file.name} row {number}"
+                # Under `None` are fields that have no column; columns that have no field hold `None`.
+                if None in fields or None in fields.values():
+                    amount = "more" if None in fields else "fewer"
+                    yield Problem(place, "row", f"{amount} fields than columns: is a quotation mark missing?")
+                elif not is_file_name(fields["Audio file"]):
+                    yield Problem(place, "row", f"Audio file is not a file name: {fields['Audio file']!r}")
+                else:
+                    yield Record(file, part, number, {name: fields[name] for name in COLUMNS})
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BuildError(f"{file} is no CSV file in UTF-8 that can be read: {error}") from error
+
+
+def is_file_name(name: str) -> bool:
+    """Whether `name` is the name of a file in a folder, not a path that leads elsewhere."""
+    return bool(name.strip(" .")) and not re.search(r"[/\\\0]", name)
+
+
+def recording_of(clip: str) -> str:
+    """
+    The recording that a clip was cut from, by its name.
+
+    Clotho writes one name in two ways: special characters as entities of HTML, or with `_` in place of `&`, `#`, `;`.
+    """
+    return html.unescape(re.sub(r"__(\d+)_", r"&#\1;", clip))
+
+
+def recordings_in_later_parts(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """
+    Finds recordings that two parts share.
+
+    Args:
+        records (`Iterable[Record]`): The rows of all parts.
+
+    Returns:
+        `dict[tuple[str, str], str]`: for (part, recording), the place of a clip of that recording in a later part.
+    """
+    found = defaultdict(dict)
+    for record in records:
+        found[recording_of(record.clip)].setdefault(record.part, record.place)
+    parts = list(PARTS)
+    return {
+        (part, recording): places[max(places, key=parts.index)]
+        for recording, places in found.items()
+        for part in places
+        if part != max(places, key=parts.index)
+    }
+
+
+class ClipFolder:
+    """
+    Clotho's clips in a folder: one folder a part (`development`, `validation`, `evaluation`), or all in one.
+
+    A clip is found by its name: as it is, else with another ending (FLAC and Ogg take less room), and with differences
+    of case, of white space, of entities (`&#39;`) and of characters that some file systems don't allow passed over.
+
+    Args:
+        folder (`Path`): The folder.
+        records (`Iterable[Record]`): The rows of all CSV files, which say what may be told apart by these means.
+
+    Raises:
+        `BuildError`: if there is no such folder, or no clip in it.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[Record]):
+        self.folder = folder
+        self._files, self._records = defaultdict(list), defaultdict(set)
+        for path in files_below(folder, SUFFIXES, "--clips"):
+            self._files[self._key(path.name)].append(path)
+        for record in records:
+            self._records[self._key(record.clip)].add((record.part, record.clip))
+
+    def find(self, part: str, name: str) -> Path:
+        """
+        Finds a clip.
+
+        Args:
+            part (`str`): The part of Clotho it is in.
+            name (`str`): Its name in the CSV file.
+
+        Returns:
+            `Path`: its file; where it should be if there is none.
+
+        Raises:
+            `BuildError`: if several files may be meant, or one file by clips of several parts.
+        """
+        own, shared = [], []
+        for path in self._files.get(self._key(name), ()):
+            # The published archives are called clotho_audio_development and so on.
+            folders = "/".join(path.relative_to(self.folder).parts[:-1]).lower()
+            if part in folders:
+                own.append(path)
+            elif not any(other in folders for other in PARTS):
+                shared.append(path)
+        files = own or shared
+        rivals = {
+            (other, clip)
+            for other, clip in self._records[self._key(name)] - {(part, name)}
+            if other == part or files is shared
+        }
+        twins = sorted(other for other, clip in rivals if clip == name)
+        if files and twins:
+            raise BuildError(f"{files[0]} may be the clip of {part} or of {twins[0]}: make a folder for each of them")
+        found = [path for path in files if path.name == name] or [
+            path for path in files if path.stem == Path(name).stem
+        ]
+        if not found and not rivals:
+            found = files
+        if len(found) > 1:
+            raise BuildError(f"{' and '.join(map(str, found))} may both be meant by {name!r}: leave one")
+        return found[0] if found else self.folder / part / name
+
+    @staticmethod
+    def _key(name: str) -> str:
+        stem = html.unescape(Path(name).stem)
+        return " ".join(re.sub(r'[<>:"|?*]', "_", stem).casefold().split())
+
+
+def clip_drafts(
+    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str], clips: ClipFolder
+) -> Iterator[Draft | Problem]:
+    """
+    The rows of the config `clotho` in one part.
+
+    Args:
+        records (`Iterable[Record | Problem]`): The rows of its CSV file.
+        doubled (`dict[tuple[str, str], str]`): What [`recordings_in_later_parts`] found.
+        clips (`ClipFolder`): The clips.
+
+    Returns:
+        `Iterator[Draft | Problem]`: three drafts a clip, or its problem.
+    """
+    for record in without_doubled(records, doubled):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        try:
+            path = clips.find(record.part, record.clip)
+        except BuildError as error:
+            yield Problem(record.place, "media", str(error))
+            continue
+        clip = Clip(path, f"{record.part}/{Path(record.clip).stem}{path.suffix}")
+        yield from hypothesis_drafts(record, "clotho", modality="audio", audio=clip, evidence=["audio"])
+
+
+def caption_drafts(
+    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str]
+) -> Iterator[Draft | Problem]:
+    """
+    The rows of the config `clotho-captions` in one part.
+
+    The hypotheses were written from all captions of a clip: one caption alone need not entail them. So the premise is
+    all of them, as sentences, each once.
+
+    Args:
+        records (`Iterable[Record | Problem]`): The rows of its CSV file.
+        doubled (`dict[tuple[str, str], str]`): What [`recordings_in_later_parts`] found.
+
+    Returns:
+        `Iterator[Draft | Problem]`: three drafts a clip, or its problem.
+    """
+    for record in without_doubled(records, doubled):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        try:
+            premise = " ".join(sentences(parse_captions(record.fields["Caption"])))
+        except ValueError as error:
+            yield Problem(record.place, "row", f"Caption {error}")
+            continue
+        yield from hypothesis_drafts(record, "clotho-captions", modality="text", premise=premise, evidence=["text"])
+
+
+def without_doubled(
+    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str]
+) -> Iterator[Record | Problem]:
+    """Passes records on, with a problem in place of each whose recording a later part has too."""
+    for record in records:
+        kept = isinstance(record, Record) and doubled.get((record.part, recording_of(record.clip)))
+        if kept:
+            complaint = f"{record.clip!r} is of the same recording as {kept}, which is kept"
+            yield Problem(record.place, "split", complaint)
+        else:
+            yield record
+
+
+def hypothesis_drafts(record: Record, config: str, **premise) -> Iterator[Draft]:
+    """
+    One draft for each hypothesis about a clip.
+
+    Args:
+        record (`Record`): The row of the CSV file.
+        config (`str`): The config's name: ids begin with it.
+        premise: The columns that say what the premise is.
+
+    Returns:
+        `Iterator[Draft]`: the entailed, the neutral and the contradicted one.
+    """
+    for category, (label, probability) in CATEGORIES.items():
+        row = new_row(
+            id=f"{config}-{record.part}-{record.number:06d}-{category.lower()}",
+            source="clotho",
+            hypothesis=" ".join(record.fields[category].split()),
+            probability=probability,
+            label=label,
+            probability_source="label",
+            **premise,
+        )
+        yield Draft(f"{record.place}, {category}", row)
+
+
+def parse_captions(text: str) -> list[str]:
+    """
+    Reads a Python list of strings.
+
+    Args:
+        text (`str`): Its text.
+
+    Returns:
+        `list[str]`: the captions.
+
+    Raises:
+        `ValueError`: if it is too long, or anything else than a list with a string or more.
+    """
+    if len(text) > LONGEST_CAPTIONS:
+        raise ValueError(f"has {len(text)} characters, more than {LONGEST_CAPTIONS}")
+    try:
+        captions = ast.literal_eval(text)
+    # Too many brackets or signs end in one of the latter two.
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"is no list of strings: {text[:60]!r}") from error
+    if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
+        raise ValueError(f"is no list of strings: {text[:60]!r}")
+    return captions
+
+
+def sentences(captions: list[str]) -> list[str]:
+    """
+    Captions as sentences, each once, in their order.
+
+    Args:
+        captions (`list[str]`): The captions.
+
+    Returns:
+        `list[str]`: those that say anything, with a capital at the head and a full stop at the end.
+    """
+    found = {}
+    for caption in captions:
+        text = " ".join(caption.split())
+        bare = text.rstrip(" .").casefold()
+        if bare and bare not in found:
+            found[bare] = text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return list(found.values())
