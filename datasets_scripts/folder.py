@@ -5,18 +5,17 @@ A config is a folder: `umui/<config>/<split>/metadata.parquet` and, for sound an
 it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
-from datasets import Features, Value
+from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 
-from datasets_scripts.schema import FEATURES, SPLITS, BuildError, validate_row
+from datasets_scripts.schema import SPLITS, BuildError
 
 
 CARD = """
@@ -54,65 +53,52 @@ def check_free(out: Path, config: str, overwrite: bool) -> None:
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             raise FolderError(f"{place} is a file: pass another --out")
-    if (out / config).exists() and not overwrite:
+    there = (out / config).exists() or _aside(out, config).exists()
+    if there and not overwrite:
         raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --out")
     _read_card(out)
 
 
-def write_config(out: Path, config: str, fill: Callable[[Path], dict[str, list[dict]]]) -> dict[str, int]:
-    """
-    Writes one config as a whole, or nothing, and names it in the README.
-
-    Args:
-        out (`Path`): The dataset folder; made if it isn't there.
-        config (`str`): The config's name; a config of that name is replaced.
-        fill (`Callable[[Path], dict[str, list[dict]]]`): Gets a temporary folder, writes clips to `<split>/media/` in
-            it, and returns the rows of each split.
-
-    Returns:
-        `dict[str, int]`: how many rows each split has.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with _temporary(out / f".{config}.partial") as folder:
-        splits = fill(folder)
-        for split in SPLITS:
-            _write_split(folder / split, splits[split])
-        suffixes = sorted({file.suffix for file in folder.glob("*/media/*")})
-        digest = _digest(folder)
-        with _temporary(out / f".{config}.replaced") as old:
-            if (out / config).exists():
-                (out / config).rename(old / config)
-            folder.rename(out / config)
-    _add_to_card(out, config, suffixes, digest)
-    return {split: len(splits[split]) for split in SPLITS}
-
-
 @contextmanager
-def _temporary(folder: Path):
-    # What an interrupted build left behind is of no use: clips are written faster than they are checked.
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def folder_lock(out: Path):
+    """
+    One build at a time writes to a dataset folder: they share its README.
+
+    Raises:
+        `FolderError`: if another one is at it.
+    """
+    handle = os.open(out, os.O_RDONLY)
     try:
-        yield folder
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise FolderError(f"another build is writing to {out}: wait for it to end") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
-def _write_split(folder: Path, rows: list[dict]) -> None:
-    if not rows:
-        raise FolderError(f"the {folder.name} split would be empty: `datasets` can't load a split without rows")
-    for row in rows:
-        validate_row(row, f"row {row['id']}")
-    media = [column for column in ("audio", "video") if rows[0][column] is not None]
-    columns = {name: [row[name] for row in rows] for name in FEATURES if name not in media}
-    kinds = {name: FEATURES[name] for name in columns}
-    # The loader of media folders turns `audio_file_name` into `audio` and wants at least one column of that kind: a
-    # text config has an empty one, so that all configs load with the same columns.
-    for name in media or ["video"]:
-        columns[f"{name}_file_name"] = [row[name] for row in rows]
-        kinds[f"{name}_file_name"] = Value("string")
-    folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(columns, schema=Features(kinds).arrow_schema), folder / "metadata.parquet")
+def put_in_place(out: Path, config: str, folder: Path) -> None:
+    """Makes the finished `folder` the config of that name, in place of an earlier one, and names it in the README."""
+    if (out / config).exists():
+        (out / config).rename(_aside(out, config))
+    folder.rename(out / config)
+    _add_to_card(out, config)
+    shutil.rmtree(_aside(out, config), ignore_errors=True)
+
+
+def recover(out: Path, config: str) -> None:
+    """Mends what a kill in the middle of [`put_in_place`] left: the earlier config aside, or a new one not named."""
+    aside = _aside(out, config)
+    if aside.exists() and not (out / config).exists():
+        aside.rename(out / config)
+    named = any(entry["config_name"] == config for entry in _read_card(out)[0]["configs"])
+    if (out / config).exists() and (aside.exists() or not named):
+        _add_to_card(out, config)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(out: Path, config: str) -> Path:
+    return out / f".{config}.replaced"
 
 
 def _digest(folder: Path) -> str:
@@ -120,7 +106,8 @@ def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()[:16]
 
 
@@ -144,18 +131,20 @@ def _read_card(out: Path) -> tuple[dict, str]:
     return {"configs": [], **front}, parts[2]
 
 
-def _add_to_card(out: Path, config: str, suffixes: list[str], digest: str) -> None:
+def _add_to_card(out: Path, config: str) -> None:
     front, body = _read_card(out)
+    splits = [split for split in SPLITS if (out / config / split).is_dir()]
+    suffixes = sorted({file.suffix for file in (out / config).glob("*/media/*")})
     data_files = [
         {
             "split": split,
             "path": [f"{config}/{split}/metadata.parquet", *(f"{config}/{split}/media/*{end}" for end in suffixes)],
         }
-        for split in SPLITS
+        for split in splits
     ]
     # `datasets` (5.2) caches a folder under its name and this text alone: without the digest, `load_dataset` would go
     # on giving the rows of an earlier build.
-    entry = {"config_name": config, "description": f"sha256 {digest}", "data_files": data_files}
+    entry = {"config_name": config, "description": f"sha256 {_digest(out / config)}", "data_files": data_files}
     others = [other for other in front["configs"] if other["config_name"] != config]
     replaced = [other for other in front["configs"] if other["config_name"] == config]
     if not others or any(other.get("default") for other in replaced):
@@ -170,4 +159,5 @@ def _add_to_card(out: Path, config: str, suffixes: list[str], digest: str) -> No
 
 def _loader_rank(config: dict) -> tuple[int, str]:
     files = str(config["data_files"])
-    return (0 if ".mp4" in files else 1 if "/media/" in files else 2), config["config_name"]
+    has_video = any(f"media/*{suffix}'" in files for suffix in VideoFolder.EXTENSIONS)
+    return (0 if has_video else 1 if "/media/" in files else 2), config["config_name"]

@@ -4,58 +4,66 @@ UNLI (Chen et al., 2020): human probabilities for premise-hypothesis pairs of SN
 Columns: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2 entailment), unli (probability).
 """
 
+import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from datasets_scripts.drafts import Draft, Problem, new_row
 from datasets_scripts.schema import BuildError
 
 
+DESCRIPTION = "human probabilities for text, from the published CSVs"
 COLUMNS = ("id", "pre", "hyp", "nli", "unli")
 PUBLISHED_FILES = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
 DEV_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 # A neutral hypothesis is neither true nor false.
 LABELS = {"0": 0, "1": None, "2": 1}
-MOST_COMPLAINTS = 20
 
 
-def unli_splits(raw: Path, seed: int) -> dict[str, list[dict]]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this source."""
+    parser.add_argument("--raw", type=Path, required=True, help="the folder with dev.csv, or with all three files")
+
+
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
     """
-    The rows of UNLI: the published splits where all three files are there, else a split of the development set.
+    The config `unli`: the published splits where all three files are there, else a split of the development set.
 
     Args:
-        raw (`Path`): A folder with `dev.csv`, or with `train.csv`, `dev.csv` and `test.csv`.
-        seed (`int`): Shuffles the premises before the development set is split.
+        options (`argparse.Namespace`): `raw`, a folder with `dev.csv`, or with `train.csv`, `dev.csv` and `test.csv`;
+            and `seed`, which shuffles the premises before the development set is split.
 
     Returns:
-        `dict[str, list[dict]]`: the rows of each split.
+        `dict[str, dict[str, Iterator[Draft | Problem]]]`: the drafts of each split.
 
     Raises:
-        `BuildError`: if files are missing or hold bad rows; the message names them.
+        `BuildError`: if files or columns are missing; the message names them.
     """
+    raw = options.raw
     there = {split for split, file in PUBLISHED_FILES.items() if (raw / file).is_file()}
     if there == set(PUBLISHED_FILES):
-        return {split: read_rows(raw / file) for split, file in PUBLISHED_FILES.items()}
+        return {"unli": {split: read_rows(raw / file) for split, file in PUBLISHED_FILES.items()}}
     if there == {"validation"}:
-        return split_by_premise(read_rows(raw / "dev.csv"), seed)
+        return {"unli": split_by_premise(list(read_rows(raw / "dev.csv")), options.seed)}
     found = sorted(PUBLISHED_FILES[split] for split in there) or "none of them"
     raise BuildError(f"--raw {raw} must hold dev.csv alone or train.csv, dev.csv and test.csv: found {found}")
 
 
-def read_rows(path: Path) -> list[dict]:
+def read_rows(path: Path) -> Iterator[Draft | Problem]:
     """
-    Reads one CSV file of UNLI.
+    Reads one CSV file of UNLI, row by row.
 
     Args:
         path (`Path`): The file.
 
     Returns:
-        `list[dict]`: one row of the schema for each row of the file, in its order.
+        `Iterator[Draft | Problem]`: one for each row of the file, in its order; the header is row 1.
 
     Raises:
-        `BuildError`: if it can't be read, columns are missing, or rows are doubled, empty or out of range; all by
-            their number, the header being row 1.
+        `BuildError`: if it isn't CSV in UTF-8, or columns are missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,46 +71,41 @@ def read_rows(path: Path) -> list[dict]:
             missing = set(COLUMNS) - set(reader.fieldnames or ())
             if missing:
                 raise BuildError(f"{path} lacks the columns {sorted(missing)}: it has {reader.fieldnames or 'none'}")
-            records = list(reader)
+            for number, record in enumerate(reader, start=2):
+                place = f"{path.name} row {number}"
+                texts = {name: " ".join((record[name] or "").split()) for name in COLUMNS}
+                # Under `None` are fields that have no column: a comma too many, such as one that is not quoted.
+                complaints = (["more fields than columns"] if None in record else []) + _complaints(texts)
+                if complaints:
+                    yield Problem(place, "row", "; ".join(complaints))
+                else:
+                    yield Draft(place, _row(path.stem, texts))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BuildError(f"{path} is no CSV file in UTF-8: {error}") from error
-    rows, complaints, pairs, ids = [], [], {}, {}
-    for number, record in enumerate(records, start=2):
-        texts = {name: " ".join((record[name] or "").split()) for name in COLUMNS}
-        # Under `None` are fields that have no column: a comma too many, such as one that is not quoted.
-        surplus = ["more fields than columns"] if None in record else []
-        complaints += [f"row {number}: {complaint}" for complaint in surplus + _complaints(texts)]
-        for kind, key, seen in (("pair", (texts["pre"], texts["hyp"]), pairs), ("id", texts["id"], ids)):
-            if seen.setdefault(key, number) != number:
-                complaints.append(f"row {number}: the same {kind} as row {seen[key]}")
-        if not complaints:
-            rows.append(_row(path.stem, texts))
-    if complaints:
-        more = len(complaints) - MOST_COMPLAINTS
-        listed = complaints[:MOST_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
-        raise BuildError("\n  ".join([f"{path} has bad rows, correct or remove them:", *listed]))
-    return rows
 
 
-def split_by_premise(rows: list[dict], seed: int) -> dict[str, list[dict]]:
+def split_by_premise(drafts: list[Draft | Problem], seed: int) -> dict[str, list[Draft | Problem]]:
     """
     Splits rows 80/10/10 by premise: all hypotheses about a premise fall into one split.
 
     Args:
-        rows (`list[dict]`): Rows of the schema, in any order.
+        drafts (`list[Draft | Problem]`): In any order; problems go to the training split, where they are reported.
         seed (`int`): Shuffles the premises.
 
     Returns:
-        `dict[str, list[dict]]`: the rows of each split, premise by premise in shuffled order.
+        `dict[str, list[Draft | Problem]]`: the drafts of each split, premise by premise in shuffled order.
     """
+    problems = [draft for draft in drafts if isinstance(draft, Problem)]
     by_premise = {}
-    for row in rows:
-        by_premise.setdefault(row["premise"], []).append(row)
+    for draft in drafts:
+        if isinstance(draft, Draft):
+            by_premise.setdefault(draft.row["premise"], []).append(draft)
     premises = list(by_premise)
     order = np.random.default_rng(seed).permutation(len(premises))
     ends = np.rint(np.cumsum(list(DEV_SHARES.values())) * len(premises)).astype(int)
     parts = zip(DEV_SHARES, np.split(order, ends[:-1]), strict=True)
-    return {split: [row for k in part for row in by_premise[premises[k]]] for split, part in parts}
+    splits = {split: [draft for k in part for draft in by_premise[premises[k]]] for split, part in parts}
+    return splits | {"train": problems + splits["train"]}
 
 
 def _complaints(texts: dict[str, str]) -> list[str]:
@@ -120,21 +123,15 @@ def _complaints(texts: dict[str, str]) -> list[str]:
 
 
 def _row(file: str, texts: dict[str, str]) -> dict:
-    return {
-        "id": f"unli-{file}-{texts['id']}",
-        "source": "unli",
-        "modality": "text",
-        "premise": texts["pre"],
-        "audio": None,
-        "video": None,
-        "hypothesis": texts["hyp"],
-        "probability": float(texts["unli"]),
-        "label": LABELS[texts["nli"]],
-        "probability_source": "human",
-        # Published is the mean of the judgments, not the judgments.
-        "human_probabilities": None,
-        "teacher_probabilities": None,
-        "evidence": ["text"],
-        "topic": None,
-        "context": None,
-    }
+    # Published is the mean of the judgments, not the judgments: `human_probabilities` stays empty.
+    return new_row(
+        id=f"unli-{file}-{texts['id']}",
+        source="unli",
+        modality="text",
+        premise=texts["pre"],
+        hypothesis=texts["hyp"],
+        probability=float(texts["unli"]),
+        label=LABELS[texts["nli"]],
+        probability_source="human",
+        evidence=["text"],
+    )

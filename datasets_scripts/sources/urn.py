@@ -7,26 +7,40 @@ premise a ball and a beep at once. Every premise has a random generator of its o
 the number of workers changes nothing, and a larger dataset begins with the rows of a smaller one.
 """
 
+import argparse
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from datasets_scripts.arguments import positive
+from datasets_scripts.drafts import Draft, new_row
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
 from datasets_scripts.sources.urn_media import write_sound, write_video
 
 
+DESCRIPTION = "generated, with exact probabilities"
 EVENTS = (3, 10)
 # How many of the attributes a scene uses at most: with fewer, probabilities of 0 and 1 occur.
 PALETTE_SIZE = {1: 0.06, 2: 0.3, 3: 0.34, 4: 0.3}
 MEDIA_SUFFIX = {"audio": "flac", "video": "mp4", "audiovisual": "mp4"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this source."""
+    parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all four")
+    parser.add_argument("--train", type=positive, default=2500, help="premises a modality (default: %(default)s)")
+    parser.add_argument("--validation", type=positive, default=100, help="premises a modality (default: %(default)s)")
+    parser.add_argument("--test", type=positive, default=300, help="premises a modality (default: %(default)s)")
+    parser.add_argument("--text-train", type=positive, help="text premises for training (default: 3 x --train)")
+    parser.add_argument("--hypotheses-per-premise", type=positive, default=12, help="default: %(default)s")
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,39 @@ def sample_scene(modality: str, rng: np.random.Generator) -> Scene:
     )
 
 
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]:
+    """
+    The configs `urn-<modality>`.
+
+    Args:
+        options (`argparse.Namespace`): What [`add_arguments`] adds, and `seed` and `workers`.
+
+    Returns:
+        `dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]`: for each config and split a function that writes
+        the split's clips into `media/` of the folder it is given, and gives the drafts of its rows.
+    """
+    sizes = {split: getattr(options, split) for split in SPLITS}
+    number, seed, workers = options.hypotheses_per_premise, options.seed, options.workers
+    found = {}
+    for modality in options.modalities:
+        if modality == "text":
+            asked = sizes | {"train": options.text_train or 3 * options.train}
+            # The test split first: it stays the same when the training split grows.
+            seen = set()
+            found["urn-text"] = {
+                split: partial(_text_drafts, split=split, size=asked[split], number=number, seed=seed, seen=seen)
+                for split in SPLITS
+            }
+        else:
+            found[f"urn-{modality}"] = {
+                split: partial(
+                    _clip_drafts, modality=modality, size=sizes[split], number=number, seed=seed, workers=workers
+                )
+                for split in SPLITS
+            }
+    return found
+
+
 def make_rows(
     modality: str, premise_id: str, scene: Scene, premise: str, number: int, rng: np.random.Generator
 ) -> list[dict]:
@@ -73,93 +120,60 @@ def make_rows(
     for k, (predicate, sentence) in enumerate(sample_hypotheses(modality, number, rng)):
         probability = predicate.probability(scene.events)
         rows.append(
-            {
-                "id": f"{premise_id}-{k:02d}",
-                "source": "urn",
-                "modality": modality,
-                "premise": premise if modality == "text" else None,
-                "audio": premise if modality == "audio" else None,
-                "video": premise if modality in ("video", "audiovisual") else None,
-                "hypothesis": sentence,
-                "probability": probability,
+            new_row(
+                id=f"{premise_id}-{k:02d}",
+                source="urn",
+                modality=modality,
+                premise=premise if modality == "text" else None,
+                audio=premise if modality == "audio" else None,
+                video=premise if modality in ("video", "audiovisual") else None,
+                hypothesis=sentence,
+                probability=probability,
                 # Between 0 and 1 a statement about a random draw is neither true nor false.
-                "label": int(probability) if probability in (0.0, 1.0) else None,
-                "probability_source": "exact",
-                "human_probabilities": None,
-                "teacher_probabilities": None,
-                "evidence": ["text"] if modality == "text" else list(predicate.senses),
-                "topic": None,
-                "context": None,
-            }
+                label=int(probability) if probability in (0.0, 1.0) else None,
+                probability_source="exact",
+                evidence=["text"] if modality == "text" else list(predicate.senses),
+            )
         )
     return rows
 
 
-def text_splits(sizes: dict[str, int], number: int, seed: int) -> dict[str, list[dict]]:
-    """
-    The rows of the text config. No text comes twice, in one split or in two.
-
-    Args:
-        sizes (`dict[str, int]`): Premises in each split.
-        number (`int`): Hypotheses a premise.
-        seed (`int`): The seed of the whole dataset.
-
-    Returns:
-        `dict[str, list[dict]]`: the rows of each split.
-    """
-    seen, splits = set(), {}
-    # The test split first: it stays the same when the training split grows.
-    for split in reversed(SPLITS):
-        splits[split] = []
-        for index in range(sizes[split]):
-            rng = _generator(seed, "text", split, index)
-            while True:
-                scene = sample_scene("text", rng)
-                text = describe_urn(list(scene.colours), rng)
-                if text not in seen:
-                    break
-            seen.add(text)
-            splits[split] += make_rows("text", f"urn-text-{split}-{index:06d}", scene, text, number, rng)
-    return splits
+def _text_drafts(folder: Path, split: str, size: int, number: int, seed: int, seen: set[str]) -> Iterator[Draft]:
+    """The drafts of a split of the text config. No text is of `seen`, to which this split's are added."""
+    for index in range(size):
+        rng = _generator(seed, "text", split, index)
+        while True:
+            scene = sample_scene("text", rng)
+            text = describe_urn(list(scene.colours), rng)
+            if text not in seen:
+                break
+        seen.add(text)
+        premise_id = f"urn-text-{split}-{index:06d}"
+        for row in make_rows("text", premise_id, scene, text, number, rng):
+            yield Draft(row["id"], row)
 
 
-def media_splits(
-    folder: Path, modality: str, sizes: dict[str, int], number: int, seed: int, workers: int
-) -> dict[str, list[dict]]:
-    """
-    Writes the clips of a media config to `folder/<split>/media/` and gives its rows.
-
-    Args:
-        folder (`Path`): The folder of the config.
-        modality (`str`): `"audio"`, `"video"` or `"audiovisual"`.
-        sizes (`dict[str, int]`): Premises in each split.
-        number (`int`): Hypotheses a premise.
-        seed (`int`): The seed of the whole dataset.
-        workers (`int`): Processes that write clips.
-
-    Returns:
-        `dict[str, list[dict]]`: the rows of each split, with the clips' paths relative to `folder/<split>`.
-    """
-    splits = {split: [] for split in SPLITS}
-    jobs = []
-    for split in SPLITS:
-        (folder / split / "media").mkdir(parents=True)
-        jobs += [(modality, folder, split, index, number, seed) for index in range(sizes[split])]
-    for job, rows in zip(jobs, tqdm(_map(_write_premise, jobs, workers), f"urn-{modality}", len(jobs)), strict=True):
-        splits[job[2]] += rows
-    return splits
+def _clip_drafts(folder: Path, modality: str, size: int, number: int, seed: int, workers: int) -> Iterator[Draft]:
+    """Writes the clips of a split of a media config to `folder/media/` and gives its drafts."""
+    jobs = [(modality, folder, index, number, seed) for index in range(size)]
+    for rows in _map(_write_premise, jobs, workers):
+        for row in rows:
+            yield Draft(row["id"], row)
 
 
-def _write_premise(job: tuple[str, Path, str, int, int, int]) -> list[dict]:
-    modality, folder, split, index, number, seed = job
-    rng = _generator(seed, modality, split, index)
+def _write_premise(job: tuple[str, Path, int, int, int]) -> list[dict]:
+    modality, folder, index, number, seed = job
+    rng = _generator(seed, modality, folder.name, index)
     scene = sample_scene(modality, rng)
     clip = f"media/{index:06d}.{MEDIA_SUFFIX[modality]}"
-    rows = make_rows(modality, f"urn-{modality}-{split}-{index:06d}", scene, clip, number, rng)
-    if modality == "audio":
-        write_sound(folder / split / clip, scene.pitches, rng)
-    else:
-        write_video(folder / split / clip, scene.colours, scene.pitches, rng)
+    rows = make_rows(modality, f"urn-{modality}-{folder.name}-{index:06d}", scene, clip, number, rng)
+    if not (folder / clip).exists():
+        partial_file = folder / f"media/.{index:06d}.{MEDIA_SUFFIX[modality]}"
+        if modality == "audio":
+            write_sound(partial_file, scene.pitches, rng)
+        else:
+            write_video(partial_file, scene.colours, scene.pitches, rng)
+        partial_file.replace(folder / clip)
     return rows
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from itertools import permutations
@@ -12,9 +11,8 @@ import pytest
 import yaml
 
 from datasets_scripts.build import main as build
-from datasets_scripts.folder import FolderError, check_free, write_config
+from datasets_scripts.folder import FolderError, check_free
 from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS
-from datasets_scripts.sources.urn import text_splits
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,21 +169,6 @@ def test_a_config_is_replaced_only_on_request(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "urn-audio", "urn-text"]
 
 
-@pytest.mark.parametrize("existing", [False, True])
-def test_a_failed_build_leaves_no_half_config(tmp_path, existing):
-    """Whatever goes wrong on the way, the folder is as it was before."""
-    if existing:
-        build(["urn", "--modalities", "text", "--out", str(tmp_path), *TINY])
-    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    good = text_splits({"train": 1, "validation": 1, "test": 1}, 2, seed=0)
-    bad = good | {"test": [good["test"][0] | {"probability": 2.0}]}
-    for splits, complaint in ((bad, "urn-text-test-000000-00: probability"), (good | {"train": []}, "train split")):
-        with pytest.raises(ValueError, match=complaint):
-            write_config(tmp_path, "urn-text", lambda folder, splits=splits: splits)
-    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
-    assert not list(tmp_path.glob(".*"))
-
-
 @pytest.mark.parametrize(
     ("readme", "complaint"),
     [
@@ -217,30 +200,3 @@ def test_numbers_out_of_range_are_refused(tmp_path, capsys, option):
         build(["urn", "--out", str(tmp_path), *TINY, option])
     assert f"argument {option.split('=')[0]}: must" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.processes
-def test_workers_end_with_a_killed_build(tmp_path):
-    """After kill -9 no worker goes on writing into the folder of the next build, which works."""
-    script = (
-        "import os, signal, sys\n"
-        "from datasets_scripts.sources import urn\n"
-        "def killed(jobs, *_):\n"
-        "    next(jobs)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "urn.tqdm = killed\n"
-        "from datasets_scripts.build import main\n"
-        "main(sys.argv[1:])\n"
-    )
-    options = ["urn", "--modalities", "audio", "--out", str(tmp_path / "umui"), *TINY, "--workers", "2"]
-    # Workers hold the pipe open that they inherit: it is read to its end only when the last of them has gone.
-    done = subprocess.run(
-        [sys.executable, "-c", script, *options, "--train", "100"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [path.name for path in (tmp_path / "umui").iterdir()] == [".urn-audio.partial"]
-    build(options)
-    assert sorted(path.name for path in (tmp_path / "umui").iterdir()) == ["README.md", "urn-audio"]

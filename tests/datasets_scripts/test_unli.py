@@ -1,12 +1,23 @@
 """UNLI from its published files: nothing lost, no premise on both sides of a split, bad rows named."""
 
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from datasets_scripts.build import main as build
+from datasets_scripts.drafts import Draft, Problem
+from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, BuildError
-from datasets_scripts.sources.unli import read_rows, unli_splits
+from datasets_scripts.sources.unli import configs, read_rows
+
+
+def unli_splits(raw: Path, seed: int) -> dict[str, list[dict]]:
+    """The rows of each split; there must be no problem."""
+    splits = {split: list(drafts) for split, drafts in configs(Namespace(raw=raw, seed=seed))["unli"].items()}
+    assert all(isinstance(draft, Draft) for drafts in splits.values() for draft in drafts)
+    return {split: [draft.row for draft in drafts] for split, drafts in splits.items()}
 
 
 def premises(rows: list[dict]) -> set[str]:
@@ -29,7 +40,7 @@ def test_a_development_set_alone_is_split_by_premise(unli_raw):
 
 def test_values_are_those_of_the_file(unli_raw):
     """Probabilities are kept as published; entailment and contradiction are labels, neutral is none."""
-    rows = {row["id"]: row for row in read_rows(unli_raw / "dev.csv")}
+    rows = {draft.row["id"]: draft.row for draft in read_rows(unli_raw / "dev.csv")}
     expected = {"1": (0.01, 0), "2": (0.6, None), "3": (0.99, 1)}
     for key, (probability, label) in expected.items():
         row = rows[f"unli-dev-{key}"]
@@ -50,24 +61,39 @@ def test_published_splits_are_used_as_they_are(tmp_path):
     }
 
 
-def test_bad_rows_are_all_named(tmp_path):
-    """One error lists every bad row by its number, the header being row 1."""
-    (tmp_path / "dev.csv").write_text(
-        "id,pre,hyp,nli,unli\n1,P,H,1,0.5\n2,P,H,1,0.6\n3,P, ,1,0.5\n4,P,A,1,1.2\n5,P,B,7,nan\n5,P,C,1,x\n"
-    )
-    with pytest.raises(BuildError) as error:
-        unli_splits(tmp_path, seed=0)
+BAD = "id,pre,hyp,nli,unli\n1,P,H,1,0.5\n2,P,H,1,0.6\n3,P, ,1,0.5\n4,P,A,1,1.2\n5,P,B,7,nan\n5,P,C,1,x\n6,P,D,1,0,5\n"
+
+
+def test_bad_rows_are_all_named(tmp_path, unli_raw):
+    """One error lists every bad row by its number, the header being row 1, and nothing is written."""
+    (tmp_path / "dev.csv").write_text(BAD)
+    with pytest.raises(SystemExit) as error:
+        build(["unli", "--raw", str(tmp_path), "--out", str(tmp_path / "umui")])
     for complaint in (
-        "row 3: the same pair as row 2",
+        "dev.csv row 3: the same premise and hypothesis as dev.csv row 2",
         "row 4: hyp is empty",
         "row 5: unli must be a number in [0, 1], got '1.2'",
         "row 6: nli must be one of ['0', '1', '2'], got '7'",
-        "row 6: unli must be a number in [0, 1], got 'nan'",
-        "row 7: the same id as row 6",
+        "unli must be a number in [0, 1], got 'nan'",
         "row 7: unli must be a number in [0, 1], got 'x'",
+        "row 8: more fields than columns",
     ):
         assert complaint in str(error.value)
-    assert "row 2:" not in str(error.value)
+    assert "row 2: " not in str(error.value)
+    assert [path.name for path in (tmp_path / "umui").iterdir()] == ["unli.problems.csv"]
+
+
+def test_bad_rows_are_skipped_on_request(tmp_path, unli_raw, capsys):
+    """The good rows are built, the others counted and listed."""
+    bad = (unli_raw / "dev.csv").read_text() + "".join(BAD.splitlines(True)[2:])
+    (tmp_path / "dev.csv").write_text(bad.replace("2,P,H,1,0.6", "1,P,H,1,0.6"))
+    out = tmp_path / "umui"
+    build(["unli", "--raw", str(tmp_path), "--out", str(out), "--on-error", "skip"])
+    told = capsys.readouterr().out
+    assert "left out: 1 duplicate, 5 row" in told and "unli.problems.csv" in told
+    assert len((out / "unli.problems.csv").read_text().splitlines()) == 7
+    rows = [row["id"] for split in SPLITS for row in load_split(str(out), "unli", split)]
+    assert len(rows) == len(set(rows)) == 43
 
 
 @pytest.mark.parametrize(
@@ -90,13 +116,16 @@ def test_missing_columns_are_named(tmp_path):
 
 
 def test_a_file_that_is_no_table_in_utf8_is_named(tmp_path):
-    """Bytes of another encoding are an error about the file; so is a comma too many, about the row."""
+    """Bytes of another encoding are an error about the file."""
     (tmp_path / "dev.csv").write_bytes("id,pre,hyp,nli,unli\n1,Café.,H,1,0.5\n".encode("latin-1"))
     with pytest.raises(BuildError, match="dev.csv is no CSV file in UTF-8"):
         unli_splits(tmp_path, seed=0)
-    (tmp_path / "dev.csv").write_text("id,pre,hyp,nli,unli\n1,P,H,1,0.5\n2,P,A,1,0,5\n")
-    with pytest.raises(BuildError, match="row 3: more fields than columns"):
-        unli_splits(tmp_path, seed=0)
+
+
+def test_published_files_are_read_row_by_row(tmp_path):
+    """The first row is there before the last one is read, broken as it may be."""
+    (tmp_path / "train.csv").write_bytes(b"id,pre,hyp,nli,unli\n" + b"1,P,H,1,0.5\n" * 100_000 + b"\xff\n")
+    assert isinstance(next(read_rows(tmp_path / "train.csv")), Draft | Problem)
 
 
 def test_the_real_development_set():

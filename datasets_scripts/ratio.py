@@ -1,0 +1,58 @@
+"""Positive:negative ratios of the training split (table 4 of the paper): all positives, and some of the negatives."""
+
+import argparse
+
+import numpy as np
+
+from datasets_scripts.schema import BuildError
+
+
+def parse_ratio(text: str) -> float | None:
+    """
+    Reads `"1:2"` as negatives for each positive (2.0), and `"full"` as `None`: all there are.
+
+    Raises:
+        `argparse.ArgumentTypeError`: if it is neither.
+    """
+    if text == "full":
+        return None
+    one, _, negatives = text.partition(":")
+    try:
+        if one == "1" and 0 < float(negatives) < float("inf"):
+            return float(negatives)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be full or 1:NEGATIVES, such as 1:0.5 or 1:2, got {text!r}")
+
+
+def is_positive(label: int | None, probability: float) -> bool:
+    """By its label; without one by the threshold of 0.5 that section 4 uses for binary decisions."""
+    return label == 1 if label is not None else probability >= 0.5
+
+
+def choose(positive: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """
+    Chooses the rows that make up a ratio: every positive, and negatives at random.
+
+    Args:
+        positive (`np.ndarray` of shape `(rows,)`): Which rows are positive.
+        ratio (`float`): Negatives for each positive.
+        seed (`int`): Draws the negatives.
+
+    Returns:
+        `np.ndarray` of shape `(rows,)`: which rows are kept.
+
+    Raises:
+        `BuildError`: if there are not enough negatives; the message says how many there are.
+    """
+    negatives = np.flatnonzero(~positive)
+    positives = len(positive) - len(negatives)
+    wanted = round(positives * ratio)
+    if wanted > len(negatives) or wanted == 0:
+        raise BuildError(
+            f"a ratio of 1:{ratio:g} needs {wanted} negatives for the {positives} positives of the training split, "
+            f"which has {len(negatives)}: pass --ratio full, or another"
+        )
+    kept = positive.copy()
+    kept[np.random.default_rng(seed).choice(negatives, wanted, replace=False)] = True
+    return kept
