@@ -1,0 +1,172 @@
+"""Joins what people said about WikiVideo's pairs, so that a judgement reaches only the modality it was made from."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from datasets_scripts.drafts import Problem
+from datasets_scripts.schema import SENSES, BuildError
+from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
+
+
+MEDIA_SUFFIXES = (".mp4", ".mkv", ".webm", ".wav", ".flac")
+# What a judgement may be informed by to hold for a modality alone. Text on the screen is seen.
+SENSES_OF = {"video": {"video", "text"}, "audio": {"audio"}}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What people said about a pair.
+
+    Args:
+        place (`str`): Where it comes from, in a person's words.
+        topic (`str`, *optional*): The topic, as [`plain_title`] gives it.
+        probability (`float`): Their mean.
+        human_probabilities (`list[float]`, *optional*): Each one's number.
+        evidence (`list[str]`, *optional*): What informed them, out of `SENSES`; nothing did if it is empty.
+    """
+
+    place: str
+    topic: str | None
+    probability: float
+    human_probabilities: list[float] | None
+    evidence: list[str] | None
+
+    def holds_for(self, modality: str) -> bool:
+        """Whether it was, or would have been, the same for the video's pictures or sound alone."""
+        if modality == "audiovisual":
+            return True
+        return self.evidence is not None and set(self.evidence) <= SENSES_OF[modality]
+
+
+class Judgements:
+    """
+    A file of judgements, found by claim and video.
+
+    Args:
+        file (`Path`): JSON lines, as `annotations.py` aggregates them: {claim, video, topic, probability,
+            human_probabilities, evidence}; or a JSON list of {claim, path, probability, evidence}. Probabilities are
+            in [0, 1]. A topic, if given, must fit; `evidence` and `human_probabilities` need not be there.
+
+    Raises:
+        `BuildError`: if the file can't be read.
+    """
+
+    def __init__(self, file: Path):
+        self._found: dict[tuple[str, str], dict[str | None, Judgement]] = {}
+        self._problems = []
+        for place, record in _records(file):
+            try:
+                claim, video, judgement = _read(place, record)
+            except ValueError as error:
+                self._problems.append(Problem(place, "row", str(error)))
+                continue
+            same = self._found.setdefault((claim, video), {})
+            first = same.setdefault(judgement.topic, judgement)
+            if first is not judgement:
+                complaint = f"judges the same claim and video as {first.place}, which is kept"
+                self._problems.append(Problem(place, "join", complaint))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._found.values()))
+
+    def of(self, topic: Topic, claim: str, video: str, modality: str) -> Judgement | None:
+        """
+        The judgement that holds for a pair.
+
+        Args:
+            topic (`Topic`): The topic.
+            claim (`str`): The claim.
+            video (`str`): The video's id.
+            modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
+
+        Returns:
+            `Judgement`: the judgement, or `None`.
+        """
+        same = self._found.get((claim, video), {})
+        judgement = same.get(plain_title(topic.name)) or same.get(None)
+        return judgement if judgement and judgement.holds_for(modality) else None
+
+    def count(self, topics: Iterable[Topic], modality: str) -> int:
+        """How many pairs of some topics have a judgement that holds for a modality."""
+        return len(list(self._joined(topics, modality)))
+
+    def unmatched(self, topics: Iterable[Topic]) -> list[Problem]:
+        """
+        What is wrong with the judgements.
+
+        Args:
+            topics (`Iterable[Topic]`): All topics.
+
+        Returns:
+            `list[Problem]`: unreadable and doubled ones, and those that no pair fits.
+        """
+        joined = {judgement.place for judgement in self._joined(topics, "audiovisual")}
+        problems = list(self._problems)
+        for (claim, video), same in self._found.items():
+            for judgement in same.values():
+                if judgement.place not in joined:
+                    where = f"topic {judgement.topic!r} does not have" if judgement.topic else "no topic has"
+                    complaint = f"fits no pair: {where} both the claim {claim!r} and the video {video!r}"
+                    problems.append(Problem(judgement.place, "join", complaint))
+        return problems
+
+    def _joined(self, topics: Iterable[Topic], modality: str) -> Iterable[Judgement]:
+        for topic in topics:
+            for video in topic.videos:
+                for claim in topic.claims:
+                    judgement = self.of(topic, claim.text, video, modality)
+                    if judgement and (claim.text, video) not in topic.unknown:
+                        yield judgement
+
+
+def _records(file: Path) -> Iterable[tuple[str, object]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if text.lstrip().startswith("["):
+            return [(f"{file.name} item {number}", record) for number, record in enumerate(json.loads(text), start=1)]
+        lines = enumerate(text.split("\n"), start=1)
+        return [(f"{file.name} line {number}", _parse(line)) for number, line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BuildError(f"--judgements {file} is no file of JSON lines or a JSON list: {error}") from error
+
+
+def _parse(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        # One bad line is reported as such, beside the others.
+        return None
+
+
+def _read(place: str, record: object) -> tuple[str, str, Judgement]:
+    if not isinstance(record, dict):
+        raise ValueError("is no JSON object")
+    claim, video = record.get("claim"), record.get("video") or record.get("path")
+    if not isinstance(claim, str) or not claim.strip() or not isinstance(video, str) or not video.strip():
+        raise ValueError("needs a claim, and a video (its id) or a path, to be joined")
+    probability, several = record.get("probability"), record.get("human_probabilities")
+    if not _is_probability(probability):
+        raise ValueError(f"probability must be a number in [0, 1], got {probability!r}")
+    if several is not None and not (isinstance(several, list) and several and all(map(_is_probability, several))):
+        raise ValueError(f"human_probabilities must be a list of numbers in [0, 1], got {several!r}")
+    evidence, topic = record.get("evidence"), record.get("topic")
+    if evidence is not None and not (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)):
+        raise ValueError(f"evidence must be a list out of {', '.join(SENSES)}, got {evidence!r}")
+    if topic is not None and not isinstance(topic, str):
+        raise ValueError(f"topic must be a string, got {topic!r}")
+    numbers = several and [float(number) for number in several]
+    judgement = Judgement(place, plain_title(topic) if topic else None, float(probability), numbers, evidence)
+    return " ".join(claim.split()), _video_id(video), judgement
+
+
+def _video_id(path: str) -> str:
+    name = PurePosixPath(path.strip().replace("\\", "/"))
+    return name.stem if name.suffix.lower() in MEDIA_SUFFIXES else name.name
+
+
+def _is_probability(value: object) -> bool:
+    # A comparison with NaN is false: NaN is rejected too.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
