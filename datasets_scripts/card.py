@@ -261,12 +261,10 @@ def _contents(configs: list[ReleasedConfig]) -> str:
                     f"{summary.mean:.3f}",
                 )
             )
-    note = (
-        ""
-        if not any(config.labels_only for config in configs)
-        else "\n\nClips in brackets are not in this repository."
-    )
-    return _table(header, rows, words=("config", "modality", "split", "probability from")) + note
+    table = _table(header, rows, words=("config", "modality", "split", "probability from"))
+    if any(config.labels_only for config in configs):
+        table += "\n\nClips in brackets are not in this repository."
+    return table
 
 
 def _clips(config: ReleasedConfig, number: int) -> str:
@@ -288,8 +286,8 @@ def _sources(configs: list[ReleasedConfig], repo: str) -> str:
         labels_only = [config for config in those if config.labels_only]
         if labels_only:
             lines.append(
-                "- Without clips: hypotheses, labels and probabilities are here, the clips are not. With clips of your "
-                "own and this project's code:"
+                "- Without clips: hypotheses, labels and probabilities are here, the clips are not. With clips of "
+                "your own and this project's code:"
             )
             lines += ["", "  ```bash", *(f"  {restore_command(repo, config.name)}" for config in labels_only), "  ```"]
         elif any(config.summary.has_clips for config in those):
@@ -342,16 +340,17 @@ def _is_judged_wikivideo(config: ReleasedConfig) -> bool:
 
 PROTOCOL = f"""What follows is the protocol of the paper ([appendix B]({PAPER})) for WikiVideo's test topics.
 
-- An annotator saw one video at a time with a list of claims about its event, and set for each claim a probability from
-  0 to 100 % that it is true given the video. They also ticked what informed them: sound, picture, or both. The article
-  that the claims are from could be opened, to see what a claim means.
-- A short background story came with each event. Annotators were to judge as if the event were going on. They could look
-  up what a resident or a follower of the news would know, such as maps and terms, but nothing that would settle a claim.
+- An annotator saw one video at a time with a list of claims about its event, and set for each claim a probability
+  from 0 to 100 % that it is true given the video. They also ticked what informed them: sound, picture, or both. The
+  article that the claims are from could be opened, to see what a claim means.
+- A short background story came with each event. Annotators were to judge as if the event were going on. They could
+  look up what a resident or a follower of the news would know, such as maps and terms, but nothing that would settle
+  a claim.
 - 100 % is for what the video shows beyond doubt; 0 % for a claim that it contradicts or has nothing to do with. In
-  between, they had a description for every fifth of the scale, and were to lean to the lower end in doubt. Not asked was
-  how plausible a claim is by itself.
-- The paper reports four expert annotators, a pilot that all of them judged with Krippendorff's alpha 0.7121, and 2,526
-  pairs on ten events in the end. How many pairs this copy has is in the table above."""
+  between, they had a description for every fifth of the scale, and were to lean to the lower end in doubt. Not asked
+  was how plausible a claim is by itself.
+- The paper reports four expert annotators, a pilot that all of them judged with Krippendorff's alpha 0.7121, and
+  2,526 pairs on ten events in the end. How many pairs this copy has is in the table above."""
 
 
 def _agreement(agreement: dict | None) -> str:

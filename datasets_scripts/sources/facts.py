@@ -85,8 +85,8 @@ FACTS = {
         licence="mit",
         terms=(
             "hypotheses and categories. The clips are from Freesound, each under its author's licence, and the "
-            "captions under [Clotho's own terms](https://zenodo.org/records/4783391) (attribution, no commercial use): "
-            "see there before you use either"
+            "captions under [Clotho's own terms](https://zenodo.org/records/4783391) (attribution, no commercial "
+            "use): see there before you use either"
         ),
         media_allowed=False,
         labels=(
