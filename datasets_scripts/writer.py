@@ -34,11 +34,9 @@ from datasets_scripts.schema import FEATURES, SPLITS, BuildError, RowError, vali
 
 
 MEDIA_COLUMNS = ("audio", "video")
-# `datasets` turns `audio_file_name` into `audio`. Both are always there, so that all configs have the same columns.
-KINDS = Features(
-    {name: kind for name, kind in FEATURES.items() if name not in MEDIA_COLUMNS}
-    | {f"{name}_file_name": Value("string") for name in MEDIA_COLUMNS}
-)
+# The loader of media folders makes `audio` of `audio_file_name`; the one for text leaves names alone and wants `audio`
+# itself. All columns are always there, so that a config has the same ones under either.
+KINDS = Features(FEATURES | {f"{name}_file_name": Value("string") for name in MEDIA_COLUMNS})
 ROWS_IN_A_GROUP = 10_000
 CLIPS_AHEAD_A_WORKER = 4
 
@@ -201,8 +199,9 @@ def _write_split(folder: Path, drafts, checks: _Checks, workers: int, config: st
         for draft, row, content in bar:
             if not checks.accept(draft, row, content, folder.name):
                 continue
-            for name in FEATURES:
-                columns[f"{name}_file_name" if name in MEDIA_COLUMNS else name].append(row[name])
+            names = {f"{name}_file_name": row[name] for name in MEDIA_COLUMNS}
+            for name, value in (row | dict.fromkeys(MEDIA_COLUMNS) | names).items():
+                columns[name].append(value)
             used.update(row[name] for name in MEDIA_COLUMNS if row[name] is not None)
             if len(columns["id"]) == ROWS_IN_A_GROUP:
                 flush()
@@ -304,6 +303,8 @@ def _measure(folder: Path) -> dict[str, dict[str, int]]:
         (folder / "premises.sqlite").unlink()
     if not sizes:
         raise FolderError("there is no split to write")
+    if len({size["clips"] > 0 for size in sizes.values()}) == 2:
+        raise FolderError(f"some splits have clips and others none, which `datasets` can't load: {sizes}")
     return sizes
 
 

@@ -91,12 +91,14 @@ def test_every_kind_of_problem_is_reported_once_with_its_place(tmp_path):
     """One report names each bad row of all splits: what doesn't fit, is doubled, in two splits, or lacks its clip."""
     good = Clip(write_tone(tmp_path / "raw" / "good.wav", 0.3), "good.wav")
     again = Clip(shutil.copy(good.path, tmp_path / "raw" / "again.wav"), "again.wav")
+    only = Clip(write_tone(tmp_path / "raw" / "only.wav", 0.5), "only.wav")
     noise = tmp_path / "raw" / "noise.wav"
     noise.write_bytes(b"no sound at all")
     splits = {
         "test": [text_draft(1), sound_draft(good, 2), Problem("table row 3", "join", "fits no row")],
         "train": [
             text_draft(4),
+            sound_draft(only, 14),
             text_draft(5, "Premise 1."),
             text_draft(6, "Premise 4.", hypothesis="Hypothesis 4."),
             text_draft(7, id="row-4"),
@@ -131,11 +133,18 @@ def test_every_kind_of_problem_is_reported_once_with_its_place(tmp_path):
     summary = write_config(tmp_path / "umui", "mine", splits, PLAN, on_error="skip", workers=2)
     assert summary.skipped == {"duplicate": 2, "join": 1, "media": 3, "row": 2, "split": 2}
     assert summary.splits == {
-        "train": {"rows": 1, "premises": 1, "clips": 0},
+        "train": {"rows": 2, "premises": 2, "clips": 1},
         "test": {"rows": 2, "premises": 2, "clips": 1},
     }
-    assert [row["id"] for row in load_split(str(tmp_path / "umui"), "mine", "train")] == ["row-4"]
-    assert not list(tmp_path.glob("umui/mine/train/media"))
+    assert [row["id"] for row in load_split(str(tmp_path / "umui"), "mine", "train")] == ["row-4", "row-14"]
+    assert [file.name for file in tmp_path.glob("umui/mine/train/media/*")] == ["only.wav"]
+
+
+def test_splits_with_and_without_clips_are_refused(tmp_path):
+    """`datasets` takes one loader for all splits of a config and could not load it."""
+    clip = Clip(write_tone(tmp_path / "raw" / "a.wav", 0.3), "a.wav")
+    with pytest.raises(FolderError, match="some splits have clips and others none"):
+        write_config(tmp_path / "umui", "mine", {"train": [sound_draft(clip, 1)], "test": [text_draft(2)]}, PLAN)
 
 
 def test_many_problems_are_counted_but_not_all_shown(tmp_path):
@@ -170,7 +179,8 @@ def test_a_ratio_keeps_all_positives_and_as_many_negatives_as_asked(tmp_path, mo
 
     def splits():
         drafts = [sound_draft(clip, k, label=int(k % 4 == 0)) for k, clip in enumerate(clips)]
-        return {"train": drafts, "test": [text_draft(k, label=0) for k in range(50, 60)]}
+        other = Clip(write_tone(tmp_path / "raw" / "test.wav", 0.9), "test.wav")
+        return {"train": drafts, "test": [sound_draft(other, k, label=0) for k in range(50, 60)]}
 
     kept = {}
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
