@@ -56,36 +56,45 @@ def validate_row(row: Mapping, name: str) -> None:
         `RowError`: if a column is missing, unknown, empty or out of its range.
     """
 
-    def check(holds: bool, complaint: str) -> None:
-        if not holds:
-            raise RowError(f"{name}: {complaint}")
+    complaint = _complaint(row)
+    if complaint:
+        raise RowError(f"{name}: {complaint}")
 
-    missing, unknown = FEATURES.keys() - row.keys(), row.keys() - FEATURES.keys()
-    check(not missing and not unknown, f"missing columns {sorted(missing)}, unknown columns {sorted(unknown)}")
+
+def _complaint(row: Mapping) -> str | None:
+    if row.keys() != FEATURES.keys():
+        return (
+            f"missing columns {sorted(FEATURES.keys() - row.keys())}, unknown {sorted(row.keys() - FEATURES.keys())}"
+        )
     for column in ("id", "source", "hypothesis"):
-        check(_is_text(row[column]), f"{column} must be a non-empty string, got {row[column]!r}")
+        if not _is_text(row[column]):
+            return f"{column} must be a non-empty string, got {row[column]!r}"
     modality = row["modality"]
-    check(modality in MODALITIES, f"modality must be one of {MODALITIES}, got {modality!r}")
+    if modality not in MODALITIES:
+        return f"modality must be one of {MODALITIES}, got {modality!r}"
     for column in ("premise", "audio", "video"):
         if column == PREMISE_COLUMN[modality]:
-            check(_is_text(row[column]), f"a premise of modality {modality} needs {column}, got {row[column]!r}")
-        else:
-            check(row[column] is None, f"a premise of modality {modality} must leave {column} empty")
-    check(_is_probability(row["probability"]), f"probability must be in [0, 1], got {row['probability']!r}")
-    check(row["label"] in (None, 0, 1), f"label must be 0, 1 or None, got {row['label']!r}")
-    source = row["probability_source"]
-    check(source in PROBABILITY_SOURCES, f"probability_source must be one of {PROBABILITY_SOURCES}, got {source!r}")
+            if not _is_text(row[column]):
+                return f"a premise of modality {modality} needs {column}, got {row[column]!r}"
+        elif row[column] is not None:
+            return f"a premise of modality {modality} must leave {column} empty"
+    if not _is_probability(row["probability"]):
+        return f"probability must be in [0, 1], got {row['probability']!r}"
+    if row["label"] not in (None, 0, 1):
+        return f"label must be 0, 1 or None, got {row['label']!r}"
+    if row["probability_source"] not in PROBABILITY_SOURCES:
+        return f"probability_source must be one of {PROBABILITY_SOURCES}, got {row['probability_source']!r}"
     for column in ("human_probabilities", "teacher_probabilities"):
         values = row[column]
-        fits = values is None or (isinstance(values, list) and all(map(_is_probability, values)))
-        check(fits, f"{column} must be None or a list of values in [0, 1], got {values!r}")
+        if not (values is None or (isinstance(values, list) and all(map(_is_probability, values)))):
+            return f"{column} must be None or a list of values in [0, 1], got {values!r}"
     evidence = row["evidence"]
-    check(
-        evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)),
-        f"evidence must be None or a list out of {SENSES}, got {evidence!r}",
-    )
+    if not (evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence))):
+        return f"evidence must be None or a list out of {SENSES}, got {evidence!r}"
     for column in ("topic", "context"):
-        check(row[column] is None or _is_text(row[column]), f"{column} must be None or a non-empty string")
+        if not (row[column] is None or _is_text(row[column])):
+            return f"{column} must be None or a non-empty string, got {row[column]!r}"
+    return None
 
 
 def _is_text(value) -> bool:
