@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from datasets_scripts.build import main as build
 from datasets_scripts.drafts import Draft, Problem
-from datasets_scripts.schema import BuildError, validate_row
+from datasets_scripts.load import load_split
+from datasets_scripts.schema import SPLITS, BuildError, validate_row
 from datasets_scripts.sources import clotho
 
 
@@ -231,3 +233,25 @@ def test_the_real_files():
     assert len({row["id"] for row in rows}) == len({(row["premise"], row["hypothesis"]) for row in rows}) == len(rows)
     for row in rows:
         validate_row(row, row["id"])
+
+
+def test_built_and_loaded(tmp_path):
+    """As a user builds it: refused with a report while a row is bad, then loaded back with every clip stored once."""
+    for seed, part in enumerate(clotho.PARTS):
+        write_csv(tmp_path / "raw", part, [(f"{part} {k}.wav", f"['A {part} rings {k}.']") for k in range(2)])
+        for k in range(2):
+            write_clip(tmp_path / "clips" / part / f"{part} {k}.wav", seed=10 * seed + k)
+    (tmp_path / "clips/development/development 1.wav").unlink()
+    arguments = ["clotho", "--raw", tmp_path / "raw", "--clips", tmp_path / "clips", "--out", tmp_path / "umui"]
+    with pytest.raises(SystemExit, match=r"clotho has 3 problems \(media 3\)"):
+        build(list(map(str, arguments)))
+    build([*map(str, arguments), "--on-error", "skip"])
+    for config, column in (("clotho", "audio"), ("clotho-captions", "premise")):
+        sizes = {split: len(load_split(str(tmp_path / "umui"), config, split)) for split in SPLITS}
+        assert sizes == {"train": 3 if config == "clotho" else 6, "validation": 6, "test": 6}
+        found = load_split(str(tmp_path / "umui"), config, "test")
+        assert found["label"] == [1, None, 0] * 2 and found["probability"] == [1.0, 0.5, 0.0] * 2
+        assert all(row[column] for row in found)
+    path = Path(load_split(str(tmp_path / "umui"), "clotho", "train")[0]["audio"]["path"])
+    assert path.read_bytes() == (tmp_path / "clips/development/development 0.wav").read_bytes()
+    assert len(list((tmp_path / "umui/clotho").glob("*/media/*"))) == 5

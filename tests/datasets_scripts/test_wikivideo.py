@@ -5,11 +5,16 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from datasets_scripts.build import main as build
 from datasets_scripts.drafts import Draft, Problem
+from datasets_scripts.load import load_split
 from datasets_scripts.schema import BuildError, validate_row
 from datasets_scripts.sources import wikivideo
+from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, held_out
 
 
@@ -412,3 +417,46 @@ def test_other_files_are_refused(raw, text, complaint):
     )
     with pytest.raises(BuildError, match=complaint):
         wikivideo.configs(options)
+
+
+def test_built_and_loaded(tmp_path):
+    """As a user builds it, from real clips: three configs, sound extracted, a video without sound only seen."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    sounds = {"v0": ["low"] * 4, "v1": ["high"] * 4, "v2": None, "v3": ["low"] * 4}
+    for seed, (video, pitches) in enumerate(sounds.items()):
+        write_video(folder / f"{video}.mp4", ["red"] * 4, pitches, np.random.default_rng(seed))
+    flags = {"v0": (False, True, False), "v1": (True, True, False), "v2": (False, False, True)}
+    labels = {"Cheese": topic({"It rolls": {"v3": (True,) * 3}}), "notre-dame_FIRE": topic({"It burns": flags})}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    human = {"claim": "It burns", "human_probabilities": [0.4, 0.8], "probability": 0.6}
+    judgements = [human | {"video": "v0", "evidence": ["audio"]}, human | {"video": "v2", "evidence": ["text"]}]
+    (tmp_path / "judgements.jsonl").write_text("\n".join(map(json.dumps, judgements)))
+    places = {"--labels": "labels.json", "--videos": "videos", "--judgements": "judgements.jsonl", "--out": "umui"}
+    arguments = ["wikivideo", *(str(part) for key, name in places.items() for part in (key, tmp_path / name))]
+    with pytest.raises(SystemExit, match=r"wikivideo-audio has 1 problem \(media 1\)"):
+        build([*arguments, "--configs", "wikivideo-audio"])
+    build([*arguments, "--on-error", "skip"])
+    found = {}
+    for modality in wikivideo.MODALITIES:
+        split = load_split(str(tmp_path / "umui"), f"wikivideo-{modality}", "test")
+        assert set(split["topic"]) == {"notre-dame_FIRE"}
+        column = "audio" if modality == "audio" else "video"
+        for row in split:
+            path = Path(row[column]["path"])
+            found[modality, path.stem[:2]] = tuple(row[name] for name in ("label", "probability", "evidence"))
+            assert row["human_probabilities"] == (None if row["evidence"] is None else [0.4, 0.8])
+            assert row["probability_source"] == ("label" if row["evidence"] is None else "human")
+            if modality == "audio":
+                sound = soundfile.info(path)
+                assert (sound.samplerate, sound.channels, sound.format) == (16000, 1, "FLAC")
+        assert len(load_split(str(tmp_path / "umui"), f"wikivideo-{modality}", "train")) == 1
+    assert found == {
+        ("video", "v0"): (0, 0.0, None),
+        ("video", "v1"): (1, 1.0, None),
+        ("video", "v2"): (1, 0.6, ["text"]),
+        ("audio", "v0"): (1, 0.6, ["audio"]),
+        ("audio", "v1"): (0, 0.0, None),
+        ("audiovisual", "v0"): (1, 0.6, ["audio"]),
+        ("audiovisual", "v1"): (1, 1.0, None),
+    }
