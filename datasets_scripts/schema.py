@@ -63,9 +63,8 @@ def validate_row(row: Mapping, name: str) -> None:
 
 def _complaint(row: Mapping) -> str | None:
     if row.keys() != FEATURES.keys():
-        return (
-            f"missing columns {sorted(FEATURES.keys() - row.keys())}, unknown {sorted(row.keys() - FEATURES.keys())}"
-        )
+        missing, unknown = sorted(FEATURES.keys() - row.keys()), sorted(row.keys() - FEATURES.keys())
+        return f"missing columns {missing}, unknown columns {unknown}"
     for column in ("id", "source", "hypothesis"):
         if not _is_text(row[column]):
             return f"{column} must be a non-empty string, got {row[column]!r}"
