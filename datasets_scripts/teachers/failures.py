@@ -1,0 +1,49 @@
+"""What can go wrong when a teacher is asked: one answer is missing, or the run can't go on."""
+
+from datatrove.pipeline.inference.types import InferenceError, ServerError
+
+
+class RunStoppedError(ServerError):
+    """The run can't go on; the message says why and what to do. Pairs that are finished stay so."""
+
+    def __init__(self, message: str):
+        # Not that of ServerError, which puts words of its own before the message and can't be sent between processes.
+        Exception.__init__(self, message)
+
+
+class AnswerFailedError(InferenceError):
+    """There is no answer to one request; the message is the reason. Holds no request: that may have megabytes."""
+
+    def __init__(self, reason: str):
+        Exception.__init__(self, reason)
+
+
+class FailureCounter:
+    """
+    Stops a run in which nothing succeeds any more: a dead server must not cost a million pairs their answers.
+
+    Args:
+        limit (`int`): How many requests in a row may fail.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.in_a_row = 0
+
+    def succeeded(self) -> None:
+        """Counts a request that was answered."""
+        self.in_a_row = 0
+
+    def failed(self, reason: str) -> None:
+        """
+        Counts a request that failed for good.
+
+        Raises:
+            `RunStoppedError`: if too many have failed in a row.
+        """
+        self.in_a_row += 1
+        if self.in_a_row >= self.limit:
+            raise RunStoppedError(
+                f"{self.in_a_row} requests in a row failed, the last with: {reason}. Put that right and run the same "
+                "command again: it goes on where it stopped (--ask-again-failed also repeats the failed answers)"
+            )

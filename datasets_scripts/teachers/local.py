@@ -1,0 +1,205 @@
+"""A teacher that runs in this process: any chat model that `transformers` can load from a folder."""
+
+import asyncio
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from datatrove.pipeline.inference.run_inference import InferenceConfig
+from datatrove.pipeline.inference.servers import InferenceServer
+from transformers import (
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    Qwen2_5OmniForConditionalGeneration,
+    Qwen3OmniMoeForConditionalGeneration,
+)
+
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from modeling_clue.media import MediaError, load_audio, load_video
+
+
+# Frames of a video that the model is shown: a server has its own way, here it has to be said.
+FRAMES_PER_SECOND = 1.0
+MOST_FRAMES = 64
+# These speak too; only the part that writes is asked.
+SPEAKING = (Qwen2_5OmniForConditionalGeneration, Qwen3OmniMoeForConditionalGeneration)
+# Neither code nor pickles of a checkpoint are run, and nothing is fetched.
+SAFELY = {"local_files_only": True, "trust_remote_code": False}
+
+
+class LocalTeacher:
+    """
+    A model and its tokenizer or processor.
+
+    Args:
+        path (`Path`): The folder with the model, its weights in safetensors.
+
+    Raises:
+        `RunStoppedError`: if the model can't be loaded.
+    """
+
+    def __init__(self, path: Path):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            config = AutoConfig.from_pretrained(path, **SAFELY)
+            self.takes_media = type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING
+            family = AutoModelForMultimodalLM if self.takes_media else AutoModelForCausalLM
+            model = family.from_pretrained(path, dtype="auto", use_safetensors=True, **SAFELY)
+            self.processor = (AutoProcessor if self.takes_media else AutoTokenizer).from_pretrained(path, **SAFELY)
+        except (OSError, ValueError, ImportError) as error:
+            raise RunStoppedError(f"--local {path} can't be loaded: {error}") from error
+        self.tokenizer = self.processor.tokenizer if self.takes_media else self.processor
+        if self.processor.chat_template is None:
+            raise RunStoppedError(f"--local {path} has no chat template: pass a model that was made to answer")
+        self.model = (model.thinker if isinstance(model, SPEAKING) else model).to(device).eval()
+        self._messages, self._inputs = None, None
+
+    def answer(self, messages: list[dict], seed: int, max_tokens: int, temperature: float) -> dict:
+        """
+        Draws one answer.
+
+        Args:
+            messages (`list[dict]`): As [`chat_messages`] builds them.
+            seed (`int`): The same seed gives the same answer.
+            max_tokens (`int`): The answer's length at most.
+            temperature (`float`): 0 takes the likeliest token each time.
+
+        Returns:
+            `dict`: the reply, in the form of a server's.
+
+        Raises:
+            `AnswerFailedError`: if the media can't be read or the pair is too long.
+            `RunStoppedError`: if the model takes no such premises.
+        """
+        # The answers of one pair come one after the other: its media are decoded once.
+        if messages is not self._messages:
+            self._inputs = self._encode(messages)
+            self._messages = messages
+        length = self._inputs["input_ids"].shape[1]
+        if length + max_tokens > self.tokenizer.model_max_length:
+            raise AnswerFailedError(
+                f"{length} tokens and {max_tokens} for the answer are more than the model's "
+                f"{self.tokenizer.model_max_length}"
+            )
+        sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        try:
+            with torch.random.fork_rng(), torch.inference_mode():
+                torch.manual_seed(seed)
+                tokens = self.model.generate(**self._inputs, max_new_tokens=max_tokens, **sampling)[0, length:]
+        except torch.OutOfMemoryError as error:
+            raise AnswerFailedError(f"out of memory with {length} tokens") from error
+        ends = self.model.generation_config.eos_token_id
+        ended = int(tokens[-1]) in (ends if isinstance(ends, list) else [ends])
+        return {
+            "choices": [
+                {
+                    "message": {"content": self.tokenizer.decode(tokens, skip_special_tokens=True)},
+                    "finish_reason": "stop" if ended else "length",
+                }
+            ],
+            "usage": {"prompt_tokens": length, "completion_tokens": len(tokens)},
+        }
+
+    def _encode(self, messages: list[dict]) -> dict:
+        (message,) = messages
+        content, options = message["content"], {}
+        if not isinstance(content, str):
+            if not self.takes_media:
+                raise RunStoppedError("the model takes text alone: pass one that takes the premises' modality")
+            content = [self._part(part, options) for part in content]
+        chat = [{"role": message["role"], "content": content}]
+        kept = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        if self.takes_media:
+            if isinstance(content, str):
+                chat[0]["content"] = [{"type": "text", "text": content}]
+            inputs = self.processor.apply_chat_template(chat, processor_kwargs=options, **kept)
+        else:
+            inputs = self.processor.apply_chat_template(chat, **kept)
+        return (
+            inputs.to(self.model.device, dtype=self.model.dtype) if self.takes_media else inputs.to(self.model.device)
+        )
+
+    def _part(self, part: dict, options: dict) -> dict:
+        try:
+            if part["type"] == "input_audio":
+                rate = self.processor.feature_extractor.sampling_rate
+                sound = load_audio(base64.b64decode(part["input_audio"]["data"]), sampling_rate=rate, name="its sound")
+                return {"type": "audio", "audio": sound.waveform}
+            if part["type"] == "video_url":
+                data = base64.b64decode(part["video_url"]["url"].partition(",")[2])
+                video = load_video(data, fps=FRAMES_PER_SECOND, max_frames=MOST_FRAMES, name="its video")
+                options |= {"fps": video.fps, "do_sample_frames": False}
+                return {"type": "video", "video": video.frames}
+        except MediaError as error:
+            raise AnswerFailedError(f"media: {error}") from error
+        return part
+
+
+class LocalServer(InferenceServer):
+    """
+    A local model in the place of one of datatrove's servers: one request after the other, in a thread.
+
+    Args:
+        config (`InferenceConfig`): That of the runner; `model_name_or_path` is the folder.
+        rank (`int`): The task.
+        failures (`int`): The run stops after so many failed requests in a row.
+    """
+
+    def __init__(self, config: InferenceConfig, rank: int, failures: int):
+        super().__init__(config, rank)
+        self.failures = FailureCounter(failures)
+        self._teacher: LocalTeacher | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    async def start_server(self) -> None:
+        """The model is loaded with the first request: a run with nothing left to ask needs none."""
+
+    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
+        """There is nothing to wait for."""
+
+    async def monitor_health(self) -> None:
+        """Waits to be cancelled."""
+        await asyncio.Future()
+
+    async def server_cleanup(self) -> None:
+        """Leaves requests that have not begun."""
+        await super().server_cleanup()
+        if self._server_ready.done():
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _make_request(self, payload: dict) -> dict:
+        try:
+            reply = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, payload)
+        except AnswerFailedError as error:
+            self.failures.failed(str(error))
+            raise
+        self.failures.succeeded()
+        return reply
+
+    def _answer(self, payload: dict) -> dict:
+        if self._teacher is None:
+            self._teacher = LocalTeacher(Path(self.config.model_name_or_path))
+        return self._teacher.answer(
+            payload["messages"], payload["seed"], payload["max_tokens"], payload["temperature"]
+        )
+
+
+def check_local(path: Path) -> None:
+    """
+    Makes sure that `path` looks like a model before any work is done.
+
+    Raises:
+        `BuildError`: if it doesn't.
+    """
+    if not (path / "config.json").is_file():
+        raise BuildError(f"--local {path} is no folder with a model: it has no config.json")
+    if not any(path.glob("*.safetensors")):
+        raise BuildError(
+            f"--local {path} has no weights in safetensors: other formats may run code when they are read"
+        )

@@ -1,0 +1,262 @@
+"""
+A teacher behind any OpenAI-compatible server: vLLM, `transformers serve`, a paid service.
+
+datatrove's own client is not used: it sends no key to a local server, ends the run on the first HTTP 500, does not
+repeat a 429, takes an answer that is cut off for one that can't be read, and prints the whole request, media included,
+in its errors. Its runner takes ours in the place of one of its servers.
+"""
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+from datatrove.pipeline.inference.run_inference import InferenceConfig
+from datatrove.pipeline.inference.servers import InferenceServer
+
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.backoff import waiting_seconds
+from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter, RunStoppedError
+
+
+# What no repetition puts right, for this request or any other.
+FATAL = {
+    401: "the key is missing or wrong",
+    403: "the key does not allow it",
+    404: "no such model, or no such address",
+}
+# Worth another try, beside all of 5xx: the server is busy, or gave up waiting.
+BUSY = (408, 409, 425, 429)
+LARGEST_REPLY = 4 << 20
+# Shorter keys are placeholders, as local servers take them, and may well be words of an answer.
+SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """
+    How to talk to a server. Holds no key, only where to find it: datatrove writes its pipeline to files.
+
+    Args:
+        url (`str`): The address up to and with `/v1`.
+        api_key_env (`str`): The environment variable with the key; it may be unset.
+        timeout (`float`): Seconds for one attempt as a whole.
+        retries (`int`): How often a request is repeated after the first attempt.
+        backoff (`float`): Seconds of the first pause.
+        failures (`int`): The run stops after so many failed requests in a row.
+    """
+
+    url: str
+    api_key_env: str
+    timeout: float
+    retries: int
+    backoff: float
+    failures: int
+
+
+class OpenAIServer(InferenceServer):
+    """
+    The client in the place of one of datatrove's servers. Nothing is started: the server is there.
+
+    Args:
+        config (`InferenceConfig`): That of the runner.
+        rank (`int`): The task.
+        options (`ServerOptions`): The server.
+    """
+
+    def __init__(self, config: InferenceConfig, rank: int, options: ServerOptions):
+        super().__init__(config, rank)
+        self.options = options
+        self.failures = FailureCounter(options.failures)
+
+    async def start_server(self) -> None:
+        """Opens the connection pool."""
+        self._secret = read_key(self.options.api_key_env)
+        # The runner bounds the number of requests; connections are as many.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.config.max_concurrent_generations)
+        self._client = httpx.AsyncClient(headers=_headers(self._secret), timeout=None, limits=limits)
+
+    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
+        """Whether the server answers shows by its answers."""
+
+    async def monitor_health(self) -> None:
+        """Waits to be cancelled."""
+        await asyncio.Future()
+
+    async def server_cleanup(self) -> None:
+        """Closes the connections."""
+        await super().server_cleanup()
+        if self._server_ready.done():
+            await self._client.aclose()
+
+    async def _make_request(self, payload: dict) -> dict:
+        body = json.dumps(payload).encode()
+        try:
+            reply = await self._ask(body)
+        except AnswerFailedError as error:
+            self.failures.failed(str(error))
+            raise
+        self.failures.succeeded()
+        return reply
+
+    async def _ask(self, body: bytes) -> dict:
+        tries = self.options.retries + 1
+        for attempt in range(1, tries + 1):
+            retry_after = None
+            try:
+                async with asyncio.timeout(self.options.timeout):
+                    status, headers, text = await self._post(body)
+            except TimeoutError:
+                complaint = f"timed out after {self.options.timeout:g} s"
+            except httpx.HTTPError as error:
+                complaint = f"connection lost ({type(error).__name__})"
+            else:
+                if status == 200:
+                    try:
+                        return read_reply(text)
+                    except ValueError as error:
+                        complaint = f"no answer in the reply ({error})"
+                elif status in FATAL:
+                    raise RunStoppedError(
+                        f"{self.options.url} says HTTP {status}, {FATAL[status]}: {_message(text)}. The key is taken "
+                        f"from ${self.options.api_key_env}, the model is {self.config.model_name_or_path!r}"
+                    )
+                elif status >= 500 or status in BUSY:
+                    complaint, retry_after = f"HTTP {status}", headers.get("retry-after")
+                else:
+                    raise AnswerFailedError(f"HTTP {status}: {_message(text)}")
+            if attempt < tries:
+                await asyncio.sleep(waiting_seconds(attempt, self.options.backoff, retry_after))
+        raise AnswerFailedError(f"{complaint} after {tries} {'try' if tries == 1 else 'tries'}")
+
+    async def _post(self, body: bytes) -> tuple[int, httpx.Headers, str]:
+        address = f"{self.options.url}/chat/completions"
+        async with self._client.stream("POST", address, content=body) as response:
+            chunks, size = [], 0
+            async for chunk in response.aiter_bytes():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > LARGEST_REPLY:
+                    raise AnswerFailedError(f"the reply is longer than {LARGEST_REPLY >> 20} MiB")
+            text = b"".join(chunks).decode("utf-8", "replace")
+            # Servers quote the key they refuse.
+            if len(self._secret) >= SHORTEST_SECRET:
+                text = text.replace(self._secret, "[key]")
+            return response.status_code, response.headers, text
+
+
+def read_reply(text: str) -> dict:
+    """
+    Checks a reply and brings it into the form that datatrove's runner reads.
+
+    Args:
+        text (`str`): The body of the reply.
+
+    Returns:
+        `dict`: `choices` with one `message` and its `finish_reason`, and `usage`.
+
+    Raises:
+        `ValueError`: if it is no JSON, or holds no answer.
+    """
+    try:
+        reply = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {_short(text)}") from error
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("it has no choices")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise ValueError("its choice has no message")
+    content = message.get("content")
+    # vLLM and others name the field differently.
+    reasoning = message.get("reasoning") or message.get("reasoning_content")
+    if not isinstance(content, str | None) or not isinstance(reasoning, str | None):
+        raise ValueError("its message is no text")
+    if content is None and reasoning is None:
+        raise ValueError(f"its message has no text, finish_reason {choice.get('finish_reason')}")
+    usage = reply.get("usage")
+    counts = {
+        name: usage[name]
+        for name in ("prompt_tokens", "completion_tokens")
+        if isinstance(usage, dict) and isinstance(usage.get(name), int)
+    }
+    return {
+        "choices": [
+            {
+                "message": {"content": content, "reasoning": reasoning},
+                "finish_reason": str(choice.get("finish_reason")),
+            }
+        ],
+        "usage": counts,
+    }
+
+
+def check_server(options: ServerOptions) -> None:
+    """
+    Makes sure, before any work is done, that a server is there and takes the key.
+
+    Raises:
+        `BuildError`: if the address is wrong, nobody answers, or the key is refused.
+    """
+    parts = urlsplit(options.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BuildError(f"--server {options.url!r} is no address: it looks like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise BuildError(f"--server must hold no key or password: put it into ${options.api_key_env}")
+    secret = read_key(options.api_key_env)
+    try:
+        status = httpx.get(f"{options.url}/models", headers=_headers(secret), timeout=options.timeout).status_code
+    except httpx.ConnectError as error:
+        raise BuildError(f"no server answers at {options.url}: start it, or pass another --server") from error
+    except httpx.HTTPError:
+        # Slow or odd, yet there: requests are repeated and counted.
+        return
+    if status in (401, 403):
+        raise BuildError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
+
+
+def read_key(variable: str) -> str:
+    """
+    Reads the key from the environment.
+
+    Args:
+        variable (`str`): The variable's name.
+
+    Returns:
+        `str`: the key, empty where the variable is unset.
+
+    Raises:
+        `BuildError`: if the key can't be sent in a header.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BuildError(f"${variable} holds characters that no key has")
+    return key
+
+
+def _headers(secret: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    return {**headers, "Authorization": f"Bearer {secret}"} if secret else headers
+
+
+def _message(text: str) -> str:
+    """The words of an error reply: OpenAI's and vLLM's field, or the start of whatever came."""
+    try:
+        reply = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return _short(text)
+    if isinstance(reply, dict):
+        error = reply.get("error")
+        words = error.get("message") if isinstance(error, dict) else error or reply.get("message")
+        if isinstance(words, str):
+            return _short(words)
+    return _short(text)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,97 @@
+"""
+The answers on disk: a folder with one JSONL file a task, to which finished pairs are added.
+
+A line is written in one go when its pair is finished, so what a killed run leaves behind is whole lines and perhaps
+the beginning of one, which is cut off before the next run adds to the file. datatrove's own checkpoints are not used:
+its chunks are counted in an order that must not change, and a kill between the removal of a chunk and the note of it
+asks for the whole chunk again, or leaves a note that can't be read.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datasets_scripts.teachers.failures import RunStoppedError
+
+
+@contextmanager
+def locked(shard: Path) -> Iterator[None]:
+    """
+    Keeps a shard for one process, and cuts off the line that a killed one did not finish.
+
+    Args:
+        shard (`Path`): The file; made if it isn't there.
+
+    Raises:
+        `RunStoppedError`: if another process is writing to it.
+    """
+    with shard.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunStoppedError(f"{shard} is written by another run: wait for it, or end it") from error
+        file.truncate(_whole_bytes(file))
+        yield
+
+
+def _whole_bytes(file) -> int:
+    """The length of all whole lines."""
+    end = file.seek(0, 2)
+    while end:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def shards(folder: Path) -> list[Path]:
+    """The files with answers."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def finished_pairs(folder: Path) -> Iterator[dict]:
+    """
+    Reads the finished pairs.
+
+    Args:
+        folder (`Path`): The folder with the shards. A line without an end is not finished.
+
+    Yields:
+        `dict`: `id`, `config`, `split`, `answers`.
+    """
+    for shard in shards(folder):
+        with shard.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    continue
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise RunStoppedError(f"{shard}, line {number}: not JSON; remove the line: {error}") from error
+
+
+def drop_failed(folder: Path) -> int:
+    """
+    Removes the pairs with a failed answer, so that they are asked again.
+
+    Args:
+        folder (`Path`): The folder with the shards.
+
+    Returns:
+        `int`: how many pairs were removed.
+    """
+    dropped = 0
+    for shard in shards(folder):
+        partial = shard.with_suffix(".partial")
+        with locked(shard), shard.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
+            for line in old:
+                failed = any(answer["text"] is None for answer in json.loads(line)["answers"])
+                dropped += failed
+                new.write("" if failed else line)
+        partial.replace(shard)
+    return dropped

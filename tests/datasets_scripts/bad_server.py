@@ -1,0 +1,178 @@
+"""
+An OpenAI-compatible server that misbehaves on purpose, for tests: on loopback, in a process of its own.
+
+How it behaves is written in the hypothesis: `[500 x2]` answers HTTP 500 twice and then well, `[garbage]` always sends
+garbage. It counts what it is asked; `GET /counts` tells. It ends by itself after `LIFETIME` seconds.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+
+
+LIFETIME = 120
+
+
+@dataclass
+class Running:
+    """The server, as a test sees it."""
+
+    url: str
+    process: subprocess.Popen
+
+    def counts(self) -> dict:
+        """`asked`: requests by hypothesis; `seeds`: the seeds sent, by hypothesis; `most`: at the same time; `keys`."""
+        return httpx.get(f"{self.url}/counts", timeout=10).json()
+
+
+@contextlib.contextmanager
+def bad_server(**options) -> Iterator[Running]:
+    """Starts the server and shuts it down. Options: `delay_ms`, `key`, `model`, `hold_after` (see `serve`)."""
+    with socket.socket() as listener:
+        # The parent binds: the system chooses the port, and requests wait in the queue until the server is up.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        port, number = listener.getsockname()[1], listener.fileno()
+        command = [sys.executable, __file__, str(number), json.dumps(options)]
+        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}/v1"
+        httpx.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
+        yield Running(url, process)
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after: int = 0) -> None:
+    """
+    Serves on the socket `number`.
+
+    Args:
+        number (`int`): File number of the listening socket.
+        delay_ms (`float`): Before each answer.
+        key (`str`): What a request must bring; the refusal quotes what was brought.
+        model (`str`): The one model there is.
+        hold_after (`int`): After so many requests, further ones are held until the server ends.
+    """
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
+    asked, seeds, started, state, keys = Counter(), {}, Counter(), Counter(), set()
+
+    def reply(text: str | None, finish: str = "stop", **fields) -> JSONResponse:
+        message = {"role": "assistant", "content": text, **fields}
+        choice = {"index": 0, "message": message, "finish_reason": finish}
+        return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5}})
+
+    def refuse(request) -> JSONResponse | None:
+        brought = request.headers.get("authorization", "")
+        keys.add(brought)
+        if key and brought != f"Bearer {key}":
+            return JSONResponse({"error": {"message": f"Incorrect API key provided: {brought}"}}, status_code=401)
+        return None
+
+    async def misbehave(kind: str, seed: int) -> Response:
+        if kind.isdigit():
+            headers = {"Retry-After": "0.02"} if kind == "429" else {}
+            return JSONResponse({"error": {"message": f"it is {kind}"}}, status_code=int(kind), headers=headers)
+        if kind == "slow":
+            await asyncio.sleep(5)
+        if kind == "torn":
+
+            async def half():
+                yield b'{"choices": [{"message": {"content": "0.'
+                raise ConnectionResetError
+
+            return StreamingResponse(half(), media_type="application/json", headers={"Content-Length": "4000"})
+        return {
+            "empty": lambda: JSONResponse({"choices": [], "usage": None}),
+            "garbage": lambda: PlainTextResponse('{"choices": [{"mess\x00', media_type="application/json"),
+            "html": lambda: PlainTextResponse("<html>502</html>", media_type="text/html"),
+            "plain": lambda: PlainTextResponse(reply("0.25").body, media_type="text/plain"),
+            "null": lambda: reply(None, "content_filter"),
+            "reasons": lambda: reply("0.75", reasoning_content="The clip says so."),
+            "length": lambda: reply("I think that the probability is", "length"),
+            "halfnumber": lambda: reply("0.8", "length"),
+            "words": lambda: reply("It is hard to say."),
+            "same": lambda: reply("0.5"),
+            "surrogate": lambda: Response(
+                b'{"choices": [{"message": {"content": "0.5 \\ud800"}, "finish_reason": "stop"}]}'
+            ),
+            "huge": lambda: reply("x" * (5 << 20)),
+            "slow": lambda: reply("0.5"),
+        }[kind]()
+
+    async def chat(request):
+        refused = refuse(request)
+        if refused:
+            return refused
+        body = json.loads(await request.body())
+        if body["model"] != model:
+            return JSONResponse({"error": {"message": f"The model {body['model']} does not exist."}}, status_code=404)
+        content = body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else content[-1]["text"]
+        name = re.search(r"#\S+", text)[0]
+        asked[name] += 1
+        seeds.setdefault(name, []).append(body["seed"])
+        state["now"] += 1
+        state["most"] = max(state["most"], state["now"])
+        state["all"] += 1
+        try:
+            if hold_after and state["all"] > hold_after:
+                await asyncio.sleep(LIFETIME)
+            await asyncio.sleep(delay_ms / 1000)
+            command = re.search(r"\[(\w+)(?: x(\d+))?\]", text)
+            if command:
+                started[name, body["seed"]] += 1
+                if not command[2] or started[name, body["seed"]] <= int(command[2]):
+                    return await misbehave(command[1], body["seed"])
+            return reply(f"{body['seed'] % 101}%")
+        finally:
+            state["now"] -= 1
+
+    async def counts(request):
+        return JSONResponse({"asked": asked, "seeds": seeds, "most": state["most"], "keys": sorted(keys)})
+
+    async def models(request):
+        return refuse(request) or JSONResponse({"data": [{"id": model}]})
+
+    routes = [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/models", models),
+        Route("/v1/counts", counts),
+    ]
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="critical"))
+
+    async def run() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIFETIME):
+                await server.serve(sockets=[socket.socket(fileno=number)])
+
+    asyncio.run(run())
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    """Looks at `condition` every 20 ms until it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), **json.loads(sys.argv[2]))
+    os._exit(0)
