@@ -36,7 +36,8 @@ def draw_heatmaps(report: dict, path: Path) -> None:
     names = [_short(person["name"]) for person in report["annotators"]]
     index = {person["name"]: i for i, person in enumerate(report["annotators"])}
     room = 0.07 * max(map(len, names))
-    side = min(max(0.62 * len(names), 2.2), 14)
+    # Inches: a cell has room for a number, and without numbers for a name's height.
+    side = max(0.48 * len(names), 2.2) if len(names) <= MOST_NUMBERS else min(0.16 * len(names), 16)
     figure = Figure(figsize=(2 * (side + room + 1.3), 2 * (side + room + 0.7) + 0.4), layout="constrained")
     for axes, (measure, look) in zip(figure.subplots(2, 2).flat, MAPS.items(), strict=True):
         values = np.full((len(names), len(names)), np.nan)
@@ -93,7 +94,7 @@ def _draw_map(
     colour_map = colormaps[colours].with_extremes(bad=UNDEFINED)
     image = axes.imshow(np.ma.masked_invalid(values), cmap=colour_map, vmin=low, vmax=high)
     places = range(len(names))
-    small = 8 if len(names) <= MOST_NUMBERS else 5
+    small = 8 if len(names) <= MOST_NUMBERS else 6
     axes.set_title(title, fontsize=10)
     axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=small, parse_math=False)
     axes.set_yticks(places, names, fontsize=small, parse_math=False)

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_scripts.agreement import agreement_report, write_agreement
+from datasets_scripts.arguments import positive, seed
 from datasets_scripts.schema import SENSES, BuildError
 
 
@@ -135,8 +136,8 @@ def aggregate(judgements: list[Judgement]) -> list[dict]:
     Returns:
         `list[dict]`: one record an item, in the order of the items' names: its facts; `probability` (the mean);
         `human_probabilities`, `annotators` and `notes` (a note or `None` each), all in the order of the annotators'
-        names; `evidence` (every sense that informed anybody, sorted; `None` if nobody was asked) and `evidence_votes`
-        (how many named each).
+        names; `evidence` (every sense that informed anybody, sorted; `None` unless all were asked) and
+        `evidence_votes` (how many of those asked named each).
     """
     by_item = {}
     for judgement in sorted(judgements, key=lambda one: (one.item, one.annotator)):
@@ -314,7 +315,8 @@ def _aggregate_item(item: str, given: list[Judgement]) -> dict:
         "probability": math.fsum(probabilities) / len(probabilities),
         "human_probabilities": probabilities,
         "annotators": [judgement.annotator for judgement in given],
-        "evidence": sorted(votes) if asked else None,
+        # What informed those who were not asked is unknown: it could be anything, so the union is unknown too.
+        "evidence": sorted(votes) if len(asked) == len(given) else None,
         "evidence_votes": dict(sorted(votes.items())),
         "notes": [judgement.note for judgement in given],
     }
@@ -391,23 +393,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     two = commands.add_parser("agreement", parents=[common], help="how far annotators agree, as tables and figures")
     two.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the report")
     two.add_argument("--items", type=Path, metavar="FILE", help="only these items, one a line (default: all)")
-    two.add_argument("--bootstrap", type=_positive, default=2000, help="resamples (default: %(default)s)")
-    two.add_argument("--seed", type=_seed, default=0, help="default: %(default)s")
+    two.add_argument("--bootstrap", type=positive, default=2000, help="resamples (default: %(default)s)")
+    two.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
-    return number
 
 
 def main(arguments: list[str] | None = None) -> None:

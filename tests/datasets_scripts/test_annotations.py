@@ -1,0 +1,263 @@
+"""Human judgements: every bad line named, every annotator's number kept, not asked kept apart from nothing named."""
+
+import csv
+import json
+import random
+from fractions import Fraction
+
+import pytest
+
+from datasets_scripts.annotations import aggregate, judgement_matrix, main, read_judgements
+from datasets_scripts.schema import BuildError
+
+
+GOOD = [
+    {"annotator": "ben", "item": "b", "probability": 30, "evidence": ["video", "audio"], "note": "dark", "claim": "C"},
+    {"annotator": "ann", "item": "b", "probability": 85.5, "evidence": ["audio"], "video": "v1", "topic": "T"},
+    {"annotator": "ann", "item": "a", "probability": 100, "evidence": []},
+    {"annotator": "cho", "item": "c", "probability": 0},
+]
+
+
+def write(path, records):
+    """Writes judgements as JSON lines."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def write_csv(path, header, rows):
+    """Writes judgements as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def complaints(paths, **options):
+    """The lines of the error that reading raises, without the heading."""
+    with pytest.raises(BuildError) as caught:
+        read_judgements(paths, **options)
+    return str(caught.value).split("\n  ")[1:]
+
+
+def test_aggregated_lines_are_those_of_the_contract(tmp_path):
+    """Worked by hand: items by name, numbers by annotator, facts from whoever told them, evidence with its votes."""
+    raw, out = write(tmp_path / "raw.jsonl", GOOD), tmp_path / "new" / "out.jsonl"
+    main(["aggregate", "--raw", str(raw), "--out", str(out)])
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    nothing = {"claim": None, "video": None, "topic": None}
+    assert lines == [
+        {"item": "a", **nothing, "probability": 1.0, "human_probabilities": [1.0], "annotators": ["ann"]}
+        | {"evidence": [], "evidence_votes": {}, "notes": [None]},
+        {"item": "b", "claim": "C", "video": "v1", "topic": "T", "probability": (0.855 + 0.3) / 2}
+        | {"human_probabilities": [0.855, 0.3], "annotators": ["ann", "ben"]}
+        | {"evidence": ["audio", "video"], "evidence_votes": {"audio": 2, "video": 1}, "notes": [None, "dark"]},
+        {"item": "c", **nothing, "probability": 0.0, "human_probabilities": [0.0], "annotators": ["cho"]}
+        | {"evidence": None, "evidence_votes": {}, "notes": [None]},
+    ]
+    assert [path.name for path in out.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_evidence_is_unknown_where_somebody_was_not_asked(tmp_path):
+    """One annotator's silence must not make a judgement pass for one of a single modality; the votes stay."""
+    records = [
+        {"annotator": "ann", "item": "a", "probability": 50, "evidence": ["video", "video"]},
+        {"annotator": "ben", "item": "a", "probability": 70, "evidence": None},
+    ]
+    (line,) = aggregate(read_judgements([write(tmp_path / "raw.jsonl", records)]).judgements)
+    assert (line["evidence"], line["evidence_votes"]) == (None, {"video": 1})
+
+
+def test_the_order_of_lines_and_files_changes_nothing(tmp_path):
+    """Any order of the judgements, in one file or several, gives the same bytes."""
+    raw = [
+        {"annotator": f"person {k % 5}", "item": f"i{k // 5}", "probability": k * 37 % 101, "evidence": ["text"]}
+        for k in range(60)
+    ]
+    texts = []
+    for seed in range(3):
+        random.Random(seed).shuffle(raw)
+        files = [write(tmp_path / f"{seed}{k}.jsonl", raw[k::2]) for k in range(2)]
+        main(["aggregate", "--raw", *map(str, files), "--out", str(tmp_path / "out.jsonl")])
+        texts.append((tmp_path / "out.jsonl").read_bytes())
+    assert texts[0] == texts[1] == texts[2]
+    for line in map(json.loads, texts[0].splitlines()):
+        exact = sum(Fraction(p) for p in line["human_probabilities"]) / 5
+        assert line["probability"] == pytest.approx(float(exact), abs=1e-15)
+
+
+def test_csv_says_the_same_as_json_lines(tmp_path):
+    """Quoted commas and line breaks, a byte-order mark, blank rows and joined evidence are read as meant."""
+    path = tmp_path / "raw.csv"
+    path.write_text(
+        'annotator,item,probability,evidence,note,claim\r\n ann ,a,85,audio; video,"dim, loud\nat once",\r\n\r\n'
+        "ben,a,12.5,,,Ünder\r\n",
+        encoding="utf-8-sig",
+    )
+    first, second = read_judgements([path]).judgements
+    assert (first.annotator, first.probability, first.evidence) == ("ann", 0.85, ("audio", "video"))
+    assert (first.note, first.facts, first.place) == ("dim, loud\nat once", {}, f"{path} row 2")
+    assert (second.probability, second.evidence, second.note) == (0.125, (), None)
+    assert (second.facts, second.place) == ({"claim": "Ünder"}, f"{path} row 4")
+    without = write_csv(tmp_path / "two.csv", ["item", "annotator", "probability"], [["a", "cho", "1e1"]])
+    (third,) = read_judgements([without]).judgements
+    assert (third.probability, third.evidence) == (0.1, None)
+
+
+def test_every_bad_line_is_named_with_its_row(tmp_path):
+    """One error lists all bad lines of all files, and all that is wrong with each."""
+    header = ["annotator", "item", "probability", "evidence", "claim"]
+    rows = [
+        ["ann", "a", "85%", "", ""],
+        ["", " ", "100.5", "sight", ""],
+        ["ann", "b", "50", "", "one claim"],
+        ["ann", "b", "60", "", "one claim"],
+        ["ben", "b", "nan", "", ""],
+        ["ben", "b", "70", "", "another claim"],
+        ["ben", "c", "70", "", "too", "many"],
+    ]
+    table = write_csv(tmp_path / "raw.csv", header, rows)
+    lines = tmp_path / "raw.jsonl"
+    lines.write_text(
+        '{"annotator": "cho", "item": 3, "probability": true, "note": 5, "evidence": "audio"}\n'
+        '{"annotator": "cho"\n[1]\n\n'
+        '{"annotator": "cho", "item": "x", "probability": null}\n' + "[" * 100_000 + "\n"
+        '{"annotator": "cho", "item": "x", "probability": 5, "note": "\\ud83d"}\n',
+        encoding="utf-8",
+    )
+    found = complaints([table, lines])
+    expected = [
+        (table, 2, ["probability must be a number from 0 to 100 (per cent), got '85%'"]),
+        (table, 3, ["annotator must", "item must", "got 100.5", "evidence must be a list out of text, audio, video"]),
+        (table, 5, [f"'ann' has judged item 'b' before, in {table} row 4", "keep the one that holds"]),
+        (table, 6, ["got nan"]),
+        (table, 7, [f"the claim of item 'b' is 'another claim', but 'one claim' in {table} row 4"]),
+        (table, 8, ["6 fields under 5 columns"]),
+        (lines, 1, ["item must", "got True", "note must be a string, got 5", "evidence must"]),
+        (lines, 2, ["no JSON"]),
+        (lines, 3, ["must be an object, got [1]"]),
+        (lines, 5, ["got None"]),
+        (lines, 6, ["no JSON"]),
+        (lines, 7, ["half a character"]),
+    ]
+    assert len(found) == len(expected)
+    for complaint, (path, row, parts) in zip(found, expected, strict=True):
+        assert complaint.startswith(f"{path} row {row}: ") and all(part in complaint for part in parts), complaint
+
+
+def test_skipping_leaves_out_the_bad_lines_alone(tmp_path, capsys):
+    """`--on-error skip` keeps the good lines, the first of a doubled judgement, and tells what it left out."""
+    records = [*GOOD, {**GOOD[1], "probability": 1}, {**GOOD[0], "annotator": "dee", "claim": "D"}]
+    raw = write(tmp_path / "raw.jsonl", [*records, {"annotator": "dee", "item": "b", "probability": -1}])
+    reading = read_judgements([raw], on_error="skip")
+    assert reading.judgements == read_judgements([write(tmp_path / "good.jsonl", GOOD)]).judgements or [
+        (one.annotator, one.item, one.probability) for one in reading.judgements
+    ] == [(one["annotator"], one["item"], one["probability"] / 100) for one in GOOD]
+    assert [complaint.split(": ")[0] for complaint in reading.skipped] == [f"{raw} row {k}" for k in (5, 6, 7)]
+    main(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "out.jsonl"), "--on-error", "skip"])
+    told = capsys.readouterr()
+    assert "skipped 3 bad judgements" in told.err and f"{raw} row 6" in told.err
+    assert "3 items from 4 judgements, 2 judged by one annotator" in told.out
+
+
+def test_two_items_do_not_share_a_claim_about_a_video(tmp_path):
+    """A pair under two names would be joined twice; under two topics it is two pairs."""
+    one = {"annotator": "ann", "item": "a", "probability": 5, "claim": "C", "video": "v", "topic": "T"}
+    same, other = {**one, "item": "b"}, {**one, "item": "c", "topic": "U"}
+    raw = write(tmp_path / "raw.jsonl", [one, same, other])
+    (complaint,) = complaints([raw])
+    assert complaint == f"{raw} row 2: claim and video are those of item 'a' in {raw} row 1: give both one item"
+
+
+def test_fractions_are_not_taken_for_per_cent(tmp_path):
+    """An annotator whose answers all lie between 0 and 1 is refused by name; a careful one below 1 % is not."""
+    fractions = [{"annotator": "ann", "item": str(k), "probability": p} for k, p in enumerate((0, 0.2, 0.85, 1))]
+    small = [{"annotator": "ben", "item": str(k), "probability": p} for k, p in enumerate((0, 0.5, 1, 100))]
+    assert len(read_judgements([write(tmp_path / "small.jsonl", small)]).judgements) == 4
+    with pytest.raises(BuildError, match=r"'ann': 0\.2, 0\.85\): multiply theirs by 100"):
+        read_judgements([write(tmp_path / "raw.jsonl", fractions + small)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("raw.txt", b"", "must end in .csv or .jsonl"),
+        ("raw.csv", b"", r"missing columns \['annotator', 'item', 'probability'\]"),
+        ("raw.csv", b"annotator;item;probability\n", "missing columns"),
+        ("raw.csv", b"annotator,item,probability,item\n", r"doubled columns \['item'\]"),
+        ("raw.csv", b"annotator,item,probability\nann,\xff,5\n", "not in UTF-8"),
+        ("raw.csv", b"annotator,item,probability\nann," + b"x" * 200_000 + b",5\n", "line 2 is no CSV: field larger"),
+        ("raw.csv", b"annotator,item,probability\n", "no judgement in"),
+        ("raw.jsonl", b"\n\n", "no judgement in"),
+        ("raw.jsonl", b"\xff\n", "not in UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_judgements_is_refused(tmp_path, name, content, message):
+    """What concerns a whole file is an error even where bad lines are skipped."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BuildError, match=message):
+        read_judgements([tmp_path / name], on_error="skip")
+
+
+def test_raw_files_are_never_written_to(tmp_path):
+    """An output that is a raw file, however spelled, or a folder is refused, and a missing file named."""
+    raw = write(tmp_path / "raw.jsonl", GOOD)
+    (tmp_path / "link.jsonl").symlink_to(raw)
+    before = raw.read_bytes()
+    for out in (raw, tmp_path / "x" / ".." / "raw.jsonl", tmp_path / "link.jsonl", tmp_path):
+        with pytest.raises(SystemExit, match="error: --out .* name another file"):
+            main(["aggregate", "--raw", str(raw), "--out", str(out)])
+    assert raw.read_bytes() == before
+    with pytest.raises(SystemExit, match="there is no such file"):
+        main(["aggregate", "--raw", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out.jsonl")])
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_columns_that_mean_nothing_are_named(tmp_path, capsys):
+    """A misspelt column is not lost without a word."""
+    raw = write(tmp_path / "raw.jsonl", [{**GOOD[0], "evidance": ["audio"], "seconds": 3}])
+    main(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "out.jsonl")])
+    assert "ignored columns: evidance, seconds" in capsys.readouterr().err
+
+
+def test_the_matrix_has_a_hole_where_an_item_was_skipped(tmp_path):
+    """Every judgement stands once in the matrix, at its item and annotator; the rest is NaN."""
+    judgements = read_judgements([write(tmp_path / "raw.jsonl", GOOD)]).judgements
+    matrix, items, annotators = judgement_matrix(judgements)
+    assert (items, annotators) == (["a", "b", "c"], ["ann", "ben", "cho"])
+    filled = {(items[i], annotators[j]): value for (i, j), value in _entries(matrix) if value == value}
+    assert filled == {(one.item, one.annotator): one.probability for one in judgements}
+
+
+def _entries(matrix):
+    return [((i, j), matrix[i, j]) for i in range(matrix.shape[0]) for j in range(matrix.shape[1])]
+
+
+def test_agreement_of_a_pilot_uses_its_items_alone(tmp_path, capsys):
+    """`--items` gives the report of a file with those items only; an item that nobody judged is named."""
+    raw = [
+        {"annotator": name, "item": f"i{k}", "probability": (k * 29 + 7 * shift) % 101}
+        for shift, name in enumerate(("ann", "ben", "cho"))
+        for k in range(12)
+    ]
+    every, some = (
+        write(tmp_path / "raw.jsonl", raw),
+        write(tmp_path / "some.jsonl", [r for r in raw if "1" in r["item"]]),
+    )
+    pilot = tmp_path / "pilot.txt"
+    pilot.write_text("i1\n i11 \n\ni10\n")
+    command = ["agreement", "--bootstrap", "50", "--seed", "3", "--raw"]
+    main([*command, str(every), "--items", str(pilot), "--out", str(tmp_path / "one")])
+    printed = capsys.readouterr().out
+    main([*command, str(some), "--out", str(tmp_path / "two")])
+    names = ["agreement.json", "agreement.md", "heatmaps.png", "histograms.png"]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert printed == (tmp_path / "one" / "agreement.md").read_text(encoding="utf-8")
+    pilot.write_text("i1\nelse\nwhere\n")
+    with pytest.raises(SystemExit, match="nobody judged 2 of 3 items:\n  else\n  where"):
+        main([*command, str(every), "--items", str(pilot), "--out", str(tmp_path / "one")])
+    with pytest.raises(SystemExit, match="can't be read"):
+        main([*command, str(every), "--items", str(tmp_path / "none"), "--out", str(tmp_path / "one")])
+    with pytest.raises(SystemExit, match="is a file: name a folder"):
+        main([*command, str(every), "--out", str(pilot)])
