@@ -1,9 +1,9 @@
 """
 What a teacher is asked about a premise and a hypothesis, for each modality.
 
-The scale has the meaning of the one that people were given for the same task (appendix B.2, figure 12 of the paper) and
-that its authors gave their teachers (appendix G): 1 for direct evidence, 0 for none at all or the opposite, and what
-lies between by how much of the hypothesis the premise bears out. The words are our own.
+The scale has the meaning of the one that people were given for the same task (appendix B.2 and figure 12 of the paper)
+and that its authors gave their teachers (appendix G): 1 for direct evidence, 0 for none at all or the opposite, and
+what lies between by how much of the hypothesis the premise bears out. The words are our own.
 
 The premise's clip is no text: whoever asks attaches it before the prompt.
 """
@@ -23,8 +23,8 @@ PREMISES = {
 TASKS = {
     "text": "Below are a text and a hypothesis. Read both.",
     "audio": "You are given a sound recording and, below, a hypothesis. Listen to all of it: speech, sounds, music.",
-    "video": "You are given a video without sound and, below, a hypothesis. Watch all of it: people, objects, actions, "
-    "places, and any writing on the screen.",
+    "video": "You are given a video without sound and, below, a hypothesis. Watch all of it: people, objects, "
+    "actions, places, and any writing on the screen.",
     "audiovisual": "You are given a video with its sound and, below, a hypothesis. Watch and listen to all of it: "
     "what is seen, what is heard, and any writing on the screen.",
 }
@@ -51,8 +51,8 @@ KNOWLEDGE = (
     "remember of whether this very hypothesis turned out true. Take events as happening now."
 )
 REQUEST = (
-    "Give the probability that the hypothesis is true as one decimal number from 0 to 1, not a range and not per cent, "
-    "between these tags at the end of your reply: <answer>NUMBER</answer>"
+    "Give the probability that the hypothesis is true as one decimal number from 0 to 1, not a range and not per "
+    "cent, between these tags at the end of your reply: <answer>NUMBER</answer>"
 )
 
 
