@@ -17,11 +17,11 @@ from datasets_scripts.arguments import positive, seed
 from datasets_scripts.folder import check_free
 from datasets_scripts.ratio import parse_ratio
 from datasets_scripts.schema import BuildError
-from datasets_scripts.sources import clotho, unli, urn, wikivideo
+from datasets_scripts.sources import clotho, restore, unli, urn, wikivideo
 from datasets_scripts.writer import write_config
 
 
-SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo}
+SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo, "restore": restore}
 # Options that say nothing of what clips are made: an interrupted build may go on with others.
 NOT_IN_THE_PLAN = ("out", "overwrite", "workers", "on_error", "ratio")
 

@@ -309,7 +309,7 @@ def _columns(configs: list[ReleasedConfig]) -> str:
 def _probabilities(configs: list[ReleasedConfig]) -> str:
     kinds = {kind for config in configs for kind in config.summary.probability_sources}
     lines = [f"- `{kind}`: {text}." for kind, text in PROBABILITY_SOURCES.items() if kind in kinds]
-    lines.append("")
+    lines += ["", "By source:", ""]
     lines += [f"- {facts.title}: {facts.labels}" for facts in _facts(configs)]
     answered = _counted(configs, lambda summary: summary.answers)
     if answered:

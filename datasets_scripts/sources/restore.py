@@ -1,0 +1,211 @@
+"""
+Joins a config that was released as labels, without its clips, with clips of one's own.
+
+A released row names its clip as the dataset stored it: a name made from the clip's path in its source. A file below
+`--clips` is that clip if its own path, or the end of it, makes that name: `development/Night rain.wav` below `DIR`
+does what it did when the config was built. Files that were converted (FLAC for WAV) are found by the same name with
+another ending, and the sound of a video is taken where the premise is a sound. Everything else of a row, what people
+and teachers said included, is as it was released.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import HfApi
+
+from datasets_scripts.drafts import Clip, Draft, Problem, stored_name
+from datasets_scripts.hub import told_in_words
+from datasets_scripts.labels_only import CLIP_COLUMN
+from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS, BuildError
+from datasets_scripts.sources.media_files import files_below
+
+
+DESCRIPTION = "a config released as labels, joined with clips of your own"
+
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg")
+# Folders that a source's own archives unpack to, and which its clips' names begin with.
+SOURCE_FOLDERS = ("", "development/", "validation/", "evaluation/")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this source."""
+    parser.add_argument(
+        "--from", dest="origin", required=True, metavar="REPO", help="ORG/NAME on the Hub, or a folder of that layout"
+    )
+    parser.add_argument("--config", required=True, help="the config, e.g. clotho")
+    parser.add_argument("--clips", type=Path, required=True, help="the folder with the clips, at any depth")
+    parser.add_argument("--revision", default="main", help="the branch or commit on the Hub (default: %(default)s)")
+
+
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
+    """
+    The config asked for.
+
+    Args:
+        options (`argparse.Namespace`): The options of [`add_arguments`].
+
+    Returns:
+        `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split; read them once.
+
+    Raises:
+        `BuildError`: if there is no such config, or it has its clips; or there is no folder with clips.
+    """
+    if options.config != PurePosixPath(options.config).name or options.config.startswith("."):
+        raise BuildError(f"--config {options.config} is no name of a config")
+    files = _fetch(options.origin, options.config, options.revision)
+    for file in files.values():
+        _check(file, options.config)
+    names = {name for file in files.values() for name in _clip_names(file)}
+    clips = ClipFinder(options.clips, names)
+    return {options.config: {split: drafts(file, clips) for split, file in files.items()}}
+
+
+class ClipFinder:
+    """
+    Finds clips by the names they were stored under.
+
+    Args:
+        folder (`Path`): Where to look, at any depth.
+        names (`set[str]`): The stored names.
+
+    Raises:
+        `BuildError`: if there is no such folder, or no clip in it.
+    """
+
+    def __init__(self, folder: Path, names: set[str]):
+        self.folder = folder
+        self._found: dict[tuple[str, bool], dict[Path, tuple[int, int]]] = {}
+        for path in files_below(folder, SOUND_SUFFIXES + VIDEO_SUFFIXES, "--clips"):
+            for name, rank in _possible_names(path.relative_to(folder)):
+                if name in names:
+                    ranks = self._found.setdefault(name, {})
+                    ranks[path] = min(rank, ranks.get(path, rank))
+
+    def find(self, name: str, modality: str) -> Clip:
+        """
+        Finds a clip.
+
+        Args:
+            name (`str`): Its stored name.
+            modality (`str`): What it is a premise of.
+
+        Returns:
+            `Clip`: it; one whose file isn't there if there is none.
+
+        Raises:
+            `BuildError`: if several files may be meant.
+        """
+        ranks = {
+            path: rank
+            for path, rank in self._found.get(name, {}).items()
+            if modality == "audio" or path.suffix.lower() in VIDEO_SUFFIXES
+        }
+        if not ranks:
+            return Clip(self.folder / name, name)
+        best = min(ranks.values())
+        paths = [path for path, rank in ranks.items() if rank == best]
+        if len(paths) > 1:
+            raise BuildError(f"{' and '.join(map(str, paths))} may both be meant by {name!r}: leave one")
+        sound_only = modality == "audio" and paths[0].suffix.lower() in VIDEO_SUFFIXES
+        suffix = ".flac" if sound_only else paths[0].suffix.lower()
+        return Clip(paths[0], f"{PurePosixPath(name).stem}{suffix}", sound_only)
+
+
+def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
+    """
+    The rows of a split with their clips.
+
+    Args:
+        file (`Path`): The released `metadata.parquet`.
+        clips (`ClipFinder`): The clips.
+
+    Returns:
+        `Iterator[Draft | Problem]`: the drafts, in order; a problem where several files may be a row's clip.
+    """
+    number = 0
+    with pq.ParquetFile(file) as rows:
+        for batch in rows.iter_batches():
+            for record in batch.to_pylist():
+                number += 1
+                place = f"{file.parent.name} row {number}, {record['id']!r}"
+                row = {name: record.get(name) for name in FEATURES}
+                name = record[CLIP_COLUMN]
+                if not _is_plain(name):
+                    yield Problem(place, "row", f"clip must be a file name, got {name!r}")
+                    continue
+                try:
+                    row[PREMISE_COLUMN.get(row["modality"], "audio")] = clips.find(name, row["modality"])
+                except BuildError as error:
+                    yield Problem(place, "media", str(error))
+                    continue
+                yield Draft(place, row)
+
+
+def _possible_names(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Every name that a file may have been stored under, with how far-fetched it is: ending, then folders left out."""
+    own = path.suffix
+    # A key's own ending is in the name's hash, so that others have to be tried.
+    endings = [own, *(suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != own.lower())]
+    for dropped in range(len(path.parts)):
+        tail = PurePosixPath(*path.parts[dropped:])
+        for folder in SOURCE_FOLDERS:
+            stem = f"{folder}{tail.with_suffix('')}"
+            for rank, ending in enumerate(endings):
+                yield stored_name(stem + ending), (min(rank, 1), dropped)
+                if ending.lower() in VIDEO_SUFFIXES:
+                    yield stored_name(stem + ending, sound_only=True), (min(rank, 1), dropped)
+
+
+def _is_plain(name) -> bool:
+    return isinstance(name, str) and PurePosixPath(name).name == name and "\\" not in name and not name.startswith(".")
+
+
+def _clip_names(file: Path) -> Iterator[str]:
+    with pq.ParquetFile(file) as rows:
+        for batch in rows.iter_batches(columns=[CLIP_COLUMN]):
+            yield from batch[CLIP_COLUMN].drop_null().unique().to_pylist()
+
+
+def _check(file: Path, config: str) -> None:
+    try:
+        with pq.ParquetFile(file) as rows:
+            names = rows.schema_arrow.names
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BuildError(f"{file} can't be read: {error}") from error
+    if CLIP_COLUMN not in names:
+        raise BuildError(f"{config} was not released as labels without clips: load it as it is")
+
+
+def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
+    folder = Path(origin)
+    if folder.is_dir():
+        files = {split: folder / config / split / "metadata.parquet" for split in SPLITS}
+        files = {split: file for split, file in files.items() if file.is_file()}
+    elif origin.count("/") == 1:
+        files = _download(origin, config, revision)
+    else:
+        raise BuildError(f"--from {origin} is neither a folder nor ORG/NAME on the Hub")
+    if not files:
+        raise BuildError(f"{origin} has no config {config}")
+    return files
+
+
+def _download(repo: str, config: str, revision: str) -> dict[str, Path]:
+    api = HfApi()
+    with told_in_words(repo):
+        # One commit for all: a release may be going on.
+        commit = api.repo_info(repo, repo_type="dataset", revision=revision).sha
+        wanted = {split: f"{config}/{split}/metadata.parquet" for split in SPLITS}
+        there = {
+            entry.path
+            for entry in api.get_paths_info(repo, list(wanted.values()), revision=commit, repo_type="dataset")
+        }
+        return {
+            split: Path(api.hf_hub_download(repo, path, revision=commit, repo_type="dataset"))
+            for split, path in wanted.items()
+            if path in there
+        }
