@@ -45,7 +45,7 @@ def with_holes(seed, items=60, annotators=4, share=0.3):
 
 
 def alpha_by_pairs(matrix):
-    """The definition: squared differences of all pairs of answers, within items over all answers that can be paired."""
+    """The definition: squared differences of the pairs of answers to an item, over those of all pairs."""
     items = [[value for value in row if value == value] for row in matrix.tolist()]
     items = [values for values in items if len(values) >= 2]
     everything = [value for values in items for value in values]
@@ -77,7 +77,7 @@ def test_alpha_by_sums_is_that_of_the_library_and_of_the_definition(seed):
 
 
 def test_alpha_goes_on_where_the_library_would_need_too_much_memory():
-    """Thousands of different answers: the same formula, told; a tenth of it agrees with the definition."""
+    """Answers that all differ: the same formula, told so, with the value of the definition."""
     matrix = np.random.default_rng(0).uniform(size=(400, 2))
     report = krippendorff_alpha(matrix, 5, 0)
     assert report["computed_by"] == "sums"
@@ -96,11 +96,11 @@ def test_each_resample_is_one_of_whole_items():
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Answers are truth plus noise of equal variance: alpha of the population is 1/2, inside in about 95 % of draws."""
+    """Answers are truth plus noise of equal variance, so alpha of the population is 1/2: inside in about 95 %."""
     inside = 0
     for seed in range(150):
         generator = np.random.default_rng(seed)
-        matrix = generator.normal(size=(120, 1)) + generator.normal(size=(120, 3))
+        matrix = np.round(generator.normal(size=(120, 1)) + generator.normal(size=(120, 3)), 1)
         low, high = krippendorff_alpha(matrix, 200, seed)["interval"]
         inside += low <= 0.5 <= high
     assert 0.88 <= inside / 150 <= 0.99
@@ -148,7 +148,7 @@ def test_pairs_are_compared_over_the_items_that_both_judged():
         columns = matrix[:, ["abcd".index(pair["first"]), "abcd".index(pair["second"])]]
         rows = [row for row in columns.tolist() if row[0] == row[0] and row[1] == row[1]]
         x, y = ([row[k] for row in rows] for k in range(2))
-        assert pair["n"] == len(rows) and 20 < len(rows) < 50
+        assert pair["n"] == len(rows) and 15 < len(rows) < 50
         assert pair["pearson"] == pytest.approx(correlation(x, y), abs=1e-12)
         assert pair["spearman"] == pytest.approx(correlation(ranks(x), ranks(y)), abs=1e-12)
         assert pair["mse"] == pytest.approx(sum((a - b) ** 2 for a, b in rows) / len(rows), abs=1e-12)
@@ -184,7 +184,7 @@ def js_distance(x, y):
 
 
 def test_js_distance_in_closed_form():
-    """Equal use of the scale is 0 in whatever order, none in common 1, half in common the root of 1 - (3/4) log2 3."""
+    """Equal use of the scale is 0 in whatever order, none in common 1, half in common the root of 1/2."""
     low, high = np.array([0.0, 0.05, 0.1, 0.15]), np.array([0.9, 0.95, 1.0, 0.5])
     assert pair_measures(low, low[::-1])["js_distance"] == 0
     assert pair_measures(low, high)["js_distance"] == pytest.approx(1)
@@ -194,7 +194,7 @@ def test_js_distance_in_closed_form():
 
 
 def test_answers_on_an_edge_fall_above_it():
-    """30 % is in the bin of 30 to 40 %, as is every other round answer; 100 % is in the last; holes are not counted."""
+    """30 % is in the bin of 30 to 40 %, and so on for each round answer; 100 % is in the last; holes don't count."""
     for percent in range(101):
         counts = histogram(np.array([percent / 100, np.nan]))
         assert counts.sum() == 1 and counts[min(percent // 10, 9)] == 1
@@ -228,9 +228,8 @@ def test_reports_of_any_size_are_written_whole(tmp_path, annotators):
         warnings.simplefilter("error")
         report = agreement_report(matrix, names, 20, 0)
         table = write_agreement(report, tmp_path / "new" / "report")
-    assert (
-        len({line.replace("\\|", "").count("|") for line in table.splitlines() if line.startswith("| $person")}) <= 2
-    )
+    rows = [line.replace("\\|", "") for line in table.splitlines() if line.startswith("| $person")]
+    assert sorted(row.count("|") for row in rows) == [5] * annotators + [8] * (annotators * (annotators - 1) // 2)
     folder = tmp_path / "new" / "report"
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".md", ".png", ".png"]
     read = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))

@@ -149,9 +149,8 @@ def test_skipping_leaves_out_the_bad_lines_alone(tmp_path, capsys):
     records = [*GOOD, {**GOOD[1], "probability": 1}, {**GOOD[0], "annotator": "dee", "claim": "D"}]
     raw = write(tmp_path / "raw.jsonl", [*records, {"annotator": "dee", "item": "b", "probability": -1}])
     reading = read_judgements([raw], on_error="skip")
-    assert reading.judgements == read_judgements([write(tmp_path / "good.jsonl", GOOD)]).judgements or [
-        (one.annotator, one.item, one.probability) for one in reading.judgements
-    ] == [(one["annotator"], one["item"], one["probability"] / 100) for one in GOOD]
+    kept = [(one.annotator, one.item, one.probability) for one in reading.judgements]
+    assert kept == [(one["annotator"], one["item"], one["probability"] / 100) for one in GOOD]
     assert [complaint.split(": ")[0] for complaint in reading.skipped] == [f"{raw} row {k}" for k in (5, 6, 7)]
     main(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "out.jsonl"), "--on-error", "skip"])
     told = capsys.readouterr()
