@@ -130,32 +130,29 @@ class Hub:
         for kind in ("model", "dataset", "space"):
             api = f"/api/{kind}s/{{namespace}}/{{name}}"
             page = "" if kind == "model" else f"/{kind}s"
-            routes += [
-                Route(path, self._within(kind, handler, writes), methods=methods)
-                for path, handler, writes, methods in (
-                    (api, self.info, False, ["GET"]),
-                    (f"{api}/revision/{{revision}}", self.info, False, ["GET"]),
-                    (f"{api}/tree/{{revision}}", self.tree, False, ["GET"]),
-                    (f"{api}/tree/{{revision}}/{{path:path}}", self.tree, False, ["GET"]),
-                    (f"{api}/paths-info/{{revision}}", self.paths_info, False, ["POST"]),
-                    (f"{api}/refs", self.refs, False, ["GET"]),
-                    (f"{api}/commits/{{revision}}", self.commits, False, ["GET"]),
-                    (f"{api}/runtime", self.runtime, False, ["GET"]),
-                    (f"{api}/auth-check", self.auth_check, False, ["GET"]),
-                    (f"{api}/branch/{{branch}}", self.branch, True, ["POST", "DELETE"]),
-                    (f"{api}/tag/{{revision}}", self.tag, True, ["POST", "DELETE"]),
-                    (f"{api}/settings", self.change_settings, True, ["PUT"]),
-                    (f"{api}/preupload/{{revision}}", self.preupload, True, ["POST"]),
-                    (f"{api}/commit/{{revision}}", self.commit, True, ["POST"]),
-                    (f"{page}/{{namespace}}/{{name}}.git/info/lfs/objects/batch", self.lfs_batch, True, ["POST"]),
-                    (
-                        f"{page}/{{namespace}}/{{name}}/resolve/{{revision}}/{{path:path}}",
-                        self.resolve,
-                        False,
-                        ["GET"],
-                    ),
-                )
+            reading = [
+                (api, self.info, ["GET"]),
+                (f"{api}/revision/{{revision}}", self.info, ["GET"]),
+                (f"{api}/tree/{{revision}}", self.tree, ["GET"]),
+                (f"{api}/tree/{{revision}}/{{path:path}}", self.tree, ["GET"]),
+                (f"{api}/paths-info/{{revision}}", self.paths_info, ["POST"]),
+                (f"{api}/refs", self.refs, ["GET"]),
+                (f"{api}/commits/{{revision}}", self.commits, ["GET"]),
+                (f"{api}/runtime", self.runtime, ["GET"]),
+                (f"{api}/auth-check", self.auth_check, ["GET"]),
+                (f"{page}/{{namespace}}/{{name}}/resolve/{{revision}}/{{file:path}}", self.resolve, ["GET"]),
             ]
+            writing = [
+                (f"{api}/branch/{{branch}}", self.branch, ["POST", "DELETE"]),
+                (f"{api}/tag/{{revision}}", self.tag, ["POST", "DELETE"]),
+                (f"{api}/settings", self.change_settings, ["PUT"]),
+                (f"{api}/preupload/{{revision}}", self.preupload, ["POST"]),
+                (f"{api}/commit/{{revision}}", self.commit, ["POST"]),
+                (f"{page}/{{namespace}}/{{name}}.git/info/lfs/objects/batch", self.lfs_batch, ["POST"]),
+            ]
+            for table, writes in ((reading, False), (writing, True)):
+                for path, handler, methods in table:
+                    routes.append(Route(path, self._within(kind, handler, writes), methods=methods))
         app = Starlette(routes=routes, exception_handlers={HubError: _answer_error})
         return Recorder(app, self.switch)
 
