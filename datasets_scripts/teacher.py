@@ -13,6 +13,7 @@ The same command again, after a kill or a crash, goes on where it stopped. `--ou
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
@@ -23,8 +24,8 @@ from datasets_scripts.schema import SPLITS, BuildError
 from datasets_scripts.teachers.counts import count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
 from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.local import check_local
-from datasets_scripts.teachers.openai_server import ServerOptions, check_server
+from datasets_scripts.teachers.local import LocalServer, check_local
+from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions, check_server
 from datasets_scripts.teachers.record import keep_record
 from datasets_scripts.teachers.shards import drop_failed, finished_pairs, locked, shards
 
@@ -111,11 +112,11 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         extra=options.extra,
     )
-    server = None
     if options.local:
         check_local(options.local)
+        server = partial(LocalServer, failures=options.stop_after_failures)
     else:
-        server = ServerOptions(
+        how = ServerOptions(
             url=options.server.rstrip("/"),
             api_key_env=options.api_key_env,
             timeout=options.timeout,
@@ -123,7 +124,8 @@ def run(options: argparse.Namespace) -> None:
             backoff=options.backoff,
             failures=options.stop_after_failures,
         )
-        check_server(server)
+        check_server(how)
+        server = partial(OpenAIServer, options=how)
     keep_record(options.out, question, options.config, rows)
     for shard in shards(options.out):
         with locked(shard):
@@ -138,11 +140,11 @@ def run(options: argparse.Namespace) -> None:
         out=options.out,
         max_media_bytes=int(options.max_media_mb * 1e6),
     )
-    runner = TeacherRunner(question, pairs, server, options.in_flight, options.stop_after_failures)
+    runner = TeacherRunner(question, pairs, server, options.in_flight)
     slurm = None
     if options.slurm_partition:
         slurm = Slurm(options.slurm_partition, options.slurm_time, options.slurm_cpus, options.slurm_gpus)
-    # The progress bar says it shorter; warnings and errors come back as exceptions or counts.
+    # The progress bar says it shorter; errors come back as exceptions and counts.
     logger.disable("datatrove")
     make_executor(pairs, runner, options.tasks, options.workers, slurm).run()
     if slurm:

@@ -2,8 +2,8 @@
 Asks a teacher N times per pair, with datatrove's InferenceRunner: on this machine or on a Slurm cluster.
 
 What datatrove does: splits the rows into tasks, runs N rollouts a document, bounds the requests in flight, counts
-requests and tokens. What is ours, since its own loses answers or time: the client ([`OpenAIServer`]), the checkpoints
-(see `shards`), and the writing of a pair, whose failure datatrove only logs.
+requests and tokens. What is ours, since its own loses answers or time: the client (see `openai_server`), the
+checkpoints (see `shards`), and the writing of a pair, whose failure datatrove only logs.
 """
 
 import hashlib
@@ -27,9 +27,7 @@ from tqdm import tqdm
 from datasets_scripts.answers import parse_answer
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
-from datasets_scripts.teachers.local import LocalServer
 from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
-from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions
 from datasets_scripts.teachers.shards import finished_pairs, locked
 
 
@@ -144,15 +142,20 @@ class TeacherRunner(InferenceRunner):
     Args:
         question (`Question`): What is asked.
         pairs (`Pairs`): About what.
-        server (`ServerOptions`, *optional*): The server; a local model without it.
+        server (`Callable[[InferenceConfig, int], InferenceServer]`): Makes the client of a task, or the local model.
         in_flight (`int`): Requests at the same time, for each task.
-        failures (`int`): The run stops after so many failed requests in a row.
     """
 
     name = "Teacher"
 
-    def __init__(self, question: Question, pairs: Pairs, server: ServerOptions | None, in_flight: int, failures: int):
-        self.question, self.pairs, self.server, self.max_failures = question, pairs, server, failures
+    def __init__(
+        self,
+        question: Question,
+        pairs: Pairs,
+        server: Callable[[InferenceConfig, int], InferenceServer],
+        in_flight: int,
+    ):
+        self.question, self.pairs, self.server = question, pairs, server
         config = InferenceConfig(
             # The kind is not used: `_init_server` makes ours.
             server_type="endpoint",
@@ -172,7 +175,8 @@ class TeacherRunner(InferenceRunner):
         Raises:
             `RunStoppedError`: if the run can't go on.
         """
-        logger.disable("datatrove.pipeline.inference.servers")
+        # What it says of errors holds the values of variables, whole requests among them. The bar and the counts tell.
+        logger.disable("datatrove")
         with locked(self.pairs.out / f"{rank:05d}.jsonl"):
             try:
                 super().run(data, rank, world_size)
@@ -181,9 +185,7 @@ class TeacherRunner(InferenceRunner):
                 raise RunStoppedError(f"{type(error.error).__name__}: {error.error}") from error
 
     def _init_server(self, rank: int) -> InferenceServer:
-        if self.server is None:
-            return LocalServer(self.config, rank, self.max_failures)
-        return OpenAIServer(self.config, rank, self.server)
+        return self.server(self.config, rank)
 
     async def _save_document(
         self,
@@ -290,14 +292,14 @@ class Slurm:
 
 
 def make_executor(
-    pairs: Pairs, runner: Callable, tasks: int, workers: int, slurm: Slurm | None = None
+    pairs: Pairs, runner: PipelineStep, tasks: int, workers: int, slurm: Slurm | None = None
 ) -> LocalPipelineExecutor | SlurmPipelineExecutor:
     """
     Puts the pipeline into datatrove's executor.
 
     Args:
         pairs (`Pairs`): The pairs.
-        runner (`Callable`): The step that asks.
+        runner (`PipelineStep`): The step that asks.
         tasks (`int`): Into how many the rows are split.
         workers (`int`): How many run at the same time.
         slurm (`Slurm`, *optional*): The cluster; this machine without it.
@@ -308,9 +310,10 @@ def make_executor(
     pipeline = [PairReader(pairs), runner]
     # Our reader knows better than datatrove's marks which pairs are finished.
     common = {"pipeline": pipeline, "tasks": tasks, "workers": workers, "skip_completed": False}
-    common["logging_dir"] = str(pairs.out / "logs")
+    common["logging_dir"] = str(pairs.out / "datatrove")
     if slurm is None:
-        return LocalPipelineExecutor(**common)
+        # Started anew, a worker has this process's environment, and the key is nowhere else.
+        return LocalPipelineExecutor(start_method="spawn", **common)
     return SlurmPipelineExecutor(
         partition=slurm.partition,
         time=slurm.time,

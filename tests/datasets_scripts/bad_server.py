@@ -32,7 +32,7 @@ class Running:
     process: subprocess.Popen
 
     def counts(self) -> dict:
-        """`asked`: requests by hypothesis; `seeds`: the seeds sent, by hypothesis; `most`: at the same time; `keys`."""
+        """`asked` and `seeds` by hypothesis, `most` requests at the same time, the `keys` that were brought."""
         return httpx.get(f"{self.url}/counts", timeout=10).json()
 
 
@@ -122,7 +122,8 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
             return refused
         body = json.loads(await request.body())
         if body["model"] != model:
-            return JSONResponse({"error": {"message": f"The model {body['model']} does not exist."}}, status_code=404)
+            words = f"The model {body['model']} does not exist for {request.headers.get('authorization')}."
+            return JSONResponse({"error": {"message": words}}, status_code=404)
         content = body["messages"][-1]["content"]
         text = content if isinstance(content, str) else content[-1]["text"]
         name = re.search(r"#\S+", text)[0]
