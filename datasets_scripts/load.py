@@ -1,18 +1,31 @@
 """Reads a split of UMUI for training and evaluation: typed columns, media undecoded, rows as they are on disk now."""
 
+from functools import lru_cache
 from pathlib import Path
 
-from datasets import Dataset, load_dataset, load_dataset_builder
+from datasets import Dataset, DatasetBuilder, Features, IterableDataset, Video, load_dataset_builder
 from datasets import config as datasets_config
+from datasets.data_files import DataFilesDict
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
+from datasets.packaged_modules.parquet.parquet import Parquet
+from datasets.packaged_modules.videofolder.videofolder import VideoFolder
+from huggingface_hub import HfFileSystem
 
 from datasets_scripts.schema import FEATURES
+
+
+# Clips can be streamed as `Video` only: without torchcodec, `Audio` refuses even a file that it isn't to decode.
+STREAMED_FEATURES = Features(FEATURES | {name: Video(decode=False) for name in ("audio", "video")})
+# Hypotheses about one clip follow each other: it is fetched for the first of them.
+CLIPS_KEPT = 4
 
 
 def load_split(dataset: str, config: str, split: str) -> Dataset:
     """
     Loads one split with exactly the columns of `FEATURES`.
+
+    Of a repository, only the clips of this split are downloaded; they are then local files, as those of a folder.
 
     Args:
         dataset (`str`): A dataset folder, or a repository on the Hub (`"org/name"`).
@@ -26,6 +39,37 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
         `FileNotFoundError`: if there is no such folder.
         `ValueError`: if there is no such config or split, or a column is missing; the message names those there are.
     """
+    builder = _split_builder(dataset, config, split)
+    builder.download_and_prepare()
+    rows = builder.as_dataset(split=split)
+    missing = [name for name in FEATURES if name not in rows.column_names]
+    if missing:
+        raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
+    return rows.select_columns(list(FEATURES)).cast(FEATURES)
+
+
+def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
+    """
+    Streams one split: rows come at once and nothing is kept on disk, for a look at a split too large to download.
+
+    Args:
+        dataset (`str`), config (`str`), split (`str`): As in [`load_split`].
+
+    Returns:
+        `datasets.IterableDataset`: as the rows of [`load_split`], with the content of each clip in `bytes`.
+
+    Raises:
+        `FileNotFoundError`: if there is no such folder.
+        `ValueError`: if there is no such config or split.
+    """
+    rows = _split_builder(dataset, config, split).as_streaming_dataset(split=split)
+    for column in ("audio", "video"):
+        rows = rows.cast_column(column, Video(decode=False))
+    return rows.select_columns(list(FEATURES)).map(_with_content, features=STREAMED_FEATURES)
+
+
+def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
+    """What `datasets` would load the config with, for this split alone."""
     is_folder = Path(dataset).is_dir()
     if is_folder:
         # A full path: `datasets` would take a folder named "text" or "json" for its loader of that name.
@@ -36,15 +80,24 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     files = builder.config.data_files
     if split not in files:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(files)}")
+    if not isinstance(builder, (AudioFolder, VideoFolder, Parquet)):
+        raise ValueError(f"{dataset} is a dataset of {builder.name} files, not one of this layout")
+    files = DataFilesDict({split: files[split]})
     # The library's own cache (5.2) knows a folder by its name and README, not by where it is or what is in it, and
     # would give the rows of an earlier build. The hash of its files is one of their paths and times.
-    cache = str(Path(datasets_config.HF_DATASETS_CACHE) / Hasher.hash(files)) if is_folder else None
-    if isinstance(builder, AudioFolder):
-        # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not.
-        rows = load_dataset("videofolder", data_files={split: files[split]}, split=split, cache_dir=cache)
-    else:
-        rows = load_dataset(dataset, config, split=split, cache_dir=cache)
-    missing = [name for name in FEATURES if name not in rows.column_names]
-    if missing:
-        raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
-    return rows.select_columns(list(FEATURES)).cast(FEATURES)
+    cache = str(Path(datasets_config.HF_DATASETS_CACHE) / Hasher.hash(files))
+    if isinstance(builder, Parquet):
+        return Parquet(cache_dir=cache, base_path=builder.base_path, data_files=files)
+    # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not. Nor
+    # when it streams from the Hub, where it would decode clips before anyone can say that they shall be left alone.
+    return VideoFolder(cache_dir=cache, base_path=builder.base_path, data_files=files, decode_num_threads=0)
+
+
+def _with_content(row: dict) -> dict:
+    clips = {name: row[name] for name in ("audio", "video") if row[name] is not None and row[name]["bytes"] is None}
+    return row | {name: {"bytes": _content(clip["path"]), "path": clip["path"]} for name, clip in clips.items()}
+
+
+@lru_cache(maxsize=CLIPS_KEPT)
+def _content(path: str) -> bytes:
+    return HfFileSystem().cat_file(path) if path.startswith("hf://") else Path(path).read_bytes()
