@@ -25,9 +25,9 @@ PAPER = (
 )
 PAPER_NOTE = (
     "Rows marked (paper) are Table 5 of the paper as printed (where majority is called max); Table 1 repeats those of "
-    "the Thinking models. They are about other items: a reference, no competitors. The paper does not say how it forms "
-    "its MSE. Item by item, as here, 1.56e-5 beside an accuracy of 0.857 would need the items on the wrong side of 0.5 "
-    "to lie within about 0.01 of it, for teacher and people alike, so its MSE may be another measure."
+    "the Thinking models. They are about other items: a reference, no competitors. The paper does not say how its MSE "
+    "is formed. Item by item, as here, 1.56e-5 beside an accuracy of 0.857 would need the items on the wrong side of "
+    "0.5 to lie within about 0.01 of it, for teacher and people alike, so its MSE may be another measure."
 )
 MEASURES = ("accuracy", "mse", "alpha")
 CSV_COLUMNS = (
