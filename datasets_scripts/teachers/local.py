@@ -15,8 +15,10 @@ from transformers import (
     AutoModelForMultimodalLM,
     AutoProcessor,
     AutoTokenizer,
-    Qwen2_5OmniForConditionalGeneration,
-    Qwen3OmniMoeForConditionalGeneration,
+    Qwen2_5OmniConfig,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen3OmniMoeConfig,
+    Qwen3OmniMoeThinkerForConditionalGeneration,
 )
 
 from datasets_scripts.schema import BuildError
@@ -27,8 +29,11 @@ from modeling_clue.media import MediaError, load_audio, load_video
 # Frames of a video that the model is shown: a server has its own way, here it has to be said.
 FRAMES_PER_SECOND = 1.0
 MOST_FRAMES = 64
-# These speak too; only the part that writes is asked.
-SPEAKING = (Qwen2_5OmniForConditionalGeneration, Qwen3OmniMoeForConditionalGeneration)
+# These speak too. Only the part that writes is loaded: with the voice would come a pickle of its speakers.
+THINKERS = {
+    Qwen2_5OmniConfig: Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen3OmniMoeConfig: Qwen3OmniMoeThinkerForConditionalGeneration,
+}
 # Neither code nor pickles of a checkpoint are run, and nothing is fetched.
 SAFELY = {"local_files_only": True, "trust_remote_code": False}
 
@@ -50,14 +55,21 @@ class LocalTeacher:
             config = AutoConfig.from_pretrained(path, **SAFELY)
             self.takes_media = type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING
             family = AutoModelForMultimodalLM if self.takes_media else AutoModelForCausalLM
-            model = family.from_pretrained(path, dtype="auto", use_safetensors=True, **SAFELY)
+            if type(config) in THINKERS:
+                family, config = THINKERS[type(config)], config.thinker_config
+            model, loading = family.from_pretrained(
+                path, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **SAFELY
+            )
             self.processor = (AutoProcessor if self.takes_media else AutoTokenizer).from_pretrained(path, **SAFELY)
         except (OSError, ValueError, ImportError) as error:
             raise RunStoppedError(f"--local {path} can't be loaded: {error}") from error
+        if loading["missing_keys"]:
+            # transformers would go on with random numbers in their place.
+            raise RunStoppedError(f"--local {path} lacks the weights {', '.join(sorted(loading['missing_keys'])[:5])}")
         self.tokenizer = self.processor.tokenizer if self.takes_media else self.processor
         if self.processor.chat_template is None:
             raise RunStoppedError(f"--local {path} has no chat template: pass a model that was made to answer")
-        self.model = (model.thinker if isinstance(model, SPEAKING) else model).to(device).eval()
+        self.model = model.to(device).eval()
         self._messages, self._inputs = None, None
 
     def answer(self, messages: list[dict], seed: int, max_tokens: int, temperature: float) -> dict:

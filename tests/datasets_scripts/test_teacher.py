@@ -317,3 +317,40 @@ def test_two_runs_at_once_are_refused(tmp_path):
         teacher(arguments(dataset, tmp_path / "out", server.url))
         with locked(tmp_path / "out" / "00000.jsonl"), pytest.raises(SystemExit, match="is written by another run"):
             teacher(arguments(dataset, tmp_path / "out", server.url))
+
+
+# Of Slurm, what the pipeline meets: jobs of an array one after the other, and the names of their nodes.
+CLUSTER = {
+    "sbatch": """for last; do :; done; echo "$@" >> $CLUSTER_LOG
+        case "$1" in --export=*) ;; *) echo Submitted batch job 2; exit;; esac
+        for index in 0 1; do
+            SLURM_ARRAY_TASK_ID=$index SLURM_NODELIST=here bash $last >> $CLUSTER_LOG 2>&1
+        done
+        echo Submitted batch job 1""",
+    "srun": 'while [ "$1" != -n ]; do shift; done; shift 2; exec "$@"',
+    "scontrol": "echo here",
+}
+
+
+def test_slurm_jobs_answer_the_pairs(tmp_path, monkeypatch, capsys):
+    """The jobs that are submitted do the work, with a stand-in for Slurm itself; the command without it counts."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in CLUSTER.items():
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("CLUSTER_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 7)
+    with bad_server(key=SECRET) as server:
+        command = arguments(dataset, tmp_path / "out", server.url, "--tasks", "2")
+        teacher([*command, "--slurm-partition", "gpu"])
+        assert "The tasks are queued" in capsys.readouterr().out
+        assert server.counts()["asked"] == {f"#{number}": 5 for number in range(7)}, (tmp_path / "log").read_text()
+        teacher(command)
+        assert sum(server.counts()["asked"].values()) == 35
+    assert "pairs: 7 of 7" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("*.jsonl"))) == 2
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
