@@ -5,9 +5,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datasets.packaged_modules.videofolder.videofolder import VideoFolder
+
 from datasets_scripts.schema import FEATURES
 
 
+SYNONYMS = {".mpg": ".mpeg", ".webm": ".mkv", ".m4v": ".mp4", ".qt": ".mov"}
 PROBLEM_KINDS = ("row", "media", "duplicate", "split", "join")
 
 
@@ -61,6 +64,24 @@ class Problem:
     complaint: str
 
 
+def stored_suffix(suffix: str) -> str:
+    """
+    The ending a clip has in the dataset: one that `datasets`' video loader fetches from the Hub.
+
+    That loader (5.2) reads all configs and fetches only files whose last or last but one ending it knows; others are
+    silently missing once the dataset is on the Hub. A sound is `x.mkv.flac` therefore, WebM goes by the name of the
+    Matroska that it is.
+
+    Args:
+        suffix (`str`): The ending of the raw file, `".flac"`.
+
+    Returns:
+        `str`: the same, a synonym, or `".mkv"` and the same.
+    """
+    suffix = SYNONYMS.get(suffix.lower(), suffix.lower())
+    return suffix if suffix in VideoFolder.EXTENSIONS else f".mkv{suffix}"
+
+
 def new_row(**columns) -> dict:
     """A row of the schema with `None` in all columns that aren't given."""
     return dict.fromkeys(FEATURES) | columns
@@ -75,14 +96,15 @@ def stored_name(key: str, sound_only: bool = False) -> str:
         sound_only (`bool`, *optional*, defaults to `False`): Whether the sound is taken out of a video.
 
     Returns:
-        `str`: the key itself where it is plain, else its plain letters and eight digits of its hash, so that two keys
-        never share a name.
+        `str`: the plain letters of the key, with eight digits of its hash where there are others, so that two keys
+        never share a name; and the ending of [`stored_suffix`].
     """
     path = PurePosixPath(key)
-    suffix = ".flac" if sound_only else path.suffix.lower()
     stem = str(path.with_suffix("")).replace("/", "__")
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:100].strip("_")
-    if f"{plain}{path.suffix}" == key and suffix == path.suffix.lower() == path.suffix:
-        return key
+    suffix = stored_suffix(".flac" if sound_only else path.suffix)
+    # Told apart are keys that would come to the same name: by other letters, another ending, or the sound of a video.
+    if f"{plain}{path.suffix}" == key and not sound_only and suffix.endswith(path.suffix):
+        return f"{plain}{suffix}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     return f"{plain}-{digest}{suffix}".lstrip("-")

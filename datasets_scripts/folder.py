@@ -145,6 +145,9 @@ def _add_to_card(out: Path, config: str) -> None:
     # `datasets` (5.2) caches a folder under its name and this text alone: without the digest, `load_dataset` would go
     # on giving the rows of an earlier build.
     entry = {"config_name": config, "description": f"sha256 {_digest(out / config)}", "data_files": data_files}
+    if suffixes:
+        # From the Hub, `datasets` (5.2) would else decode clips as it streams, before they can be cast.
+        entry["decode_num_threads"] = 0
     others = [other for other in front["configs"] if other["config_name"] != config]
     replaced = [other for other in front["configs"] if other["config_name"] == config]
     if not others or any(other.get("default") for other in replaced):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_scripts.arguments import positive
-from datasets_scripts.drafts import Draft, new_row
+from datasets_scripts.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
 from datasets_scripts.sources.urn_media import write_sound, write_video
@@ -30,7 +30,7 @@ DESCRIPTION = "generated, with exact probabilities"
 EVENTS = (3, 10)
 # How many of the attributes a scene uses at most: with fewer, probabilities of 0 and 1 occur.
 PALETTE_SIZE = {1: 0.06, 2: 0.3, 3: 0.34, 4: 0.3}
-MEDIA_SUFFIX = {"audio": "flac", "video": "mp4", "audiovisual": "mp4"}
+MEDIA_SUFFIX = {"audio": stored_suffix(".flac"), "video": ".mp4", "audiovisual": ".mp4"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,10 +165,10 @@ def _write_premise(job: tuple[str, Path, int, int, int]) -> list[dict]:
     modality, folder, index, number, seed = job
     rng = _generator(seed, modality, folder.name, index)
     scene = sample_scene(modality, rng)
-    clip = f"media/{index:06d}.{MEDIA_SUFFIX[modality]}"
+    clip = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
     rows = make_rows(modality, f"urn-{modality}-{folder.name}-{index:06d}", scene, clip, number, rng)
     if not (folder / clip).exists():
-        partial_file = folder / f"media/.{index:06d}.{MEDIA_SUFFIX[modality]}"
+        partial_file = folder / f"media/.{index:06d}{MEDIA_SUFFIX[modality]}"
         if modality == "audio":
             write_sound(partial_file, scene.pitches, rng)
         else:

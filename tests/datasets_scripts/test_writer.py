@@ -137,7 +137,7 @@ def test_every_kind_of_problem_is_reported_once_with_its_place(tmp_path):
         "test": {"rows": 2, "premises": 2, "clips": 1},
     }
     assert [row["id"] for row in load_split(str(tmp_path / "umui"), "mine", "train")] == ["row-4", "row-14"]
-    assert [file.name for file in tmp_path.glob("umui/mine/train/media/*")] == ["only.wav"]
+    assert [file.name for file in tmp_path.glob("umui/mine/train/media/*")] == ["only.mkv.wav"]
 
 
 def test_splits_with_and_without_clips_are_refused(tmp_path):
@@ -209,13 +209,13 @@ def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
 
 def test_names_of_clips_are_plain_and_never_shared():
     """Whatever a clip is called, its stored name is safe in a path and an address, and tells it from the others."""
-    keys = ["a.wav", "a b.wav", "a_b.wav", "a/b.wav", "a__b.wav", "../a.wav", "ä#?%.WAV", "a.WAV", ".wav", "é" * 300]
+    keys = ["a.mkv", "a.webm", "a.mkv.wav", "a.wav", "a b.wav", "a_b.wav", "a/b.wav", "a__b.wav", "../a.wav", "ä#?%.WAV", "a.WAV", ".wav", "é" * 300]
     names = [stored_name(key) for key in keys] + [stored_name(key, sound_only=True) for key in keys]
     assert len(set(names)) == len(names)
     for name in names:
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
         assert not name.startswith((".", "-")) and len(name) < 130
-    assert stored_name("a.wav") == "a.wav" and stored_name("morning_2-b.flac") == "morning_2-b.flac"
+    assert stored_name("a.mp4") == "a.mp4" and stored_name("morning_2-b.flac") == "morning_2-b.mkv.flac"
 
 
 def test_a_clip_in_two_configs_is_one_file(tmp_path):
@@ -223,7 +223,7 @@ def test_a_clip_in_two_configs_is_one_file(tmp_path):
     for name, pitch in (("one", 0.1), ("two", 0.1), ("three", 0.2)):
         clip = Clip(write_tone(tmp_path / name / "a.wav", pitch), "a.wav")
         write_config(tmp_path / "umui", name, {"train": [sound_draft(clip, 1)]}, PLAN)
-    one, two, three = (tmp_path / "umui" / name / "train/media/a.wav" for name in ("one", "two", "three"))
+    one, two, three = (tmp_path / "umui" / name / "train/media/a.mkv.wav" for name in ("one", "two", "three"))
     assert one.samefile(two) and not one.samefile(three)
     assert three.read_bytes() == (tmp_path / "three" / "a.wav").read_bytes() != one.read_bytes()
 
