@@ -153,6 +153,21 @@ class UnlabelledReport:
         self._file.close()
 
 
+def check_target(dataset: Path, config: str, to: str, overwrite: bool) -> None:
+    """
+    Makes sure that `to` may be written, before any work is done.
+
+    Raises:
+        `BuildError`: if it is no name, that of the config with the labels, or taken.
+    """
+    for name in (config, to):
+        if not CONFIG_NAME.fullmatch(name):
+            raise BuildError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
+    if to == config:
+        raise BuildError(f"--to {to} is the config with the labels, which would be lost: name another")
+    check_free(dataset, to, overwrite)
+
+
 def label_config(
     dataset: Path,
     config: str,
@@ -169,7 +184,7 @@ def label_config(
         dataset (`Path`): The dataset folder.
         config (`str`): The config with the labels.
         answers (`Mapping[Key, Answers]`): The teacher's answers by config, split and id.
-        to (`str`): The name of the new config. With `rules.overwrite` it may be there.
+        to (`str`): The name of the new config, good by [`check_target`].
         splits (`Iterable[str]`): The splits to label; the others are taken over as they are.
         rules (`Rules`): How answers become a probability.
         plan (`dict`): What else to note in the new config's `build.json`.
@@ -180,12 +195,6 @@ def label_config(
     Raises:
         `BuildError`: if it can't be done as asked, or not one row of a split could be labelled.
     """
-    for name in (config, to):
-        if not CONFIG_NAME.fullmatch(name):
-            raise BuildError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
-    if to == config:
-        raise BuildError(f"--to {to} is the config with the labels, which would be lost: name another")
-    check_free(dataset, to, rules.overwrite)
     old = summarise_config(dataset, config).build
     missing = [split for split in splits if split not in old["splits"]]
     if missing:
@@ -300,7 +309,7 @@ def run(options: argparse.Namespace) -> None:
         `BuildError`: if it can't be done as asked.
     """
     to = options.to or f"{options.config}-teacher"
-    check_free(options.dataset, to, options.overwrite)
+    check_target(options.dataset, options.config, to, options.overwrite)
     answers = read_answers(options.answers)
     asked = {(options.config, split) for split in options.splits}
     others = Counter(key[:2] for key in answers if key[:2] not in asked)
