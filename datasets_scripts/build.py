@@ -5,7 +5,14 @@ Builds configs of the UMUI dataset into a folder that `datasets.load_dataset` re
 python -m datasets_scripts.build urn --out umui
 python -m datasets_scripts.build urn --out umui --modalities audio --train 500 --validation 50 --test 100 --overwrite
 python -m datasets_scripts.build unli --raw data/unli --out umui
+python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --out umui --on-error skip
+python -m datasets_scripts.build wikivideo --labels labels.json --videos data/videos --judgements people.jsonl --out umui
+python -m datasets_scripts.build own --name mine --table pairs.csv --hypothesis-column claim --premise-column text \\
+    --probability-column p --out umui
 ```
+
+Bad rows are all reported, in `umui/<config>.problems.csv`; `--on-error skip` leaves them out. A build that was killed is
+gone on with by the same command.
 """
 
 import argparse
@@ -17,11 +24,11 @@ from datasets_scripts.arguments import positive, seed
 from datasets_scripts.folder import check_free
 from datasets_scripts.ratio import parse_ratio
 from datasets_scripts.schema import BuildError
-from datasets_scripts.sources import clotho, restore, unli, urn, wikivideo
+from datasets_scripts.sources import clotho, own, restore, unli, urn, wikivideo
 from datasets_scripts.writer import write_config
 
 
-SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo, "restore": restore}
+SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo, "own": own, "restore": restore}
 # Options that say nothing of what clips are made: an interrupted build may go on with others.
 NOT_IN_THE_PLAN = ("out", "overwrite", "workers", "on_error", "ratio")
 
