@@ -1,0 +1,150 @@
+"""The dataset folder on a Hub: rows and clips as `load_dataset`, `load_split` and `stream_split` give them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from datasets_scripts.build import main as build
+
+
+pytestmark = pytest.mark.processes
+
+CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
+REPO = "clue/to-load"
+PUSH = """
+import sys
+from huggingface_hub import HfApi
+HfApi().create_repo(sys.argv[1], repo_type="dataset", private=True, exist_ok=True)
+HfApi().upload_folder(repo_id=sys.argv[1], repo_type="dataset", folder_path=sys.argv[2])
+"""
+# Prints what rows hold, and decodes every clip as training does: `rows` is a function of a config.
+TELL = """
+import hashlib, json
+from functools import lru_cache
+from huggingface_hub import HfFileSystem
+from modeling_clue.media import load_audio, load_video
+@lru_cache(maxsize=None)
+def read(path):
+    return HfFileSystem().cat_file(path) if path.startswith("hf://") else open(path, "rb").read()
+@lru_cache(maxsize=None)
+def decode(content, sense):
+    if sense == "audio":
+        assert len(load_audio(content).waveform)
+    else:
+        assert load_video(content, fps=2, max_frames=8).frames.size
+    return hashlib.sha256(content).hexdigest()
+def clip(row):
+    for sense in ("audio", "video"):
+        if row[sense] is not None:
+            return decode(row[sense]["bytes"] or read(row[sense]["path"]), sense)
+def told(row):
+    return {key: row[key] for key in ("id", "modality", "premise", "hypothesis", "probability")} | {"clip": clip(row)}
+def tell(configs, rows):
+    print(json.dumps({config: [told(row) for row in rows(config)] for config in configs}))
+"""
+LOAD_DATASET = """
+from datasets import Video, load_dataset
+def rows(config):
+    rows = load_dataset(sys.argv[1], config, split="test", streaming=sys.argv[2] == "streamed")
+    return rows.cast_column("audio", Video(decode=False)).cast_column("video", Video(decode=False))
+"""
+LOAD_SPLIT = """
+from datasets_scripts.load import load_split, stream_split
+def rows(config):
+    rows = (stream_split if sys.argv[2] == "streamed" else load_split)(sys.argv[1], config, "test")
+    if sys.argv[2] == "whole":
+        for row in rows:
+            # A path that anything can open.
+            assert all(clip is None or clip["path"].startswith("/") for clip in (row["audio"], row["video"]))
+    return rows
+"""
+
+
+def called(code: str) -> str:
+    """A whole program of one of the ways to load."""
+    return f"import sys\n{code}\n{TELL}\ntell(sys.argv[3:], rows)"
+
+
+@pytest.fixture(scope="module")
+def umui(hub, tmp_path_factory) -> Path:
+    """A dataset folder that was pushed to a private repository as it is."""
+    folder = tmp_path_factory.mktemp("data") / "umui"
+    build(["urn", "--out", str(folder), *"--train 3 --validation 2 --test 3 --workers 1".split()])
+    hub.run(tmp_path_factory.mktemp("home"), PUSH, REPO, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(umui) -> dict[str, list[dict]]:
+    """What the test splits hold, read from the folder without `datasets`."""
+    rows = {}
+    for config in CONFIGS:
+        folder, rows[config] = umui / config / "test", []
+        for row in pq.read_table(folder / "metadata.parquet").to_pylist():
+            name = row.get("audio_file_name") or row.get("video_file_name")
+            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest() if name else None
+            kept = ("id", "modality", "premise", "hypothesis", "probability")
+            rows[config].append({key: row[key] for key in kept} | {"clip": digest})
+    return rows
+
+
+@pytest.mark.parametrize("how", ["whole", "streamed"])
+@pytest.mark.parametrize("code", [LOAD_DATASET, LOAD_SPLIT], ids=["load_dataset", "load_split"])
+def test_every_row_and_clip_comes_back(hub, expected, tmp_path, code, how):
+    """Loaded or streamed, the Hub's rows are the folder's, and their clips are its files and can be decoded."""
+    told = hub.run(tmp_path, called(code), REPO, how, *CONFIGS).stdout
+    assert json.loads(told.splitlines()[-1]) == expected
+
+
+def test_load_split_fetches_its_split_once(hub, umui, expected, tmp_path):
+    """No clip of another split or config is downloaded, and none twice: not even by another process."""
+    hub.clear_log()
+    hub.run(tmp_path, called(LOAD_SPLIT), REPO, "whole", "urn-audio")
+    fetched = [
+        entry["path"].split("/resolve/")[1]
+        for entry in hub.log()
+        if entry["method"] == "GET" and "/media/" in entry["path"]
+    ]
+    clips = {file.name for file in (umui / "urn-audio" / "test" / "media").iterdir()}
+    assert sorted(path.split("/", 1)[1] for path in fetched) == sorted(
+        f"urn-audio/test/media/{name}" for name in clips
+    )
+    hub.clear_log()
+    hub.run(tmp_path, called(LOAD_SPLIT), REPO, "whole", "urn-audio")
+    assert not [entry for entry in hub.log() if entry["method"] == "GET" and "/resolve/" in entry["path"]]
+
+
+def test_new_revision_is_loaded_anew(hub, tmp_path):
+    """After a push that changed the rows, a client that has the earlier ones in its cache gets the new ones."""
+    code = """
+import json, sys
+from datasets_scripts.load import load_split
+print(json.dumps(load_split("clue/revised", "urn-text", "test")["hypothesis"][:]))
+"""
+    told = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed) / "umui"
+        options = f"--modalities text --train 1 --validation 1 --test 2 --seed {seed}".split()
+        build(["urn", "--out", str(folder), *options])
+        hub.run(tmp_path / "home", PUSH, "clue/revised", folder)
+        told.append(json.loads(hub.run(tmp_path / "home", code).stdout.splitlines()[-1]))
+        rows = pq.read_table(folder / "urn-text" / "test" / "metadata.parquet")["hypothesis"].to_pylist()
+        assert told[-1] == rows
+    assert told[0] != told[1]
+
+
+def test_private_dataset_is_not_for_strangers(hub, umui, tmp_path):
+    """Without a token a private dataset is refused, with words that say how it could be had."""
+    code = "import sys\nfrom datasets_scripts.load import load_split\nload_split(sys.argv[1], 'urn-text', 'test')"
+    failed = hub.run(tmp_path, code, REPO, token=False, check=False)
+    assert failed.returncode != 0 and "doesn't exist on the Hub or cannot be accessed" in failed.stderr
+
+
+def test_no_such_split(hub, umui, tmp_path):
+    """A split that the repository doesn't have is an error that names those it has."""
+    code = "import sys\nfrom datasets_scripts.load import load_split\nload_split(sys.argv[1], 'urn-text', 'dev')"
+    failed = hub.run(tmp_path, code, REPO, check=False)
+    assert "has no split 'dev': it has ['test', 'train', 'validation']" in failed.stderr
