@@ -6,13 +6,13 @@ python -m datasets_scripts.build urn --out umui
 python -m datasets_scripts.build urn --out umui --modalities audio --train 500 --validation 50 --test 100 --overwrite
 python -m datasets_scripts.build unli --raw data/unli --out umui
 python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --out umui --on-error skip
-python -m datasets_scripts.build wikivideo --labels labels.json --videos data/videos --judgements people.jsonl --out umui
+python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl --out umui
 python -m datasets_scripts.build own --name mine --table pairs.csv --hypothesis-column claim --premise-column text \\
     --probability-column p --out umui
 ```
 
-Bad rows are all reported, in `umui/<config>.problems.csv`; `--on-error skip` leaves them out. A build that was killed is
-gone on with by the same command.
+Bad rows are all reported, in `umui/<config>.problems.csv`; `--on-error skip` leaves them out. The same
+command goes on with a build that was killed.
 """
 
 import argparse
