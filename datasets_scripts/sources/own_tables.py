@@ -213,17 +213,18 @@ def _read_parquet(table: Path, columns: list[str]) -> Iterator[Record | Problem]
             done, end = end, end + file.metadata.row_group(group).num_rows
             try:
                 for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
-                    for offset in range(len(batch)):
-                        yield _parquet_record(table, batch, offset, done + offset + 1)
+                    for number, values in enumerate(_values(batch), start=done + 1):
+                        place = f"{table.name} row {number}"
+                        is_read = isinstance(values, dict)
+                        yield Record(place, number, values) if is_read else Problem(place, "row", values)
                     done += len(batch)
             except (OSError, pa.ArrowException) as error:
                 yield Problem(f"{table.name} rows {done + 1} to {end}", "row", f"can't be read: {error}")
 
 
-def _parquet_record(table: Path, batch: pa.RecordBatch, offset: int, number: int) -> Record | Problem:
-    place = f"{table.name} row {number}"
+def _values(batch: pa.RecordBatch) -> list[dict | str]:
+    """The values of each row, or what is wrong with them."""
     try:
-        values = {name: column[offset].as_py() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    except ValueError as error:
-        return Problem(place, "row", f"can't be read: {error}")
-    return Record(place, number, values)
+        return batch.to_pylist()
+    except ValueError as error:  # a text that is no UTF-8; the other rows are read one by one
+        return [_values(batch.slice(row, 1))[0] for row in range(len(batch))] if len(batch) > 1 else [str(error)]
