@@ -61,14 +61,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
     sending = parser.add_argument_group("how it is sent")
     sending.add_argument("--in-flight", type=_positive, default=32, help="requests at once, each task (default: 32)")
-    sending.add_argument("--timeout", type=_number, default=300.0, help="seconds an attempt (default: 300)")
+    sending.add_argument("--timeout", type=_above_zero, default=300.0, help="seconds an attempt (default: 300)")
     sending.add_argument("--retries", type=_count, default=5, help="after the first attempt (default: %(default)s)")
     sending.add_argument("--backoff", type=_number, default=1.0, help="seconds of the first pause (default: 1)")
     sending.add_argument(
         "--stop-after-failures", type=_positive, default=100, help="failed requests in a row (default: %(default)s)"
     )
     sending.add_argument("--ask-again-failed", action="store_true", help="ask again for pairs with a failed answer")
-    sending.add_argument("--max-media-mb", type=_number, default=64.0, help="of one file (default: 64)")
+    sending.add_argument("--max-media-mb", type=_above_zero, default=64.0, help="of one file (default: 64)")
     sending.add_argument(
         "--api-key-env", default="OPENAI_API_KEY", help="environment variable with the key (default: %(default)s)"
     )
@@ -158,7 +158,7 @@ def _load(options: argparse.Namespace) -> dict[str, Dataset]:
         raise BuildError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
     try:
         return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         raise BuildError(str(error)) from error
 
 
@@ -195,6 +195,13 @@ def _number(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number from 0, got {text}")
+    return number
+
+
+def _above_zero(text: str) -> float:
+    number = _number(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
     return number
 
 

@@ -6,6 +6,7 @@ requests and tokens. What is ours, since its own loses answers or time: the clie
 checkpoints (see `shards`), and the writing of a pair, whose failure datatrove only logs.
 """
 
+import asyncio
 import hashlib
 import itertools
 import json
@@ -181,8 +182,19 @@ class TeacherRunner(InferenceRunner):
             try:
                 super().run(data, rank, world_size)
             except InferenceError as error:
-                # Its text may hold a whole request, and it can't be sent between processes.
-                raise RunStoppedError(f"{type(error.error).__name__}: {error.error}") from error
+                # Its own text may hold a whole request, and it can't be sent between processes.
+                raise RunStoppedError(f"datatrove stopped: {error.error}") from error.__cause__
+
+    async def run_async(self, data_gen: Iterator[Document], rank: int = 0) -> None:
+        """Asks about the pairs of a task; see [`run`]."""
+
+        def tell(loop: asyncio.AbstractEventLoop, context: dict) -> None:
+            # Many requests may meet what stops the run: datatrove awaits one, and asyncio would print all others.
+            if not isinstance(context.get("exception"), RunStoppedError):
+                loop.default_exception_handler(context)
+
+        asyncio.get_running_loop().set_exception_handler(tell)
+        await super().run_async(data_gen, rank)
 
     def _init_server(self, rank: int) -> InferenceServer:
         return self.server(self.config, rank)

@@ -258,5 +258,6 @@ def _message(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
+    # A server's words must not steer a terminal.
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,5 +1,6 @@
 """The teacher's command line against a server that misbehaves: nothing is lost, asked again or leaked."""
 
+import gc
 import json
 import os
 import signal
@@ -91,7 +92,7 @@ BEHAVIOUR = {
     "[torn x1]": (2, "%", None),
     "[empty]": (3, None, "no answer in the reply (it has no choices) after 3 tries"),
     "[empty x1]": (2, "%", None),
-    "[garbage]": (3, None, 'no answer in the reply (not JSON: {"choices": [{"mess\x00) after 3 tries'),
+    "[garbage]": (3, None, 'no answer in the reply (not JSON: {"choices": [{"mess\ufffd) after 3 tries'),
     "[html]": (3, None, "no answer in the reply (not JSON: <html>502</html>) after 3 tries"),
     "[null]": (
         3,
@@ -228,12 +229,14 @@ def test_a_refused_key_stops_at_once_and_stays_unsaid(tmp_path, monkeypatch, cap
     assert SECRET not in str(stop.value) + "".join(capfd.readouterr())
 
 
-def test_an_unknown_model_stops_the_run(tmp_path):
-    """HTTP 404 ends the run after what was in flight, not after every pair."""
+def test_an_unknown_model_stops_the_run(tmp_path, capfd):
+    """HTTP 404 ends the run after what was in flight, not after every pair, and with one line, no traceback."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 40)
     with bad_server() as server, pytest.raises(SystemExit, match="HTTP 404.*The model student does not exist"):
         teacher(arguments(dataset, tmp_path / "out", server.url, "--model", "student", "--in-flight", "5"))
     assert read(tmp_path / "out") == {}
+    gc.collect()
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_server_that_fails_always_stops_the_run(tmp_path):
