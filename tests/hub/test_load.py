@@ -4,8 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import av
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from datasets_scripts.build import main as build
 
@@ -99,22 +102,55 @@ def test_every_row_and_clip_comes_back(hub, expected, tmp_path, code, how):
     assert json.loads(told.splitlines()[-1]) == expected
 
 
-def test_load_split_fetches_its_split_once(hub, umui, expected, tmp_path):
+def test_load_split_fetches_its_split_once(hub, umui, tmp_path):
     """No clip of another split or config is downloaded, and none twice: not even by another process."""
+    code = "import sys\nfrom datasets_scripts.load import load_split\nload_split(sys.argv[1], 'urn-audio', 'test')"
     hub.clear_log()
-    hub.run(tmp_path, called(LOAD_SPLIT), REPO, "whole", "urn-audio")
-    fetched = [
-        entry["path"].split("/resolve/")[1]
-        for entry in hub.log()
-        if entry["method"] == "GET" and "/media/" in entry["path"]
-    ]
-    clips = {file.name for file in (umui / "urn-audio" / "test" / "media").iterdir()}
-    assert sorted(path.split("/", 1)[1] for path in fetched) == sorted(
-        f"urn-audio/test/media/{name}" for name in clips
-    )
+    hub.run(tmp_path, code, REPO)
+    read = [entry["path"] for entry in hub.log() if entry["method"] == "GET" and "/media/" in entry["path"]]
+    clips = (umui / "urn-audio" / "test" / "media").iterdir()
+    assert sorted(path.split("/urn-audio/")[1] for path in read) == sorted(f"test/media/{clip.name}" for clip in clips)
     hub.clear_log()
-    hub.run(tmp_path, called(LOAD_SPLIT), REPO, "whole", "urn-audio")
+    hub.run(tmp_path, code, REPO)
     assert not [entry for entry in hub.log() if entry["method"] == "GET" and "/resolve/" in entry["path"]]
+
+
+def write_clip(path: Path) -> None:
+    """A second of sound, or of pictures, in the format of the name's ending."""
+    if path.suffix in (".wav", ".flac", ".ogg"):
+        soundfile.write(path, 0.3 * np.sin(np.arange(16_000) / 10), 16_000)
+        return
+    codec = {".mpg": "mpeg1video", ".webm": "libvpx", ".m4v": "mpeg4"}[path.suffix]
+    with av.open(str(path), "w", format="mp4" if path.suffix == ".m4v" else None) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width = stream.height = 64
+        for shade in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * shade, np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_clips_of_all_kinds_come_back(hub, tmp_path):
+    """Clips in formats that the video loader doesn't know by name are fetched from a Hub too, as they were."""
+    kinds = {"pictures": ("mpg", "webm", "m4v"), "sounds": ("wav", "ogg", "flac")}
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    columns = "--media-column file --hypothesis-column sentence --probability-column p --split test".split()
+    expected = {}
+    for name, endings in kinds.items():
+        files = [clips / f"a {ending}.{ending}" for ending in endings]
+        for file in files:
+            write_clip(file)
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(["file,sentence,p", *(f"{file.name},It is {file.suffix},0.5" for file in files)]))
+        paths = ["--table", table, "--media-root", clips, "--out", tmp_path / "umui"]
+        build(["own", "--name", name, *map(str, paths), *columns])
+        expected[name] = {f"It is {file.suffix}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    hub.run(tmp_path / "home", PUSH, "clue/all-kinds", tmp_path / "umui")
+    told = json.loads(
+        hub.run(tmp_path, called(LOAD_DATASET), "clue/all-kinds", "whole", *kinds).stdout.splitlines()[-1]
+    )
+    assert {name: {row["hypothesis"]: row["clip"] for row in rows} for name, rows in told.items()} == expected
 
 
 def test_new_revision_is_loaded_anew(hub, tmp_path):
