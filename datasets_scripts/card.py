@@ -172,11 +172,12 @@ def _entries(configs: list[ReleasedConfig], default: str | None) -> list[dict]:
     for config in sorted(configs, key=lambda config: config.labels_only):
         entry = {key: value for key, value in config.entry.items() if key != "default"}
         if config.labels_only:
-            entry["description"] = f"{entry.get('description', '')}, labels without clips".lstrip(", ")
-            splits = config.summary.splits
-            entry["data_files"] = [
-                {"split": split, "path": [f"{config.name}/{split}/metadata.parquet"]} for split in splits
+            files = [
+                {"split": split, "path": [f"{config.name}/{split}/metadata.parquet"]}
+                for split in config.summary.splits
             ]
+            description = f"{entry.get('description', '')}, labels without clips".lstrip(", ")
+            entry = {"config_name": config.name, "description": description, "data_files": files}
         entries.append(entry | {"default": True} if config.name == default else entry)
     return entries
 
@@ -212,8 +213,9 @@ def _creators(config: ReleasedConfig) -> set[str]:
 def _task(configs: list[ReleasedConfig]) -> str:
     words = {"text": "a text", "audio": "a sound", "video": "a video", "audiovisual": "a video with its sound"}
     modalities = {modality for config in configs for modality in config.summary.modalities}
+    premises = " or ".join(word for name, word in words.items() if name in modalities)
     return (
-        f"Given a premise ({', '.join(word for name, word in words.items() if name in modalities)}) and a hypothesis "
+        f"Given a premise ({premises}) and a hypothesis "
         "about it, how probable is it that the hypothesis is true? A row is one premise with one hypothesis and the "
         f"probability that it holds, on a scale from 0 to 1. The task, uncertain inference over all of these, is that "
         f"of [Unified Multimodal Uncertain Inference]({PAPER})."
@@ -221,19 +223,23 @@ def _task(configs: list[ReleasedConfig]) -> str:
 
 
 def _load(configs: list[ReleasedConfig], repo: str, default: str) -> str:
-    named = {config.name: config for config in configs}
-    splits = list(named[default].summary.splits)
-    text = (
-        "```python\nfrom datasets import Audio, Video, load_dataset\n\n"
-        f'rows = load_dataset("{repo}", "{default}", split="{splits[-1]}")\n'
-        'rows = rows.cast_column("audio", Audio(decode=False)).cast_column("video", Video(decode=False))\n'
-        'rows[0]["hypothesis"], rows[0]["probability"]\n```\n\n'
-        f"Without a name, `load_dataset` takes `{default}`."
-    )
-    if any(config.summary.has_clips and config.with_clips for config in configs):
+    summaries = {config.name: config.summary for config in configs}
+    split = list(summaries[default].splits)[-1]
+    with_clips = any(config.summary.has_clips and config.with_clips for config in configs)
+    lines = ["from datasets import load_dataset", "", f'rows = load_dataset("{repo}", "{default}", split="{split}")']
+    if with_clips:
+        lines[0] = "from datasets import Video, load_dataset"
+        lines += [
+            "# Clips as files; sounds too, since one loader reads all configs.",
+            'rows = rows.cast_column("audio", Video(decode=False)).cast_column("video", Video(decode=False))',
+        ]
+    lines.append('rows[0]["hypothesis"], rows[0]["probability"]')
+    text = "\n".join(["```python", *lines, "```"]) + f"\n\nWithout a name, `load_dataset` takes `{default}`."
+    if with_clips:
         text += (
-            " Cast as above, a clip is a file, and needs no decoder to be installed. A clip with many hypotheses is "
-            "stored once; rows about the same clip name the same file."
+            " Cast as above, whole or with `streaming=True`, a clip is the path of a file, and no decoder needs to be "
+            "installed; `fsspec.open(path)` reads a streamed one. A clip with many hypotheses is stored once: rows "
+            "about it name the same file."
         )
     return text
 

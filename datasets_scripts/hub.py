@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -33,11 +33,11 @@ def told_in_words(repo: str) -> Iterator[None]:
     """
     try:
         yield
-    except (httpx.HTTPError, OSError, EntryNotFoundError, HFValidationError) as error:
+    except (HTTPError, OSError, EntryNotFoundError, HFValidationError) as error:
         raise HubError(_words(error, repo)) from error
     except RuntimeError as error:
         # What fails while large files go up is wrapped in one of these.
-        if not isinstance(error.__cause__, (httpx.HTTPError, OSError)):
+        if not isinstance(error.__cause__, (HTTPError, OSError)):
             raise
         raise HubError(f"{error} {_words(error.__cause__, repo)}") from error
 
@@ -63,7 +63,7 @@ def _words(error: Exception, repo: str) -> str:
             return f"{repo} lacks a file that a release has: {error}"
         case HfHubHTTPError():
             return _status(error, repo)
-        case httpx.HTTPError():
+        case HTTPError():
             return f"{constants.ENDPOINT} can't be reached ({type(error).__name__}: {error}): try again, it goes on"
     return str(error)
 

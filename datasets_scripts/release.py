@@ -125,10 +125,8 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> li
                 metadata.parent.mkdir(parents=True)
                 write_labels_only(folder / place / "metadata.parquet", metadata)
             else:
-                clips += [
-                    ReleaseFile(f"{place}/media/{name}", folder / place / "media" / name)
-                    for name in sorted(summary.clips)
-                ]
+                media = folder / place / "media"
+                clips += [ReleaseFile(f"{place}/media/{name}", media / name) for name in sorted(summary.clips)]
             rows.append(ReleaseFile(f"{place}/metadata.parquet", metadata))
     missing = [file for file in clips if not file.local.is_file()]
     if missing:
@@ -233,7 +231,8 @@ def _perform(api: HfApi, options, configs: list[ReleasedConfig], files: list[Rel
         print("All of it is there already: nothing sent")
         return
     commits = send(api, options.repo, options.revision, there.head, change)
-    print(f"{len(change.changed):,} files sent, {len(change.deleted):,} deleted, in {commits} commits")
+    number = "one commit" if commits == 1 else f"{commits} commits"
+    print(f"{len(change.changed):,} files sent, {len(change.deleted):,} deleted, in {number}")
 
 
 def _change(api: HfApi, options, there: Repository, files: list[ReleaseFile]) -> Change:

@@ -80,7 +80,7 @@ def compare(api: HfApi, repo: str, commit: str, files: list[ReleaseFile]) -> Cha
     return Change(changed, sorted(path for path in _released(remote, planned) if path not in planned))
 
 
-def send(api: HfApi, repo: str, revision: str, head: str, change: Change, commit_files: int = COMMIT_FILES) -> int:
+def send(api: HfApi, repo: str, revision: str, head: str, change: Change) -> int:
     """
     Makes the commits. Each goes on from the one before: if anybody else changes the branch meanwhile, it stops.
 
@@ -90,7 +90,6 @@ def send(api: HfApi, repo: str, revision: str, head: str, change: Change, commit
         revision (`str`): The branch.
         head (`str`): The commit that `change` was compared with.
         change (`Change`): What to send, in this order; deletions go with the last commit.
-        commit_files (`int`, *optional*, defaults to `COMMIT_FILES`): How many files a commit has at most.
 
     Returns:
         `int`: how many commits were made.
@@ -100,7 +99,7 @@ def send(api: HfApi, repo: str, revision: str, head: str, change: Change, commit
     """
     # Ours counts bytes over all commits.
     disable_progress_bars()
-    batches = list(_batches(change.changed, commit_files)) or [[]]
+    batches = list(_batches(change.changed)) or [[]]
     deletions = [CommitOperationDelete(path) for path in change.deleted]
     total = sum(file.local.stat().st_size for file in change.changed)
     sent = set()
@@ -122,9 +121,14 @@ def send(api: HfApi, repo: str, revision: str, head: str, change: Change, commit
     return len(batches)
 
 
-def size_text(size: int) -> str:
+def size_text(size: float) -> str:
     """A number of bytes as people read it."""
-    return tqdm.format_sizeof(size, "B", 1000) if size >= 1000 else f"{size} B"
+    if size < 1000:
+        return f"{size} B"
+    units = iter(("kB", "MB", "GB", "TB"))
+    while size >= 1000:
+        size, unit = size / 1000, next(units)
+    return f"{size:.1f} {unit}"
 
 
 def _send_contents(api: HfApi, repo: str, revision: str, additions: list, sent: set[bytes]) -> None:
@@ -138,11 +142,11 @@ def _send_contents(api: HfApi, repo: str, revision: str, additions: list, sent: 
         sent.update(fresh)
 
 
-def _batches(files: list[ReleaseFile], most: int) -> Iterator[list[ReleaseFile]]:
+def _batches(files: list[ReleaseFile]) -> Iterator[list[ReleaseFile]]:
     batch, size = [], 0
     for file in files:
         more = file.local.stat().st_size
-        if batch and (len(batch) == most or size + more > COMMIT_BYTES):
+        if batch and (len(batch) == COMMIT_FILES or size + more > COMMIT_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(file)

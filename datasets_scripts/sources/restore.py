@@ -10,6 +10,7 @@ and teachers said included, is as it was released.
 
 import argparse
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -64,6 +65,24 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     return {options.config: {split: drafts(file, clips) for split, file in files.items()}}
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """
+    A file that may be a clip.
+
+    Args:
+        path (`Path`): The file.
+        key (`str`): The name it would have in the source.
+        is_video (`bool`): Whether it is a video.
+        rank (`tuple[bool, int]`): How far-fetched that is: by another ending, by how many folders left out.
+    """
+
+    path: Path
+    key: str
+    is_video: bool
+    rank: tuple[bool, int]
+
+
 class ClipFinder:
     """
     Finds clips by the names they were stored under.
@@ -78,12 +97,11 @@ class ClipFinder:
 
     def __init__(self, folder: Path, names: set[str]):
         self.folder = folder
-        self._found: dict[tuple[str, bool], dict[Path, tuple[int, int]]] = {}
+        self._found: dict[str, list[Candidate]] = {}
         for path in files_below(folder, SOUND_SUFFIXES + VIDEO_SUFFIXES, "--clips"):
-            for name, rank in _possible_names(path.relative_to(folder)):
+            for name, candidate in _candidates(path, path.relative_to(folder)):
                 if name in names:
-                    ranks = self._found.setdefault(name, {})
-                    ranks[path] = min(rank, ranks.get(path, rank))
+                    self._found.setdefault(name, []).append(candidate)
 
     def find(self, name: str, modality: str) -> Clip:
         """
@@ -99,20 +117,15 @@ class ClipFinder:
         Raises:
             `BuildError`: if several files may be meant.
         """
-        ranks = {
-            path: rank
-            for path, rank in self._found.get(name, {}).items()
-            if modality == "audio" or path.suffix.lower() in VIDEO_SUFFIXES
-        }
-        if not ranks:
+        fit = [one for one in self._found.get(name, ()) if modality == "audio" or one.is_video]
+        if not fit:
             return Clip(self.folder / name, name)
-        best = min(ranks.values())
-        paths = [path for path, rank in ranks.items() if rank == best]
-        if len(paths) > 1:
-            raise BuildError(f"{' and '.join(map(str, paths))} may both be meant by {name!r}: leave one")
-        sound_only = modality == "audio" and paths[0].suffix.lower() in VIDEO_SUFFIXES
-        suffix = ".flac" if sound_only else paths[0].suffix.lower()
-        return Clip(paths[0], f"{PurePosixPath(name).stem}{suffix}", sound_only)
+        best = min(one.rank for one in fit)
+        by_path = {one.path: one for one in fit if one.rank == best}
+        if len(by_path) > 1:
+            raise BuildError(f"{' and '.join(map(str, by_path))} may both be meant by {name!r}: leave one")
+        (one,) = by_path.values()
+        return Clip(one.path, one.key, sound_only=modality == "audio" and one.is_video)
 
 
 def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
@@ -145,19 +158,21 @@ def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
                 yield Draft(place, row)
 
 
-def _possible_names(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Every name that a file may have been stored under, with how far-fetched it is: ending, then folders left out."""
-    own = path.suffix
-    # A key's own ending is in the name's hash, so that others have to be tried.
-    endings = [own, *(suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != own.lower())]
-    for dropped in range(len(path.parts)):
-        tail = PurePosixPath(*path.parts[dropped:])
+def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
+    """Every name that a file may have been stored under, with what it would be then."""
+    is_video = path.suffix.lower() in VIDEO_SUFFIXES
+    others = [suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != path.suffix.lower()]
+    for dropped in range(len(relative.parts)):
+        tail = PurePosixPath(*relative.parts[dropped:])
         for folder in SOURCE_FOLDERS:
-            stem = f"{folder}{tail.with_suffix('')}"
-            for rank, ending in enumerate(endings):
-                yield stored_name(stem + ending), (min(rank, 1), dropped)
-                if ending.lower() in VIDEO_SUFFIXES:
-                    yield stored_name(stem + ending, sound_only=True), (min(rank, 1), dropped)
+            key = f"{folder}{tail}"
+            # The ending is part of the name's hash: others have to be tried one by one.
+            for suffix in (path.suffix, *others):
+                candidate = Candidate(path, key, is_video, (suffix != path.suffix, dropped))
+                asked = f"{folder}{tail.with_suffix('')}{suffix}"
+                yield stored_name(asked), candidate
+                if suffix.lower() in VIDEO_SUFFIXES:
+                    yield stored_name(asked, sound_only=True), candidate
 
 
 def _is_plain(name) -> bool:

@@ -1,0 +1,457 @@
+"""Releases on a Hub: loaded back by strangers, sent once, resumed after a kill, without what may not be passed on."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import yaml
+
+from datasets_scripts import release as release_module
+from datasets_scripts.build import main as build
+from datasets_scripts.card import own_facts
+from datasets_scripts.release import choose_configs, list_files, parse_arguments
+from datasets_scripts.schema import FEATURES, BuildError
+from datasets_scripts.sources.urn_media import write_video
+
+
+pytestmark = pytest.mark.processes
+
+TINY = "--train 3 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1".split()
+EVENT = "Notre-Dame fire"
+RELEASE = [sys.executable, "-m", "datasets_scripts.release"]
+
+# Small commits, so that a handful of files takes several.
+IN_SMALL_COMMITS = """
+import sys
+from datasets_scripts import upload
+upload.COMMIT_FILES = 5
+from datasets_scripts.release import main
+main(sys.argv[1:])
+"""
+
+TREE = """
+import json, sys
+from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoFile
+tree = HfApi().list_repo_tree(sys.argv[1], repo_type="dataset", recursive=True, revision=sys.argv[2])
+print(json.dumps({entry.path: entry.blob_id for entry in tree if isinstance(entry, RepoFile)}))
+"""
+
+LOAD = """
+import hashlib, json, sys
+from datasets import Video, load_dataset
+from modeling_clue.media import load_audio, load_video
+repo, *configs = sys.argv[1:]
+found = {}
+for config in configs:
+    for split, rows in load_dataset(repo, config).items():
+        rows = rows.cast_column("audio", Video(decode=False)).cast_column("video", Video(decode=False))
+        clips, told = {}, []
+        for row in rows:
+            told.append([row["id"], row["hypothesis"], row["probability"], row["label"], row["premise"]])
+            for column in ("audio", "video"):
+                if row[column] is not None:
+                    path = row[column]["path"]
+                    clips[path.rpartition("/")[2]] = hashlib.sha256(open(path, "rb").read()).hexdigest()
+        row = rows[0]
+        clip = row["audio"] or row["video"]
+        sound = load_audio(clip) if clip and row["modality"] != "video" else None
+        video = load_video(clip, fps=4, max_frames=8) if row["video"] else None
+        found[f"{config}/{split}"] = {
+            "columns": rows.column_names, "rows": told, "clips": clips,
+            "seconds": sound and sound.duration, "frames": video and list(video.frames.shape),
+        }
+print(json.dumps(found))
+"""
+
+STREAM = """
+import json, sys
+import fsspec
+from datasets import Video, load_dataset
+from modeling_clue.media import load_audio, load_video
+repo, *configs = sys.argv[1:]
+found = {}
+for config in configs:
+    rows = load_dataset(repo, config, split="test", streaming=True)
+    rows = rows.cast_column("audio", Video(decode=False)).cast_column("video", Video(decode=False))
+    ids = []
+    for row in rows:
+        ids.append(row["id"])
+    seconds = frames = None
+    if row["audio"] or row["video"]:
+        with fsspec.open((row["audio"] or row["video"])["path"], "rb") as file:
+            content = file.read()
+        seconds = None if row["modality"] == "video" else load_audio(content).duration
+        frames = row["video"] and load_video(content, fps=4, max_frames=8).frames.shape[0]
+    found[config] = [ids, seconds, frames]
+print(json.dumps(found))
+"""
+
+
+def write_raw(folder: Path) -> Path:
+    """Raw files of Clotho (three clips) and WikiVideo (two videos of an event that is for testing, one judged)."""
+    for part, names in {"development": ["Night rain.wav", "plain.wav"], "evaluation": ["Bell (1).wav"]}.items():
+        (folder / "clips" / part).mkdir(parents=True)
+        with (folder / f"clotho_entailment_{part}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Dataset", "Audio file", "Caption", "Entailment", "Neutral", "Contradiction"])
+            for seed, name in enumerate(names):
+                writer.writerow(["ClothoV2", name, f"['It is {name}']", f"Yes {name}", f"Maybe {name}", f"No {name}"])
+                noise = np.random.default_rng([seed, len(part)]).uniform(-0.3, 0.3, 4000)
+                soundfile.write(folder / "clips" / part / name, noise, 16000)
+    (folder / "videos").mkdir()
+    for seed, video in enumerate(("v1", "v2")):
+        colours, pitches = ["red", "blue", "green"], ["high", "low", "middle"]
+        write_video(folder / "videos" / f"{video}.mp4", colours, pitches, np.random.default_rng(seed))
+    marks = {"v1": {"video": True, "audio": False, "ocr": False}, "v2": {"video": False, "audio": True, "ocr": False}}
+    topic = {
+        "original_article": ["A roof burned."],
+        "claims": [["A roof burns"]],
+        "claims_to_supporting_videos": {
+            "A roof burns": {"supporting_videos": list(marks), "videos_modalities": marks}
+        },
+    }
+    (folder / "labels.json").write_text(json.dumps({EVENT: topic}))
+    judgement = {"item": "1", "claim": "A roof burns", "video": "v1", "topic": EVENT, "probability": 0.8}
+    judgement |= {"human_probabilities": [0.7, 0.9], "evidence": ["audio", "video"]}
+    (folder / "judgements.jsonl").write_text(json.dumps(judgement) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    """The raw files that datasets are built from."""
+    return write_raw(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, raw) -> Path:
+    """A dataset folder: generated clips, which may be passed on; Clotho's and WikiVideo's, which may not."""
+    folder = tmp_path_factory.mktemp("built") / "umui"
+    out = ["--out", str(folder)]
+    build(["urn", *TINY, *out])
+    build(["clotho", "--raw", str(raw), "--clips", str(raw / "clips"), *out])
+    videos = ["--videos", str(raw / "videos"), "--judgements", str(raw / "judgements.jsonl")]
+    build(["wikivideo", "--labels", str(raw / "labels.json"), *videos, *out])
+    return folder
+
+
+@pytest.fixture
+def umui(built, tmp_path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(built, tmp_path / "umui"))
+
+
+def push(hub, home: Path, folder: Path, repo: str, *options: str, check: bool = True, token: bool = True):
+    """Releases a folder, as a person would."""
+    command = [*RELEASE, "--repo", repo, "--dataset", str(folder), *options]
+    return hub.call(home, command, check=check, token=token)
+
+
+def tree(hub, home: Path, repo: str, revision: str = "main") -> dict[str, str]:
+    """The paths in a repository and the hash of each."""
+    return json.loads(hub.run(home, TREE, repo, revision).stdout)
+
+
+def front_matter(hub, repo: str) -> dict:
+    """The front matter of a released card."""
+    text = hub.ask("GET", f"/datasets/{repo}/resolve/main/README.md").decode()
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def split_rows(folder: Path, config: str, split: str) -> list[dict]:
+    """The rows of a split as they lie in a folder."""
+    return pq.read_table(folder / config / split / "metadata.parquet").to_pylist()
+
+
+def test_a_stranger_loads_what_was_released(hub, built, tmp_path):
+    """Rows, probabilities and the bytes of clips come back from the Hub, decode, and stream; the default is judged."""
+    push(hub, tmp_path / "home", built, "clue/whole")
+    urn = [f"urn-{modality}" for modality in ("text", "audio", "video", "audiovisual")]
+    stranger = tmp_path / "stranger"
+    done = hub.run(stranger, LOAD, "clue/whole", *urn, "clotho", "clotho-captions", token=False)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    for place, found in loaded.items():
+        rows = split_rows(built, *place.split("/"))
+        names = ("id", "hypothesis", "probability", "label", "premise")
+        assert found["rows"] == [[row[name] for name in names] for row in rows]
+        assert set(FEATURES) == set(found["columns"]) - {"clip"}
+        kept = built / place / "media"
+        clips = {file.name: sha256(file.read_bytes()).hexdigest() for file in kept.glob("*")}
+        assert found["clips"] == ({} if place.startswith("clotho") else clips)
+    assert loaded["urn-audio/test"]["seconds"] > 0.4 and loaded["urn-audiovisual/test"]["seconds"] > 0.4
+    assert loaded["urn-video/test"]["frames"][1:] == [112, 112, 3]
+    streamed = json.loads(hub.run(stranger, STREAM, "clue/whole", *urn, token=False).stdout.splitlines()[-1])
+    for config, (ids, seconds, frames) in streamed.items():
+        assert ids == [row["id"] for row in split_rows(built, config, "test")]
+        assert (seconds is not None) == (config in ("urn-audio", "urn-audiovisual"))
+        assert (frames is not None) == (config in ("urn-video", "urn-audiovisual"))
+    default = [entry["config_name"] for entry in front_matter(hub, "clue/whole")["configs"] if entry.get("default")]
+    assert default == ["wikivideo-audiovisual"]
+
+
+def test_the_example_of_the_card_runs(hub, built, tmp_path):
+    """What the card says about loading is so, word for word."""
+    push(hub, tmp_path / "home", built, "clue/example")
+    card = hub.ask("GET", "/datasets/clue/example/resolve/main/README.md").decode()
+    code = card.split("```python\n")[1].split("```")[0]
+    assert (
+        hub.run(tmp_path / "stranger", f"{code}\nprint(rows[0]['probability'])", token=False).stdout.strip() == "0.8"
+    )
+
+
+def test_second_push_sends_nothing(hub, built, tmp_path):
+    """What is there is neither uploaded nor committed again, from another computer neither."""
+    push(hub, tmp_path / "home", built, "clue/second")
+    hub.clear_log()
+    told = push(hub, tmp_path / "other", built, "clue/second").stdout
+    assert hub.uploads() == hub.commits() == []
+    assert "nothing sent" in told
+
+
+def test_a_clip_is_sent_once(hub, built, tmp_path):
+    """A content goes up once, however many configs hold it."""
+    folder = tmp_path / "umui"
+    for modality in ("video", "audiovisual"):
+        shutil.copytree(built / f"wikivideo-{modality}", folder / f"mine-{modality}")
+        for number, file in enumerate(sorted(folder.glob(f"mine-{modality}/*/media/*"))):
+            write_video(file, ["green"], ["low"], np.random.default_rng([90, number]))
+    own_entries(folder, built)
+    hub.clear_log()
+    push(hub, tmp_path / "home", folder, "clue/once", "--license", "cc-by-4.0", "--redistribute-media")
+    released = tree(hub, tmp_path / "home", "clue/once")
+    assert sum(path.endswith(".mp4") for path in released) == 4
+    contents = Counter(entry["path"].split("?")[0] for entry in hub.uploads())
+    clips = {sha256(file.read_bytes()).hexdigest() for file in folder.glob("*/*/media/*.mp4")}
+    assert len(clips) == 2 and all(contents[f"/_lfs/{clip}"] == 1 for clip in clips)
+    assert set(contents.values()) == {1}
+
+
+def own_entries(folder: Path, built: Path) -> None:
+    """Makes copies of configs, called `mine-...`, a folder of somebody's own."""
+    front = yaml.safe_load((built / "README.md").read_text().split("---\n")[1])
+    entries = []
+    for config in sorted(path.name for path in folder.iterdir()):
+        original = config.replace("mine", "wikivideo")
+        entry = next(entry for entry in front["configs"] if entry["config_name"] == original)
+        entries.append(json.loads(json.dumps(entry).replace(original, config)))
+        path = folder / config / "build.json"
+        told = json.loads(path.read_text()) | {"config": config, "source": "own"}
+        path.write_text(json.dumps(told))
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': entries}, sort_keys=False)}---\n")
+
+
+def kill_when_held(hub, home: Path, folder: Path, repo: str) -> None:
+    """Starts a release in small commits, and kills it once the Hub holds one of its requests."""
+    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", str(folder)]
+    with subprocess.Popen(command, env=hub.env(home), cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL) as run:
+        until = time.monotonic() + 60
+        while hub.held() == 0 and run.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        assert hub.held() > 0, "the release ended before it was stopped"
+        os.kill(run.pid, signal.SIGKILL)
+    hub.work_again()
+
+
+@pytest.mark.parametrize("stop", [{"uploads": 7}, {"commits": 2}], ids=["uploading", "committing"])
+def test_a_killed_push_goes_on(hub, tmp_path, stop):
+    """Repeated after a SIGKILL, a release becomes whole, and sends no content again that the Hub had got."""
+    repo = f"clue/killed-{next(iter(stop))}"
+    built = tmp_path / "umui"
+    # The Hub knows contents, whatever repository they came with: these are of this test alone.
+    build(["urn", *TINY, "--out", str(built), "--seed", "101" if "commits" in stop else "102"])
+    hub.clear_log()
+    hub.fail_after(**stop, how="hold")
+    kill_when_held(hub, tmp_path / "home", built, repo)
+    before = tree(hub, tmp_path / "home", repo)
+    assert "README.md" not in before
+    small = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", str(built)]
+    hub.call(tmp_path / "home", small)
+    received = Counter(entry["path"].split("?")[0] for entry in hub.uploads() if entry["status"] == 200)
+    assert received and set(received.values()) == {1}
+    files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    assert tree(hub, tmp_path / "home", repo).keys() == files | {".gitattributes"}
+    # Cut off with two commits made, or one of five files while the second's went up.
+    assert len(before) == 1 + (10 if "commits" in stop else 5)
+
+
+def test_the_card_never_names_what_is_not_there(hub, built, tmp_path):
+    """In every commit of a first release, the card comes with or after all that it names."""
+    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", str(built)]
+    hub.call(tmp_path / "home", command)
+    history = json.loads(hub.ask("GET", "/api/datasets/clue/order/commits/main"))
+    trees = [tree(hub, tmp_path / "home", "clue/order", commit["id"]) for commit in history[:3]]
+    assert "README.md" in trees[0] and not any("README.md" in other for other in trees[1:])
+    assert len(trees[0]) - len(trees[1]) <= 5
+
+
+def test_only_what_changed_is_sent(hub, umui, tmp_path):
+    """After one config was built anew, its rows and the card go, and clips that stayed the same don't."""
+    push(hub, tmp_path / "home", umui, "clue/changed")
+    before = tree(hub, tmp_path / "home", "clue/changed")
+    more = [*TINY, "--hypotheses-per-premise", "5", "--modalities", "video", "--overwrite"]
+    build(["urn", *more, "--out", str(umui)])
+    hub.clear_log()
+    push(hub, tmp_path / "home", umui, "clue/changed")
+    after = tree(hub, tmp_path / "home", "clue/changed")
+    rows = {f"urn-video/{split}/metadata.parquet" for split in ("train", "validation", "test")}
+    differing = {path for path in after if after[path] != before.get(path)}
+    assert rows <= differing <= rows | {path for path in after if path.startswith("urn-video/")} | {"README.md"}
+    clips = [umui / path for path in differing if "/media/" in path]
+    contents = {sha256((umui / path).read_bytes()).hexdigest() for path in rows} | {
+        sha256(clip.read_bytes()).hexdigest() for clip in clips
+    }
+    assert {entry["path"].split("?")[0].rpartition("/")[2] for entry in hub.uploads()} == contents
+
+
+def test_what_is_left_out_is_deleted(hub, umui, tmp_path):
+    """A later release without a config takes its files and its entry away, and nobody else's files."""
+    push(hub, tmp_path / "home", umui, "clue/deleted")
+    add = """
+import sys
+from huggingface_hub import HfApi
+for path in ("NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet"):
+    HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo=path, repo_id=sys.argv[1], repo_type="dataset")
+"""
+    hub.run(tmp_path / "home", add, "clue/deleted")
+    kept = ["urn-text", "urn-audio"]
+    told = push(hub, tmp_path / "home", umui, "clue/deleted", "--configs", *kept, "--dry-run").stdout
+    assert "to delete" in told and "urn-video/build.json" in tree(hub, tmp_path / "home", "clue/deleted")
+    push(hub, tmp_path / "home", umui, "clue/deleted", "--configs", *kept)
+    paths = tree(hub, tmp_path / "home", "clue/deleted").keys()
+    others = {"NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet", "README.md", ".gitattributes"}
+    assert {path for path in paths if path.partition("/")[0] not in kept} == others
+    assert {entry["config_name"] for entry in front_matter(hub, "clue/deleted")["configs"]} == set(kept)
+
+
+def test_labels_without_clips_are_restored(hub, built, raw, tmp_path):
+    """What may not be passed on never leaves; the command on the card makes the same rows and clips of it again."""
+    hub.clear_log()
+    push(hub, tmp_path / "home", built, "clue/labels")
+    paths = tree(hub, tmp_path / "home", "clue/labels")
+    assert not [path for path in paths if path.startswith(("clotho/", "wikivideo")) and "/media/" in path]
+    contents = {entry["path"].split("?")[0].rpartition("/")[2] for entry in hub.uploads()}
+    forbidden = [*built.glob("clotho/*/media/*"), *built.glob("wikivideo*/*/media/*")]
+    assert len(forbidden) == 9 and not contents & {sha256(file.read_bytes()).hexdigest() for file in forbidden}
+    card = hub.ask("GET", "/datasets/clue/labels/resolve/main/README.md").decode()
+    commands = [line.strip() for line in card.splitlines() if " restore " in line]
+    assert len(commands) == 4
+    for command in commands:
+        config = command.split("--config ")[1].split()[0]
+        clips = raw / ("clips" if config == "clotho" else "videos")
+        out = tmp_path / "restored"
+        words = command.replace("DIR", str(clips)).replace("--out umui", f"--out {out}").split()
+        hub.call(tmp_path / "stranger", [sys.executable, *words[1:]], token=False)
+        for split in [path.name for path in (built / config).iterdir() if path.is_dir()]:
+            assert split_rows(out, config, split) == split_rows(built, config, split)
+            for file in (built / config / split / "media").iterdir():
+                assert (out / config / split / "media" / file.name).read_bytes() == file.read_bytes()
+    judged = split_rows(tmp_path / "restored", "wikivideo-audiovisual", "test")
+    assert [row["human_probabilities"] for row in judged] == [[0.7, 0.9], None]
+    # What was restored is a config like any other: its labels can be released again, and still not its clips.
+    told = push(hub, tmp_path / "home", tmp_path / "restored", "clue/labels-again").stdout
+    assert told.count("labels without clips") == 4
+
+
+def test_own_collections_say_their_terms(built, tmp_path):
+    """A folder of one's own is not released until its licence and what becomes of its clips were said."""
+    shutil.copytree(built / "wikivideo-video", tmp_path / "mine-video")
+    own_entries(tmp_path, built)
+    for missing in ([], ["--license", "mit"], ["--redistribute-media"]):
+        with pytest.raises(BuildError, match="mine-video.*--license"):
+            choose_configs(tmp_path, parse_arguments(["--repo", "a/b", *missing]))
+    for choice, expected in (("--redistribute-media", False), ("--no-redistribute-media", True)):
+        (config,) = choose_configs(tmp_path, parse_arguments(["--repo", "a/b", "--license", "mit", choice]))
+        assert config.labels_only == expected
+        assert config.facts == own_facts("mine-video", "mit", not expected)
+    with pytest.raises(BuildError, match="none is released"):
+        choose_configs(built, parse_arguments(["--repo", "a/b", "--license", "mit"]))
+
+
+def test_visibility_is_never_changed(hub, built, tmp_path):
+    """A new repository is private if asked; one that is there stays as it is, and a difference is told."""
+    some = ["--configs", "urn-text"]
+    push(hub, tmp_path / "home", built, "clue/hidden", *some, "--private")
+    info = json.loads(hub.ask("GET", "/api/datasets/clue/hidden"))
+    assert info["private"]
+    assert "stays so" in push(hub, tmp_path / "home", built, "clue/hidden", *some).stdout
+    push(hub, tmp_path / "home", built, "clue/open", *some)
+    hub.clear_log()
+    done = push(hub, tmp_path / "home", built, "clue/open", *some, "--private", check=False)
+    assert done.returncode == 1 and "error: clue/open is public" in done.stderr
+    assert not hub.uploads() and not hub.commits()
+    assert not json.loads(hub.ask("GET", "/api/datasets/clue/open"))["private"]
+
+
+def test_a_branch(hub, built, tmp_path):
+    """With --revision a release goes to a branch, made if need be; the others stay as they are."""
+    push(hub, tmp_path / "home", built, "clue/branch", "--configs", "urn-text", "--revision", "v2")
+    assert set(tree(hub, tmp_path / "home", "clue/branch")) == {".gitattributes"}
+    assert "urn-text/build.json" in tree(hub, tmp_path / "home", "clue/branch", "v2")
+
+
+def test_a_dry_run_changes_nothing(hub, built, tmp_path):
+    """It tells what would go, by config, and only reads; without the Hub it tells what it can."""
+    hub.clear_log()
+    told = push(hub, tmp_path / "home", built, "clue/rehearsal", "--dry-run", token=False).stdout
+    assert {entry["method"] for entry in hub.log() if entry["path"] != "/api/validate-yaml"} <= {"GET", "HEAD"}
+    assert "is not there" in told and "clotho: 3 files" in told and "labels without clips" in told
+    clips = sum(1 for _ in built.glob("urn-video/*/media/*"))
+    assert f"urn-video: {clips + 4} files" in told
+    environment = hub.env(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [*RELEASE, "--repo", "clue/rehearsal", "--dataset", str(built), "--dry-run"]
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0 and "can't be reached" in done.stdout and "urn-video: " in done.stdout
+
+
+def test_errors_say_what_to_do(hub, built, tmp_path):
+    """No token, a wrong one, somebody else's namespace, a Hub that is not there: an error that names it, no trace."""
+    some = ["--configs", "urn-text"]
+    command = [*RELEASE, "--repo", "clue/errors", "--dataset", str(built), *some]
+    environment = hub.env(tmp_path / "home")
+    cases = [
+        (command, {"HF_TOKEN": ""}, "set HF_TOKEN"),
+        (command, {"HF_TOKEN": "hf_wrong"}, "doesn't know this token"),
+        (command, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "can't be reached"),
+        (command, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),
+        ([*RELEASE, "--repo", "strangers/errors", "--dataset", str(built), *some], {}, "may not write"),
+        ([*RELEASE, "--repo", "errors", "--dataset", str(built), *some], {}, "ORG/NAME"),
+        ([*RELEASE, "--repo", "clue/errors", "--dataset", str(tmp_path / "none")], {}, "is not a folder"),
+        ([*command, "--default", "unli"], {}, "--default unli"),
+    ]
+    for words, changes, expected in cases:
+        done = subprocess.run(
+            words, env=environment | changes, cwd=Path(__file__).parents[2], capture_output=True, text=True
+        )
+        assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
+        assert expected in done.stderr and "Traceback" not in done.stderr and "hf_wrong" not in done.stderr
+
+
+def test_a_folder_that_the_hub_would_refuse(built, tmp_path, monkeypatch):
+    """Too many clips in a folder, a clip that is gone, rows that don't fit build.json: said before any is sent."""
+    monkeypatch.setattr(release_module, "FILES_IN_A_FOLDER", 2)
+    options = parse_arguments(["--repo", "a/b", "--configs", "urn-audio"])
+    with pytest.raises(BuildError, match="urn-audio/train/media would hold 3 files"):
+        list_files(built, choose_configs(built, options), tmp_path / "scratch")
+    folder = Path(shutil.copytree(built, tmp_path / "umui"))
+    next(folder.glob("urn-audio/test/media/*")).unlink()
+    with pytest.raises(BuildError, match="urn-audio/test/media/.*missing.*build urn-audio anew"):
+        list_files(folder, choose_configs(folder, options), tmp_path / "more scratch")
+    shutil.copy(folder / "urn-audio/train/metadata.parquet", folder / "urn-audio/test/metadata.parquet")
+    with pytest.raises(BuildError, match="build.json tells of"):
+        choose_configs(folder, options)
+    (folder / "urn-audio/build.json").unlink()
+    with pytest.raises(BuildError, match="urn-audio/build.json is missing"):
+        choose_configs(folder, options)
