@@ -48,6 +48,23 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     return rows.select_columns(list(FEATURES)).cast(FEATURES)
 
 
+def split_names(dataset: str, config: str) -> list[str]:
+    """
+    The splits that a config has: not every source has a validation split.
+
+    Args:
+        dataset (`str`), config (`str`): As in [`load_split`].
+
+    Returns:
+        `list[str]`: their names.
+
+    Raises:
+        `FileNotFoundError`: if there is no such folder.
+        `ValueError`: if there is no such config.
+    """
+    return list(_builder(dataset, config).config.data_files)
+
+
 def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
     """
     Streams one split: rows come at once and nothing is kept on disk, for a look at a split too large to download.
@@ -68,15 +85,18 @@ def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
     return rows.select_columns(list(FEATURES)).map(_with_content, features=STREAMED_FEATURES)
 
 
-def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
-    """What `datasets` would load the config with, for this split alone."""
-    is_folder = Path(dataset).is_dir()
-    if is_folder:
+def _builder(dataset: str, config: str) -> DatasetBuilder:
+    if Path(dataset).is_dir():
         # A full path: `datasets` would take a folder named "text" or "json" for its loader of that name.
         dataset = str(Path(dataset).resolve())
     elif dataset.count("/") != 1:
         raise FileNotFoundError(f"no dataset folder {dataset!r}: build one with python -m datasets_scripts.build")
-    builder = load_dataset_builder(dataset, config)
+    return load_dataset_builder(dataset, config)
+
+
+def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
+    """What `datasets` would load the config with, for this split alone."""
+    builder = _builder(dataset, config)
     files = builder.config.data_files
     if split not in files:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(files)}")

@@ -317,7 +317,11 @@ def _share_clips(out: Path, folder: Path) -> None:
         twin = others.get((file.name, file.stat().st_size))
         if twin is not None and not file.samefile(twin) and filecmp.cmp(file, twin, shallow=False):
             shared = file.with_name(f".{file.name}")
-            os.link(twin, shared)
+            try:
+                os.link(twin, shared)
+            except OSError:
+                # Not every file system knows links: there each config keeps its copy.
+                return
             shared.replace(file)
 
 

@@ -57,6 +57,29 @@ def premise_keys(rows: Dataset) -> list[str]:
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 
 
+def hold_out_premises(rows: Dataset) -> tuple[Dataset, Dataset]:
+    """
+    Sets a tenth of the premises aside, at least one and the same ones each time.
+
+    Args:
+        rows (`datasets.Dataset`): Rows as `load_rows` gives them, about two premises or more.
+
+    Returns:
+        `tuple[datasets.Dataset, datasets.Dataset]`: the rows about nine tenths of the premises, and the others.
+
+    Raises:
+        `ValueError`: if there is only one premise.
+    """
+    keys = premise_keys(rows)
+    # In the order of their hashes, which has nothing to do with what they are.
+    premises = sorted(set(keys), key=digest)
+    if len(premises) < 2:
+        raise ValueError("The training split is about one premise: none can be held out. Add a validation split.")
+    held_out = set(premises[: max(1, len(premises) // 10)])
+    aside = [key in held_out for key in keys]
+    return tuple(rows.select([k for k, out in enumerate(aside) if out == wanted]) for wanted in (False, True))
+
+
 def rows_digest(rows: Dataset, keys: list[str]) -> str:
     """A digest of all that is asked and compared: ids, premises by their `keys`, hypotheses and probabilities."""
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])

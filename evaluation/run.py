@@ -26,8 +26,9 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 from transformers import AutoConfig, PreTrainedConfig
 
+from datasets_scripts.load import split_names
 from evaluation.calibration import perfect_predictions, reliability
-from evaluation.data import digest, file_digest, load_rows, premise_keys, rows_digest
+from evaluation.data import digest, file_digest, hold_out_premises, load_rows, premise_keys, rows_digest
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
 from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly
@@ -269,8 +270,16 @@ def score(predictor: CLUEPredictor, rows: Dataset | list[dict], batch: list[list
 
 
 def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOnly]:
-    """The predictors that see no premise, fitted on the training split, the better of many chosen by validation."""
-    train, validation = (load_rows(dataset, config, split) for split in ("train", "validation"))
+    """
+    The predictors that see no premise, fitted on the training split, the better of many chosen by validation.
+
+    A config without a validation split gives a tenth of its training premises for it.
+    """
+    train = load_rows(dataset, config, "train")
+    if "validation" in split_names(dataset, config):
+        validation = load_rows(dataset, config, "validation")
+    else:
+        train, validation = hold_out_premises(train)
     known = train["hypothesis"][:], train["probability"][:]
     return ConstantMean().fit(*known), HypothesisOnly().fit(
         *known, validation["hypothesis"][:], validation["probability"][:]
