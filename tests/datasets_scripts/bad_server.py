@@ -32,7 +32,7 @@ class Running:
     process: subprocess.Popen
 
     def counts(self) -> dict:
-        """`asked` and `seeds` by hypothesis, `most` requests at the same time, the `keys` that were brought."""
+        """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
         return httpx.get(f"{self.url}/counts", timeout=10).json()
 
 
@@ -126,7 +126,9 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
             return JSONResponse({"error": {"message": words}}, status_code=404)
         content = body["messages"][-1]["content"]
         text = content if isinstance(content, str) else content[-1]["text"]
-        name = re.search(r"#\S+", text)[0]
+        kinds = "+".join(part["type"] for part in content) if isinstance(content, list) else "text"
+        numbered = re.search(r"#\S+", text)
+        name = numbered[0] if numbered else kinds
         asked[name] += 1
         seeds.setdefault(name, []).append(body["seed"])
         state["now"] += 1

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from datasets_scripts.answer_files import read_answers
 from datasets_scripts.drafts import Draft, new_row
+from datasets_scripts.load import load_split
 from datasets_scripts.teacher import main as teacher
 from datasets_scripts.writer import write_config
 from tests.datasets_scripts.bad_server import bad_server, wait_for
@@ -74,7 +76,34 @@ def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
             pytest.approx(int(answer["text"][:-1]) / 100) for answer in answers[str(number)]
         ]
         assert {answer["reason"] for answer in answers[str(number)]} == {None}
+    assert {key[2]: len(pair.valid) for key, pair in read_answers(tmp_path / "out").items()} == {
+        f"pairs-{number}": 5 for number in range(12)
+    }
     assert "pairs: 12 of 12\nanswers: 60, with a probability 60, unparsable 0, failed 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "kinds"),
+    [
+        ("urn-audio", "input_audio+text"),
+        ("urn-video", "video_url+text"),
+        ("urn-audiovisual", "video_url+input_audio+text"),
+    ],
+)
+def test_premises_of_sound_and_video_are_sent(umui, tmp_path, capsys, config, kinds):
+    """Each pair of a built dataset goes with its clip; a clip over the limit is the reason, and nothing is sent."""
+    rows = load_split(str(umui), config, "validation")
+    more = ["--config", config, "--splits", "validation", "--answers", "2"]
+    with bad_server() as server:
+        teacher(arguments(umui, tmp_path / "out", server.url, *more))
+        asked = server.counts()["asked"]
+        assert asked == {kinds: 2 * len(rows)}
+        teacher(arguments(umui, tmp_path / "small", server.url, *more, "--max-media-mb", "0.00001"))
+        assert server.counts()["asked"] == asked
+    assert sorted(key[2] for key in read_answers(tmp_path / "out")) == sorted(rows["id"])
+    reasons = {answer.reason[:6] for pair in read_answers(tmp_path / "small").values() for answer in pair.parsed}
+    assert reasons == {"media:"}
+    assert f"failed {2 * len(rows)}" in capsys.readouterr().out
 
 
 # How the server behaves: the requests it takes for each answer with two retries, the text and the reason.
