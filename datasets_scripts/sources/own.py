@@ -30,7 +30,7 @@ from typing import Any
 from datasets_scripts.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import MODALITIES, PREMISE_COLUMN, PROBABILITY_SOURCES, SPLITS, BuildError
 from datasets_scripts.sources.own_tables import Record, column_names, read_table
-from modeling_clue.media import MediaError, probe_modality
+from modeling_clue.media import MediaError, has_audio, probe_modality
 
 
 DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a folder of clips"
@@ -330,7 +330,7 @@ def _premise(
     if options.modality_column is not None:
         modality = cells.read(options.modality_column, _modality)
         if modality is None:
-            if not cells.complaints:
+            if _is_empty(cells.values[options.modality_column]):
                 cells.complaints.append(f"{options.modality_column} is empty")
             return None, None, ""
     has_text = options.premise_column is not None and not _is_empty(cells.values[options.premise_column])
@@ -348,21 +348,28 @@ def _premise(
         path = _inside(options.media_root, key)
     except ValueError as error:
         return None, None, f"{options.media_column} {error}"
-    if modality not in (None, "audio"):
-        return modality, Clip(path, key), ""
     found, complaint = judge(path)
     if modality is None:
-        return found, Clip(path, key), complaint
-    # A file that can't be judged can't be stored either, which is where it is told. Of a video only the sound is
-    # taken: its pictures are not for those who only listen.
-    return modality, Clip(path, key, sound_only=found == "video"), ""
+        return None if found is None else "audio" if found == "audio" else "video", Clip(path, key), complaint
+    if modality == "audio":
+        # Of a video only the sound is taken: its pictures are not for those who only listen.
+        return modality, Clip(path, key, sound_only=found in ("video", "audiovisual")), ""
+    # One clip may be the premise of several modalities, and is stored, which checks it wholly, for the first of them.
+    # A file that can't be judged can't be stored either, which is where it is told.
+    if found not in (None, modality, "audiovisual"):
+        wanted = "pictures" if found == "audio" else "sound"
+        return modality, None, f"{path} has no {wanted}, which modality {modality} needs"
+    return modality, Clip(path, key), ""
 
 
 def _judge(path: Path) -> tuple[str | None, str]:
-    """What a clip holds by its content, and what is wrong with it."""
+    """The modality of all that a clip holds, and what is wrong with it."""
+    # Opening a pipe would wait for ever.
+    if not os.path.isfile(path):
+        return None, f"{path} is missing or no regular file"
     try:
-        # Opening a pipe would wait for ever.
-        return (probe_modality(path), "") if os.path.isfile(path) else (None, f"{path} is missing or no regular file")
+        found = probe_modality(path)
+        return ("audiovisual" if found == "video" and has_audio(path) else found), ""
     except MediaError as error:
         return None, str(error)
 

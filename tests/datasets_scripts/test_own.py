@@ -384,6 +384,18 @@ def test_a_stated_modality_is_taken(media, tmp_path):
     assert [row["audio"].sound_only for row in rows(drafts)] == [True, False, False]
 
 
+def test_a_stated_modality_that_a_clip_lacks_is_told(media, tmp_path):
+    """Also where the same clip was taken for another modality before, which is when the writer checks it."""
+    lines = ["silent.mp4,G,1,video", "silent.mp4,H,1,audiovisual", "in.wav,G,1,audio", "in.wav,H,1,video"]
+    table = write_text(tmp_path / "t.csv", "file,hyp,p,m", *lines)
+    arguments = ("--media-root", media, *MEDIA, "--modality-column", "m", "--split", "test")
+    drafts = build("--table", table, *arguments)["test"]
+    assert [row["modality"] for row in rows(drafts)] == ["video", "audio"]
+    (silent, sound) = told(drafts)
+    assert silent[:2] == ("t.csv row 3", "media") and "has no sound" in silent[2]
+    assert sound[:2] == ("t.csv row 5", "media") and "has no pictures" in sound[2]
+
+
 def test_premises_of_all_modalities_in_one_table(media, tmp_path):
     """A column of modalities, or which cell is filled, says what the premise is; what leaves it open is told."""
     header = "m,pre,file,hyp,p"
