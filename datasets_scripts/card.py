@@ -34,9 +34,13 @@ SIZES = (
 )
 PROBABILITY_SOURCES = {
     "human": "people judged the pair; `human_probabilities` holds their single answers where they are known",
-    "teacher": "a teacher model was asked several times and its valid answers, in `teacher_probabilities`, averaged",
+    "teacher": "a model was asked, as a rule several times; `teacher_probabilities` holds its valid answers",
     "label": "the number stands for the label only: 1, 0, or 0.5 where there is none",
     "exact": "counted in a generated world",
+}
+VOTES = {
+    "mean": "their mean",
+    "majority": "the mean of those on the side of 0.5 that has more of them (of all, if both have as many)",
 }
 COLUMNS = (
     ("id", "unique in the dataset"),
@@ -317,13 +321,33 @@ def _probabilities(configs: list[ReleasedConfig]) -> str:
     lines = [f"- `{kind}`: {text}." for kind, text in PROBABILITY_SOURCES.items() if kind in kinds]
     lines += ["", "By source:", ""]
     lines += [f"- {facts.title}: {facts.labels}" for facts in _facts(configs)]
+    lines += _taught(configs)
     answered = _counted(configs, lambda summary: summary.answers)
     if answered:
-        lines += ["", "Answers of a teacher to a pair: " + answered + "."]
+        lines += ["", "A teacher's valid answers to a pair: " + answered + "."]
     judged = _counted(configs, lambda summary: summary.judges)
     if judged:
         lines += ["", "People whose single answers to a pair are known: " + judged + "."]
     return "\n".join(lines)
+
+
+def _taught(configs: list[ReleasedConfig]) -> list[str]:
+    """How the teacher's answers became probabilities, for each config where that was noted."""
+    lines = []
+    for config in configs:
+        how = config.summary.build["options"]
+        if "labelled_by" not in how:
+            continue
+        teacher = how["labelled_by"]
+        told = f"- `{config.name}` is `{how['config']}` with a teacher's probabilities"
+        if teacher:
+            told += f", `{teacher['model']}`, asked {teacher['answers']} times a pair at temperature "
+            told += f"{teacher['temperature']}"
+        lines.append(
+            f"{told}. A pair with at least {how['min_valid']} valid answers has {VOTES[how['vote']]}. Pairs in which "
+            f"the teacher contradicts the label were {'left out' if how['drop_disagreeing'] else 'kept'}."
+        )
+    return ["", "By teacher:", "", *lines] if lines else []
 
 
 def _counted(configs: list[ReleasedConfig], counter) -> str:
@@ -396,6 +420,9 @@ def _left_out(configs: list[ReleasedConfig]) -> str:
         said = ["problems passed over: " + ", ".join(parts)] if parts else []
         if ratio != "full" and "train" in config.summary.splits:
             said.append(f"training rows thinned to {ratio} positives to negatives")
+        thinned = config.summary.build["options"].get("thinned", "full")
+        if thinned != "full":
+            said.append(f"made of a config whose training rows were thinned to {thinned} positives to negatives")
         if missing := [split for split in SPLITS if split not in config.summary.splits]:
             said.append(f"no {' and no '.join(missing)} split")
         if said:

@@ -221,7 +221,8 @@ def _perform(api: HfApi, options, configs: list[ReleasedConfig], files: list[Rel
         )
     _check_card(card, options.repo)
     with told_in_words(options.repo):
-        api.create_repo(options.repo, repo_type="dataset", private=options.private, exist_ok=True)
+        if not there.exists:
+            api.create_repo(options.repo, repo_type="dataset", private=options.private, exist_ok=True)
         if options.revision != "main":
             api.create_branch(options.repo, branch=options.revision, repo_type="dataset", exist_ok=True)
     there = look_at(api, options.repo, options.revision)

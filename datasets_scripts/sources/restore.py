@@ -74,13 +74,14 @@ class Candidate:
         path (`Path`): The file.
         key (`str`): The name it would have in the source.
         is_video (`bool`): Whether it is a video.
-        rank (`tuple[bool, int]`): How far-fetched that is: by another ending, by how many folders left out.
+        rank (`tuple[bool, bool, int]`): How far-fetched that is: by another ending, by a folder that it isn't in, by
+            how many folders left out.
     """
 
     path: Path
     key: str
     is_video: bool
-    rank: tuple[bool, int]
+    rank: tuple[bool, bool, int]
 
 
 class ClipFinder:
@@ -168,7 +169,7 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
             key = f"{folder}{tail}"
             # The ending is part of the name's hash: others have to be tried one by one.
             for suffix in (path.suffix, *others):
-                candidate = Candidate(path, key, is_video, (suffix != path.suffix, dropped))
+                candidate = Candidate(path, key, is_video, (suffix != path.suffix, bool(folder), dropped))
                 asked = f"{folder}{tail.with_suffix('')}{suffix}"
                 yield stored_name(asked), candidate
                 if suffix.lower() in VIDEO_SUFFIXES:
@@ -176,7 +177,9 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
 
 
 def _is_plain(name) -> bool:
-    return isinstance(name, str) and PurePosixPath(name).name == name and "\\" not in name and not name.startswith(".")
+    if not isinstance(name, str) or not name or name.startswith("."):
+        return False
+    return PurePosixPath(name).name == name and "\\" not in name
 
 
 def _clip_names(file: Path) -> Iterator[str]:

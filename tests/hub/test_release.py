@@ -297,6 +297,54 @@ def test_the_card_never_names_what_is_not_there(hub, built, tmp_path):
     assert len(trees[0]) - len(trees[1]) <= 5
 
 
+def test_nothing_else_is_sent(hub, umui, tmp_path):
+    """Hidden files, what an interrupted build left, reports and a person's own notes stay at home."""
+    expected = {path.relative_to(umui).as_posix() for path in umui.rglob("*") if path.is_file()}
+    clips = {path for path in expected if path.startswith(("clotho/", "wikivideo")) and "/media/" in path}
+    for junk in (
+        *(".DS_Store", "urn-audio.problems.csv", "clotho.unlabelled.csv", "notes.txt", ".urn-text.partial/plan.json"),
+        *("urn-audio/.hidden", "urn-audio/test/media/.x.mkv.flac", "urn-audio/test/media/in-no-row.mkv.flac"),
+        *("urn-audio/test/notes.txt", "urn-audio/dev/metadata.parquet"),
+    ):
+        (umui / junk).parent.mkdir(parents=True, exist_ok=True)
+        (umui / junk).write_text("not for others")
+    push(hub, tmp_path / "home", umui, "clue/junk")
+    assert tree(hub, tmp_path / "home", "clue/junk").keys() == (expected - clips) | {".gitattributes"}
+    assert "not for others" not in hub.ask("GET", "/datasets/clue/junk/resolve/main/README.md").decode()
+
+
+def test_refused_in_the_middle(hub, tmp_path):
+    """An upload that the Hub refuses is an error in words; the next release goes on."""
+    folder = tmp_path / "umui"
+    build(["urn", *TINY, "--modalities", "audio", "--out", str(folder), "--seed", "103"])
+    hub.fail_after(uploads=2)
+    done = push(hub, tmp_path / "home", folder, "clue/refused", check=False)
+    hub.work_again()
+    assert done.returncode == 1 and "error: Error while uploading 'urn-audio/" in done.stderr
+    assert "HTTP 403" in done.stderr and "Traceback" not in done.stderr
+    push(hub, tmp_path / "home", folder, "clue/refused")
+    assert "README.md" in tree(hub, tmp_path / "home", "clue/refused")
+
+
+def test_a_change_by_somebody_else_stops_it(hub, built, tmp_path):
+    """A release never goes over what came into the branch while it was at work."""
+    meanwhile = """
+import sys
+from datasets_scripts import upload
+from datasets_scripts.release import main
+send_contents = upload._send_contents
+def and_a_commit(api, repo, revision, additions, sent):
+    send_contents(api, repo, revision, additions, sent)
+    api.upload_file(path_or_fileobj=b"theirs", path_in_repo="urn-text/build.json", repo_id=repo, repo_type="dataset")
+upload._send_contents = and_a_commit
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", meanwhile, "--repo", "clue/meanwhile", "--dataset", str(built)]
+    done = hub.call(tmp_path / "home", command, check=False)
+    assert done.returncode == 1 and "was changed meanwhile: run this again" in done.stderr
+    assert hub.ask("GET", "/datasets/clue/meanwhile/resolve/main/urn-text/build.json") == b"theirs"
+
+
 def test_only_what_changed_is_sent(hub, umui, tmp_path):
     """After one config was built anew, its rows and the card go, and clips that stayed the same don't."""
     push(hub, tmp_path / "home", umui, "clue/changed")
@@ -348,12 +396,20 @@ def test_labels_without_clips_are_restored(hub, built, raw, tmp_path):
     card = hub.ask("GET", "/datasets/clue/labels/resolve/main/README.md").decode()
     commands = [line.strip() for line in card.splitlines() if " restore " in line]
     assert len(commands) == 4
+    out, words = tmp_path / "restored", []
     for command in commands:
-        config = command.split("--config ")[1].split()[0]
-        clips = raw / ("clips" if config == "clotho" else "videos")
-        out = tmp_path / "restored"
-        words = command.replace("DIR", str(clips)).replace("--out umui", f"--out {out}").split()
-        hub.call(tmp_path / "stranger", [sys.executable, *words[1:]], token=False)
+        clips = raw / ("clips" if "--config clotho" in command else "videos")
+        words.append(command.replace("DIR", str(clips)).replace("--out umui", f"--out {out}").split()[3:])
+    assert all(command.startswith("python -m datasets_scripts.build restore ") for command in commands)
+    restore = """
+import json, sys
+from datasets_scripts.build import main
+for words in json.loads(sys.argv[1]):
+    main(words)
+"""
+    hub.run(tmp_path / "stranger", restore, json.dumps(words), token=False)
+    configs = ["clotho", *(f"wikivideo-{modality}" for modality in ("video", "audio", "audiovisual"))]
+    for config in configs:
         for split in [path.name for path in (built / config).iterdir() if path.is_dir()]:
             assert split_rows(out, config, split) == split_rows(built, config, split)
             for file in (built / config / split / "media").iterdir():
