@@ -12,7 +12,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,7 +30,7 @@ from datasets_scripts.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.folder import FolderError, check_free, folder_lock, put_in_place, recover
 from datasets_scripts.ratio import choose, is_positive
 from datasets_scripts.report import Report
-from datasets_scripts.schema import FEATURES, SPLITS, BuildError, RowError, validate_row
+from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, BuildError, RowError, validate_row
 
 
 MEDIA_COLUMNS = ("audio", "video")
@@ -39,6 +39,8 @@ MEDIA_COLUMNS = ("audio", "video")
 KINDS = Features(FEATURES | {f"{name}_file_name": Value("string") for name in MEDIA_COLUMNS})
 ROWS_IN_A_GROUP = 10_000
 CLIPS_AHEAD_A_WORKER = 4
+# Beside `media/` while a split is being made: an empty file for each clip that was found good, and for what.
+CHECKED = "checked"
 
 Drafts = Iterable[Draft | Problem]
 
@@ -114,6 +116,8 @@ def write_config(
                 _thin(folder / "train", ratio, seed)
             summary = Summary(_measure(folder), dict(sorted(report.counts.items())))
             _share_clips(out, folder)
+            for marks in folder.glob(f"*/{CHECKED}"):
+                shutil.rmtree(marks)
             provenance = json.dumps(_provenance(config, plan, ratio, summary), indent=2, default=str)
             (folder / "build.json").write_text(provenance + "\n", encoding="utf-8")
             (folder / "plan.json").unlink()
@@ -128,7 +132,9 @@ def _resumed(folder: Path, plan: dict) -> Iterator[Path]:
     file = folder / "plan.json"
     if folder.exists() and not (file.exists() and file.read_text(encoding="utf-8") == text):
         shutil.rmtree(folder)
-    for other in [other for other in folder.rglob("*") if other.is_file() and other.parent.name != "media"]:
+    for other in [
+        other for other in folder.rglob("*") if other.is_file() and other.parent.name not in ("media", CHECKED)
+    ]:
         other.unlink()
     folder.mkdir(exist_ok=True)
     file.write_text(text, encoding="utf-8")
@@ -183,7 +189,8 @@ class _Checks:
 
 
 def _write_split(folder: Path, drafts, checks: _Checks, workers: int, config: str) -> None:
-    (folder / "media").mkdir(parents=True, exist_ok=True)
+    for name in ("media", CHECKED):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     drafts = drafts(folder) if callable(drafts) else drafts
     columns: dict[str, list] = {name: [] for name in KINDS}
     used = set()
@@ -213,19 +220,21 @@ def _with_clips(
     drafts: Drafts, folder: Path, workers: int
 ) -> Iterator[tuple[Draft | Problem, dict | None, str | ClipError | None]]:
     """Each draft in its order with its row and its clip's hash (or what is wrong with it), clips stored in threads."""
-    stored: dict[str, tuple[Clip, Future]] = {}
+    clips: dict[str, Clip] = {}
+    checked: dict[tuple[str, str], Future] = {}
     waiting: deque = deque()
     with ThreadPoolExecutor(workers) as pool:
 
         def store(clip: Clip, modality: str) -> tuple[str, Future]:
-            name = f"media/{stored_name(clip.key, clip.sound_only)}"
-            if name not in stored:
-                stored[name] = (clip, pool.submit(_stored, clip, modality, folder / name))
-            elif stored[name][0] != clip:
+            name = stored_name(clip.key, clip.sound_only)
+            if clips.setdefault(name, clip) != clip:
                 raise BuildError(
-                    f"two clips of {folder.name} are called {clip.key!r}: {stored[name][0].path}, {clip.path}"
+                    f"two clips of {folder.name} are called {clip.key!r}: {clips[name].path}, {clip.path}"
                 )
-            return name, stored[name][1]
+            if (name, modality) not in checked:
+                earlier = [checked[name, other] for other in MODALITIES if (name, other) in checked]
+                checked[name, modality] = pool.submit(_stored, clip, modality, folder / "media" / name, earlier)
+            return f"media/{name}", checked[name, modality]
 
         def finished() -> tuple:
             draft, row, future = waiting.popleft()
@@ -249,9 +258,27 @@ def _with_clips(
             yield finished()
 
 
-def _stored(clip: Clip, modality: str, target: Path) -> str | ClipError:
+def _stored(clip: Clip, modality: str, target: Path, earlier: list[Future]) -> str | ClipError:
+    """
+    The clip's hash, once it lies at `target` and holds what `modality` needs.
+
+    What is there from an interrupted build is trusted for the modality it was checked for, as a mark beside it tells.
+    Checks for further modalities in this build, after the `earlier` ones, are made on a copy that isn't kept.
+    """
+    wait(earlier)
+    mark = target.parent.parent / CHECKED / f"{modality}-{target.name}"
     try:
-        return store_clip(clip, modality, target)
+        if earlier and target.exists():
+            trial = target.with_name(f".{modality}.{target.name}")
+            try:
+                return store_clip(clip, modality, trial)
+            finally:
+                trial.unlink(missing_ok=True)
+        if not mark.exists():
+            target.unlink(missing_ok=True)
+        content = store_clip(clip, modality, target)
+        mark.touch()
+        return content
     except ClipError as error:
         return error
 

@@ -273,7 +273,8 @@ def test_a_server_that_fails_always_stops_the_run(tmp_path):
     dataset = write_pairs(tmp_path / "umui", ["[500 x1]"] * 40)
     limits = ["--retries", "0", "--stop-after-failures", "20", "--in-flight", "5"]
     with bad_server() as server:
-        with pytest.raises(SystemExit, match="20 requests in a row failed, the last with: HTTP 500 after 1 try"):
+        # Up to four more fail while the twentieth is told of.
+        with pytest.raises(SystemExit, match="2[0-4] requests in a row failed, the last with: HTTP 500 after 1 try"):
             teacher(arguments(dataset, tmp_path / "out", server.url, *limits))
         failed = read(tmp_path / "out")
         assert 0 < len(failed) <= 4

@@ -18,6 +18,7 @@ from datasets_scripts.drafts import Clip, Draft, Problem, new_row, stored_name
 from datasets_scripts.folder import FolderError, folder_lock, put_in_place, recover
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.writer import write_config
 
 
@@ -162,6 +163,22 @@ def test_two_clips_of_one_name_are_refused(tmp_path):
         write_config(tmp_path / "umui", "mine", {"train": drafts}, PLAN)
 
 
+def test_a_clip_of_two_modalities_must_be_good_for_both(tmp_path):
+    """A video without sound is a premise as a video and none with its sound, whichever row comes first."""
+    write_video(tmp_path / "silent.mp4", ["red", "blue"], None, np.random.default_rng(0))
+    clip = Clip(tmp_path / "silent.mp4", "silent.mp4")
+    for first, second in (("video", "audiovisual"), ("audiovisual", "video")):
+        drafts = [
+            text_draft(k, modality=modality).row | {"premise": None, "video": clip}
+            for k, modality in enumerate((first, second))
+        ]
+        drafts = [Draft(f"row of {row['modality']}", row) for row in drafts]
+        with pytest.raises(BuildError, match="1 problem .media 1.:\n  row of audiovisual: .*no sound"):
+            write_config(tmp_path / first, "mine", {"train": drafts}, PLAN)
+        summary = write_config(tmp_path / first, "mine", {"train": drafts}, PLAN, on_error="skip")
+        assert summary.splits["train"] == {"rows": 1, "premises": 1, "clips": 1}
+
+
 @pytest.mark.parametrize("rows", [1, 25])
 def test_groups_of_rows_change_nothing(tmp_path, monkeypatch, rows):
     """However few rows are written at a time, the split holds all of them, in their order."""
@@ -209,7 +226,21 @@ def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
 
 def test_names_of_clips_are_plain_and_never_shared():
     """Whatever a clip is called, its stored name is safe in a path and an address, and tells it from the others."""
-    keys = ["a.mkv", "a.webm", "a.mkv.wav", "a.wav", "a b.wav", "a_b.wav", "a/b.wav", "a__b.wav", "../a.wav", "ä#?%.WAV", "a.WAV", ".wav", "é" * 300]
+    keys = [
+        "a.mkv",
+        "a.webm",
+        "a.mkv.wav",
+        "a.wav",
+        "a b.wav",
+        "a_b.wav",
+        "a/b.wav",
+        "a__b.wav",
+        "../a.wav",
+        "ä#?%.WAV",
+        "a.WAV",
+        ".wav",
+        "é" * 300,
+    ]
     names = [stored_name(key) for key in keys] + [stored_name(key, sound_only=True) for key in keys]
     assert len(set(names)) == len(names)
     for name in names:
