@@ -96,7 +96,7 @@ def own_facts(config: str, licence: str, media_allowed: bool) -> Facts:
         title=f"`{config}`",
         what="A collection of the publisher of this dataset.",
         url=None,
-        licence=licence,
+        licences=(licence,),
         terms="texts and labels" + (" and clips" if media_allowed else "; the clips are not passed on"),
         media_allowed=media_allowed,
         labels="Labels and probabilities are those of the publisher's own files.",
@@ -189,7 +189,7 @@ def _entries(configs: list[ReleasedConfig], default: str | None) -> list[dict]:
 def _front_matter(configs: list[ReleasedConfig], entries: list[dict]) -> dict:
     modalities = {modality for config in configs for modality in config.summary.modalities}
     known = all(config.facts in FACTS.values() for config in configs)
-    licences = sorted({config.facts.licence for config in configs})
+    licences = sorted({licence for config in configs for licence in config.facts.licences})
     rows = sum(config.summary.rows for config in configs)
     front = {"pretty_name": "UMUI"}
     if known:
@@ -217,7 +217,8 @@ def _creators(config: ReleasedConfig) -> set[str]:
 def _task(configs: list[ReleasedConfig]) -> str:
     words = {"text": "a text", "audio": "a sound", "video": "a video", "audiovisual": "a video with its sound"}
     modalities = {modality for config in configs for modality in config.summary.modalities}
-    premises = " or ".join(word for name, word in words.items() if name in modalities)
+    *most, last = [word for name, word in words.items() if name in modalities]
+    premises = f"{', '.join(most)} or {last}" if most else last
     return (
         f"Given a premise ({premises}) and a hypothesis "
         "about it, how probable is it that the hypothesis is true? A row is one premise with one hypothesis and the "
@@ -292,7 +293,7 @@ def _sources(configs: list[ReleasedConfig], repo: str) -> str:
         facts = those[0].facts
         title = f"[{facts.title}]({facts.url})" if facts.url else facts.title
         names = ", ".join(f"`{config.name}`" for config in those)
-        lines = [f"**{title}** ({names}). {facts.what}", "", f"- Licence: `{facts.licence}` for {facts.terms}."]
+        lines = [f"**{title}** ({names}). {facts.what}", "", f"- Licence: `{facts.licences[0]}` for {facts.terms}."]
         labels_only = [config for config in those if config.labels_only]
         if labels_only:
             lines.append(
@@ -356,7 +357,7 @@ def _counted(configs: list[ReleasedConfig], counter) -> str:
         for summary in config.summary.splits.values():
             for size, rows in counter(summary).items():
                 numbers[size] = numbers.get(size, 0) + rows
-    return ", ".join(f"{size} in {numbers[size]:,} rows" for size in sorted(numbers))
+    return ", ".join(f"{size} in {rows:,} row{'s' * (rows != 1)}" for size, rows in sorted(numbers.items()))
 
 
 def _facts(configs: list[ReleasedConfig]) -> list[Facts]:

@@ -12,8 +12,8 @@ class Facts:
         title (`str`): Its name.
         what (`str`): What it is, in a sentence or two.
         url (`str` or `None`): Where it is published.
-        licence (`str`): The licence's id on the Hub.
-        terms (`str`): What the licence covers, and what it doesn't.
+        licences (`tuple[str, ...]`): Ids on the Hub of the licences of what is passed on, the labels' first.
+        terms (`str`): What the first licence covers, and what it doesn't.
         media_allowed (`bool`): Whether its clips may be passed on with the labels.
         labels (`str`): How labels and probabilities come about.
         limits (`str` or `None`): What a user should know before relying on it.
@@ -25,7 +25,7 @@ class Facts:
     title: str
     what: str
     url: str | None
-    licence: str
+    licences: tuple[str, ...]
     terms: str
     media_allowed: bool
     labels: str
@@ -43,7 +43,7 @@ FACTS = {
             "coloured balls, or both at once. A hypothesis speaks of one ball or beep drawn at random."
         ),
         url=None,
-        licence="apache-2.0",
+        licences=("apache-2.0",),
         terms="texts, clips and probabilities, which this project's code generates",
         media_allowed=True,
         labels=(
@@ -59,7 +59,7 @@ FACTS = {
         title="UNLI",
         what="Premise-hypothesis pairs of SNLI (captions of photographs) with people's judgements on a sliding scale.",
         url="https://arxiv.org/abs/1909.03042",
-        licence="cc-by-sa-4.0",
+        licences=("cc-by-sa-4.0",),
         terms="texts and judgements, derived from SNLI, which has the same licence",
         media_allowed=True,
         labels=(
@@ -85,7 +85,7 @@ FACTS = {
             "statement (Audio Entailment)."
         ),
         url="https://github.com/microsoft/AudioEntailment",
-        licence="mit",
+        licences=("mit", "other"),
         terms=(
             "hypotheses and categories. The clips are from Freesound, each under its author's licence, and the "
             "captions under [Clotho's own terms](https://zenodo.org/records/4783391) (attribution, no commercial "
@@ -115,7 +115,7 @@ FACTS = {
             "with people's marks of what in a video supports a claim: picture, sound or writing on the screen."
         ),
         url="https://arxiv.org/abs/2504.00939",
-        licence="other",
+        licences=("other",),
         terms=(
             "claims and marks, whose terms the publishers state; sentences of articles are Wikipedia's "
             "(CC BY-SA 4.0), and the videos belong to those who made them. Ask before you pass them on"

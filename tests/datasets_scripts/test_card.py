@@ -143,6 +143,8 @@ def test_labels_without_clips():
     clotho = config_of("clotho", "clotho", {"train": split_of(), "test": split_of()}, default=True)
     urn = config_of("urn-audio", "urn", {"test": split_of()})
     card = render_card([clotho, urn], "clue/umui", None, None)
+    # Captions and clips of Clotho have other terms than the labels.
+    assert front_of(card)["license"] == ["apache-2.0", "mit", "other"] and front_of(card)["license_name"]
     first, last = front_of(card)["configs"]
     assert (first["config_name"], last["config_name"]) == ("urn-audio", "clotho")
     assert first == urn.entry
@@ -164,7 +166,7 @@ def test_protocol_and_agreement():
     assert "How people judged" not in render_card([marked], "a/b", None, None)
     card = render_card([judged], "a/b", None, None)
     assert "How people judged" in card and "No report on agreement is included." in card
-    assert "1 in 1 rows, 2 in 3 rows" in card
+    assert "1 in 1 row, 2 in 3 rows" in card
     matrix = np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.6]])
     report = agreement_report(matrix, ["zoe", "adam"], resamples=20, seed=0)
     card = render_card([judged], "a/b", None, json.loads(json.dumps(report)))
@@ -195,7 +197,7 @@ def test_teacher():
     card = render_card([config_of("clotho-teacher", "clotho", splits, options=options)], "a/b", None, None)
     assert "`Qwen/X`, asked 5 times a pair at temperature 0.7" in card
     assert "at least 3 valid answers has their mean" in card and "were kept" in card
-    assert "4 in 1 rows, 5 in 3 rows" in card and "thinned to 1:1" in card
+    assert "4 in 1 row, 5 in 3 rows" in card and "thinned to 1:1" in card
     assert front_of(card)["annotations_creators"] == ["machine-generated"]
 
 
