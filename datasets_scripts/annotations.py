@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.agreement import agreement_report, write_agreement
 from datasets_scripts.arguments import positive, seed
+from datasets_scripts.judgements.agreement import agreement_report, write_agreement
 from datasets_scripts.schema import SENSES, BuildError
 
 

@@ -21,11 +21,11 @@ import sys
 from pathlib import Path
 
 from datasets_scripts.arguments import positive, seed
-from datasets_scripts.folder import check_free
-from datasets_scripts.ratio import parse_ratio
+from datasets_scripts.building.folder import check_free
+from datasets_scripts.building.ratio import parse_ratio
+from datasets_scripts.building.writer import write_config
 from datasets_scripts.schema import BuildError
 from datasets_scripts.sources import clotho, own, restore, unli, urn, wikivideo
-from datasets_scripts.writer import write_config
 
 
 SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo, "own": own, "restore": restore}

@@ -26,13 +26,13 @@ import yaml
 from huggingface_hub import DatasetCard, HfApi, get_token, metadata_load
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from datasets_scripts.card import ReleasedConfig, facts_of, own_facts, render_card
-from datasets_scripts.folder import folder_lock
-from datasets_scripts.hub import HubError, told_in_words
-from datasets_scripts.labels_only import write_labels_only
+from datasets_scripts.building.folder import folder_lock
+from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
+from datasets_scripts.releasing.hub import HubError, told_in_words
+from datasets_scripts.releasing.labels_only import write_labels_only
+from datasets_scripts.releasing.summary import rebuild_advice, summarise_config
+from datasets_scripts.releasing.upload import Change, ReleaseFile, compare, send, size_text
 from datasets_scripts.schema import BuildError
-from datasets_scripts.summary import rebuild_advice, summarise_config
-from datasets_scripts.upload import Change, ReleaseFile, compare, send, size_text
 
 
 # The Hub refuses a folder with more.

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import BuildError
 from datasets_scripts.sources.media_files import files_below
 

@@ -27,7 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from datasets_scripts.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import MODALITIES, PREMISE_COLUMN, PROBABILITY_SOURCES, SPLITS, BuildError
 from datasets_scripts.sources.own_tables import Record, column_names, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality

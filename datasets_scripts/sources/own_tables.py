@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_scripts.drafts import Problem
+from datasets_scripts.building.drafts import Problem
 from datasets_scripts.schema import BuildError
 
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
-from datasets_scripts.drafts import Clip, Draft, Problem, stored_name
-from datasets_scripts.hub import told_in_words
-from datasets_scripts.labels_only import CLIP_COLUMN
+from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
+from datasets_scripts.releasing.hub import told_in_words
+from datasets_scripts.releasing.labels_only import CLIP_COLUMN
 from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS, BuildError
 from datasets_scripts.sources.media_files import files_below
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.drafts import Draft, Problem, new_row
+from datasets_scripts.building.drafts import Draft, Problem, new_row
 from datasets_scripts.schema import BuildError
 
 

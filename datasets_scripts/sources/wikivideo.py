@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import BuildError
 from datasets_scripts.sources.media_files import files_below
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements

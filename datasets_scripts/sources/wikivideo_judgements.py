@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets_scripts.drafts import Problem
+from datasets_scripts.building.drafts import Problem
 from datasets_scripts.schema import SENSES, BuildError
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
-from datasets_scripts.drafts import Problem
+from datasets_scripts.building.drafts import Problem
 from datasets_scripts.schema import BuildError
 
 

@@ -25,8 +25,8 @@ from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
-from datasets_scripts.answers import parse_answer
 from datasets_scripts.load import load_split
+from datasets_scripts.teachers.answers import parse_answer
 from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
 from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
 from datasets_scripts.teachers.shards import finished_pairs, locked

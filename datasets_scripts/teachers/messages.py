@@ -7,7 +7,7 @@ from pathlib import Path
 
 import soundfile
 
-from datasets_scripts.rubrics import rubric
+from datasets_scripts.teachers.rubrics import rubric
 from modeling_clue.media import MediaError, load_audio
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.rubrics import rubric
 from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.engine import Question
+from datasets_scripts.teachers.rubrics import rubric
 
 
 NAME = "asked.json"

@@ -38,7 +38,8 @@ USER, ORGANIZATION = "tester", "clue"
 # As on the Hub: entries a page, plain and with `expand`.
 PAGE, EXPANDED_PAGE = 1000, 50
 LICENSES = (
-    "apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-3.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 odc-by other unknown"
+    "apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-3.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 odc-by other"
+    " unknown"
 ).split()
 
 

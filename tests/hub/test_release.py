@@ -20,8 +20,8 @@ import yaml
 
 from datasets_scripts import release as release_module
 from datasets_scripts.build import main as build
-from datasets_scripts.card import own_facts
 from datasets_scripts.release import choose_configs, list_files, parse_arguments
+from datasets_scripts.releasing.card import own_facts
 from datasets_scripts.schema import FEATURES, BuildError
 from datasets_scripts.sources.urn_media import write_video
 

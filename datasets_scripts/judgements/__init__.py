@@ -1,0 +1,1 @@
+"""How far people agree who judged the same pairs."""

@@ -1,0 +1,157 @@
+"""
+Reads the answers of a teacher: a JSONL file, or a folder of shards (`.jsonl`, `.jsonl.gz`), a line a finished pair.
+
+`{"id": ..., "config": ..., "split": ..., "answers": [{"text": ..., "probability": ..., "reason": ...}, ...]}`, answers
+in the order in which they were asked for; `reason` says why one has no probability. Further fields are not read.
+"""
+
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.answers import Parsed
+
+
+ENDINGS = (".jsonl", ".jsonl.gz")
+MOST_COMPLAINTS = 20
+# What names a pair: config, split, id.
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """
+    All answers to one pair.
+
+    Args:
+        file (`Path`): Where they stand.
+        line (`int`): In which line, from 1.
+        parsed (`tuple[Parsed, ...]`): The answers, in the order in which they were asked for.
+    """
+
+    file: Path
+    line: int
+    parsed: tuple[Parsed, ...]
+
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file} line {self.line}"
+
+    @property
+    def valid(self) -> list[float]:
+        """The probabilities of the answers that have one, in their order."""
+        return [answer.probability for answer in self.parsed if answer.probability is not None]
+
+
+def read_answers(path: Path) -> dict[Key, Answers]:
+    """
+    Reads all pairs of a file or folder.
+
+    Args:
+        path (`Path`): A `.jsonl` or `.jsonl.gz` file, or a folder with such files; what else lies in it is not read.
+
+    Returns:
+        `dict[Key, Answers]`: the answers by config, split and id, in the order of files (by name) and lines.
+
+    Raises:
+        `BuildError`: if there is no such file, a line is bad (all are counted, the first ones named), a pair has more
+            than one line, or there is none.
+    """
+    pairs: dict[Key, Answers] = {}
+    # A teacher gives few different answers: each is held in memory once.
+    known: dict[Parsed, Parsed] = {}
+    complaints = []
+    for file in _files(path):
+        for number, line in _lines(file):
+            record = line if isinstance(line, str) else _read(line)
+            if isinstance(record, str):
+                complaints.append(f"{file} line {number}: {record}")
+                continue
+            parsed = tuple(Parsed(answer["probability"], answer.get("reason")) for answer in record["answers"])
+            answers = Answers(file, number, tuple(known.setdefault(one, one) for one in parsed))
+            key = (sys.intern(record["config"]), sys.intern(record["split"]), record["id"])
+            first = pairs.setdefault(key, answers)
+            if first is not answers:
+                complaints.append(f"{answers.place}: {key} was answered before, in {first.place}: remove one of them")
+    if complaints:
+        more = len(complaints) - MOST_COMPLAINTS
+        listed = complaints[:MOST_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
+        raise BuildError("\n  ".join([f"{path} has {len(complaints)} bad lines:", *listed]))
+    if not pairs:
+        raise BuildError(f"{path} holds no answers: ask the teacher first, python -m datasets_scripts.teacher ask")
+    return pairs
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.name.endswith(ENDINGS) and file.is_file())
+        if not files:
+            raise BuildError(f"{path} holds no file that ends in {' or '.join(ENDINGS)}")
+        return files
+    if not path.is_file():
+        raise BuildError(f"there is no file or folder {path}")
+    if not path.name.endswith(ENDINGS):
+        raise BuildError(f"{path} must end in {' or '.join(ENDINGS)}, or be a folder of such files")
+    return [path]
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes | str]]:
+    """Lines that are not blank with their numbers; last, in words, why the file can't be read any further."""
+    number = 0
+    opened = gzip.open if file.name.endswith(".gz") else open
+    with tqdm(desc=file.name, unit=" pairs", mininterval=0.5, disable=None) as bar:
+        try:
+            with opened(file, "rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    bar.update()
+                    if line.strip():
+                        yield number, line
+        except (OSError, EOFError, zlib.error) as error:
+            yield number + 1, f"can't be read: {error}"
+
+
+def _read(line: bytes) -> dict | str:
+    """The record of a line, or what is wrong with it."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        unfinished = "" if line.endswith(b"\n") else " (the line has no end: let the teacher finish)"
+        return f"no JSON: {error}{unfinished}"
+    if not isinstance(record, dict):
+        return f"must be an object, got {line[:80]!r}"
+    for name in ("id", "config", "split"):
+        if not isinstance(record.get(name), str) or not record[name]:
+            return f"{name} must be a non-empty string, got {record.get(name)!r}"
+    answers = record.get("answers")
+    if not isinstance(answers, list) or not answers:
+        return f"answers must be a list with at least one answer, got {answers!r:.80}"
+    for number, answer in enumerate(answers, start=1):
+        complaint = _complaint(answer)
+        if complaint:
+            return f"answer {number}: {complaint}"
+    return record
+
+
+def _complaint(answer) -> str | None:
+    if not isinstance(answer, dict) or "probability" not in answer:
+        return f"must be an object with a probability, got {answer!r:.80}"
+    probability, reason = answer["probability"], answer.get("reason")
+    if probability is None:
+        if not isinstance(reason, str) or not reason:
+            return f"has neither a probability nor a reason why not, got {reason!r:.80}"
+        return None
+    # A comparison with NaN is false: NaN is refused too.
+    is_number = isinstance(probability, (int, float)) and not isinstance(probability, bool)
+    if not is_number or not 0 <= probability <= 1:
+        return f"probability must be null or a number from 0 to 1, got {probability!r:.80}"
+    if reason is not None:
+        return f"has a probability and a reason why it has none: {reason!r:.80}"
+    return None

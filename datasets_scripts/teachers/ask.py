@@ -1,0 +1,224 @@
+"""
+Asks a teacher N times for the probability of each hypothesis (section 3.1 of the paper) and keeps every raw answer.
+
+```
+python -m datasets_scripts.teacher ask --dataset umui --config clotho --splits train --out answers \
+    --server http://127.0.0.1:8000/v1 --model Qwen/Qwen2.5-Omni-7B
+python -m datasets_scripts.teacher ask --dataset umui --config unli --out answers --local models/teacher
+```
+
+The same command again, after a kill or a crash, goes on where it stopped. `--out` holds a line a pair in `*.jsonl`.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+from datasets import Dataset
+from datatrove.utils.logging import logger
+
+from datasets_scripts.load import load_split
+from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.teachers.counts import count
+from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
+from datasets_scripts.teachers.failures import RunStoppedError
+from datasets_scripts.teachers.local import LocalServer, check_local
+from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions, check_server
+from datasets_scripts.teachers.record import keep_record
+from datasets_scripts.teachers.shards import drop_failed, finished_pairs, locked, shards
+
+
+# Fields of a request that have an option of their own, or that would change what a reply is.
+RESERVED = {"messages", "model", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets_scripts.teacher ask",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--dataset", type=Path, required=True, help="the dataset folder, e.g. umui")
+    parser.add_argument("--config", required=True, help="one of its configs")
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["train"], help="default: train")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the answers")
+    teacher = parser.add_mutually_exclusive_group(required=True)
+    teacher.add_argument("--server", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1")
+    teacher.add_argument("--local", type=Path, help="a folder with a chat model that transformers loads")
+
+    asking = parser.add_argument_group("what is asked (the same for all answers in one --out)")
+    asking.add_argument("--model", help="the server's name for the model")
+    asking.add_argument("--answers", type=_positive, default=5, help="answers a pair (default: %(default)s)")
+    asking.add_argument("--temperature", type=_number, default=0.7, help="default: %(default)s")
+    asking.add_argument("--max-tokens", type=_positive, default=512, help="of an answer (default: %(default)s)")
+    asking.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    asking.add_argument(
+        "--extra", type=_json, default={}, help="more fields of a request, as JSON: '{\"top_p\": 0.95}' (no secrets)"
+    )
+
+    sending = parser.add_argument_group("how it is sent")
+    sending.add_argument("--in-flight", type=_positive, default=32, help="requests at once, each task (default: 32)")
+    sending.add_argument("--timeout", type=_above_zero, default=300.0, help="seconds an attempt (default: 300)")
+    sending.add_argument("--retries", type=_count, default=5, help="after the first attempt (default: %(default)s)")
+    sending.add_argument("--backoff", type=_number, default=1.0, help="seconds of the first pause (default: 1)")
+    sending.add_argument(
+        "--stop-after-failures", type=_positive, default=100, help="failed requests in a row (default: %(default)s)"
+    )
+    sending.add_argument("--ask-again-failed", action="store_true", help="ask again for pairs with a failed answer")
+    sending.add_argument("--max-media-mb", type=_above_zero, default=64.0, help="of one file (default: 64)")
+    sending.add_argument(
+        "--api-key-env", default="OPENAI_API_KEY", help="environment variable with the key (default: %(default)s)"
+    )
+
+    running = parser.add_argument_group("where it runs")
+    running.add_argument("--tasks", type=_positive, default=1, help="parts of the rows (default: %(default)s)")
+    running.add_argument("--workers", type=_positive, default=1, help="tasks at once (default: %(default)s)")
+    running.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
+    running.add_argument("--slurm-time", default="24:00:00", help="limit of a task (default: %(default)s)")
+    running.add_argument("--slurm-cpus", type=_positive, default=2, help="of a task (default: %(default)s)")
+    running.add_argument("--slurm-gpus", type=_count, default=0, help="of a task, for --local (default: 0)")
+
+    options = parser.parse_args(arguments)
+    if options.server and not options.model:
+        parser.error("--server needs --model")
+    if options.local and options.model:
+        parser.error("--local needs no --model: the folder says it")
+    if options.local and options.extra:
+        parser.error("--extra is for a --server")
+    if options.temperature == 0 and options.answers > 1:
+        parser.error("--temperature 0 gives the same answer each time: pass --answers 1, or a higher temperature")
+    if reserved := sorted(RESERVED & options.extra.keys()):
+        parser.error(f"--extra must leave out {', '.join(reserved)}: they are options, or set by the engine")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """
+    Asks about all pairs that are not finished, and prints the counts.
+
+    Raises:
+        `BuildError`: if it can't be done as asked.
+        `RunStoppedError`: if the run can't go on.
+    """
+    rows = _load(options)
+    question = Question(
+        model=str(options.local or options.model),
+        answers=options.answers,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+        extra=options.extra,
+    )
+    if options.local:
+        check_local(options.local)
+        server = partial(LocalServer, failures=options.stop_after_failures)
+    else:
+        how = ServerOptions(
+            url=options.server.rstrip("/"),
+            api_key_env=options.api_key_env,
+            timeout=options.timeout,
+            retries=options.retries,
+            backoff=options.backoff,
+            failures=options.stop_after_failures,
+        )
+        check_server(how)
+        server = partial(OpenAIServer, options=how)
+    keep_record(options.out, question, options.config, rows)
+    for shard in shards(options.out):
+        with locked(shard):
+            pass
+    if options.ask_again_failed:
+        print(f"asking again for {drop_failed(options.out)} pairs with a failed answer")
+
+    pairs = Pairs(
+        dataset=options.dataset,
+        config=options.config,
+        splits=tuple(options.splits),
+        out=options.out,
+        max_media_bytes=int(options.max_media_mb * 1e6),
+    )
+    runner = TeacherRunner(question, pairs, server, options.in_flight)
+    slurm = None
+    if options.slurm_partition:
+        slurm = Slurm(options.slurm_partition, options.slurm_time, options.slurm_cpus, options.slurm_gpus)
+    # The progress bar says it shorter; errors come back as exceptions and counts.
+    logger.disable("datatrove")
+    make_executor(pairs, runner, options.tasks, options.workers, slurm).run()
+    if slurm:
+        print("The tasks are queued. Run the same command without --slurm-partition when they have ended: it counts.")
+        return
+    _tell(options, {(split, name) for split, split_rows in rows.items() for name in split_rows["id"]})
+
+
+def _load(options: argparse.Namespace) -> dict[str, Dataset]:
+    if not options.dataset.is_dir():
+        raise BuildError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
+    try:
+        return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
+    except (ValueError, FileNotFoundError) as error:
+        raise BuildError(str(error)) from error
+
+
+def _tell(options: argparse.Namespace, expected: set[tuple[str, str]]) -> None:
+    finished = (
+        pair
+        for pair in finished_pairs(options.out)
+        if pair["config"] == options.config and (pair["split"], pair["id"]) in expected
+    )
+    counts = count(finished, len(expected), options.answers)
+    print(counts.report())
+    if counts.pairs != counts.expected or counts.incomplete:
+        raise RunStoppedError(
+            f"{counts.pairs} of {counts.expected} pairs are there, {counts.incomplete} of them with another number of "
+            f"answers than {options.answers}: run the same command again"
+        )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number from 0, got {text}")
+    return number
+
+
+def _above_zero(text: str) -> float:
+    number = _number(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def _json(text: str) -> dict:
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return fields
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
+    options = parse_arguments(arguments)
+    try:
+        run(options)
+    except (BuildError, RunStoppedError) as error:
+        sys.exit(f"error: {error}")

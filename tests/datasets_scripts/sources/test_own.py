@@ -1,0 +1,501 @@
+"""Tables of one's own: every format gives the same rows, what is wrong is told once by its row, splits stay apart."""
+
+import argparse
+import csv
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from datasets_scripts.building.drafts import Clip, Draft, Problem
+from datasets_scripts.schema import FEATURES, SPLITS, BuildError
+from datasets_scripts.sources import own
+from datasets_scripts.sources.urn_media import write_video
+
+
+TEXT = ("--premise-column", "pre", "--hypothesis-column", "hyp", "--probability-column", "p")
+MEDIA = ("--media-column", "file", "--hypothesis-column", "hyp", "--probability-column", "p")
+
+ROWS = [
+    {"n": "a", "pre": "A “café”,\nclosed.", "hyp": "It is open.", "p": 0.25, "yes": 0, "votes": [0.2, 0.3]},
+    {"n": "b", "pre": "A dog runs.", "hyp": "It sleeps, or not.", "p": None, "yes": 1, "votes": None},
+    {"n": "c", "pre": 'He says "hi".', "hyp": "Somebody speaks.", "p": 1.0, "yes": None, "votes": [1]},
+]
+
+
+def build(*arguments: object, seed: int = 0) -> dict[str, list[Draft | Problem]]:
+    """The drafts of each split."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=seed)
+    own.add_arguments(parser)
+    options = parser.parse_args(["--name", "mine", *map(str, arguments)])
+    return {split: list(drafts) for split, drafts in own.configs(options)["mine"].items()}
+
+
+def told(drafts: list[Draft | Problem]) -> list[tuple[str, str, str]]:
+    """Place, kind and complaint of the problems among drafts."""
+    return [(one.place, one.kind, one.complaint) for one in drafts if isinstance(one, Problem)]
+
+
+def rows(drafts: list[Draft | Problem]) -> list[dict]:
+    """The rows among drafts."""
+    return [one.row for one in drafts if isinstance(one, Draft)]
+
+
+def write(path: Path, records: list[dict]) -> Path:
+    """A table of the kind that its ending says; lists are JSON where there is no other way."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), path, row_group_size=2)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
+    else:
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, list(records[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            for record in records:
+                texts = {
+                    name: json.dumps(value) if isinstance(value, list) else value for name, value in record.items()
+                }
+                writer.writerow(texts)
+    return path
+
+
+def write_text(path: Path, *lines: str) -> Path:
+    """A table of these lines."""
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory) -> Path:
+    """A folder `clips` with a sound, a silent video and one with sound; beside it a secret, to which a link leads."""
+    folder = tmp_path_factory.mktemp("media")
+    root = folder / "clips"
+    (root / "birds").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    soundfile.write(root / "birds" / "morning 1.wav", rng.uniform(-0.3, 0.3, 1600), 16000)
+    soundfile.write(folder / "secret.wav", rng.uniform(-0.3, 0.3, 1600), 16000)
+    write_video(root / "silent.mp4", ["red"] * 2, None, rng)
+    write_video(root / "talkie.mp4", ["red"] * 2, ["low"] * 2, rng)
+    (root / "text.mp4").write_text("no video " * 100)
+    (root / "out.wav").symlink_to(folder / "secret.wav")
+    (root / "way out").symlink_to(folder)
+    (root / "in.wav").symlink_to(root / "birds" / "morning 1.wav")
+    (root / "loop.wav").symlink_to(root / "loop.wav")
+    os.mkfifo(root / "pipe.wav")
+    return root
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_rows(tmp_path, suffix):
+    """Texts with line breaks, quotes and accents, numbers, lists and empty cells arrive the same."""
+    table = write(tmp_path / f"pairs{suffix}", ROWS)
+    options = (
+        "--label-column",
+        "yes",
+        "--human-probabilities-column",
+        "votes",
+        "--id-column",
+        "n",
+        "--topic-column",
+        "n",
+    )
+    drafts = build("--table", table, *TEXT, *options, "--split", "test")["test"]
+    assert not told(drafts)
+    expected = [
+        ("a", "A “café”,\nclosed.", "It is open.", 0.25, 0, [0.2, 0.3], "human"),
+        ("b", "A dog runs.", "It sleeps, or not.", 1.0, 1, None, "label"),
+        ("c", 'He says "hi".', "Somebody speaks.", 1.0, None, [1.0], "human"),
+    ]
+    columns = ("id", "premise", "hypothesis", "probability", "label", "human_probabilities", "probability_source")
+    assert [tuple(row[column] for column in columns) for row in rows(drafts)] == expected
+    for row in rows(drafts):
+        assert row.keys() == FEATURES.keys() and row["topic"] == row["id"]
+        assert (row["source"], row["modality"], row["audio"], row["video"]) == ("mine", "text", None, None)
+    first = {".csv": 2, ".tsv": 2}.get(suffix, 1)
+    assert [one.place for one in drafts] == [f"pairs{suffix} row {first + k}" for k in range(3)]
+
+
+def test_ids_tell_table_and_row(tmp_path):
+    """Without a column of ids, rows of several tables never share one; two tables of one name are refused."""
+    (tmp_path / "more").mkdir()
+    one, two = write(tmp_path / "one.csv", ROWS[:1]), write(tmp_path / "two.jsonl", ROWS[:1])
+    drafts = build("--table", one, two, *TEXT, "--split", "train")["train"]
+    assert [row["id"] for row in rows(drafts)] == ["mine-one-2", "mine-two-1"]
+    with pytest.raises(BuildError, match=r"several tables are called \['one'\]"):
+        build("--table", one, write(tmp_path / "more" / "one.csv", ROWS), *TEXT)
+
+
+def test_evidence_and_context_pass_through(tmp_path):
+    """Evidence is a list, or joined by semicolons; an empty cell is no evidence."""
+    table = write_text(tmp_path / "t.csv", "pre,hyp,p,e,c", "P,H,1,text; audio,Before.", "P,I,0,,")
+    drafts = build("--table", table, *TEXT, "--evidence-column", "e", "--context-column", "c", "--split", "test")
+    found = [(row["evidence"], row["context"]) for row in rows(drafts["test"])]
+    assert found == [(["text", "audio"], "Before."), (None, None)]
+    table = write(
+        tmp_path / "t.jsonl", [{"pre": "P", "hyp": "H", "p": 1, "e": ["video"]}, {"pre": "P", "hyp": "I", "p": 0}]
+    )
+    drafts = build("--table", table, *TEXT, "--evidence-column", "e", "--split", "test")
+    assert [row["evidence"] for row in rows(drafts["test"])] == [["video"], None]
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+def pairs(premises: int, hypotheses: int) -> list[dict]:
+    """Rows about as many premises, in turn, so that those of one premise are far apart."""
+    return [
+        {
+            "pre": f"Premise {k}.",
+            "hyp": f"Hypothesis {j}.",
+            "p": 0.5,
+            "g": f"group {k // 10}",
+            "s": ("dev", "Test ")[k % 2],
+        }
+        for j in range(hypotheses)
+        for k in range(premises)
+    ]
+
+
+def test_a_premise_falls_into_one_split(tmp_path):
+    """Nothing is lost or doubled, no premise is in two splits, shares come out within 5 standard deviations."""
+    table = write(tmp_path / "t.parquet", pairs(4000, 2))
+    splits = build("--table", table, *TEXT)
+    assert list(splits) == list(SPLITS)
+    premises = {split: {row["premise"] for row in rows(drafts)} for split, drafts in splits.items()}
+    assert sum(map(len, premises.values())) == len(set.union(*premises.values())) == 4000
+    assert sum(map(len, splits.values())) == 8000
+    for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert len(premises[split]) == pytest.approx(4000 * share, abs=5 * (4000 * share * (1 - share)) ** 0.5)
+
+
+def test_a_split_depends_on_the_seed_and_the_premise_alone(tmp_path):
+    """Repeated it is the same, in whatever format; a row added moves no other; another seed gives another split."""
+    records = pairs(200, 1)
+    splits = build("--table", write(tmp_path / "t.csv", records), *TEXT)
+    where = {row["premise"]: split for split, drafts in splits.items() for row in rows(drafts)}
+    longer = build(
+        "--table", write(tmp_path / "t.jsonl", pairs(10, 1)[::-1] + records[10:] + pairs(250, 1)[200:]), *TEXT
+    )
+    again = {row["premise"]: split for split, drafts in longer.items() for row in rows(drafts)}
+    assert len(again) == 250 and again.items() >= where.items()
+    other = build("--table", tmp_path / "t.csv", *TEXT, seed=1)
+    assert {row["premise"]: split for split, drafts in other.items() for row in rows(drafts)} != where
+
+
+def test_white_space_does_not_part_a_premise(tmp_path):
+    """Two writings of one text are of one group; so are two of one path."""
+    texts = [f"  Premise   {k}. " for k in range(100)] + [f"Premise\n{k}." for k in range(100)]
+    table = write(tmp_path / "t.csv", [{"pre": text, "hyp": str(k), "p": 0} for k, text in enumerate(texts)])
+    splits = build("--table", table, *TEXT)
+    found = [{" ".join(row["premise"].split()) for row in rows(drafts)} for drafts in splits.values()]
+    assert sum(map(len, found)) == 100
+    options = argparse.Namespace(split_by=None, modality=None, modality_column=None, media_column="f")
+    assert own._group({"f": "./a//b.wav "}, options) == own._group({"f": "a/b.wav"}, options)
+
+
+def test_groups_stay_together(tmp_path):
+    """With `--split-by` all rows of one value fall into one split; a row without one is of none."""
+    table = write(tmp_path / "t.csv", [*pairs(400, 2), pairs(1, 1)[0] | {"g": " "}])
+    splits = build("--table", table, *TEXT, "--split-by", "g", "--shares", 0.5, 0.25, 0.25)
+    numbers = {split: {int(row["premise"][8:-1]) // 10 for row in rows(drafts)} for split, drafts in splits.items()}
+    assert sum(map(len, numbers.values())) == len(set.union(*numbers.values())) == 40
+    problems = [problem for drafts in splits.values() for problem in told(drafts)]
+    assert problems == [("t.csv row 802", "split", "g is empty: it must say what the row belongs to")]
+
+
+def test_named_splits(tmp_path):
+    """A column names the split, in the usual words; splits it doesn't name are not there; other words are told."""
+    table = write(tmp_path / "t.csv", [*pairs(4, 1), pairs(1, 1)[0] | {"s": "holdout"}])
+    splits = build("--table", table, *TEXT, "--split-column", "s")
+    assert {split: len(rows(drafts)) for split, drafts in splits.items()} == {"validation": 2, "test": 2}
+    (problem,) = [problem for drafts in splits.values() for problem in told(drafts)]
+    assert problem[:2] == ("t.csv row 6", "split") and "got 'holdout'" in problem[2]
+
+
+def test_shares_that_leave_a_split_out(tmp_path):
+    """A share of 0 makes no split; a share that gets no row by chance is an error that says what to do."""
+    table = write(tmp_path / "t.csv", pairs(50, 1))
+    assert Counter(
+        {split: len(drafts) for split, drafts in build("--table", table, *TEXT, "--shares", 0, 0.5, 0.5).items()}
+    ).keys() == {"validation", "test"}
+    with pytest.raises(BuildError, match="by chance no row came into .* too few groups"):
+        build("--table", write(tmp_path / "one.csv", pairs(1, 5)), *TEXT)
+
+
+def test_chance_is_uniform():
+    """The hash of a group lies in [0, 1) and in each tenth of it as often, within 5 standard deviations."""
+    values = np.array([own._chance(3, f"group {k}") for k in range(20_000)])
+    assert values.min() >= 0 and values.max() < 1
+    counts = np.histogram(values, bins=10, range=(0, 1))[0]
+    assert np.abs(counts - 2000).max() < 5 * (2000 * 0.9) ** 0.5
+
+
+# --- what is wrong with rows ----------------------------------------------------------------------
+
+
+def problems_of(*arguments: object) -> dict[str, str]:
+    """The complaints by place over three splits, after making sure that none is told twice."""
+    found = [problem for drafts in build(*arguments).values() for problem in told(drafts)]
+    assert len(found) == len({place for place, _, _ in found})
+    return {place: complaint for place, _, complaint in found}
+
+
+def test_bad_lines_are_told_once_by_their_row(tmp_path):
+    """A record over two lines is one row, an empty line counts; the rows after a bad one go on."""
+    lines = [b"pre,hyp,p", b'"Two', b'lines.",H,0.5', b"Caf\xe9,H,0.5", b"", b"P,H", b"P,H,0.5,0.5", b'"P"x,H,1']
+    good = [f"Premise {k}.,H,0.5".encode() for k in range(60)]
+    (tmp_path / "t.csv").write_bytes(b"\r\n".join([*lines, *good, b'"never closed,H,1']) + b"\r\n")
+    found = problems_of("--table", tmp_path / "t.csv", *TEXT)
+    assert list(found) == [f"t.csv row {number}" for number in (3, 5, 6, 7, 68)]
+    for number, complaint in {
+        3: "no UTF-8",
+        5: "has 2 fields",
+        6: "has 4 fields",
+        7: "at line 8",
+        68: "malformed",
+    }.items():
+        assert complaint in found[f"t.csv row {number}"]
+    ids = {row["id"] for drafts in build("--table", tmp_path / "t.csv", *TEXT).values() for row in rows(drafts)}
+    assert ids == {"mine-t-2", *(f"mine-t-{number}" for number in range(8, 68))}
+
+
+def test_bad_lines_of_jsonl_are_told_once(tmp_path):
+    """So are lines that are no JSON, no object, or no UTF-8."""
+    good = [json.dumps({"pre": f"Premise {k}.", "hyp": "H", "p": 0.5}).encode() for k in range(60)]
+    bad = [b"{", b"[1, 2]", b'{"pre": "Caf\xe9"}', b'{"pre": "\\ud800", "hyp": "H", "p": 0}', b"[" * 100_000, b" "]
+    (tmp_path / "t.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\n".join([*good, *bad, good[0]]))
+    found = problems_of("--table", tmp_path / "t.jsonl", *TEXT)
+    assert list(found) == [f"t.jsonl row {number}" for number in (61, 62, 63, 64, 65)]
+    for number, complaint in {61: "no JSON", 62: "no JSON object", 63: "no UTF-8", 64: "half a character"}.items():
+        assert complaint in found[f"t.jsonl row {number}"]
+    drafts = build("--table", tmp_path / "t.jsonl", *TEXT).values()
+    assert sum(len(rows(one)) for one in drafts) == 61
+
+
+def test_damaged_parquet_is_told_by_its_rows(tmp_path):
+    """Of a group of rows that can't be read the others are told, as is a text that is no UTF-8; other groups go on."""
+    texts = pa.array([b"Premise %d." % k for k in range(400)], pa.binary()).cast(pa.string())
+    bytes_with_latin = pa.array([b"Caf\xe9", *[b"H%d" % k for k in range(399)]], pa.binary())
+    hypotheses = pa.StringArray.from_buffers(400, bytes_with_latin.buffers()[1], bytes_with_latin.buffers()[2])
+    table = pa.table({"pre": texts, "hyp": hypotheses, "p": pa.array(np.linspace(0, 1, 400))})
+    path = tmp_path / "t.parquet"
+    pq.write_table(table, path, row_group_size=200, use_dictionary=False, write_page_checksum=False)
+    column = pq.ParquetFile(path).metadata.row_group(1).column(1)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(content)
+    drafts = build("--table", path, *TEXT, "--split", "train")["train"]
+    assert [place for place, _, _ in told(drafts)] == ["t.parquet row 1", "t.parquet rows 201 to 400"]
+    assert len(rows(drafts)) == 199
+
+
+@pytest.mark.parametrize(
+    ("cell", "probability"),
+    [("0.85", 0.85), (" .5 ", 0.5), ("1e-3", 0.001), ("+1.", 1.0), ("7", 7.0), ("-1", -1.0)]
+    + [(cell, None) for cell in ("85%", "0,85", "nan", "inf", "1_0", "0x1", "half", "٠٫٥", "0.7 to 0.8", "--1")],
+)
+def test_numbers_are_read_strictly(tmp_path, cell, probability):
+    """A number is written as numbers are, or told; whether it lies in [0, 1] is for the writer to say."""
+    (draft,) = build("--table", write(tmp_path / "t.csv", [ROWS[0] | {"p": cell}]), *TEXT, "--split", "test")["test"]
+    if probability is None:
+        assert draft.kind == "row" and draft.complaint.startswith("p ") and repr(cell)[1:-1] in draft.complaint
+    else:
+        assert draft.row["probability"] == probability
+
+
+def test_percent(tmp_path):
+    """With `--percent` all numbers are per cent; without it a percent sign is told, and what to do."""
+    table = write(
+        tmp_path / "t.csv", [ROWS[0] | {"p": "85%", "votes": [80, 90]}, ROWS[1] | {"p": "7"}, ROWS[2] | {"p": "%"}]
+    )
+    options = ("--table", table, *TEXT, "--split", "test")
+    drafts = build(*options, "--percent", "--human-probabilities-column", "votes")["test"]
+    assert [row["probability"] for row in rows(drafts)] == [0.85, 0.07]
+    assert rows(drafts)[0]["human_probabilities"] == [0.8, 0.9]
+    assert [place for place, _, _ in told(drafts)] == ["t.csv row 4"]
+    assert "pass --percent" in told(build(*options)["test"])[0][2]
+
+
+def test_labels(tmp_path):
+    """0, 1, false and true in any case; nothing else; one of label and probability must be there."""
+    cells = {"0": 0, "1": 1, "False": 0, "TRUE": 1, "2": "told", "yes": "told", "": "told", "0.5": "told"}
+    records = [{"pre": "P", "hyp": cell, "y": cell} for cell in cells]
+    drafts = build("--table", write(tmp_path / "t.csv", records), *TEXT[:4], "--label-column", "y", "--split", "test")
+    found = [one.row["label"] if isinstance(one, Draft) else "told" for one in drafts["test"]]
+    assert found == list(cells.values())
+    for row in rows(drafts["test"]):
+        assert (row["probability"], row["probability_source"]) == (float(row["label"]), "label")
+    assert told(drafts["test"])[2][2] == "there is neither a probability nor a label"
+    typed = [{"pre": "P", "hyp": str(y), "y": y} for y in (True, 0, 1.0, 0.5, [1])]
+    table = write(tmp_path / "t.jsonl", typed)
+    drafts = build("--table", table, *TEXT[:4], "--label-column", "y", "--split", "test")["test"]
+    assert [row["label"] for row in rows(drafts)] == [1, 0, 1] and len(told(drafts)) == 2
+
+
+def test_all_complaints_about_a_row_are_told(tmp_path):
+    """Not only the first, and values of any kind are no crash."""
+    odd = {"pre": {"a": 1}, "hyp": ["x"], "p": True, "votes": "[", "e": 5, "y": 10**400}
+    table = write(tmp_path / "t.jsonl", [odd, odd | {"p": 10**400}])
+    options = ("--human-probabilities-column", "votes", "--evidence-column", "e", "--label-column", "y")
+    drafts = build("--table", table, *TEXT, *options, "--split", "test")["test"]
+    for _, kind, complaint in told(drafts):
+        assert kind == "row"
+        for column in ("pre", "hyp", "p", "votes", "e", "y"):
+            assert f"{column} must be" in complaint
+    assert len(drafts) == 2
+
+
+# --- clips ----------------------------------------------------------------------------------------
+
+
+def clip_drafts(media: Path, table: Path, files: list[str], *arguments: object) -> list[Draft | Problem]:
+    """The drafts of rows about these files, as a test split."""
+    write(table, [{"file": file, "hyp": f"H{k}", "p": 0.5} for k, file in enumerate(files)])
+    return build("--table", table, "--media-root", media, *MEDIA, "--split", "test", *arguments)["test"]
+
+
+def test_clips_are_judged_by_content(media, tmp_path):
+    """A video with sound is taken as video unless asked for; paths are normal and relative to the root."""
+    files = ["birds/morning 1.wav", "./birds//morning 1.wav", "silent.mp4", "talkie.mp4", "in.wav"]
+    drafts = clip_drafts(media, tmp_path / "t.csv", files)
+    assert [row["modality"] for row in rows(drafts)] == ["audio", "audio", "video", "video", "audio"]
+    real = media.resolve()
+    morning = Clip(real / "birds/morning 1.wav", "birds/morning 1.wav")
+    assert [row["audio"] for row in rows(drafts)] == [morning, morning, None, None, Clip(morning.path, "in.wav")]
+    assert [row["video"] for row in rows(drafts)][2:4] == [
+        Clip(real / "silent.mp4", "silent.mp4"),
+        Clip(real / "talkie.mp4", "talkie.mp4"),
+    ]
+
+
+def test_a_stated_modality_is_taken(media, tmp_path):
+    """Audiovisual fills the video column; audio of a video is its sound; the writer tells what is missing."""
+    (draft,) = clip_drafts(media, tmp_path / "t.csv", ["talkie.mp4"], "--modality", "audiovisual")
+    assert draft.row["modality"] == "audiovisual" and draft.row["video"].key == "talkie.mp4"
+    drafts = clip_drafts(media, tmp_path / "t.csv", ["talkie.mp4", "in.wav", "gone.wav"], "--modality", "audio")
+    assert [row["audio"].sound_only for row in rows(drafts)] == [True, False, False]
+
+
+def test_a_stated_modality_that_a_clip_lacks_is_told(media, tmp_path):
+    """Also where the same clip was taken for another modality before, which is when the writer checks it."""
+    lines = ["silent.mp4,G,1,video", "silent.mp4,H,1,audiovisual", "in.wav,G,1,audio", "in.wav,H,1,video"]
+    table = write_text(tmp_path / "t.csv", "file,hyp,p,m", *lines)
+    arguments = ("--media-root", media, *MEDIA, "--modality-column", "m", "--split", "test")
+    drafts = build("--table", table, *arguments)["test"]
+    assert [row["modality"] for row in rows(drafts)] == ["video", "audio"]
+    (silent, sound) = told(drafts)
+    assert silent[:2] == ("t.csv row 3", "media") and "has no sound" in silent[2]
+    assert sound[:2] == ("t.csv row 5", "media") and "has no pictures" in sound[2]
+
+
+def test_premises_of_all_modalities_in_one_table(media, tmp_path):
+    """A column of modalities, or which cell is filled, says what the premise is; what leaves it open is told."""
+    header = "m,pre,file,hyp,p"
+    lines = ["text,A text.,in.wav,H,1", "audio,,talkie.mp4,H,1", "audiovisual,,talkie.mp4,H,1", "smell,,in.wav,H,1"]
+    lines += [",A text.,,H,1", "video,A text.,,H,1"]
+    table = write_text(tmp_path / "t.csv", header, *lines)
+    options = ("--table", table, *TEXT, "--media-root", media, "--media-column", "file", "--split", "test")
+    drafts = build(*options, "--modality-column", "m")["test"]
+    assert [row["modality"] for row in rows(drafts)] == ["text", "audio", "audiovisual"]
+    assert [place for place, _, _ in told(drafts)] == ["t.csv row 5", "t.csv row 6", "t.csv row 7"]
+    table = write_text(table, header, ",A text.,,H,1", ",,in.wav,H,1", ",A text.,in.wav,H,1", ",,,H,1")
+    drafts = build(*options)["test"]
+    assert [row["modality"] for row in rows(drafts)] == ["text", "audio"]
+    assert [complaint for _, _, complaint in told(drafts)] == [
+        "there is both a text and a file for a premise",
+        "there is neither a text nor a file for a premise",
+    ]
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["/etc/passwd", "../secret.wav", "birds/../../secret.wav", "out.wav", "way out/secret.wav", "a\\u0000b.wav"]
+    + ["loop.wav", "gone.wav", "pipe.wav", "text.mp4", "birds", "x" * 300],
+)
+def test_paths_that_lead_astray_are_told(media, tmp_path, file):
+    """Neither absolute paths nor `..` nor links get out of the root; what can't be judged is told too."""
+    (tmp_path / "t.jsonl").write_text(f'{{"file": "{file}", "hyp": "H", "p": 0.5}}\n')
+    arguments = ("--table", tmp_path / "t.jsonl", "--media-root", media, *MEDIA, "--split", "test")
+    assert [kind for _, kind, _ in told(build(*arguments)["test"])] == ["media"]
+
+
+def test_links_out_of_the_root_are_refused_for_a_stated_modality(media, tmp_path):
+    """The same holds where nothing is judged by content."""
+    drafts = clip_drafts(media, tmp_path / "t.csv", ["out.wav", "way out/secret.wav", ".."], "--modality", "video")
+    assert [kind for _, kind, _ in told(drafts)] == ["media"] * 3
+
+
+# --- options and files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--hypothesis-column", "hyp", "--label-column", "p"), "there is no premise"),
+        (TEXT[:4], "pass --probability-column, --label-column or both"),
+        ((*TEXT, "--media-column", "file"), "--media-column and --media-root go together"),
+        ((*TEXT, "--modality", "video"), "--modality video needs --media-column"),
+        ((*MEDIA, "--media-root", "no such folder"), "no such folder is not a folder"),
+        ((*MEDIA, "--media-root", ".", "--premise-column", "pre", "--modality", "text"), "leave out the other"),
+        ((*TEXT, "--shares", "0.5", "0.5", "0.5"), "three numbers that make 1"),
+        ((*TEXT, "--shares", "nan", "0.5", "0.5"), "three numbers that make 1"),
+        ((*TEXT, "--split", "test", "--shares", "1", "0", "0"), "--shares is for a split by chance"),
+        ((*TEXT, "--topic-column", "tpoic"), r"lacks --topic-column 'tpoic': its columns are \['n', 'pre', 'hyp'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, arguments, complaint):
+    """At once, before a row is read, and with what to do."""
+    with pytest.raises(BuildError, match=complaint):
+        build("--table", write(tmp_path / "t.csv", ROWS), *arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["unli", "urn-text", "clotho", "clotho-mine", "wikivideo-video", "My", "a/b", "..", ""]
+)
+def test_names_are_plain_and_ones_own(name, capsys):
+    """A name is a folder and a config: no path, and none of another source."""
+    parser = argparse.ArgumentParser()
+    own.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--table", "t.csv", "--name", name, "--hypothesis-column", "hyp"])
+    assert "argument --name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("t.csv", b"", "must begin with a row of column names"),
+        ("t.csv", "pre,hyp,p\n".encode("utf-16"), "in UTF-8"),
+        ("t.csv", b"pre,hyp,p,p\nP,H,1,1\n", r"several columns called \['p'\]"),
+        ("t.csv", b"pre,hyp,p\n", "no row of .* can be read"),
+        ("t.jsonl", b"", "lacks --hypothesis-column 'hyp'"),
+        ("t.parquet", b"no parquet at all", "can't be read"),
+        ("t.xlsx", b"PK", "none of the kinds of tables"),
+        ("missing.csv", None, "can't be read: .*No such file"),
+        ("missing.parquet", None, "can't be read"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, name, content, complaint):
+    """The error names the file."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BuildError, match=complaint) as error:
+        build("--table", tmp_path / name, *TEXT)
+    assert name in str(error.value)
+
+
+def test_columns_are_not_looked_for_in_the_first_object_alone(tmp_path):
+    """JSONL often leaves out what is empty."""
+    table = write_text(
+        tmp_path / "t.jsonl", '{"pre": "P", "hyp": "H", "p": 0.5}', '{"pre": "P", "hyp": "I", "p": 1, "t": "T"}'
+    )
+    drafts = build("--table", table, *TEXT, "--topic-column", "t", "--split", "test")["test"]
+    assert [row["topic"] for row in rows(drafts)] == [None, "T"]

@@ -1,0 +1,260 @@
+"""What a teacher wrote becomes the number it means, or none; the vote is what its definition says."""
+
+import random
+import re
+from fractions import Fraction
+
+import pytest
+
+from datasets_scripts import answers
+from datasets_scripts.teachers.answers import REASONS, Parsed, parse_answer, summarise
+
+
+# Every row of the table in the module's documentation, and neighbours of each: text and what it must give.
+NUMBERS = {
+    "<answer>0.85</answer>": 0.85,
+    "0.85": 0.85,
+    ".9": 0.9,
+    "1": 1.0,
+    "1.0": 1.0,
+    "0": 0.0,
+    "0.0": 0.0,
+    "-0.0": 0.0,
+    "1e-2": 0.01,
+    "5E-1": 0.5,
+    "0,9": 0.9,
+    "0,900": 0.9,
+    "85%": 0.85,
+    "85 %": 0.85,
+    "85 percent": 0.85,
+    "85 per cent": 0.85,
+    "85 Percent.": 0.85,
+    "85\\%": 0.85,
+    "85,5%": 0.855,
+    "33.3%": 0.333,
+    "0.5%": 0.005,
+    "100%": 1.0,
+    "0 %": 0.0,
+    "probability: 0.5.": 0.5,
+    "Probability=0.5": 0.5,
+    "**0.85**": 0.85,
+    "__0.85__": 0.85,
+    "`0.85`": 0.85,
+    '{"probability": 0.85}': 0.85,
+    "$\\boxed{0.85}$": 0.85,
+    "[0.85]": 0.85,
+    "- 0.85": 0.85,
+    "about 0.7": 0.7,
+    "+0.7": 0.7,
+    "<b>0.7</b>": 0.7,
+    "0.85\n": 0.85,
+    "0.85 (85%)": 0.85,
+    "0.50, that is .5": 0.5,
+    "33.3% or 0.333": 0.333,
+    "０．８５": 0.85,
+    "８５％": 0.85,
+    "٠٫٨٥": 0.85,
+    "०.८५": 0.85,
+    "<ANSWER> 0.85 </ANSWER>": 0.85,
+    "It is 0.2, no, 0.3. <answer>0.85</answer> Of 7 people 2 are seen.": 0.85,
+    "<answer>0.2</answer> Again: <answer>0.85</answer>": 0.85,
+    "<answer>0.85</answer> or <answer>0.9": 0.85,
+    "<answer>7 of 10, so <answer>0.85</answer>": 0.85,
+    "0.85</answer>": 0.85,
+    "<think>It may be 0.3.</think>0.85": 0.85,
+    "<think>It may be 0.3.</think>\n<answer>0.85</answer>": 0.85,
+    "<think><answer>0.3</answer></think> 0.85": 0.85,
+    "It may be 0.3.</think> 0.85": 0.85,
+    "0.85 <think>Or 0.3?</think>": 0.85,
+    "<think>0.1</think> <think>0.2</think> 0.85": 0.85,
+    "<thinking>0.1</thinking> 0.85": 0.85,
+}
+NO_NUMBERS = {
+    None: "no answer",
+    "": "no answer",
+    " \n\t": "no answer",
+    "<think>It shows 0.7": "cut off while thinking",
+    "<think>0.1</think> <answer>0.7</answer> <think>": "cut off while thinking",
+    "<answer>0.8": "cut off in its answer",
+    "It is 0.8. <answer>": "cut off in its answer",
+    "<answer></answer>": "no number",
+    "<think>0.7</think>": "no number",
+    "<think><answer>0.3</answer></think>": "no number",
+    "zero": "no number",
+    "ninety percent": "no number",
+    "unsure": "no number",
+    "NaN": "no number",
+    "inf": "no number",
+    "½": "no number",
+    "<answer>NUMBER</answer>": "no number",
+    "1 dog barks": "unclear",
+    "1. The video shows a dog": "unclear",
+    "1) a dog": "unclear",
+    "0.": "unclear",
+    "The probability is 0.": "unclear",
+    "1,000": "unclear",
+    "0.7,0.8": "unclear",
+    "1.2.3": "unclear",
+    "1_000": "unclear",
+    "0:21": "unclear",
+    "H2O": "unclear",
+    "1st": "unclear",
+    "10^-2": "unclear",
+    "0.8²": "unclear",
+    "0.5‰": "unclear",
+    "item_1": "unclear",
+    "1" * 31: "unclear",
+    "1e-9999": "unclear",
+    "0.7 to 0.8": "a range",
+    "0.7-0.8": "a range",
+    "0.7–0.8": "a range",
+    "70-80%": "a range",
+    "70% - 80%": "a range",
+    "0.7 ~ 0.8": "a range",
+    "7/10": "a fraction",
+    "7 / 10": "a fraction",
+    "7 out of 10": "a fraction",
+    "1⁄2": "a fraction",
+    "< 0.1": "a bound",
+    "≥0.9": "a bound",
+    "at least 0.9": "a bound",
+    "more than 90%": "a bound",
+    "0.9+": "a bound",
+    "0.7, or perhaps 0.8": "different numbers",
+    "0.8 ± 0.1": "different numbers",
+    "Seen at 0.5 seconds: 0.7": "different numbers",
+    "85 (0.85)": "different numbers",
+    "1.5": "out of range",
+    "1.0001": "out of range",
+    "85": "out of range",
+    "100": "out of range",
+    "150%": "out of range",
+    "-0.3": "out of range",
+    "−0.3": "out of range",
+    "-5%": "out of range",
+    "1e300": "out of range",
+}
+
+
+@pytest.mark.parametrize(("text", "probability"), NUMBERS.items())
+def test_a_number_is_read_as_it_is_meant(text, probability):
+    """Exactly the number, not one that binary arithmetic makes of it; in a tag it is the same."""
+    assert parse_answer(text) == Parsed(probability, None)
+    if "<" not in text:
+        assert parse_answer(f"<think>0.123</think>So:\n<answer>{text}</answer>") == Parsed(probability, None)
+
+
+@pytest.mark.parametrize(("text", "reason"), NO_NUMBERS.items())
+def test_anything_else_has_a_reason_and_no_number(text, reason):
+    """Never 0, never the nearest guess."""
+    assert parse_answer(text) == Parsed(None, reason)
+    if text and text.strip() and "<" not in text:
+        assert parse_answer(f"<think>0.123</think>So:\n<answer>{text}</answer>") == Parsed(None, reason)
+
+
+def test_the_documentation_holds():
+    """Each example in the table of the module's documentation gives what its row says."""
+    rows = [line.strip("|").split("|") for line in answers.__doc__.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len([line for line in answers.__doc__.splitlines() if line.startswith("| ")]) - 1 >= 15
+    checked, reasons = 0, set()
+    for kind, examples, result in rows:
+        texts = re.findall(r"`([^`]+)`", examples)
+        if "which may be the start of" in examples or "full-width" in examples:
+            texts = texts[:1] if "start" in examples else ["０．８５", "٠٫٨٥"]
+        reason = re.search(r'"(.+)"', result)
+        if reason:
+            reasons.add(reason[1])
+            expected = [Parsed(None, reason[1])] * len(texts)
+        elif "the number" in result:
+            expected = [Parsed(float(text), None) for text in texts]
+        else:
+            values = [float(value.rstrip(".").strip()) for value in result.split(",")]
+            expected = [Parsed(value, None) for value in values] * (len(texts) if len(values) == 1 else 1)
+        assert [parse_answer(text) for text in texts] == expected, kind
+        checked += len(texts)
+    assert checked > 40 and reasons == set(REASONS)
+
+
+@pytest.mark.parametrize("form", ["{} %", "{}%", "{} percent", "It is {}%.", "<answer>{}%</answer>", "~{} per cent"])
+def test_every_per_cent_from_0_to_100(form):
+    """Of whole per cent each gives its hundredth, and those beyond give none."""
+    for number in range(201):
+        expected = Parsed(number / 100, None) if number <= 100 else Parsed(None, "out of range")
+        assert parse_answer(form.format(number)) == expected
+
+
+def test_no_text_raises_or_gives_more_than_a_probability():
+    """Whatever is put together of what answers are made of: a number in [0, 1] or a known reason, never both."""
+    pieces = [
+        *"0159.,%-+/<>:e_^ \n",
+        "<answer>",
+        "</answer>",
+        "<think>",
+        "</think>",
+        " to ",
+        "per cent",
+        "½",
+        "８",
+        "a",
+    ]
+    generator = random.Random(0)
+    seen = set()
+    for _ in range(20_000):
+        text = "".join(generator.choices(pieces, k=generator.randint(0, 9)))
+        parsed = parse_answer(text)
+        assert (parsed.probability is None) != (parsed.reason is None), text
+        if parsed.probability is not None:
+            assert 0 <= parsed.probability <= 1, text
+            # There is no number without one of its digits.
+            assert re.search(r"\d", text), text
+        else:
+            assert parsed.reason in REASONS, text
+        seen.add(parsed.reason)
+    assert seen == {*REASONS, None}
+    for code in (*range(0x250), 0x661, 0x2028, 0xD800, 0xFF11, 0x1D7D9):
+        parse_answer(f"0.{chr(code)}5 {chr(code)}")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "1.", "0.5 ", "<", "<answer>", "<answer>0.5", "<a", " ", "1-", "_", "1_", "-", "0.5e", "<think>", "</think>"]
+    + ["less than ", "%", "0.5 percent ", "1 .", "１", "1:", "٫", "<think></think>", "1 of ", "\\", "0,5"],
+)
+def test_a_megabyte_of_garbage_is_read_in_time(piece):
+    """A pattern that tries again from every place would need hours for these; that the test ends is the test."""
+    garbage = piece * (1_000_000 // len(piece))
+    parse_answer(f"0.5{garbage}x")
+
+
+def test_votes_are_those_of_their_definition():
+    """Mean, majority and spread of random answers, computed anew in exact fractions."""
+    generator = random.Random(1)
+    ties = 0
+    for _ in range(500):
+        values = [generator.choice([None, *range(0, 101, 5)]) for _ in range(generator.randint(0, 8))]
+        given = [Parsed(None, "no number") if value is None else Parsed(value / 100, None) for value in values]
+        summary = summarise(given)
+        exact = [Fraction(value, 100) for value in values if value is not None]
+        assert (summary.valid, summary.asked) == (len(exact), len(values))
+        if not exact:
+            assert summary.mean is summary.majority is summary.spread is None
+            continue
+        mean = sum(exact) / len(exact)
+        yes = [value for value in exact if value >= Fraction(1, 2)]
+        no = [value for value in exact if value < Fraction(1, 2)]
+        side = yes if len(yes) > len(no) else no if len(no) > len(yes) else exact
+        ties += len(yes) == len(no)
+        assert summary.mean == pytest.approx(float(mean), abs=1e-15)
+        assert summary.majority == pytest.approx(float(sum(side) / len(side)), abs=1e-15)
+        variance = sum((value - mean) ** 2 for value in exact) / len(exact)
+        assert summary.spread**2 == pytest.approx(float(variance), abs=1e-15)
+    assert ties > 20
+
+
+def test_the_majority_is_no_maximum():
+    """One confident answer among four doubtful ones decides nothing."""
+    given = [Parsed(value, None) for value in (0.1, 0.2, 0.3, 1.0, 0.4)]
+    assert summarise(given).majority == pytest.approx(0.25)
+    assert summarise(given).mean == pytest.approx(0.4)
+    # 0.5 counts as true.
+    assert summarise([Parsed(value, None) for value in (0.5, 0.7, 0.0)]).majority == pytest.approx(0.6)

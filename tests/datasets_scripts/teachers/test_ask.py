@@ -1,0 +1,389 @@
+"""The teacher's command line against a server that misbehaves: nothing is lost, asked again or leaked."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datasets_scripts.building.drafts import Draft, new_row
+from datasets_scripts.building.writer import write_config
+from datasets_scripts.load import load_split
+from datasets_scripts.teachers.answer_files import read_answers
+from datasets_scripts.teachers.ask import main as teacher
+from tests.datasets_scripts.teachers.bad_server import bad_server, wait_for
+
+
+pytestmark = pytest.mark.processes
+QUICK = "--backoff 0.01 --timeout 20".split()
+
+
+def write_pairs(folder: Path, hypotheses: list[str], config: str = "pairs") -> Path:
+    """A dataset folder with a training split of text pairs, the hypotheses numbered `#0`, `#1`..."""
+    drafts = [
+        Draft(
+            f"row {number}",
+            new_row(
+                id=f"{config}-{number}",
+                source=config,
+                modality="text",
+                premise=f"Premise {number}.",
+                hypothesis=f"#{number} {hypothesis}",
+                probability=0.5,
+                probability_source="label",
+            ),
+        )
+        for number, hypothesis in enumerate(hypotheses)
+    ]
+    write_config(folder, config, {"train": drafts}, {"source": config}, overwrite=True)
+    return folder
+
+
+def arguments(dataset: Path, out: Path, url: str, *more: str) -> list[str]:
+    """A command line; later options override earlier ones."""
+    common = ["--dataset", str(dataset), "--config", "pairs", "--out", str(out), "--server", url]
+    return [*common, "--model", "teacher", *QUICK, *more]
+
+
+def read(out: Path) -> dict[str, list[dict]]:
+    """The answers by the pair's number; a pair twice is an error."""
+    pairs = [json.loads(line) for shard in sorted(out.glob("*.jsonl")) for line in shard.read_text().splitlines()]
+    answers = {pair["id"].rpartition("-")[2]: pair["answers"] for pair in pairs}
+    assert len(answers) == len(pairs)
+    return answers
+
+
+def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
+    """N requests a pair, with N seeds of its own, never more in flight than allowed; a second run asks nothing."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 12)
+    with bad_server(delay_ms=5) as server:
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--in-flight", "4"))
+        counts = server.counts()
+        assert counts["asked"] == {f"#{number}": 5 for number in range(12)}
+        assert len({seed for seeds in counts["seeds"].values() for seed in seeds}) == 60
+        assert counts["most"] == 4
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--in-flight", "4"))
+        assert server.counts()["asked"] == counts["asked"]
+    answers = read(tmp_path / "out")
+    for number in range(12):
+        seeds = counts["seeds"][f"#{number}"]
+        assert sorted(answer["text"] for answer in answers[str(number)]) == sorted(f"{seed % 101}%" for seed in seeds)
+        assert [answer["probability"] for answer in answers[str(number)]] == [
+            pytest.approx(int(answer["text"][:-1]) / 100) for answer in answers[str(number)]
+        ]
+        assert {answer["reason"] for answer in answers[str(number)]} == {None}
+    assert {key[2]: len(pair.valid) for key, pair in read_answers(tmp_path / "out").items()} == {
+        f"pairs-{number}": 5 for number in range(12)
+    }
+    assert "pairs: 12 of 12\nanswers: 60, with a probability 60, unparsable 0, failed 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "kinds"),
+    [
+        ("urn-audio", "input_audio+text"),
+        ("urn-video", "video_url+text"),
+        ("urn-audiovisual", "video_url+input_audio+text"),
+    ],
+)
+def test_premises_of_sound_and_video_are_sent(umui, tmp_path, capsys, config, kinds):
+    """Each pair of a built dataset goes with its clip; a clip over the limit is the reason, and nothing is sent."""
+    rows = load_split(str(umui), config, "validation")
+    more = ["--config", config, "--splits", "validation", "--answers", "2"]
+    with bad_server() as server:
+        teacher(arguments(umui, tmp_path / "out", server.url, *more))
+        asked = server.counts()["asked"]
+        assert asked == {kinds: 2 * len(rows)}
+        teacher(arguments(umui, tmp_path / "small", server.url, *more, "--max-media-mb", "0.00001"))
+        assert server.counts()["asked"] == asked
+    assert sorted(key[2] for key in read_answers(tmp_path / "out")) == sorted(rows["id"])
+    reasons = {answer.reason[:6] for pair in read_answers(tmp_path / "small").values() for answer in pair.parsed}
+    assert reasons == {"media:"}
+    assert f"failed {2 * len(rows)}" in capsys.readouterr().out
+
+
+# How the server behaves: the requests it takes for each answer with two retries, the text and the reason.
+TORN = "connection lost (RemoteProtocolError) after 3 tries"
+BEHAVIOUR = {
+    "[500]": (3, None, "HTTP 500 after 3 tries"),
+    "[500 x2]": (3, "%", None),
+    "[429 x2]": (3, "%", None),
+    "[503 x1]": (2, "%", None),
+    "[400]": (1, None, "HTTP 400: it is 400"),
+    "[413]": (1, None, "HTTP 413: it is 413"),
+    "[slow]": (3, None, "timed out after 0.5 s after 3 tries"),
+    "[slow x1]": (2, "%", None),
+    "[torn]": (3, None, TORN),
+    "[torn x1]": (2, "%", None),
+    "[empty]": (3, None, "no answer in the reply (it has no choices) after 3 tries"),
+    "[empty x1]": (2, "%", None),
+    "[garbage]": (3, None, 'no answer in the reply (not JSON: {"choices": [{"mess\ufffd) after 3 tries'),
+    "[html]": (3, None, "no answer in the reply (not JSON: <html>502</html>) after 3 tries"),
+    "[null]": (
+        3,
+        None,
+        "no answer in the reply (its message has no text, finish_reason content_filter) after 3 tries",
+    ),
+    "[huge]": (1, None, "the reply is longer than 4 MiB"),
+    "[plain]": (1, "0.25", None),
+    "[reasons]": (1, "0.75", None),
+    "[surrogate]": (1, "0.5 \ud800", None),
+    "[words]": (1, "It is hard to say.", "no number"),
+    "[length]": (1, "I think that the probability is", "cut off: finish_reason length; no number"),
+    "[halfnumber]": (1, "0.8", "cut off: finish_reason length; in a number"),
+}
+
+
+def test_each_misbehaviour_has_its_stated_result(tmp_path, capsys):
+    """What is worth another try gets it, no more often than said; each missing probability has its reason."""
+    dataset = write_pairs(tmp_path / "umui", list(BEHAVIOUR))
+    with bad_server() as server:
+        teacher(
+            arguments(dataset, tmp_path / "out", server.url, "--answers", "2", "--retries", "2", "--timeout", "0.5")
+        )
+        asked = server.counts()["asked"]
+    answers = read(tmp_path / "out")
+    for number, (behaviour, (tries, text, reason)) in enumerate(BEHAVIOUR.items()):
+        assert (behaviour, asked[f"#{number}"]) == (behaviour, 2 * tries)
+        assert len(answers[str(number)]) == 2
+        for answer in answers[str(number)]:
+            assert (behaviour, answer["reason"]) == (behaviour, reason)
+            assert (answer["probability"] is None) == (reason is not None)
+            assert answer["text"] == text or (text == "%" and answer["text"].endswith("%"))
+    (reasons,) = [number for number, behaviour in enumerate(BEHAVIOUR) if behaviour == "[reasons]"]
+    assert {answer["reasoning"] for answer in answers[str(reasons)]} == {"The clip says so."}
+    output = capsys.readouterr().out
+    failed = sum(2 for tries, text, reason in BEHAVIOUR.values() if text is None)
+    assert f"answers: {2 * len(BEHAVIOUR)}, with a probability 18, unparsable 6, failed {failed}" in output
+    assert "  failed: 2 x HTTP 500 after 3 tries" in output
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    """After SIGKILL the same command completes all pairs and asks none of the finished ones again."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 30)
+    out = tmp_path / "out"
+    with bad_server(hold_after=60) as server:
+        command = [sys.executable, "-m", "datasets_scripts.teacher", "ask"]
+        command += arguments(dataset, out, server.url, "--in-flight", "10")
+        log = (tmp_path / "log").open("w")
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            # The server holds all after the 60th: ten wait in flight, what was answered is written.
+            wait_for(lambda: sum(server.counts()["asked"].values()) == 70 or process.poll() is not None)
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait(timeout=20) == -signal.SIGKILL
+        finally:
+            # datatrove's helper process outlives its parent.
+            os.killpg(process.pid, signal.SIGKILL)
+        before = read(out)
+        assert 5 < len(before) < 30
+        assert {len(answers) for answers in before.values()} == {5}
+        with next(iter(out.glob("*.jsonl"))).open("a") as shard:
+            shard.write('{"id": "pairs-29", "answers": [{"text": "0.')
+        lines = next(iter(out.glob("*.jsonl"))).read_text().splitlines()[:-1]
+    with bad_server() as server:
+        teacher(arguments(dataset, out, server.url, "--in-flight", "10"))
+        asked = server.counts()["asked"]
+    assert asked == {f"#{number}": 5 for number in range(30) if str(number) not in before}
+    after = read(out)
+    assert len(after) == 30
+    assert {len(answers) for answers in after.values()} == {5}
+    assert next(iter(out.glob("*.jsonl"))).read_text().splitlines()[: len(lines)] == lines
+
+
+def test_the_same_seeds_are_sent_again(tmp_path):
+    """Two runs from the start send the same seeds; another --seed sends others."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    seeds = []
+    for name, more in (("a", []), ("b", []), ("c", ["--seed", "1"])):
+        with bad_server() as server:
+            teacher(arguments(dataset, tmp_path / name, server.url, *more))
+            seeds.append({name: sorted(sent) for name, sent in server.counts()["seeds"].items()})
+    assert seeds[0] == seeds[1]
+    assert all(not set(seeds[0][name]) & set(seeds[2][name]) for name in seeds[0])
+
+
+def test_tasks_share_the_pairs_and_their_number_may_change(tmp_path):
+    """Three tasks in two processes answer each pair once, as one task would, and four tasks find all finished."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 10)
+    with bad_server() as server:
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--tasks", "3", "--workers", "2"))
+        asked = server.counts()["asked"]
+        assert asked == {f"#{number}": 5 for number in range(10)}
+        assert len(list((tmp_path / "out").glob("*.jsonl"))) == 3
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--tasks", "4"))
+        assert server.counts()["asked"] == asked
+        teacher(arguments(dataset, tmp_path / "one", server.url))
+    assert read(tmp_path / "out") == read(tmp_path / "one")
+
+
+SECRET = "sk-test-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("model", "tasks", "complaint"),
+    [("teacher", 1, None), ("student", 1, "HTTP 404.*not exist for Bearer .key."), ("student", 2, "HTTP 404")],
+)
+def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd, model, complaint, tasks):
+    """The key reaches the server, but no file under --out and no message, not even where the server quotes it."""
+    dataset = write_pairs(tmp_path / "umui", ["is true.", "[400]", "[500]"])
+    monkeypatch.setenv("TEACHER_KEY", SECRET)
+    with bad_server(key=SECRET) as server:
+        more = ["--api-key-env", "TEACHER_KEY", "--model", model, "--tasks", str(tasks), "--workers", str(tasks)]
+        command = arguments(dataset, tmp_path / "out", server.url, "--retries", "1", *more)
+        if complaint:
+            with pytest.raises(SystemExit, match=complaint):
+                teacher(command)
+        else:
+            teacher(command)
+        assert f"Bearer {SECRET}" in server.counts()["keys"]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert SECRET not in "".join(capfd.readouterr())
+
+
+def test_a_refused_key_stops_at_once_and_stays_unsaid(tmp_path, monkeypatch, capfd):
+    """A wrong key costs no request a pair, and the error names the variable, not the key that the server quotes."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with bad_server(key="another") as server:
+        with pytest.raises(SystemExit, match=r"HTTP 401, the key is missing or wrong: set \$OPENAI_API_KEY") as stop:
+            teacher(arguments(dataset, tmp_path / "out", server.url))
+        assert server.counts()["asked"] == {}
+    assert SECRET not in str(stop.value) + "".join(capfd.readouterr())
+
+
+def test_an_unknown_model_stops_the_run(tmp_path, capfd):
+    """HTTP 404 ends the run after what was in flight, not after every pair, and with one line, no traceback."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 40)
+    with bad_server() as server, pytest.raises(SystemExit, match="HTTP 404.*The model student does not exist"):
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--model", "student", "--in-flight", "5"))
+    assert read(tmp_path / "out") == {}
+    gc.collect()
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_server_that_fails_always_stops_the_run(tmp_path):
+    """Failures in a row end the run, and the pairs it did not come to are asked when the server is well again."""
+    dataset = write_pairs(tmp_path / "umui", ["[500 x1]"] * 40)
+    limits = ["--retries", "0", "--stop-after-failures", "20", "--in-flight", "5"]
+    with bad_server() as server:
+        # Up to four more fail while the twentieth is told of.
+        with pytest.raises(SystemExit, match="2[0-4] requests in a row failed, the last with: HTTP 500 after 1 try"):
+            teacher(arguments(dataset, tmp_path / "out", server.url, *limits))
+        failed = read(tmp_path / "out")
+        assert 0 < len(failed) <= 4
+        # The second request for an answer succeeds.
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--retries", "1"))
+        answers = read(tmp_path / "out")
+        assert {number: answers[number] for number in failed} == failed
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--ask-again-failed"))
+    answers = read(tmp_path / "out")
+    assert len(answers) == 40
+    assert {answer["reason"] for pair in answers.values() for answer in pair} == {None}
+
+
+def test_no_server(tmp_path):
+    """An address without a server is said before anything is written."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."])
+    with pytest.raises(SystemExit, match="no server answers at http://127.0.0.1:9/v1"):
+        teacher(arguments(dataset, tmp_path / "out", "http://127.0.0.1:9/v1"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_question_needs_another_folder(tmp_path):
+    """Other options, rows or prompts with the same --out are refused and named; --in-flight may change."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 2)
+    out = tmp_path / "out"
+    with bad_server() as server:
+        teacher(arguments(dataset, out, server.url))
+        before = read(out)
+        teacher(arguments(dataset, out, server.url, "--in-flight", "1", "--retries", "9"))
+        for option, value, complaint in (
+            ("--answers", "3", "answers was 5 and is 3"),
+            ("--model", "other", "model was 'teacher' and is 'other'"),
+            ("--temperature", "0.2", "temperature was 0.7 and is 0.2"),
+            ("--extra", '{"top_p": 0.5}', r"extra was {} and is {'top_p': 0.5}"),
+        ):
+            with pytest.raises(SystemExit, match=complaint):
+                teacher(arguments(dataset, out, server.url, option, value))
+        write_pairs(dataset, ["is false."] * 2)
+        with pytest.raises(SystemExit, match="the rows or the prompt of split train changed"):
+            teacher(arguments(dataset, out, server.url))
+    assert read(out) == before
+
+
+def test_a_teacher_that_does_not_sample_is_told(tmp_path, capsys):
+    """Where all answers of nearly all pairs have the same text, the counts end with a warning."""
+    dataset = write_pairs(tmp_path / "umui", ["[same]"] * 6)
+    with bad_server() as server:
+        teacher(arguments(dataset, tmp_path / "out", server.url))
+    output = capsys.readouterr().out
+    assert "pairs whose answers all have the same text: 6" in output
+    assert "warning: the teacher gives the same text each time" in output
+
+
+def test_a_pair_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
+    """A full disk is an error, not a pair that is silently left out."""
+    from datasets_scripts.teachers import engine
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    monkeypatch.setattr(engine.AnswersWriter, "_write", full)
+    with bad_server() as server, pytest.raises(SystemExit, match="No space left on device"):
+        teacher(arguments(dataset, tmp_path / "out", server.url))
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    """While a run writes a shard, another one on the same folder is told so."""
+    from datasets_scripts.teachers.shards import locked
+
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    with bad_server() as server:
+        teacher(arguments(dataset, tmp_path / "out", server.url))
+        with locked(tmp_path / "out" / "00000.jsonl"), pytest.raises(SystemExit, match="is written by another run"):
+            teacher(arguments(dataset, tmp_path / "out", server.url))
+
+
+# Of Slurm, what the pipeline meets: jobs of an array one after the other, and the names of their nodes.
+CLUSTER = {
+    "sbatch": """for last; do :; done; echo "$@" >> $CLUSTER_LOG
+        case "$1" in --export=*) ;; *) echo Submitted batch job 2; exit;; esac
+        for index in 0 1; do
+            SLURM_ARRAY_TASK_ID=$index SLURM_NODELIST=here bash $last >> $CLUSTER_LOG 2>&1
+        done
+        echo Submitted batch job 1""",
+    "srun": 'while [ "$1" != -n ]; do shift; done; shift 2; exec "$@"',
+    "scontrol": "echo here",
+}
+
+
+def test_slurm_jobs_answer_the_pairs(tmp_path, monkeypatch, capsys):
+    """The jobs that are submitted do the work, with a stand-in for Slurm itself; the command without it counts."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in CLUSTER.items():
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("CLUSTER_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 7)
+    with bad_server(key=SECRET) as server:
+        command = arguments(dataset, tmp_path / "out", server.url, "--tasks", "2")
+        teacher([*command, "--slurm-partition", "gpu"])
+        assert "The tasks are queued" in capsys.readouterr().out
+        assert server.counts()["asked"] == {f"#{number}": 5 for number in range(7)}, (tmp_path / "log").read_text()
+        teacher(command)
+        assert sum(server.counts()["asked"].values()) == 35
+    assert "pairs: 7 of 7" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").glob("*.jsonl"))) == 2
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]

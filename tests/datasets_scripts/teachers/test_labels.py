@@ -1,0 +1,371 @@
+"""A teacher's vote takes the place of labels and of nothing else; what it can't label is told, with reasons."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets_scripts.building.drafts import Clip, Draft, new_row
+from datasets_scripts.building.writer import write_config
+from datasets_scripts.load import load_split
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.answer_files import Answers, read_answers
+from datasets_scripts.teachers.answers import Parsed
+from datasets_scripts.teachers.labels import Rules, apply_answers, main
+
+
+PLAN = {"source": "made-up", "raw": Path("/somewhere/raw.csv")}
+
+
+def text_row(number: int, split: str = "train", **changes) -> dict:
+    """A row of a text with a label."""
+    label = number % 2
+    row = new_row(
+        id=f"{split}-{number}",
+        source="made-up",
+        modality="text",
+        premise=f"{split} premise {number}.",
+        hypothesis="It is so.",
+        probability=float(label),
+        label=label,
+        probability_source="label",
+    )
+    return row | changes
+
+
+def line(number: int, *probabilities, split: str = "train", config: str = "c", **changes) -> dict:
+    """A line of answers; what is no number is a reason."""
+    answers = [
+        {"text": "t", "probability": None, "reason": p}
+        if isinstance(p, str)
+        else {"text": "t", "probability": p, "reason": None}
+        for p in probabilities
+    ]
+    return {"id": f"{split}-{number}", "config": config, "split": split, "answers": answers} | changes
+
+
+def write_lines(path: Path, *lines: dict) -> Path:
+    """Writes a shard."""
+    text = "".join(json.dumps(one) + "\n" for one in lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def given(*probabilities) -> Answers:
+    """Answers as they are read."""
+    parsed = (Parsed(None, p) if isinstance(p, str) else Parsed(p, None) for p in probabilities)
+    return Answers(Path("a.jsonl"), 1, tuple(parsed))
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """A folder with a config of texts: train of all kinds, validation, test."""
+    train = [text_row(n) for n in range(6)]
+    train += [
+        text_row(6, probability=0.3, probability_source="human", human_probabilities=[0.2, 0.4]),
+        text_row(7, probability=0.25, probability_source="exact"),
+        text_row(8, probability=0.7, probability_source="teacher", teacher_probabilities=[0.7]),
+        text_row(9, label=None, probability=0.5),
+    ]
+    splits = {"train": train, "validation": [text_row(1, "validation")], "test": [text_row(1, "test")]}
+    drafts = {split: [Draft(row["id"], row) for row in rows] for split, rows in splits.items()}
+    write_config(tmp_path / "umui", "c", drafts, PLAN)
+    return tmp_path / "umui"
+
+
+def rows_of(dataset: Path, config: str, split: str = "train") -> dict[str, dict]:
+    """The rows of a split by id."""
+    return {row["id"]: row for row in load_split(str(dataset), config, split)}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files below a folder with their contents."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def listed(dataset: Path, config: str) -> list[dict]:
+    """The report on rows that were not labelled."""
+    with (dataset / f"{config}.unlabelled.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def label(dataset: Path, answers: Path, *options: str) -> None:
+    """Runs the command line on the config `c`."""
+    main(["--dataset", str(dataset), "--config", "c", "--answers", str(answers), *options])
+
+
+ANSWERS = (
+    line(0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    line(1, 0.9, "a range", 0.8, 0.1, "no number"),
+    line(2, 0.9, "a range", "a range", "no number", 0.8),
+    line(3, 0.4, 0.4, 0.1),
+    line(6, 1.0, 1.0, 1.0),
+    line(7, 1.0, 1.0, 1.0),
+    line(8, 0.2, 0.2, 0.2),
+    line(9, 0.6, 0.6, 0.9),
+    line(1, 0.0, 0.0, 0.0, split="test"),
+    line(0, 0.0, 0.0, 0.0, config="other"),
+)
+
+
+def test_labels_become_votes_and_all_else_stays(dataset, tmp_path, capsys):
+    """The whole path by command line: means by hand; people's, exact and earlier teachers' rows are untouched."""
+    label(dataset, write_lines(tmp_path / "a.jsonl", *ANSWERS))
+    old, new = rows_of(dataset, "c"), rows_of(dataset, "c-teacher")
+    assert list(new) == list(old)
+    votes = {0: (0.3, [0.1, 0.2, 0.3, 0.4, 0.5]), 1: (0.6, [0.9, 0.8, 0.1]), 3: (0.3, [0.4, 0.4, 0.1])}
+    votes[9] = (0.7, [0.6, 0.6, 0.9])
+    for number in range(10):
+        before, after = old[f"train-{number}"], new[f"train-{number}"]
+        if number in votes:
+            vote, kept = votes[number]
+            assert after["probability"] == pytest.approx(vote, abs=1e-12)
+            assert (after["probability_source"], after["teacher_probabilities"]) == ("teacher", kept)
+            same = before.keys() - {"probability", "probability_source", "teacher_probabilities"}
+            assert {name: before[name] for name in same} == {name: after[name] for name in same}
+        else:
+            assert after == before
+    for split in ("validation", "test"):
+        assert rows_of(dataset, "c-teacher", split) == rows_of(dataset, "c", split)
+    told = capsys.readouterr().out
+    counts = "4 labelled, 3 with a probability of their own, 1 too few valid answers, 2 not answered"
+    assert f"c-teacher, train: {counts}" in told
+    assert "not used: answers to 1 pairs of c, test" in told and "1 pairs of other, train" in told
+    report = listed(dataset, "c-teacher")
+    assert [(row["id"], row["outcome"], row["valid"], row["asked"]) for row in report] == [
+        ("train-2", "too few valid answers", "2", "5"),
+        ("train-4", "not answered", "0", "0"),
+        ("train-5", "not answered", "0", "0"),
+    ]
+    assert report[0]["reasons"] == "2 x a range; 1 x no number"
+
+
+def test_how_it_was_made_is_noted(dataset, tmp_path):
+    """The source stays, for its licence; the teacher, the vote and the old options are in build.json, no folders."""
+    folder = tmp_path / "answers"
+    write_lines(folder / "00000.jsonl", *ANSWERS[:3])
+    asked = {"model": "/models/omni", "answers": 5, "temperature": 0.7, "seed": 0, "extra": {}}
+    (folder / "asked.json").write_text(json.dumps(asked))
+    label(dataset, folder)
+    build = json.loads((dataset / "c-teacher" / "build.json").read_text())
+    assert build["source"] == "made-up"
+    assert build["options"]["labelled_by"] == {"model": "omni", "answers": 5, "temperature": 0.7, "seed": 0}
+    assert build["options"]["built_with"] == {"raw": "raw.csv"}
+    assert (build["options"]["vote"], build["options"]["answers"]) == ("mean", "answers")
+    assert str(tmp_path) not in json.dumps(build)
+
+
+def test_the_majority_decides_if_it_is_asked(dataset, tmp_path):
+    """Of .9, .8 and .1 two say true: the vote is their mean. Fewer answers are enough where so much is said."""
+    label(dataset, write_lines(tmp_path / "a.jsonl", *ANSWERS), "--vote", "majority", "--min-valid", "2", "--to", "m")
+    new = rows_of(dataset, "m")
+    assert new["train-1"]["probability"] == pytest.approx(0.85)
+    assert new["train-1"]["teacher_probabilities"] == [0.9, 0.8, 0.1]
+    assert new["train-2"]["probability"] == pytest.approx(0.85)
+    # .1 .2 .3 .4 are false, .5 is true.
+    assert new["train-0"]["probability"] == pytest.approx(0.25)
+
+
+def test_contradicted_labels_are_kept_unless_they_are_to_be_dropped(dataset, tmp_path, capsys):
+    """The filter is off by default; on, it drops what lies on the other side of the label, and nothing undecided."""
+    lines = [line(0, 0.9, 0.9, 0.9), line(1, 0.1, 0.1, 0.1), line(2, 0.5, 0.5, 0.5), line(3, 0.5, 0.5, 0.5)]
+    lines += [line(4, 0.1, 0.1, 0.1), line(9, 0.9, 0.9, 0.9), line(1, 0.2, 0.2, 0.2, split="validation")]
+    lines += [line(1, 0.8, 0.8, 0.8, split="test")]
+    answers = write_lines(tmp_path / "a.jsonl", *lines)
+    label(dataset, answers)
+    assert len(rows_of(dataset, "c-teacher")) == 10
+    capsys.readouterr()
+    label(dataset, answers, "--drop-disagreeing", "--splits", "train", "test", "--overwrite")
+    new = rows_of(dataset, "c-teacher")
+    assert {f"train-{n}" for n in range(10)} - new.keys() == {"train-0", "train-1"}
+    assert new["train-2"]["probability"] == new["train-3"]["probability"] == 0.5
+    told = capsys.readouterr().out
+    assert "train: 4 labelled, 2 with" in told and "2 dropped" in told and "c-teacher, test: 1 labelled\n" in told
+    dropped = [row for row in listed(dataset, "c-teacher") if row["outcome"].startswith("dropped")]
+    assert [(row["id"], float(row["vote"]), row["label"]) for row in dropped] == [
+        ("train-0", pytest.approx(0.9), "0"),
+        ("train-1", pytest.approx(0.1), "1"),
+    ]
+
+
+def test_an_earlier_teacher_is_only_replaced_on_demand():
+    """With overwrite a teacher's row gets the new vote; people's and exact ones do not even then."""
+    rows = [text_row(n, probability=0.7, probability_source=s) for n, s in enumerate(("teacher", "human", "exact"))]
+    answers = {row["id"]: given(0.1, 0.1, 0.1) for row in rows}
+    kept = list(apply_answers(rows, answers, Rules()))
+    assert [outcome.row for outcome in kept] == rows
+    replaced = [outcome.row["probability"] for outcome in apply_answers(rows, answers, Rules(overwrite=True))]
+    assert replaced == [pytest.approx(0.1), 0.7, 0.7]
+
+
+def test_too_few_answers_give_no_number():
+    """A row without enough valid answers keeps its label's number, whatever the few others say."""
+    row = text_row(1)
+    for answers in (given("x", "x", "x"), given(0.2, 0.2, "x", "x", "x"), given(0.2)):
+        (outcome,) = apply_answers([row], {row["id"]: answers}, Rules())
+        assert outcome.row == row and outcome.vote is None
+    (outcome,) = apply_answers([row], {row["id"]: given(0.2)}, Rules(min_valid=1))
+    assert outcome.row["probability"] == 0.2
+
+
+def test_rows_are_read_one_by_one():
+    """Nothing is read ahead: a split of any size takes no more memory than its answers."""
+
+    def rows():
+        yield text_row(0)
+        raise AssertionError("read ahead")
+
+    assert next(apply_answers(rows(), {}, Rules())).kind == "not answered"
+
+
+def test_clips_are_stored_once(tmp_path):
+    """The new config has the very files of the old one, and only those it needs; both load."""
+    drafts = {}
+    for shift, split in enumerate(("train", "test")):
+        for number in range(3):
+            wave = 0.3 * np.sin(np.arange(1600) * (0.1 + 0.1 * number + 0.05 * shift))
+            soundfile.write(tmp_path / f"{split} {number}.wav", wave, 16_000)
+        clips = [Clip(tmp_path / f"{split} {number}.wav", f"{split} {number}.wav") for number in range(3)]
+        drafts[split] = [
+            Draft(
+                f"{split} {n}", text_row(n, split, premise=None, modality="audio", audio=clips[n // 2], hypothesis=h)
+            )
+            for n, h in enumerate("ABCDEF")
+        ]
+    write_config(tmp_path / "umui", "c", drafts, PLAN)
+    said = (0.9, 0.9, 0.9, 0.1, 0.1, 0.9)
+    lines = [line(n, p, p, p) for n, p in enumerate(said)]
+    label(tmp_path / "umui", write_lines(tmp_path / "a.jsonl", *lines), "--drop-disagreeing")
+    old, new = rows_of(tmp_path / "umui", "c"), rows_of(tmp_path / "umui", "c-teacher")
+    # Both rows about the second clip are gone, and so is the clip.
+    assert list(new) == ["train-1", "train-4", "train-5"]
+    assert len(list((tmp_path / "umui/c-teacher/train/media").iterdir())) == 2
+    for name in new:
+        assert Path(new[name]["audio"]["path"]).samefile(old[name]["audio"]["path"])
+        assert "c-teacher/train/media" in new[name]["audio"]["path"]
+    kept = rows_of(tmp_path / "umui", "c-teacher", "test")
+    assert all(Path(row["audio"]["path"]).is_file() for row in kept.values()) and len(kept) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--to", "c"), "--to c is the config with the labels"),
+        (("--to", "../x"), "a config is called by letters"),
+        (("--to", "taken"), "taken exists already: pass --overwrite"),
+        (("--splits", "test"), "not one row of c, test can be labelled: 1 not answered"),
+        (("--min-valid", "6"), "not one row of c, train can be labelled"),
+    ],
+)
+def test_what_cannot_be_done_leaves_everything_as_it_was(dataset, tmp_path, options, complaint):
+    """The error says what is wrong; not one file has changed."""
+    write_config(dataset, "taken", {"test": [Draft("r", text_row(1, "t"))]}, PLAN)
+    answers = write_lines(tmp_path / "a.jsonl", *ANSWERS[:-2])
+    before = files_of(dataset)
+    with pytest.raises(SystemExit, match="error: ") as error:
+        label(dataset, answers, *options)
+    assert complaint in str(error.value)
+    assert files_of(dataset) == before
+
+
+def test_answers_about_another_build_are_refused(dataset, tmp_path):
+    """An id that the split doesn't have means that the rows are not those the teacher was asked about."""
+    answers = write_lines(tmp_path / "a.jsonl", *ANSWERS[:2], line(77, 0.1, 0.1, 0.1))
+    with pytest.raises(SystemExit, match="1 answered pairs are not in c, train, such as 'train-77'"):
+        label(dataset, answers)
+    assert not (dataset / "c-teacher").exists()
+
+
+def test_a_split_that_is_not_there_is_named(tmp_path):
+    """Asking for a split that the config lacks is an error before anything is read."""
+    write_config(tmp_path / "umui", "c", {"test": [Draft("r", text_row(1, "test"))]}, PLAN)
+    with pytest.raises(SystemExit, match="c has no split train: it has test"):
+        label(tmp_path / "umui", write_lines(tmp_path / "a.jsonl", *ANSWERS))
+
+
+def test_shards_are_read_together(tmp_path):
+    """A folder's plain and packed shards give the answers of one file with all their lines, in order."""
+    write_lines(tmp_path / "all.jsonl", *ANSWERS)
+    write_lines(tmp_path / "folder/00000.jsonl", *ANSWERS[:4])
+    write_lines(tmp_path / "folder/00001.jsonl.gz", *ANSWERS[4:])
+    write_lines(tmp_path / "folder/logs/00000.jsonl", ANSWERS[0])
+    (tmp_path / "folder/asked.json").write_text("{}")
+    one, many = read_answers(tmp_path / "all.jsonl"), read_answers(tmp_path / "folder")
+    assert list(one) == list(many) == [(each["config"], each["split"], each["id"]) for each in ANSWERS]
+    assert [pair.parsed for pair in one.values()] == [pair.parsed for pair in many.values()]
+    assert many["c", "train", "train-6"].place.endswith("00001.jsonl.gz line 1")
+    assert one["c", "train", "train-2"].valid == [0.9, 0.8]
+
+
+def test_a_pair_answered_twice_names_both_places(tmp_path):
+    """The same pair in two shards is an error that names file and line of each; in another split it is another."""
+    write_lines(tmp_path / "a/0.jsonl", ANSWERS[0], ANSWERS[1])
+    write_lines(tmp_path / "a/1.jsonl", ANSWERS[2], ANSWERS[8], line(1, 0.3))
+    with pytest.raises(BuildError) as error:
+        read_answers(tmp_path / "a")
+    assert "a/1.jsonl line 3: ('c', 'train', 'train-1') was answered before" in str(error.value)
+    assert "a/0.jsonl line 2" in str(error.value)
+
+
+BAD_LINES = {
+    "no JSON": '{"id": "x"',
+    "must be an object": "[1]",
+    "id must be a non-empty string": json.dumps(line(0, 0.1) | {"id": 7}),
+    "split must be a non-empty string": '{"id": "x", "config": "c", "answers": []}',
+    "answers must be a list with at least one answer": json.dumps(line(0)),
+    "answer 2: probability must be null or a number from 0 to 1, got 1.5": json.dumps(line(0, 0.1, 1.5)),
+    "got nan": json.dumps(line(0, float("nan"))),
+    "got True": json.dumps(line(0, True)),
+    "answer 1: has neither a probability nor a reason": json.dumps(line(0, "")),
+    "answer 1: has a probability and a reason": json.dumps(
+        line(0, answers=[{"text": "", "probability": 0.1, "reason": "a range"}])
+    ),
+    "answer 1: must be an object with a probability": json.dumps(line(0, answers=[{"text": "0.5"}])),
+}
+
+
+def test_all_bad_lines_are_named(tmp_path):
+    """One error for all of them, with file and line number; good lines between them don't hide any."""
+    lines = [text for bad in BAD_LINES.values() for text in (json.dumps(line(len(bad), 0.5)), bad)]
+    (tmp_path / "a.jsonl").write_text("\n".join(dict.fromkeys(lines)) + "\n")
+    numbers = {bad: list(dict.fromkeys(lines)).index(bad) + 1 for bad in BAD_LINES.values()}
+    with pytest.raises(BuildError) as error:
+        read_answers(tmp_path / "a.jsonl")
+    told = str(error.value).splitlines()
+    assert f"{len(BAD_LINES)} bad lines" in told[0]
+    for complaint, bad in BAD_LINES.items():
+        assert any(f"a.jsonl line {numbers[bad]}: " in one and complaint in one for one in told), complaint
+
+
+def test_an_unfinished_line_is_told_as_such(tmp_path):
+    """A shard that is still written to, or was cut off, is never read as if it were whole."""
+    text = json.dumps(ANSWERS[0]) + "\n" + json.dumps(ANSWERS[1])
+    (tmp_path / "a.jsonl").write_text(text[:-9])
+    with pytest.raises(BuildError, match=r"line 2: no JSON.*let the teacher finish"):
+        read_answers(tmp_path / "a.jsonl")
+    packed = gzip.compress(text.encode())
+    (tmp_path / "b.jsonl.gz").write_bytes(packed[:-12])
+    with pytest.raises(BuildError, match="b.jsonl.gz line [123]: can't be read"):
+        read_answers(tmp_path / "b.jsonl.gz")
+    (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(BuildError, match="can't be read"):
+        read_answers(tmp_path / "c.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("none.jsonl", "there is no file"), ("a.csv", "must end in .jsonl"), ("empty.jsonl", "holds no answers")]
+    + [("folder", "holds no file that ends in .jsonl")],
+)
+def test_files_without_answers_are_refused(tmp_path, name, complaint):
+    """Nothing is labelled by nothing."""
+    for file in ("a.csv", "empty.jsonl"):
+        (tmp_path / file).write_text("\n")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BuildError, match=complaint):
+        read_answers(tmp_path / name)

@@ -1,0 +1,246 @@
+"""The parts that ask a teacher: its messages, its pauses, its counts, its executor."""
+
+import base64
+import io
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from datatrove.executor import SlurmPipelineExecutor
+
+from datasets_scripts.building.drafts import new_row
+from datasets_scripts.teachers.backoff import waiting_seconds
+from datasets_scripts.teachers.counts import count
+from datasets_scripts.teachers.engine import (
+    Pairs,
+    Question,
+    Slurm,
+    TeacherRunner,
+    answer_seed,
+    make_executor,
+    read_answer,
+)
+from datasets_scripts.teachers.failures import RunStoppedError
+from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
+from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions
+from datasets_scripts.teachers.rubrics import rubric
+from datasets_scripts.teachers.shards import finished_pairs, locked
+from modeling_clue.media import load_audio, load_video
+
+
+MANY = 10**9
+
+
+def row(modality: str, path: Path | None = None, data: bytes | None = None) -> dict:
+    """A row as `load_split` gives it."""
+    media = {"path": str(path), "bytes": data}
+    columns = {"text": {"premise": "A dog."}, "audio": {"audio": media}}.get(modality, {"video": media})
+    return new_row(id="row-1", modality=modality, hypothesis="A dog barks.", **columns)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """A folder with a sound in three formats, a video with sound, one without, and a file that is neither."""
+    folder = tmp_path_factory.mktemp("umui")
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 8000)
+    soundfile.write(folder / "sound.wav", noise, 8000)
+    soundfile.write(folder / "sound.flac", noise, 8000)
+    soundfile.write(folder / "sound.mp3", noise, 8000)
+    for name, sound in (("talkie", True), ("silent", False)):
+        with av.open(str(folder / f"{name}.mp4"), "w") as output:
+            pictures = output.add_stream("libx264", rate=10)
+            pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+            track = output.add_stream("aac", rate=16000, layout="mono") if sound else None
+            for index in range(10):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8), format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 10)
+                output.mux(pictures.encode(frame))
+            output.mux(pictures.encode(None))
+            if track is not None:
+                piece = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+                piece.sample_rate, piece.pts, piece.time_base = 16000, 0, Fraction(1, 16000)
+                output.mux(track.encode(piece))
+                output.mux(track.encode(None))
+    (folder / "broken.flac").write_bytes(b"fLaC and no more")
+    (folder / "page.html").write_text("<html>")
+    return folder
+
+
+def test_a_text_premise_is_one_string(dataset):
+    """The content is the rubric itself, which every server takes."""
+    assert chat_messages(row("text"), dataset, MANY) == [{"role": "user", "content": rubric(row("text"))}]
+
+
+@pytest.mark.parametrize("name", ["sound.wav", "sound.mp3", "sound.flac"])
+def test_sound_goes_as_wav_or_mp3(dataset, name):
+    """WAV and MP3 arrive byte by byte; another format as a WAV file with the same sound."""
+    (message,) = chat_messages(row("audio", dataset / name), dataset, MANY)
+    sound, text = message["content"]
+    assert text == {"type": "text", "text": rubric(row("audio"))}
+    assert sound["type"] == "input_audio"
+    data = base64.b64decode(sound["input_audio"]["data"])
+    if name != "sound.flac":
+        assert sound["input_audio"]["format"] == name[-3:]
+        assert data == (dataset / name).read_bytes()
+    else:
+        assert sound["input_audio"]["format"] == "wav"
+        waveform, rate = soundfile.read(io.BytesIO(data))
+        expected = load_audio(dataset / name, sampling_rate=16000).waveform
+        assert rate == 16000
+        np.testing.assert_allclose(waveform, expected, atol=2 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("modality", "kinds"), [("video", ["video_url"]), ("audiovisual", ["video_url", "input_audio"])]
+)
+def test_video_goes_as_it_is_and_its_sound_beside_it(dataset, modality, kinds):
+    """The data address holds the file; an audiovisual premise's sound is that of the file."""
+    (message,) = chat_messages(row(modality, dataset / "talkie.mp4"), dataset, MANY)
+    *media, text = message["content"]
+    assert text == {"type": "text", "text": rubric(row(modality))}
+    assert [part["type"] for part in media] == kinds
+    head, _, data = media[0]["video_url"]["url"].partition(",")
+    assert head == "data:video/mp4;base64"
+    assert base64.b64decode(data) == (dataset / "talkie.mp4").read_bytes()
+    assert load_video(base64.b64decode(data), fps=1, max_frames=8).frames.shape[1:] == (48, 64, 3)
+    if kinds[1:]:
+        waveform, rate = soundfile.read(io.BytesIO(base64.b64decode(media[1]["input_audio"]["data"])))
+        assert rate == 16000
+        assert len(waveform) == pytest.approx(16000, abs=1100)
+
+
+def test_pairs_that_cannot_be_put_say_why(dataset, tmp_path):
+    """Missing, large, unreadable and foreign media are each a stated reason."""
+    outside = tmp_path / "secret.wav"
+    outside.write_bytes((dataset / "sound.wav").read_bytes())
+    link = dataset / "link.wav"
+    link.symlink_to(outside)
+    for path, modality, limit, reason in (
+        (dataset / "none.wav", "audio", MANY, "there is no file none.wav"),
+        (dataset / "sound.wav", "audio", 1000, "sound.wav has 0.0 MB, the limit is 0.001 MB"),
+        (dataset / "broken.flac", "audio", MANY, "media: its sound"),
+        (dataset / "silent.mp4", "audiovisual", MANY, "media: its sound"),
+        (dataset / "page.html", "video", MANY, ".html file ending is none of .mp4"),
+        (outside, "audio", MANY, "lies outside the dataset folder"),
+        (link, "audio", MANY, "lies outside the dataset folder"),
+        (dataset / ".." / outside.name, "audio", MANY, "lies outside the dataset folder"),
+    ):
+        with pytest.raises(UnfitPairError, match=reason):
+            chat_messages(row(modality, path), dataset, limit)
+    with pytest.raises(UnfitPairError, match="the limit is"):
+        chat_messages(row("audio", Path("a.wav"), bytes(2000)), dataset, 1000)
+
+
+def test_pauses_double_and_respect_the_server():
+    """A pause is between half and all of base x 2^k, never over a minute, and not under what the server asked for."""
+    random.seed(0)
+    for attempt in range(1, 40):
+        longest = min(0.5 * 2 ** (attempt - 1), 60)
+        pauses = [waiting_seconds(attempt, 0.5) for _ in range(50)]
+        assert all(longest / 2 <= pause <= longest for pause in pauses)
+        assert len(set(pauses)) > 1
+    assert waiting_seconds(1, 0.01, "7") == 7
+    assert waiting_seconds(1, 0.01, "7000") == 60
+    assert waiting_seconds(1, 0.01, "inf") == 60
+    assert 25 < waiting_seconds(1, 0.01, format_datetime(datetime.now(UTC) + timedelta(seconds=30))) <= 30
+    for nothing in ("-5", "nan", "soon", "", format_datetime(datetime.now(UTC) - timedelta(days=1))):
+        assert waiting_seconds(1, 0.01, nothing) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "probability", "reason"),
+    [
+        ("<answer>0.85</answer>", "stop", 0.85, None),
+        ("0.85", "stop", 0.85, None),
+        ("<answer>0.85</answer> because 3", "length", 0.85, None),
+        ("0.85", "length", None, "cut off: finish_reason length; in a number"),
+        ("1", "length", None, "cut off: finish_reason length; in a number"),
+        ("<answer>0.8", "length", None, "cut off: finish_reason length; cut off in its answer"),
+        ("", "stop", None, "no answer"),
+    ],
+)
+def test_a_number_that_may_have_gone_on_is_none(text, finish, probability, reason):
+    """Cut off by the limit of tokens, a text has a probability only if no further digit could change it."""
+    assert read_answer(text, finish) == {"text": text, "probability": probability, "reason": reason}
+
+
+def test_seeds_are_distinct_and_fixed():
+    """Every answer to every pair has another seed of 31 bits, and always the same."""
+    pairs = [
+        {"id": f"{number}", "config": "a", "split": split} for number in range(200) for split in ("train", "test")
+    ]
+    seeds = [answer_seed(0, pair, number) for pair in pairs for number in range(5)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert seeds == [answer_seed(0, pair, number) for pair in pairs for number in range(5)]
+
+
+def test_counts_by_hand():
+    """Each answer is a probability, unparsable or failed, and repeated texts are counted by pair."""
+
+    def answers(*triples):
+        return {"answers": [dict(zip(("text", "probability", "reason"), triple, strict=True)) for triple in triples]}
+
+    counts = count(
+        [
+            answers(("0.5", 0.5, None), ("0.5", 0.5, None)),
+            answers(("0.5", 0.5, None), ("?", None, "no number")),
+            answers((None, None, "HTTP 400"), (None, None, "HTTP 400")),
+            answers(("0.1", 0.1, None)),
+        ],
+        expected=6,
+        asked=2,
+    )
+    assert (counts.pairs, counts.answers, counts.probabilities, counts.incomplete, counts.repeated) == (4, 7, 4, 1, 1)
+    assert counts.unparsable == {"no number": 1}
+    assert counts.failed == {"HTTP 400": 2}
+    assert "pairs: 4 of 6" in counts.report()
+    assert "warning" not in counts.report()
+
+
+@pytest.mark.parametrize("tail", ["", '{"id": "2", "answ', "\x00" * 200_000])
+def test_an_unfinished_line_is_cut_off(tmp_path, tail):
+    """Whole lines stay as they are, also before a long unfinished one, which is not read as a pair."""
+    shard = tmp_path / "00000.jsonl"
+    whole = "".join(json.dumps({"id": str(number), "answers": []}) + "\n" for number in range(3))
+    shard.write_text(whole + tail)
+    assert [pair["id"] for pair in finished_pairs(tmp_path)] == ["0", "1", "2"]
+    with locked(shard):
+        assert shard.read_text() == whole
+    shard.write_text(tail)
+    with locked(shard):
+        assert shard.read_text() == ""
+    shard.write_text(whole + "{]\n")
+    with pytest.raises(RunStoppedError, match="00000.jsonl, line 4: not JSON"):
+        list(finished_pairs(tmp_path))
+
+
+def test_slurm_gets_the_same_pipeline(tmp_path, monkeypatch):
+    """What would be submitted holds the tasks, limits and steps, and no key. That Slurm runs it is not tested."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    pairs = Pairs(tmp_path, "clotho", ("train",), tmp_path / "out", MANY)
+    options = ServerOptions("http://teacher:8000/v1", "OPENAI_API_KEY", 60, 3, 1, 100)
+    question = Question("model", 5, 0.7, 256, 0, {})
+    runner = TeacherRunner(question, pairs, partial(OpenAIServer, options=options), in_flight=8)
+    executor = make_executor(pairs, runner, tasks=6, workers=3, slurm=Slurm("gpu", "1:00:00", 4, 1))
+    assert isinstance(executor, SlurmPipelineExecutor)
+    assert [type(step).__name__ for step in executor.pipeline] == ["PairReader", "TeacherRunner"]
+    assert runner.config.rollouts_per_document == 5
+    assert runner.config.max_concurrent_generations == 8
+    sent = []
+    monkeypatch.setattr("datatrove.executor.slurm.launch_slurm_job", lambda text, *_: sent.append(text) or "1")
+    executor.run()
+    script = sent[0]
+    for line in ("partition=gpu", "time=1:00:00", "cpus-per-task=4", "gpus=1", "array=0-5%3"):
+        assert f"#SBATCH --{line}\n" in script
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert any(path.name == "executor.pik" for path in files)
+    assert not [path for path in files if b"sk-test" in path.read_bytes()]
