@@ -35,7 +35,7 @@ RELEASE = [sys.executable, "-m", "datasets_scripts.release"]
 # Small commits, so that a handful of files takes several.
 IN_SMALL_COMMITS = """
 import sys
-from datasets_scripts import upload
+from datasets_scripts.releasing import upload
 upload.COMMIT_FILES = 5
 from datasets_scripts.release import main
 main(sys.argv[1:])
@@ -330,7 +330,7 @@ def test_a_change_by_somebody_else_stops_it(hub, built, tmp_path):
     """A release never goes over what came into the branch while it was at work."""
     meanwhile = """
 import sys
-from datasets_scripts import upload
+from datasets_scripts.releasing import upload
 from datasets_scripts.release import main
 send_contents = upload._send_contents
 def and_a_commit(api, repo, revision, additions, sent):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from datasets_scripts import clips
+from datasets_scripts.building import clips
 from datasets_scripts.building.clips import ClipError, store_clip
 from datasets_scripts.building.drafts import Clip
 

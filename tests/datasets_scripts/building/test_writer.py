@@ -331,7 +331,7 @@ def test_workers_end_with_a_killed_build(tmp_path):
     """After kill -9 no worker goes on writing into the folder of the next build."""
     script = (
         "import os, signal, sys\n"
-        "from datasets_scripts import writer\n"
+        "from datasets_scripts.building import writer\n"
         "def killed(drafts, *_, **__):\n"
         "    next(drafts)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from datasets_scripts import answers
+from datasets_scripts.teachers import answers
 from datasets_scripts.teachers.answers import REASONS, Parsed, parse_answer, summarise
 
 
