@@ -45,7 +45,9 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     missing = [name for name in FEATURES if name not in rows.column_names]
     if missing:
         raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
-    return rows.select_columns(list(FEATURES)).cast(FEATURES)
+    rows = rows.select_columns(list(FEATURES))
+    # Casting rewrites every row: the rows of a folder of texts have their types already.
+    return rows if rows.features == FEATURES else rows.cast(FEATURES)
 
 
 def split_names(dataset: str, config: str) -> list[str]:
