@@ -257,7 +257,8 @@ def _judgement(place: str, record: dict) -> Judgement:
         probability=record["probability"] / 100,
         evidence=None if evidence is None else tuple(sorted(set(evidence))),
         note=texts.pop("note", None),
-        facts=texts,
+        # A claim with two spaces is the same claim, here as in a build.
+        facts={name: " ".join(text.split()) for name, text in texts.items()},
     )
 
 

@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
             skipped = ", ".join(f"{count} {kind}" for kind, count in summary.skipped.items())
             report = f"; left out: {skipped} (see {options.out / config}.problems.csv)" if skipped else ""
             print(f"{config}: {sizes}{report}")
-    except BuildError as error:
+    except (BuildError, OSError) as error:
+        # A full disk, or a folder that may not be written to: the message names the file.
         sys.exit(f"error: {error}")
 
 

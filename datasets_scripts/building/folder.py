@@ -32,8 +32,8 @@ load_dataset("umui", "urn-audio", split="test")
 
 The configs `urn-*` are generated and their probabilities exact; `probability_source` says of each row whose
 probability it is, and `build.json` in a config's folder how it was built. Media columns hold files: cast `audio` and
-`video` with `Video(decode=False)` (sounds too, since one loader reads all configs) to get at the file without a decoder.
-An audiovisual premise has its sound in its video file. `python -m datasets_scripts.build` extends this folder.
+`video` with `Video(decode=False)` (sounds too: one loader reads all configs) to get at the file without a decoder. An
+audiovisual premise has its sound in its video file. `python -m datasets_scripts.build` extends this folder.
 
 `datasets` picks one loader for all configs, by the files of the first one listed above: a config with video comes
 first where there is one. A folder without video whose sounds aren't FLAC needs torchcodec to be loaded.

@@ -358,10 +358,11 @@ def _provenance(config: str, plan: dict, ratio: float | None, summary: Summary) 
     return {
         "config": config,
         "source": options.pop("source"),
+        # A config that is made from another has the ratio of that one.
+        "ratio": options.pop("ratio", "full") if ratio is None else f"1:{ratio:g}",
         "options": options,
         "splits": summary.splits,
         "skipped": summary.skipped,
-        "ratio": "full" if ratio is None else f"1:{ratio:g}",
         "version": version("clue-umui"),
     }
 

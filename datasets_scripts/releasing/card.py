@@ -421,9 +421,6 @@ def _left_out(configs: list[ReleasedConfig]) -> str:
         said = ["problems passed over: " + ", ".join(parts)] if parts else []
         if ratio != "full" and "train" in config.summary.splits:
             said.append(f"training rows thinned to {ratio} positives to negatives")
-        thinned = config.summary.build["options"].get("thinned", "full")
-        if thinned != "full":
-            said.append(f"made of a config whose training rows were thinned to {thinned} positives to negatives")
         if missing := [split for split in SPLITS if split not in config.summary.splits]:
             said.append(f"no {' and no '.join(missing)} split")
         if said:

@@ -200,7 +200,7 @@ def label_config(
     if missing:
         raise BuildError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
     # The source stays: with it go licence and limits. How the labels came about is part of how the votes did.
-    plan = {"source": old["source"], "config": config, "built_with": old["options"], "thinned": old["ratio"]} | plan
+    plan = {"source": old["source"], "config": config, "built_with": old["options"], "ratio": old["ratio"]} | plan
     partial = dataset / f".{to}.unlabelled.partial"
     report = UnlabelledReport(partial)
     try:

@@ -110,7 +110,7 @@ def test_every_bad_line_is_named_with_its_row(tmp_path):
         ["ann", "a", "85%", "", ""],
         ["", " ", "100.5", "sight", ""],
         ["ann", "b", "50", "", "one claim"],
-        ["ann", "b", "60", "", "one claim"],
+        ["ann", "b", "60", "", "one  claim "],
         ["ben", "b", "nan", "", ""],
         ["ben", "b", "70", "", "another claim"],
         ["ben", "c", "70", "", "too", "many"],

@@ -192,9 +192,10 @@ def test_what_the_build_left_out():
 def test_teacher():
     """How a teacher's answers became probabilities is told as the build noted it."""
     options = {"labelled_by": {"model": "Qwen/X", "answers": 5, "temperature": 0.7, "seed": 0}, "vote": "mean"}
-    options |= {"config": "clotho", "min_valid": 3, "drop_disagreeing": False, "thinned": "1:1"}
+    options |= {"config": "clotho", "min_valid": 3, "drop_disagreeing": False}
     splits = {"train": split_of(kind="teacher", answers=Counter({5: 3, 4: 1}))}
-    card = render_card([config_of("clotho-teacher", "clotho", splits, options=options)], "a/b", None, None)
+    config = config_of("clotho-teacher", "clotho", splits, options=options, ratio="1:1")
+    card = render_card([config], "a/b", None, None)
     assert "`Qwen/X`, asked 5 times a pair at temperature 0.7" in card
     assert "at least 3 valid answers has their mean" in card and "were kept" in card
     assert "4 in 1 row, 5 in 3 rows" in card and "thinned to 1:1" in card

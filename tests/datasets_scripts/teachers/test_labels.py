@@ -151,9 +151,11 @@ def test_how_it_was_made_is_noted(dataset, tmp_path):
     write_lines(folder / "00000.jsonl", *ANSWERS[:3])
     asked = {"model": "/models/omni", "answers": 5, "temperature": 0.7, "seed": 0, "extra": {}}
     (folder / "asked.json").write_text(json.dumps(asked))
+    old = json.loads((dataset / "c" / "build.json").read_text())
+    (dataset / "c" / "build.json").write_text(json.dumps(old | {"ratio": "1:2"}))
     label(dataset, folder)
     build = json.loads((dataset / "c-teacher" / "build.json").read_text())
-    assert build["source"] == "made-up"
+    assert (build["source"], build["ratio"]) == ("made-up", "1:2")
     assert build["options"]["labelled_by"] == {"model": "omni", "answers": 5, "temperature": 0.7, "seed": 0}
     assert build["options"]["built_with"] == {"raw": "raw.csv"}
     assert (build["options"]["vote"], build["options"]["answers"]) == ("mean", "answers")
