@@ -304,10 +304,10 @@ def _thin(folder: Path, ratio: float, seed: int) -> None:
 
 def _remove_unused(folder: Path, used: set[str]) -> None:
     """Clips of rows that were left out are not kept, nor what an interrupted build has left."""
-    for file in (folder / "media").iterdir():
+    for file in folder.glob("media/*"):
         if f"media/{file.name}" not in used:
             file.unlink()
-    if not used:
+    if not used and (folder / "media").exists():
         (folder / "media").rmdir()
 
 

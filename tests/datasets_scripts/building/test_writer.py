@@ -213,6 +213,15 @@ def test_a_ratio_keeps_all_positives_and_as_many_negatives_as_asked(tmp_path, mo
     assert kept["one"] == sorted(kept["one"], key=lambda name: int(name.removeprefix("row-")))
 
 
+def test_a_ratio_of_texts(tmp_path):
+    """Without clips there is nothing else to do than to leave out rows; they keep their order."""
+    drafts = [text_draft(k, label=k % 2) for k in range(10)]
+    summary = write_config(tmp_path, "mine", {"train": drafts, "test": [text_draft(10)]}, PLAN, ratio=0.6)
+    labels = load_split(str(tmp_path), "mine", "train")["label"][:]
+    assert (labels.count(1), labels.count(0)) == (5, 3)
+    assert summary.splits["train"] == {"rows": 8, "premises": 8, "clips": 0}
+
+
 def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
     """Too few negatives are said, not silently made up for; so is a ratio that is none."""
     drafts = [text_draft(k, label=int(k > 2)) for k in range(6)]
