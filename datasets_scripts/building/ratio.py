@@ -25,17 +25,24 @@ def parse_ratio(text: str) -> float | None:
     raise argparse.ArgumentTypeError(f"must be full or 1:NEGATIVES, such as 1:0.5 or 1:2, got {text!r}")
 
 
-def is_positive(label: int | None, probability: float) -> bool:
-    """By its label; without one by the threshold of 0.5 that section 4 uses for binary decisions."""
-    return label == 1 if label is not None else probability >= 0.5
-
-
-def choose(positive: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+def side_of(label: int | None, probability: float) -> int:
     """
-    Chooses the rows that make up a ratio: every positive, and negatives at random.
+    Which side a row is on: 1 positive, -1 negative, 0 neither.
+
+    By its label; without one by the threshold of 0.5 that section 4 uses for binary decisions, exactly on which a row
+    is on neither side: Clotho's neutral hypotheses, say.
+    """
+    if label is not None:
+        return 1 if label == 1 else -1
+    return (probability > 0.5) - (probability < 0.5)
+
+
+def choose(sides: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """
+    Chooses the rows that make up a ratio: every positive, negatives at random, and all that are neither.
 
     Args:
-        positive (`np.ndarray` of shape `(rows,)`): Which rows are positive.
+        sides (`np.ndarray` of shape `(rows,)`): The side of each row, as [`side_of`] gives it.
         ratio (`float`): Negatives for each positive.
         seed (`int`): Draws the negatives.
 
@@ -45,14 +52,14 @@ def choose(positive: np.ndarray, ratio: float, seed: int) -> np.ndarray:
     Raises:
         `BuildError`: if there are not enough negatives; the message says how many there are.
     """
-    negatives = np.flatnonzero(~positive)
-    positives = len(positive) - len(negatives)
+    negatives = np.flatnonzero(sides == -1)
+    positives = int((sides == 1).sum())
     wanted = round(positives * ratio)
     if wanted > len(negatives) or wanted == 0:
         raise BuildError(
             f"a ratio of 1:{ratio:g} needs {wanted} negatives for the {positives} positives of the training split, "
             f"which has {len(negatives)}: pass --ratio full, or another"
         )
-    kept = positive.copy()
+    kept = sides != -1
     kept[np.random.default_rng(seed).choice(negatives, wanted, replace=False)] = True
     return kept

@@ -28,7 +28,7 @@ from datasets_scripts.building.clips import ClipError, store_clip
 from datasets_scripts.building.diskmap import DiskMap
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.building.folder import FolderError, check_free, folder_lock, put_in_place, recover
-from datasets_scripts.building.ratio import choose, is_positive
+from datasets_scripts.building.ratio import choose, side_of
 from datasets_scripts.building.report import Report
 from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, BuildError, RowError, validate_row
 
@@ -289,7 +289,7 @@ def _thin(folder: Path, ratio: float, seed: int) -> None:
     with pq.ParquetFile(old) as file:
         table = file.read(["label", "probability"])
         pairs = zip(table["label"].to_pylist(), table["probability"].to_pylist(), strict=True)
-        kept = choose(np.fromiter((is_positive(*pair) for pair in pairs), bool, len(table)), ratio, seed)
+        kept = choose(np.fromiter((side_of(*pair) for pair in pairs), np.int8, len(table)), ratio, seed)
         used, start = set(), 0
         with pq.ParquetWriter(new, file.schema_arrow) as writer:
             for batch in file.iter_batches(ROWS_IN_A_GROUP):
