@@ -68,7 +68,7 @@ def draw_histograms(report: dict, path: Path) -> None:
     figure = Figure(figsize=(max(2.7 * columns, 4) + 0.5, 2.2 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, person in zip(grid.flat, people, strict=False):
-        shares = np.array(person["histogram"]) / person["n"]
+        shares = np.array(person["histogram"]) / max(person["n"], 1)
         width = 1 / len(shares)
         axes.bar(np.arange(len(shares)) * width, shares, width, align="edge", color=BAR, edgecolor="w")
         axes.set_title(f"{_short(person['name'])} (n = {person['n']:,})", fontsize=9, parse_math=False)

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_scripts.arguments import positive, seed
-from datasets_scripts.judgements.agreement import CONFIDENCE
+from datasets_scripts.judgements.agreement import CONFIDENCE, histogram
 from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.answer_files import Answers, Key, read_answers
 from datasets_scripts.teachers.measures import measure, votes_of
@@ -121,8 +121,8 @@ def report_on(answers: dict[str, Path], judgements: Path, resamples: int, random
 
     Returns:
         `dict`: `items` (`judged`, `judged_by_two`), `teachers` (of each: `items`, `not_asked`, `asked_beside`,
-        `fewest_answers`, `most_answers`, `unreadable_answers`), `rows` (`list[Row]`), `resamples`, `seed`,
-        `confidence`.
+        `fewest_answers`, `most_answers`, `unreadable_answers`), `rows` (`list[Row]`), `distributions` (of people's
+        and of each teacher's single answers: `name`, `n`, `histogram`), `resamples`, `seed`, `confidence`.
 
     Raises:
         `BuildError`: if a file is no good, or there are no items to measure on.
@@ -132,6 +132,7 @@ def report_on(answers: dict[str, Path], judgements: Path, resamples: int, random
     if not people:
         raise BuildError(f"--judgements {judgements}: none of {len(judged)} items was judged by two people")
     teachers, rows = {}, []
+    distributions = [_distribution("people", [value for values in people.values() for value in values])]
     for name, path in answers.items():
         read = read_answers(path)
         found = match(read, people, name)
@@ -145,16 +146,24 @@ def report_on(answers: dict[str, Path], judgements: Path, resamples: int, random
             "most_answers": max(map(len, given)),
             "unreadable_answers": sum(answer.probability is None for one in given for answer in one),
         }
+        numbers = [answer.probability for one in given for answer in one if answer.probability is not None]
+        distributions.append(_distribution(name, numbers))
         for votes, values in votes_of(given).items():
             rows.append(measure(name, votes, values, targets, resamples, random_seed))
     return {
         "items": {"judged": len(judged), "judged_by_two": len(people)},
         "teachers": teachers,
         "rows": rows,
+        "distributions": distributions,
         "resamples": resamples,
         "seed": random_seed,
         "confidence": CONFIDENCE,
     }
+
+
+def _distribution(name: str, probabilities: list[float]) -> dict:
+    counts = histogram(np.array(probabilities, float))
+    return {"name": name, "n": len(probabilities), "histogram": counts.tolist()}
 
 
 def _is_probability(value) -> bool:

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from datasets_scripts.judgements.figures import draw_histograms
 from datasets_scripts.teachers.measures import Measured
 
 
@@ -38,7 +39,7 @@ CSV_COLUMNS = (
 
 def write_report(report: dict, out: Path) -> str:
     """
-    Writes `quality.md`, `quality.csv` and `quality.json`.
+    Writes `quality.md`, `quality.csv`, `quality.json` and `histograms.png` (figure 4: how people and teachers answer).
 
     Args:
         report (`dict`): As [`report_on`] gives it.
@@ -62,6 +63,7 @@ def write_report(report: dict, out: Path) -> str:
         for teacher, votes, *values in PAPER:
             writer.writerow(["paper", teacher, votes, "", "", "", *(x for value in values for x in (value, "", ""))])
     partial.replace(out / "quality.csv")
+    draw_histograms({"annotators": report["distributions"]}, out / "histograms.png")
     return text
 
 

@@ -74,6 +74,10 @@ def test_every_number_is_that_of_its_formula(files):
     assert facts["unreadable_answers"] == sum(answers[item].count(None) for item in items)
     assert (facts["fewest_answers"], facts["most_answers"]) == (7, 7)
     assert [row.votes for row in report["rows"]] == ["1", "7-majority", "7-mean"]
+    given = [value for item, values in people.items() if len(people[item]) >= 2 for value in values]
+    told = [value for item in items for value in answers[item] if value is not None]
+    for one, values in zip(report["distributions"], (given, told), strict=True):
+        assert one["n"] == sum(one["histogram"]) == len(values)
     for row in report["rows"]:
         votes, means = [], []
         for item in items:
@@ -168,9 +172,10 @@ def test_the_report_is_the_same_in_all_its_forms(files, tmp_path, capsys):
     narrow = [row for row in cells if len(row) == 6][2:]
     assert narrow[:6] == [row[:6] for row in wide[:6]] and len(narrow) == 6 + 6
     main([*command, "--out", str(tmp_path / "again")])
-    for name in ("quality.md", "quality.csv", "quality.json"):
+    names = ["histograms.png", "quality.csv", "quality.json", "quality.md"]
+    for name in names:
         assert (tmp_path / "q" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    assert sorted(file.name for file in (tmp_path / "q").iterdir()) == ["quality.csv", "quality.json", "quality.md"]
+    assert sorted(file.name for file in (tmp_path / "q").iterdir()) == names
 
 
 def test_the_papers_numbers_fit_its_own_count_of_items():
