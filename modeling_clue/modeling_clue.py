@@ -44,6 +44,8 @@ class CLUEOutput(ModelOutput):
             The row of the batch each hypothesis belongs to.
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
+        audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, hidden_size)`, *optional*):
+            What the towers gave for sound and frames, detached; to be passed in again instead of them.
     """
 
     loss: torch.FloatTensor | None = None
@@ -51,6 +53,8 @@ class CLUEOutput(ModelOutput):
     probability: torch.FloatTensor | None = None
     premise_index: torch.LongTensor | None = None
     hypothesis_loss: torch.FloatTensor | None = None
+    audio_embeds: torch.FloatTensor | None = None
+    video_embeds: torch.FloatTensor | None = None
 
 
 class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
@@ -79,6 +83,8 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
         pixel_values_videos: torch.Tensor | None = None,
         video_grid_thw: torch.LongTensor | None = None,
         video_second_per_grid: torch.Tensor | None = None,
+        audio_embeds: torch.Tensor | None = None,
+        video_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs,
@@ -102,6 +108,9 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
                 Patches of each video in time, height and width.
             video_second_per_grid (`torch.Tensor` of shape `(num_videos,)`, *optional*):
                 Seconds between two steps of each video's grid.
+            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*):
+                Outputs of the towers, of all sounds and all videos in row order, instead of `input_features` and
+                `pixel_values_videos`. Masks and grids are needed all the same: positions follow from them.
             labels (`torch.Tensor` of shape `(H,)`, *optional*):
                 Target probabilities in [0, 1], flat over hypotheses in row order.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
@@ -115,26 +124,21 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
             ValueError: if `branch_ids` are missing or malformed, the number of labels is not that of the hypotheses,
                 or several hypotheses share a premise under an attention that takes no mask.
         """
-        if branch_ids is None:
-            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
+        hidden_states, audio_embeds, video_embeds = self.encode(
+            input_ids,
+            attention_mask,
+            branch_ids,
+            input_features,
+            feature_attention_mask,
+            pixel_values_videos,
+            video_grid_thw,
+            video_second_per_grid,
+            audio_embeds,
+            video_embeds,
+            **kwargs,
+        )
         last_of_branch = (branch_ids > 0) & (branch_ids != branch_ids.roll(-1, dims=1))
         last_of_branch[:, -1] = branch_ids[:, -1] > 0
-        if not bool(last_of_branch.any(dim=1).all()):
-            raise ValueError("Every row of the batch needs at least one hypothesis.")
-
-        hidden_states = self.model(
-            input_ids=input_ids,
-            attention_mask=self._branch_mask(branch_ids, attention_mask),
-            position_ids=self._branch_position_ids(
-                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-            ),
-            input_features=input_features,
-            feature_attention_mask=feature_attention_mask,
-            pixel_values_videos=pixel_values_videos,
-            video_grid_thw=video_grid_thw,
-            use_cache=False,
-            **kwargs,
-        ).last_hidden_state
 
         read_out = hidden_states[last_of_branch]
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
@@ -144,6 +148,8 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
             logits=logits,
             probability=expectation(logits.float().softmax(-1)),
             premise_index=last_of_branch.nonzero()[:, 0],
+            audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
+            video_embeds=None if video_embeds is None else video_embeds.detach(),
         )
         if labels is not None:
             if labels.shape != logits.shape[:1]:
@@ -153,6 +159,64 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
             output.loss = hypothesis_loss.sum() / count
             output.hypothesis_loss = hypothesis_loss.detach()
         return output
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        branch_ids: torch.LongTensor | None = None,
+        input_features: torch.Tensor | None = None,
+        feature_attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        video_second_per_grid: torch.Tensor | None = None,
+        audio_embeds: torch.Tensor | None = None,
+        video_embeds: torch.Tensor | None = None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Runs towers and language model, each hypothesis a branch of its premise. Arguments as of `forward`.
+
+        Returns:
+            `tuple`: last hidden states of shape `(batch_size, sequence_length, hidden_size)`, and the outputs of audio
+            and vision tower, `(num_tokens, hidden_size)` each, or `None`.
+
+        Raises:
+            ValueError: as `forward` does.
+        """
+        if branch_ids is None:
+            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
+        if not bool((branch_ids > 0).any(dim=1).all()):
+            raise ValueError("Every row of the batch needs at least one hypothesis.")
+
+        inputs_embeds = self.get_input_embeddings()(input_ids)
+        if input_features is not None:
+            audio_embeds = self.model.get_audio_features(
+                input_features, feature_attention_mask, return_dict=True
+            ).last_hidden_state
+        if pixel_values_videos is not None:
+            video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
+            video_embeds = torch.cat(video_features.pooler_output)
+        for name, token_id, embeds in (
+            ("audio", self.config.audio_token_id, audio_embeds),
+            ("video", self.config.video_token_id, video_embeds),
+        ):
+            places = input_ids == token_id
+            num_places, num_embeds = int(places.sum()), 0 if embeds is None else len(embeds)
+            if num_places != num_embeds:
+                raise ValueError(f"The batch has places for {num_places} tokens of {name}, but {num_embeds} are given.")
+            if num_places:
+                inputs_embeds = inputs_embeds.masked_scatter(places[..., None], embeds.to(inputs_embeds))
+
+        outputs = self.model.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=self._branch_mask(branch_ids, attention_mask),
+            position_ids=self._branch_position_ids(
+                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+            ),
+            use_cache=False,
+            **kwargs,
+        )
+        return outputs.last_hidden_state, audio_embeds, video_embeds
 
     def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
         """Token i sees j <= i if j belongs to the premise or to the branch of i."""
