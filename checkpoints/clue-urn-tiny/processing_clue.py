@@ -44,22 +44,30 @@ SPECIAL_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|VIDEO|>", "<
 class EncodedPremise:
     """One premise, ready to be put into a batch. Media tensors are None where its modality has none.
 
+    Sound and frames are there as the towers take them, or in their place what frozen towers gave for them: then
+    `audio_embeds` stands for `input_features`, `video_embeds` for `pixel_values_videos`.
+
     Args:
         modality (`str`): one of `MODALITIES`: what the model gets to see and hear.
         input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
-        input_features (`torch.Tensor` of shape `(num_mel_bins, num_frames)`): log-mel spectrogram, not padded.
+        input_features (`torch.Tensor` of shape `(num_mel_bins, num_mel_frames)`): log-mel spectrogram, not padded.
+        num_mel_frames (`int`): length of the spectrogram.
         pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`): patches of the frames.
         video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
         video_second_per_grid (`float`): seconds between two steps of the grid.
+        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`): outputs of the towers.
         notes (`tuple[str, ...]`): what was cut, thinned or replaced on the way here.
     """
 
     modality: str
     input_ids: list[int]
     input_features: torch.Tensor | None = None
+    num_mel_frames: int | None = None
     pixel_values_videos: torch.Tensor | None = None
     video_grid_thw: torch.Tensor | None = None
     video_second_per_grid: float | None = None
+    audio_embeds: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -253,7 +261,8 @@ class CLUEProcessor(ProcessorMixin):
         """Puts encoded premises with their hypotheses into one batch, padded on the right.
 
         Raises:
-            ValueError: if a premise has no hypothesis, or one of them is empty.
+            ValueError: if a premise has no hypothesis, or one of them is empty; if some clips come with the outputs
+                of the towers and others without.
         """
         if not premises:
             raise ValueError("There is no premise to judge.")
@@ -267,7 +276,7 @@ class CLUEProcessor(ProcessorMixin):
                     branches.append(self.encode_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
-            if "{hypothesis}" in self.prompt["premise"]:
+            if self.one_hypothesis_a_row:
                 rows += [(premise, *self._render(premise, [branch])) for branch in branches]
             else:
                 rows.append((premise, *self._render(premise, branches)))
@@ -284,20 +293,38 @@ class CLUEProcessor(ProcessorMixin):
         inputs.modalities = [premise.modality for premise in premises]
         inputs.notes = [list(premise.notes) for premise in premises]
 
-        sounds = [premise.input_features for premise, _, _ in rows if premise.input_features is not None]
+        sounds = [premise for premise, _, _ in rows if premise.num_mel_frames is not None]
+        videos = [premise for premise, _, _ in rows if premise.video_grid_thw is not None]
+        done = {sound.input_features is None for sound in sounds}
+        done |= {video.pixel_values_videos is None for video in videos}
+        if len(done) > 1:
+            raise ValueError("Either all clips of a batch come with the outputs of the towers, or none.")
         if sounds:
-            frames = max(sound.shape[1] for sound in sounds)
-            inputs["input_features"] = torch.stack(
-                [torch.nn.functional.pad(sound, (0, frames - sound.shape[1])) for sound in sounds]
-            )
-            lengths = torch.tensor([sound.shape[1] for sound in sounds])
+            lengths = torch.tensor([sound.num_mel_frames for sound in sounds])
+            frames = int(lengths.max())
             inputs["feature_attention_mask"] = (torch.arange(frames) < lengths[:, None]).long()
-        videos = [premise for premise, _, _ in rows if premise.pixel_values_videos is not None]
+            if True in done:
+                inputs["audio_embeds"] = torch.cat([sound.audio_embeds for sound in sounds])
+            else:
+                inputs["input_features"] = torch.stack(
+                    [
+                        torch.nn.functional.pad(sound.input_features, (0, frames - sound.num_mel_frames))
+                        for sound in sounds
+                    ]
+                )
         if videos:
-            inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
             inputs["video_grid_thw"] = torch.stack([video.video_grid_thw for video in videos])
             inputs["video_second_per_grid"] = torch.tensor([video.video_second_per_grid for video in videos])
+            if True in done:
+                inputs["video_embeds"] = torch.cat([video.video_embeds for video in videos])
+            else:
+                inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
         return inputs
+
+    @property
+    def one_hypothesis_a_row(self) -> bool:
+        """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
+        return "{hypothesis}" in self.prompt["premise"]
 
     @property
     def _pad_token_id(self) -> int:
@@ -385,6 +412,7 @@ class CLUEProcessor(ProcessorMixin):
             return_tensors="pt",
         )["input_features"][0]
         encoded.input_features = features[:, :num_frames].contiguous()
+        encoded.num_mel_frames = num_frames
         encoded.notes += audio.notes
 
     def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
@@ -407,8 +435,8 @@ class CLUEProcessor(ProcessorMixin):
         """
         ids = self._ids
         sound_times, frame_times = np.empty(0), np.empty(0)  # of each token, in position ids
-        if encoded.input_features is not None:
-            sound_times = np.arange(_num_audio_tokens(encoded.input_features.shape[1]))
+        if encoded.num_mel_frames is not None:
+            sound_times = np.arange(_num_audio_tokens(encoded.num_mel_frames))
         if encoded.video_grid_thw is not None:
             steps, height, width = encoded.video_grid_thw.tolist()
             tokens_per_step = height * width // self.video_processor.merge_size**2

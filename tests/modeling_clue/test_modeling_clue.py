@@ -1,13 +1,14 @@
 """The model: hypotheses as branches of one premise, positions against upstream's own, dtypes, adapters."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.processing_clue import MODALITIES, EncodedPremise
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]
@@ -64,6 +65,45 @@ def test_a_mixed_batch_answers_as_one_by_one(attending, processor, premises, cli
         torch.testing.assert_close(output.logits, torch.cat(alone), atol=2e-5, rtol=1e-5)
         expected = [row for row, index in enumerate(order) for _ in hypotheses[index]]
         assert output.premise_index.tolist() == expected
+
+
+def without_media(model, processor, encoded: EncodedPremise) -> EncodedPremise:
+    """The premise with what the towers give for it in place of sound and frames."""
+    output = model(**processor.collate([encoded], [HYPOTHESES[:1]]))
+    embeds = {"audio_embeds": output.audio_embeds, "video_embeds": output.video_embeds}
+    return replace(encoded, input_features=None, pixel_values_videos=None, **embeds)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("order", [[0], [1], [2], [0, 1, 2, 3, 4], [3, 2, 4, 1, 0]], ids=str)
+@pytest.mark.parametrize("hypothesis_first", [False, True])
+def test_outputs_of_the_towers_stand_for_the_clips(model, processor, premises, clips, order, hypothesis_first):
+    """With the outputs of the towers in place of the clips, batches of one modality or of all answer the same, also
+    where each hypothesis repeats its premise."""
+    if hypothesis_first:
+        prompt = {"premise": "{hypothesis}\n{premise}\n", "hypothesis": "Answer:"}
+        processor = CLUEProcessor(
+            processor.feature_extractor,
+            processor.video_processor,
+            processor.tokenizer,
+            prompt=prompt,
+            media=processor.media,
+        )
+    given = [premises[name] for name in ("audio", "video", "audiovisual")] + [clips.short_sound, premises["text"]]
+    encoded = [processor.encode_premise(given[index]) for index in order]
+    hypotheses = [HYPOTHESES[: 1 + index % 3] for index in order]
+    batch = processor.collate([without_media(model, processor, premise) for premise in encoded], hypotheses)
+    assert not {"input_features", "pixel_values_videos"} & batch.keys()
+    expected = model(**processor.collate(encoded, hypotheses)).logits
+    torch.testing.assert_close(model(**batch).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_clips_and_outputs_of_the_towers_do_not_mix(model, processor, premises):
+    """A batch with a clip and with the outputs of the towers for another is refused, not misplaced."""
+    clip = processor.encode_premise(premises["audiovisual"])
+    with pytest.raises(ValueError, match="outputs of the towers, or none"):
+        processor.collate([clip, without_media(model, processor, clip)], [HYPOTHESES[:1]] * 2)
 
 
 @torch.no_grad()
