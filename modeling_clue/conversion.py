@@ -45,7 +45,7 @@ from .processing_clue import POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND, CL
 CLUE_FIELDS = ("num_bins", "sigma", "target")
 
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
-CLASS_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version", "_name_or_path")
+CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")
 
 # Where a configuration keeps the id of each special token.
 TOKEN_ID_FIELDS = {
@@ -159,7 +159,7 @@ def to_clue(
         head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
 
     config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
-    model = _rehouse(thinker, CLUEForConfidenceEstimation, config)
+    model = rehouse(thinker, CLUEForConfidenceEstimation, config)
     model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
     model.confidence_head.weight.data = head
 
@@ -199,11 +199,10 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
     processor = CLUEProcessor.from_pretrained(source)
     clue = _load(CLUEForConfidenceEstimation, source, clue_config)
 
-    fields = _portable(clue_config)
-    record = {name: fields.pop(name) for name in CLUE_FIELDS}
-    record |= {"prompt": processor.prompt, "media": processor.media}
-    config = Qwen2_5OmniThinkerConfig.from_dict({**fields, "clue": record})
-    thinker = _rehouse(clue, Qwen2_5OmniThinkerForConditionalGeneration, config)
+    config, fields = plain_config(clue_config), clue_config.to_dict()
+    config.clue = {name: fields[name] for name in CLUE_FIELDS}
+    config.clue |= {"prompt": processor.prompt, "media": processor.media}
+    thinker = rehouse(clue, Qwen2_5OmniThinkerForConditionalGeneration, config)
     token_ids = processor.tokenizer.convert_tokens_to_ids(confidence_tokens(clue_config.num_bins))
     with torch.no_grad():
         lm_head = thinker.get_output_embeddings().weight
@@ -317,7 +316,13 @@ def _portable(config: Qwen2_5OmniThinkerConfig) -> dict:
     return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
 
 
-def _rehouse(model, model_class, config):
+def plain_config(config: CLUEConfig) -> Qwen2_5OmniThinkerConfig:
+    """The configuration of the Thinker that a CLUE model is, its confidence head aside."""
+    fields = {name: value for name, value in _portable(config).items() if name not in CLUE_FIELDS}
+    return Qwen2_5OmniThinkerConfig.from_dict(fields)
+
+
+def rehouse(model, model_class, config):
     """The body and vocabulary projection of `model`, not copied, in a model of another class.
 
     Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.

@@ -57,7 +57,140 @@ class CLUEOutput(ModelOutput):
     video_embeds: torch.FloatTensor | None = None
 
 
-class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
+class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
+    """Qwen2.5-Omni's Thinker over rows that hold a premise and several hypotheses, each a branch of its own."""
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        branch_ids: torch.LongTensor | None = None,
+        input_features: torch.Tensor | None = None,
+        feature_attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        video_second_per_grid: torch.Tensor | None = None,
+        audio_embeds: torch.Tensor | None = None,
+        video_embeds: torch.Tensor | None = None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Runs towers and language model, each hypothesis a branch of its premise.
+
+        Arguments are those of [`CLUEForConfidenceEstimation.forward`].
+
+        Returns:
+            `tuple`: last hidden states of shape `(batch_size, sequence_length, hidden_size)`, and the outputs of audio
+            and vision tower, `(num_tokens, hidden_size)` each, or `None`.
+
+        Raises:
+            ValueError: if `branch_ids` are missing or malformed, places of media and what is given for them do not
+                agree, or several hypotheses share a premise under an attention that takes no mask.
+        """
+        if branch_ids is None:
+            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
+        if not bool((branch_ids > 0).any(dim=1).all()):
+            raise ValueError("Every row of the batch needs at least one hypothesis.")
+
+        inputs_embeds = self.get_input_embeddings()(input_ids)
+        if input_features is not None:
+            audio_embeds = self.model.get_audio_features(
+                input_features, feature_attention_mask, return_dict=True
+            ).last_hidden_state
+        if pixel_values_videos is not None:
+            video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
+            video_embeds = torch.cat(video_features.pooler_output)
+        for name, token_id, embeds in (
+            ("audio", self.config.audio_token_id, audio_embeds),
+            ("video", self.config.video_token_id, video_embeds),
+        ):
+            places = input_ids == token_id
+            num_places, num_embeds = int(places.sum()), 0 if embeds is None else len(embeds)
+            if num_places != num_embeds:
+                raise ValueError(
+                    f"The batch has places for {num_places} tokens of {name}, but {num_embeds} are given."
+                )
+            if num_places:
+                inputs_embeds = inputs_embeds.masked_scatter(places[..., None], embeds.to(inputs_embeds))
+
+        outputs = self.model.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=self._branch_mask(branch_ids, attention_mask),
+            position_ids=self._branch_position_ids(
+                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+            ),
+            use_cache=False,
+            **kwargs,
+        )
+        return outputs.last_hidden_state, audio_embeds, video_embeds
+
+    def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
+        """Token i sees j <= i if j belongs to the premise or to the branch of i."""
+        if attention_mask is None:
+            attention_mask = (branch_ids >= 0).long()
+        if int(branch_ids.max()) <= 1:  # one hypothesis a row: plainly causal, and any attention will do
+            return attention_mask
+        text_config = self.config.text_config
+        if text_config._attn_implementation not in ("eager", "sdpa"):
+            raise ValueError(
+                f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise "
+                "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
+            )
+
+        # Built by broadcasting: `create_causal_mask` with a function of our own takes ten times as long on a CPU.
+        queries, keys = branch_ids[:, None, :, None], branch_ids[:, None, None, :]
+        visible = (keys == 0) | (keys == queries)
+        visible &= torch.ones(visible.shape[-2:], dtype=torch.bool, device=visible.device).tril()
+        visible &= attention_mask[:, None, None, :].bool()
+        if text_config._attn_implementation == "eager":  # adds its mask to the scores
+            return {"full_attention": torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)}
+        return {"full_attention": visible}
+
+    def _branch_position_ids(
+        self, input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+    ) -> torch.Tensor:
+        """Multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
+
+        Whether a video carries its sound is read off the tokens of its row, so no flag can be lost on the way.
+        """
+        config = self.config
+        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+        new_branch = branch_ids != branch_ids.roll(1, dims=1)
+        new_branch[:, 0] = True
+        within_branch = columns - torch.where(new_branch, columns, 0).cummax(dim=1).values
+        position_ids = within_branch.expand(3, -1, -1).clone()
+
+        lengths = None if feature_attention_mask is None else feature_attention_mask.sum(dim=1)
+        audio_index, video_index = 0, 0
+        for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
+            premise = branches == 0
+            num_premise = int(premise.sum())
+            after_premise = num_premise
+            ids = ids[:num_premise]
+            num_audios = int((ids == config.audio_start_token_id).sum())
+            is_vision_start = ids == config.vision_start_token_id
+            num_videos = int(is_vision_start.sum())
+            if num_audios or num_videos:
+                sound_in_video = bool((is_vision_start[:-1] & (ids[1:] == config.audio_start_token_id)).any())
+                videos = slice(video_index, video_index + num_videos)
+                audios = slice(audio_index, audio_index + num_audios)
+                if num_videos:
+                    rope, _ = self.model.get_rope_index(
+                        input_ids=ids[None],
+                        video_grid_thw=video_grid_thw[videos],
+                        attention_mask=torch.ones_like(ids[None]),
+                        use_audio_in_video=sound_in_video,
+                        audio_seqlens=None if lengths is None else lengths[audios],
+                        second_per_grids=video_second_per_grid[videos],
+                    )
+                    position_ids[:, row, :num_premise] = rope[:, 0]
+                    after_premise = int(rope[:, 0, -1].max()) + 1
+                # Sound alone has plain positions, one a token: those it already has.
+                audio_index, video_index = audios.stop, videos.stop
+            position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
+        return position_ids
+
+
+class CLUEForConfidenceEstimation(BranchedThinker):
     """Qwen2.5-Omni's Thinker with a linear head over N confidence bins (section 3.2 of the paper).
 
     The head reads the last token of each hypothesis only; the vocabulary projection (`lm_head`) is kept for export
@@ -159,130 +292,6 @@ class CLUEForConfidenceEstimation(Qwen2_5OmniThinkerForConditionalGeneration):
             output.loss = hypothesis_loss.sum() / count
             output.hypothesis_loss = hypothesis_loss.detach()
         return output
-
-    def encode(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        branch_ids: torch.LongTensor | None = None,
-        input_features: torch.Tensor | None = None,
-        feature_attention_mask: torch.Tensor | None = None,
-        pixel_values_videos: torch.Tensor | None = None,
-        video_grid_thw: torch.LongTensor | None = None,
-        video_second_per_grid: torch.Tensor | None = None,
-        audio_embeds: torch.Tensor | None = None,
-        video_embeds: torch.Tensor | None = None,
-        **kwargs,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Runs towers and language model, each hypothesis a branch of its premise. Arguments as of `forward`.
-
-        Returns:
-            `tuple`: last hidden states of shape `(batch_size, sequence_length, hidden_size)`, and the outputs of audio
-            and vision tower, `(num_tokens, hidden_size)` each, or `None`.
-
-        Raises:
-            ValueError: as `forward` does.
-        """
-        if branch_ids is None:
-            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
-        if not bool((branch_ids > 0).any(dim=1).all()):
-            raise ValueError("Every row of the batch needs at least one hypothesis.")
-
-        inputs_embeds = self.get_input_embeddings()(input_ids)
-        if input_features is not None:
-            audio_embeds = self.model.get_audio_features(
-                input_features, feature_attention_mask, return_dict=True
-            ).last_hidden_state
-        if pixel_values_videos is not None:
-            video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
-            video_embeds = torch.cat(video_features.pooler_output)
-        for name, token_id, embeds in (
-            ("audio", self.config.audio_token_id, audio_embeds),
-            ("video", self.config.video_token_id, video_embeds),
-        ):
-            places = input_ids == token_id
-            num_places, num_embeds = int(places.sum()), 0 if embeds is None else len(embeds)
-            if num_places != num_embeds:
-                raise ValueError(f"The batch has places for {num_places} tokens of {name}, but {num_embeds} are given.")
-            if num_places:
-                inputs_embeds = inputs_embeds.masked_scatter(places[..., None], embeds.to(inputs_embeds))
-
-        outputs = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=self._branch_mask(branch_ids, attention_mask),
-            position_ids=self._branch_position_ids(
-                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-            ),
-            use_cache=False,
-            **kwargs,
-        )
-        return outputs.last_hidden_state, audio_embeds, video_embeds
-
-    def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
-        """Token i sees j <= i if j belongs to the premise or to the branch of i."""
-        if attention_mask is None:
-            attention_mask = (branch_ids >= 0).long()
-        if int(branch_ids.max()) <= 1:  # one hypothesis a row: plainly causal, and any attention will do
-            return attention_mask
-        text_config = self.config.text_config
-        if text_config._attn_implementation not in ("eager", "sdpa"):
-            raise ValueError(
-                f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise "
-                "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
-            )
-
-        # Built by broadcasting: `create_causal_mask` with a function of our own takes ten times as long on a CPU.
-        queries, keys = branch_ids[:, None, :, None], branch_ids[:, None, None, :]
-        visible = (keys == 0) | (keys == queries)
-        visible &= torch.ones(visible.shape[-2:], dtype=torch.bool, device=visible.device).tril()
-        visible &= attention_mask[:, None, None, :].bool()
-        if text_config._attn_implementation == "eager":  # adds its mask to the scores
-            return {"full_attention": torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)}
-        return {"full_attention": visible}
-
-    def _branch_position_ids(
-        self, input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-    ) -> torch.Tensor:
-        """Multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
-
-        Whether a video carries its sound is read off the tokens of its row, so no flag can be lost on the way.
-        """
-        config = self.config
-        columns = torch.arange(input_ids.shape[1], device=input_ids.device)
-        new_branch = branch_ids != branch_ids.roll(1, dims=1)
-        new_branch[:, 0] = True
-        within_branch = columns - torch.where(new_branch, columns, 0).cummax(dim=1).values
-        position_ids = within_branch.expand(3, -1, -1).clone()
-
-        lengths = None if feature_attention_mask is None else feature_attention_mask.sum(dim=1)
-        audio_index, video_index = 0, 0
-        for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
-            premise = branches == 0
-            num_premise = int(premise.sum())
-            after_premise = num_premise
-            ids = ids[:num_premise]
-            num_audios = int((ids == config.audio_start_token_id).sum())
-            is_vision_start = ids == config.vision_start_token_id
-            num_videos = int(is_vision_start.sum())
-            if num_audios or num_videos:
-                sound_in_video = bool((is_vision_start[:-1] & (ids[1:] == config.audio_start_token_id)).any())
-                videos = slice(video_index, video_index + num_videos)
-                audios = slice(audio_index, audio_index + num_audios)
-                if num_videos:
-                    rope, _ = self.model.get_rope_index(
-                        input_ids=ids[None],
-                        video_grid_thw=video_grid_thw[videos],
-                        attention_mask=torch.ones_like(ids[None]),
-                        use_audio_in_video=sound_in_video,
-                        audio_seqlens=None if lengths is None else lengths[audios],
-                        second_per_grids=video_second_per_grid[videos],
-                    )
-                    position_ids[:, row, :num_premise] = rope[:, 0]
-                    after_premise = int(rope[:, 0, -1].max()) + 1
-                # Sound alone has plain positions, one a token: those it already has.
-                audio_index, video_index = audios.stop, videos.stop
-            position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
-        return position_ids
 
 
 CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")

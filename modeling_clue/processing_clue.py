@@ -27,6 +27,10 @@ DEFAULT_PROMPT = {
     "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
 }
 
+# What follows a hypothesis where a model is to write its probability (the paper's token-based variant): the part
+# "answer" of its prompt, which a model of distributions does without.
+TEXT_ANSWER = "{probability:.2f}<|im_end|>"
+
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
 DEFAULT_MEDIA = {"fps": 0.5, "max_frames": 128, "max_audio_seconds": 300.0, "on_missing_sound": "error"}
 
@@ -123,7 +127,8 @@ class CLUEProcessor(ProcessorMixin):
         video_processor ([`Qwen2VLVideoProcessor`]): makes patches; its `size` bounds the pixels of a frame.
         tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of Qwen2.5-Omni.
         prompt (`dict[str, str]`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and
-            `{hypothesis}` where their content goes.
+            `{hypothesis}` where their content goes. For a model that writes its answer, also the part `"answer"`:
+            `{probability}` with a format, and the special token that ends the answer.
         media (`dict`, *optional*): `fps` at which frames are sampled, `max_frames`, `max_audio_seconds`, and
             `on_missing_sound`: `"error"`, or `"video"` to go on with the frames and say so in the notes. Each can be
             overridden in a call.
@@ -151,12 +156,19 @@ class CLUEProcessor(ProcessorMixin):
         if missing:
             raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
         self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
-        self._prompt_pieces = {part: self._split_prompt(template) for part, template in self.prompt.items()}
+        self._prompt_pieces = {part: self._split_prompt(self.prompt[part]) for part in DEFAULT_PROMPT}
+        if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
+            raise ValueError(
+                f"The part 'answer' of `prompt` must end in a special token of the tokenizer, or no answer would ever "
+                f"be complete; it is {self.prompt['answer']!r}."
+            )
 
     @staticmethod
     def _check_prompt(prompt: dict) -> None:
-        if prompt.keys() != DEFAULT_PROMPT.keys():
-            raise ValueError(f"`prompt` needs the parts 'premise' and 'hypothesis', got {sorted(prompt)}.")
+        if prompt.keys() - {"answer"} != DEFAULT_PROMPT.keys():
+            raise ValueError(
+                f"`prompt` needs the parts 'premise' and 'hypothesis', and may have 'answer', got {sorted(prompt)}."
+            )
         first, last = prompt["premise"], prompt["hypothesis"]
         if first.count("{premise}") != 1 or "{premise}" in last:
             raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {prompt!r}.")
@@ -164,6 +176,11 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {prompt!r}.")
         if not last:
             raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
+        if "answer" in prompt and not re.fullmatch(r"[^{}]*\{probability:\.\d+f\}[^{}]+", prompt["answer"]):
+            raise ValueError(
+                f"The part 'answer' of `prompt` needs one place for the probability, such as {TEXT_ANSWER!r}, got "
+                f"{prompt['answer']!r}."
+            )
 
     @staticmethod
     def _check_media(media: dict) -> None:
@@ -257,16 +274,43 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(f"A hypothesis is a sentence, got {hypothesis!r}.")
         return self._tokenize_content(hypothesis)
 
-    def collate(self, premises: list[EncodedPremise], hypotheses: list[list[str]]) -> CLUEInputs:
+    def encode_answer(self, probability: float) -> list[int]:
+        """Tokens of a probability as a model writes it, by the part `"answer"` of the prompt.
+
+        Raises:
+            ValueError: if the prompt has no such part.
+        """
+        if "answer" not in self.prompt:
+            raise ValueError("The prompt has no part 'answer': its model gives distributions, it writes no answers.")
+        return self.tokenizer(self.prompt["answer"].format(probability=probability), add_special_tokens=False)[
+            "input_ids"
+        ]
+
+    def collate(
+        self,
+        premises: list[EncodedPremise],
+        hypotheses: list[list[str]],
+        probabilities: list[list[float]] | None = None,
+    ) -> CLUEInputs:
         """Puts encoded premises with their hypotheses into one batch, padded on the right.
+
+        Args:
+            premises (`list[EncodedPremise]`): as [`~CLUEProcessor.encode_premise`] gives them.
+            hypotheses (`list[list[str]]`): those of each premise.
+            probabilities (`list[list[float]]`, *optional*): of each hypothesis, to train a model that writes them: the
+                answer then follows the hypothesis in its branch, and the inputs have an `answer_mask` of shape
+                `(batch_size, sequence_length)`, 1 for the tokens of answers.
+
+        Returns:
+            [`CLUEInputs`]
 
         Raises:
             ValueError: if a premise has no hypothesis, or one of them is empty; if some clips come with the outputs
-                of the towers and others without.
+                of the towers and others without; if probabilities are given to a prompt without an answer.
         """
         if not premises:
             raise ValueError("There is no premise to judge.")
-        rows: list[tuple[EncodedPremise, list[int], list[int]]] = []
+        rows: list[tuple[EncodedPremise, list[int], list[int], list[int]]] = []
         for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
             if not sentences:
                 raise ValueError(f"Premise {index} has no hypothesis.")
@@ -276,25 +320,33 @@ class CLUEProcessor(ProcessorMixin):
                     branches.append(self.encode_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
+            answers = [[] for _ in branches]
+            if probabilities is not None:
+                answers = [self.encode_answer(probability) for probability in probabilities[index]]
             if self.one_hypothesis_a_row:
-                rows += [(premise, *self._render(premise, [branch])) for branch in branches]
+                pairs = zip(branches, answers, strict=True)
+                rows += [(premise, *self._render(premise, [branch], [answer])) for branch, answer in pairs]
             else:
-                rows.append((premise, *self._render(premise, branches)))
+                rows.append((premise, *self._render(premise, branches, answers)))
 
-        length = max(len(ids) for _, ids, _ in rows)
+        length = max(len(ids) for _, ids, *_ in rows)
         input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
         branch_ids = torch.full((len(rows), length), -1, dtype=torch.long)
-        for row, (_, ids, branches) in enumerate(rows):
+        answer_mask = torch.zeros_like(input_ids)
+        for row, (_, ids, branches, answered) in enumerate(rows):
             input_ids[row, : len(ids)] = torch.tensor(ids)
             branch_ids[row, : len(ids)] = torch.tensor(branches)
+            answer_mask[row, : len(ids)] = torch.tensor(answered)
         inputs = CLUEInputs(
             {"input_ids": input_ids, "attention_mask": (branch_ids >= 0).long(), "branch_ids": branch_ids}
         )
+        if probabilities is not None:
+            inputs["answer_mask"] = answer_mask
         inputs.modalities = [premise.modality for premise in premises]
         inputs.notes = [list(premise.notes) for premise in premises]
 
-        sounds = [premise for premise, _, _ in rows if premise.num_mel_frames is not None]
-        videos = [premise for premise, _, _ in rows if premise.video_grid_thw is not None]
+        sounds = [premise for premise, *_ in rows if premise.num_mel_frames is not None]
+        videos = [premise for premise, *_ in rows if premise.video_grid_thw is not None]
         done = {sound.input_features is None for sound in sounds}
         done |= {video.pixel_values_videos is None for video in videos}
         if len(done) > 1:
@@ -349,18 +401,22 @@ class CLUEProcessor(ProcessorMixin):
         # What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    def _render(self, premise: EncodedPremise, branches: list[list[int]]) -> tuple[list[int], list[int]]:
-        """Tokens and branch ids of one row."""
+    def _render(
+        self, premise: EncodedPremise, branches: list[list[int]], answers: list[list[int]]
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Tokens, branch ids and answer mask of one row."""
         content = {"premise": premise.input_ids, "hypothesis": branches[0]}
         ids: list[int] = []
         for piece in self._prompt_pieces["premise"]:
             ids += content[piece] if isinstance(piece, str) else piece
-        branch_ids = [0] * len(ids)
-        for number, branch in enumerate(branches, start=1):
+        branch_ids, answer_mask = [0] * len(ids), [0] * len(ids)
+        for number, (branch, answer) in enumerate(zip(branches, answers, strict=True), start=1):
             for piece in self._prompt_pieces["hypothesis"]:
                 ids += branch if isinstance(piece, str) else piece
+            answer_mask += [0] * (len(ids) - len(answer_mask)) + [1] * len(answer)
+            ids += answer
             branch_ids += [number] * (len(ids) - len(branch_ids))
-        return ids, branch_ids
+        return ids, branch_ids, answer_mask
 
     @staticmethod
     def _resolve(premise) -> tuple[str, str | None, object, object]:

@@ -12,7 +12,7 @@ from transformers import WhisperFeatureExtractor
 
 from modeling_clue import CLUEProcessor
 from modeling_clue.media import MediaError, load_audio, load_video
-from modeling_clue.processing_clue import DEFAULT_PROMPT, MODALITIES, SPECIAL_TOKENS
+from modeling_clue.processing_clue import DEFAULT_PROMPT, MODALITIES, SPECIAL_TOKENS, TEXT_ANSWER
 
 
 SPECIAL_TEXT = "<|AUDIO|> <CONF_3><|im_end|><|vision_bos|><|VIDEO|>"
@@ -136,6 +136,36 @@ def test_layout_of_a_batch(processor):
         assert torch.equal(kept, kept.sort().values) and bool((branches[len(kept) :] == -1).all())
 
 
+@pytest.mark.parametrize("hypothesis_first", [False, True])
+def test_answers_end_the_branches_of_their_hypotheses(processor, hypothesis_first):
+    """With probabilities, each branch has its answer as text behind it; without the answers the batch is as ever."""
+    prompt = {"premise": "{premise}\n", "hypothesis": "{hypothesis}\n", "answer": TEXT_ANSWER}
+    if hypothesis_first:
+        prompt |= {"premise": "{hypothesis} {premise}", "hypothesis": "\n"}
+    answering = rebuilt(processor, prompt=prompt)
+    premises = [answering.encode_premise(text) for text in ("An urn holds 3 red balls.", "Urn.")]
+    hypotheses, probabilities = [["It is red.", "No."], ["It is blue."]], [[2 / 3, 0], [0.999]]
+    inputs = answering.collate(premises, hypotheses, probabilities)
+    asked = answering.collate(premises, hypotheses)
+    assert "answer_mask" not in asked and inputs["answer_mask"].shape == inputs["input_ids"].shape
+    texts = []
+    for row, answered in enumerate(inputs["answer_mask"].bool()):
+        ids, branches = inputs["input_ids"][row], inputs["branch_ids"][row]
+        kept, expected = ~answered & (branches >= 0), asked["branch_ids"][row] >= 0
+        assert torch.equal(ids[kept], asked["input_ids"][row, expected])
+        assert torch.equal(branches[kept], asked["branch_ids"][row, expected])
+        for number in range(1, int(branches.max()) + 1):
+            branch = answered[branches == number]
+            assert torch.equal(branch, branch.sort().values), "the answer comes last"
+            texts.append(answering.tokenizer.decode(ids[answered & (branches == number)]))
+    assert texts == ["0.67<|im_end|>", "0.00<|im_end|>", "1.00<|im_end|>"]
+    # As one text would be cut into tokens.
+    whole = "".join(prompt.values()).format(premise="Urn.", hypothesis="It is blue.", probability=0.999)
+    whole = answering.tokenizer(whole, add_special_tokens=False)["input_ids"]
+    if not hypothesis_first:
+        assert inputs["input_ids"][-1, : len(whole)].tolist() == whole
+
+
 def test_a_mixed_batch_is_made_of_its_rows(processor, premises, clips):
     """In a batch of all modalities each row has the tokens and features it has alone, padded."""
     rows = [premises[name] for name in MODALITIES] + [clips.short_sound]
@@ -238,13 +268,14 @@ def test_cut_sound_is_reported(processor, clips):
 
 def test_saved_and_loaded(processor, premises, tmp_path):
     """A saved processor keeps its prompt and its media options, and gives the same inputs."""
-    options = {"prompt": DEFAULT_PROMPT, "media": {"fps": 5.0, "on_missing_sound": "video"}}
+    prompt = DEFAULT_PROMPT | {"answer": TEXT_ANSWER}
+    options = {"prompt": prompt, "media": {"fps": 5.0, "on_missing_sound": "video"}}
     processor = rebuilt(processor, **options)
     rows = [premises[name] for name in MODALITIES]
     expected = processor(rows, [["It is red.", SPECIAL_TEXT]] * 4)
     processor.save_pretrained(tmp_path)
     loaded = CLUEProcessor.from_pretrained(tmp_path)
-    assert loaded.prompt == DEFAULT_PROMPT and loaded.media == processor.media
+    assert loaded.prompt == prompt and loaded.media == processor.media
     assert loaded.media["fps"] == 5.0 and loaded.media["max_frames"] == 128
     assert_same(loaded(rows, [["It is red.", SPECIAL_TEXT]] * 4), expected)
 
@@ -363,12 +394,22 @@ def test_unknown_media_options(processor, media, message):
         {"premise": "{premise} {hypothesis}", "hypothesis": "{hypothesis}."},
         {"premise": "{premise}", "hypothesis": "Judge."},
         {"premise": "{premise} {hypothesis}", "hypothesis": ""},
+        *(
+            {"premise": "{premise}", "hypothesis": "{hypothesis}.", "answer": answer}
+            for answer in ("", "0.5<|im_end|>", "{probability}<|im_end|>", "{probability:.2f}", "{probability:.2f}.")
+        ),
     ],
 )
 def test_prompts_that_cannot_work(processor, prompt):
     """A prompt has one place for each of premise and hypothesis, and ends after both."""
     with pytest.raises(ValueError, match="prompt"):
         rebuilt(processor, prompt=prompt)
+
+
+def test_answers_need_a_place_in_the_prompt(processor):
+    """Probabilities are not left out in silence where the prompt has no answer."""
+    with pytest.raises(ValueError, match="no part 'answer'"):
+        processor.collate([processor.encode_premise("An urn.")], [["It is red."]], [[0.5]])
 
 
 def test_tokenizer_without_the_special_tokens(processor):
