@@ -7,19 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
 from modeling_clue.processing_clue import MODALITIES
+from train.logs import LogsCallback, TrainingBar, TrainingSums
 from train.premises import PremiseDataset
 from train.sampler import ModalityBatchSampler
-
-
-# Columns of the running sums that become the logs: sums of the hypotheses' losses and of the steps' gradient norms.
-LOSS, HYPOTHESES, GRAD_NORM, STEPS = range(4)
-# The last row of the running sums: steps whose batches were not of one modality.
-MIXED = len(MODALITIES)
 
 
 class EpochCallback(TrainerCallback):
@@ -42,9 +37,9 @@ class CLUETrainer(Trainer):
     """A `transformers.Trainer` for batches of premises with their hypotheses.
 
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
-    number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), and evaluation has
-    loss, MSE, MAE and the MSE of always answering the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over
-    the rows of all processes.
+    number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), throughput and the
+    share of padding (see [`~train.logs.TrainingSums`]). Evaluation has loss, MSE, MAE and the MSE of always answering
+    the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over the rows of all processes.
 
     Args:
         modality_batching (`str`, *optional*, defaults to `"batched"`):
@@ -66,7 +61,10 @@ class CLUETrainer(Trainer):
         self.modality_batching = modality_batching
         self.eval_collator = eval_collator
         self.add_callback(EpochCallback(self))
-        self._reset_sums()
+        self.sums = TrainingSums(self.args.device)
+        self.add_callback(LogsCallback(self.sums))
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(TrainingBar())
 
     # Batches
 
@@ -113,10 +111,7 @@ class CLUETrainer(Trainer):
         modality = inputs.pop("modality")
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         if model.training:
-            ones = torch.ones_like(outputs.hypothesis_loss, dtype=torch.float64)
-            self._sums[:, LOSS].index_add_(0, modality, outputs.hypothesis_loss.double())
-            self._sums[:, HYPOTHESES].index_add_(0, modality, ones)
-            self._step_modalities.update(modality.tolist())
+            self.sums.add_batch(modality, outputs.hypothesis_loss, inputs["attention_mask"])
         return (loss, outputs) if return_outputs else loss
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
@@ -147,32 +142,16 @@ class CLUETrainer(Trainer):
 
     # Logs
 
-    def _reset_sums(self) -> None:
-        self._sums = torch.zeros(len(MODALITIES) + 1, 4, dtype=torch.float64, device=self.args.device)
-        self._step_modalities = set()
-        self._sums_since = time.perf_counter()
-
     def _get_grad_norm(self, model, grad_norm=None):
-        """Notes the gradient norm of the step under its modality."""
+        """Notes the gradient norm, with which a step ends."""
         grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        row = self._step_modalities.pop() if len(self._step_modalities) == 1 else MIXED
-        self._sums[row, GRAD_NORM] += float(grad_norm)
-        self._sums[row, STEPS] += 1
-        self._step_modalities.clear()
+        self.sums.end_step(grad_norm)
         return grad_norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds loss and gradient norm by modality, and hypotheses a second, to the logs of training."""
+        """Adds what the sums give to the logs of training."""
         if "loss" in logs:
-            sums = self.accelerator.reduce(self._sums, reduction="sum").tolist()
-            for name, row in zip((*MODALITIES, "mixed"), sums, strict=True):
-                if row[HYPOTHESES]:
-                    logs[f"loss_{name}"] = row[LOSS] / row[HYPOTHESES]
-                if row[STEPS]:
-                    logs[f"grad_norm_{name}"] = row[GRAD_NORM] / row[STEPS]
-            seconds = time.perf_counter() - self._sums_since
-            logs["hypotheses_per_second"] = round(sum(row[HYPOTHESES] for row in sums) / seconds, 1)
-            self._reset_sums()
+            logs |= self.sums.logs(self.accelerator)
         super().log(logs, start_time)
 
     # Evaluation
@@ -181,7 +160,7 @@ class CLUETrainer(Trainer):
         """Evaluates as the Trainer does; the time does not count in the speed of training."""
         started = time.perf_counter()
         metrics = super().evaluate(*args, **kwargs)
-        self._sums_since += time.perf_counter() - started
+        self.sums.started += time.perf_counter() - started
         return metrics
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
