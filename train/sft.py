@@ -26,14 +26,14 @@ from pathlib import Path
 from peft import PeftModel, get_peft_model
 from transformers import set_seed
 from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import sort_checkpoints
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from train.arguments import CLUETrainingArguments, DataArguments
+from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
-from train.trainer import CLUETrainer, newest_whole_checkpoint
+from train.trainer import CLUETrainer
 
 
 # A plain list of names would also hit the audio tower.
@@ -152,37 +152,6 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
             model.merge_and_unload().save_pretrained(output_dir)
             processor.save_pretrained(output_dir)
     trainer.save_state()
-
-
-def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint to go on from.
-
-    Args:
-        args ([`~train.arguments.CLUETrainingArguments`]): With `resume_from_checkpoint`: a path, or `"true"` for the
-            newest whole checkpoint in `output_dir`.
-
-    Returns:
-        `str`, *optional*: Path of the checkpoint; `None` to start anew.
-
-    Raises:
-        ValueError: if there is nothing to resume, or something that a new run would be mixed up with.
-    """
-    if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
-        if sort_checkpoints(args.output_dir):
-            raise ValueError(
-                f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume_from_checkpoint "
-                "true`, or remove them, or choose another `--output_dir`."
-            )
-        return None
-    if args.resume_from_checkpoint.lower() != "true":
-        return args.resume_from_checkpoint
-    newest = newest_whole_checkpoint(args.output_dir, args.world_size)
-    if newest is None:
-        raise ValueError(
-            f"{args.output_dir} has no whole checkpoint of {args.world_size} processes to go on from: start without "
-            "`--resume_from_checkpoint`, or with as many processes as before."
-        )
-    return newest
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """The Trainer of CLUE: one modality at a step, a loss per hypothesis, and numbers by modality."""
 
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import sort_checkpoints
 
 from modeling_clue.processing_clue import MODALITIES
+from train.checkpoints import load_weights
 from train.logs import LogsCallback, TrainingBar, TrainingSums
 from train.premises import PremiseDataset
 from train.sampler import ModalityBatchSampler
@@ -124,15 +121,10 @@ class CLUETrainer(Trainer):
     # Checkpoints
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Loads the weights of a checkpoint.
-
-        The Trainer would look for the names that the weights have in memory; those on disk are the
-        published Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
-        """
+        """Loads the weights of a checkpoint, by their names on disk."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
-        self.model.load_state_dict(loaded.state_dict())
+        load_weights(self.model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         """Loads the best checkpoint at the end, by its names on disk as well."""
@@ -207,24 +199,3 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         metrics[f"constant_mean_mse{suffix}"] = float(label[group].var())
         metrics[f"hypotheses{suffix}"] = int(group.sum())
     return metrics
-
-
-def newest_whole_checkpoint(output_dir: str, num_processes: int = 1) -> str | None:
-    """Finds the newest checkpoint that was written to the end. The Trainer writes its state last, on the main process;
-    each process writes the state of its random numbers before.
-
-    Args:
-        output_dir (`str`): Folder of the run.
-        num_processes (`int`, *optional*, defaults to 1): Number of processes that wrote it.
-
-    Returns:
-        `str`, *optional*: Path of the checkpoint; `None` if there is none.
-    """
-    for checkpoint in reversed(sort_checkpoints(output_dir)):
-        try:
-            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            continue
-        if len(list(Path(checkpoint).glob("rng_state*.pth"))) == num_processes:
-            return checkpoint
-    return None
