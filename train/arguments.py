@@ -15,6 +15,9 @@ class DataArguments:
             Folder or Hub name of the dataset.
         configs (`list[str]`):
             Names of its configs; several are trained on together.
+        variant (`str`, *optional*, defaults to `"distribution"`):
+            `"distribution"` over confidence tokens: the paper's CLUE-D. `"text"`: its baseline CLUE-T, which writes
+            the probability. Both start from a checkpoint of CLUE.
         train_split (`str`, *optional*, defaults to `"train"`):
             Split to train on.
         eval_split (`str`, *optional*, defaults to `"validation"`):
@@ -40,6 +43,10 @@ class DataArguments:
 
     dataset: str = field(metadata={"help": "Folder or Hub name of the dataset."})
     configs: list[str] = field(metadata={"help": "Names of its configs; several are trained on together."})
+    variant: Literal["distribution", "text"] = field(
+        default="distribution",
+        metadata={"help": "A distribution over confidence tokens (CLUE-D), or the probability as text (CLUE-T)."},
+    )
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on during training."})
     max_train_premises: int | None = field(default=None, metadata={"help": "Most training premises of each config."})
@@ -69,6 +76,8 @@ class DataArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+        if self.variant == "text" and (self.target is not None or self.sigma is not None):
+            raise ValueError("target and sigma are for variant=distribution; variant=text learns the text of answers.")
         if self.sigma is not None and not self.sigma > 0:
             raise ValueError(f"sigma must be positive, got {self.sigma}.")
 

@@ -38,7 +38,7 @@ class PremiseCollator:
 
     Args:
         processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
-            Builds the model's inputs.
+            Builds the model's inputs; with the answers in them, if its prompt has a place for these.
         max_hypotheses (`int`, *optional*):
             Most hypotheses of a premise at a time, another draw every epoch; all of them if `None`.
         seed (`int`, *optional*, defaults to 0):
@@ -62,11 +62,13 @@ class PremiseCollator:
             `dict[str, torch.Tensor]`: The model's inputs, `labels` of shape `(hypotheses,)`, float32, and
             `modality` of shape `(hypotheses,)`, the index in `MODALITIES`, for the logs: take it out before the model.
         """
-        hypotheses, labels, modalities = [], [], []
+        hypotheses, probabilities, modalities = [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)
             hypotheses.append([item.hypotheses[index] for index in drawn])
-            labels.extend(item.probabilities[index] for index in drawn)
+            probabilities.append([item.probabilities[index] for index in drawn])
             modalities.extend([MODALITIES.index(item.premise.modality)] * len(drawn))
-        inputs = self.processor.collate([item.premise for item in items], hypotheses)
-        return {**inputs, "labels": torch.tensor(labels, dtype=torch.float32), "modality": torch.tensor(modalities)}
+        answers = probabilities if "answer" in self.processor.prompt else None
+        inputs = self.processor.collate([item.premise for item in items], hypotheses, answers)
+        labels = torch.tensor(sum(probabilities, []), dtype=torch.float32)
+        return {**inputs, "labels": labels, "modality": torch.tensor(modalities)}

@@ -29,6 +29,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
@@ -40,15 +41,18 @@ from train.trainer import CLUETrainer
 LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
 
-def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConfidenceEstimation | PeftModel:
+def load_model(
+    data_args: DataArguments, model_args: ModelConfig
+) -> CLUEForConfidenceEstimation | CLUEForTextAnswers | PeftModel:
     """Loads the checkpoint, sets its target, and decides what is trained.
 
     Args:
-        data_args ([`~train.arguments.DataArguments`]): Target and frozen towers.
+        data_args ([`~train.arguments.DataArguments`]): Variant, target and frozen towers.
         model_args ([`~trl.ModelConfig`]): Checkpoint, dtype, attention and LoRA.
 
     Returns:
-        [`~modeling_clue.CLUEForConfidenceEstimation`]: The model, or a `PeftModel` of it with LoRA.
+        [`~modeling_clue.CLUEForConfidenceEstimation`] or [`~train.answers.CLUEForTextAnswers`]: The model, or a
+        `PeftModel` of it with LoRA.
     """
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
@@ -58,19 +62,22 @@ def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConf
             f"There is no checkpoint folder '{checkpoint}': write one with `python -m train.tiny` or "
             "`python -m modeling_clue.conversion`, or name a repository as ORG/NAME."
         )
-    model = CLUEForConfidenceEstimation.from_pretrained(
-        checkpoint,
-        revision=model_args.model_revision,
-        dtype=model_args.dtype,
-        attn_implementation=model_args.attn_implementation,
-    )
-    if data_args.target is not None:
-        model.config.target = data_args.target
-    if data_args.sigma is not None:
-        model.config.sigma = data_args.sigma
+    options = {
+        "revision": model_args.model_revision,
+        "dtype": model_args.dtype,
+        "attn_implementation": model_args.attn_implementation,
+    }
+    if data_args.variant == "text":
+        model = load_text_model(checkpoint, **options)
+    else:
+        model = CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options)
+        if data_args.target is not None:
+            model.config.target = data_args.target
+        if data_args.sigma is not None:
+            model.config.sigma = data_args.sigma
+        # Nothing of the loss passes through it.
+        model.lm_head.requires_grad_(False)
 
-    # Nothing of the loss passes through it.
-    model.lm_head.requires_grad_(False)
     freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
     if freeze_towers:
         model.model.audio_tower.requires_grad_(False)
@@ -83,7 +90,7 @@ def load_model(data_args: DataArguments, model_args: ModelConfig) -> CLUEForConf
     peft_config.task_type = None
     if peft_config.target_modules is None:
         peft_config.target_modules = LORA_TARGET_MODULES
-    if peft_config.modules_to_save is None:
+    if peft_config.modules_to_save is None and data_args.variant == "distribution":
         peft_config.modules_to_save = ["confidence_head"]
     return get_peft_model(model, peft_config)
 
@@ -102,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
     processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+    if data_args.variant == "text":
+        processor = answering_processor(processor)
 
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
 
@@ -133,7 +142,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
-    """Saves a whole checkpoint in the output folder, which `AutoModel` loads with nothing of this repository.
+    """Saves a whole checkpoint in the output folder, which transformers loads with nothing of this repository: by
+    `AutoModel`, or of CLUE-T, which is a plain Thinker, by `Qwen2_5OmniThinkerForConditionalGeneration`.
 
     With LoRA it is the merged model, and the adapter alone lies in `adapter/`.
 

@@ -36,7 +36,8 @@ class CLUETrainer(Trainer):
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
     number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), throughput and the
     share of padding (see [`~train.logs.TrainingSums`]). Evaluation has loss, MSE, MAE and the MSE of always answering
-    the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over the rows of all processes.
+    the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over the rows of all processes. Of CLUE-T there is
+    neither MSE nor MAE: answers would have to be generated, as `evaluation.run` does.
 
     Args:
         modality_batching (`str`, *optional*, defaults to `"batched"`):
@@ -159,9 +160,10 @@ class CLUETrainer(Trainer):
         """Scores one batch.
 
         Returns:
-            `tuple`: No loss (the mean of batches of unequal size would be wrong), then probability and loss, then
-            label and modality of each hypothesis. All have shape `(1, hypotheses)`: the Trainer pads the second
-            dimension to that of the other processes with -100 and gathers along the first.
+            `tuple`: No loss (the mean of batches of unequal size would be wrong), then probability (not of CLUE-T,
+            which would have to write it) and loss, then label and modality of each hypothesis. All have shape
+            `(1, hypotheses)`: the Trainer pads the second dimension to that of the other processes with -100 and
+            gathers along the first.
         """
         inputs = self._prepare_inputs(inputs)
         modality = inputs.pop("modality")
@@ -169,7 +171,7 @@ class CLUETrainer(Trainer):
             outputs = model(**inputs)
         return (
             None,
-            (outputs.probability[None], outputs.hypothesis_loss[None]),
+            tuple(value[None] for value in (outputs.probability, outputs.hypothesis_loss) if value is not None),
             (inputs["labels"][None], modality[None]),
         )
 
@@ -182,20 +184,21 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
     Returns:
         `dict[str, float]`: `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses`, and each with the name of a
-        modality behind it.
+        modality behind it. Without probabilities there is neither `mse` nor `mae`.
     """
-    probability, loss = prediction.predictions
+    *probability, loss = prediction.predictions
     label, modality = prediction.label_ids
     real = label != -100
-    probability, loss, label, modality = (values[real] for values in (probability, loss, label, modality))
+    *probability, loss, label, modality = (values[real] for values in (*probability, loss, label, modality))
     metrics = {}
     groups = {"": np.ones(len(label), dtype=bool)}
     groups |= {f"_{name}": modality == index for index, name in enumerate(MODALITIES) if (modality == index).any()}
     for suffix, group in groups.items():
-        error = probability[group] - label[group]
         metrics[f"loss{suffix}"] = float(loss[group].mean())
-        metrics[f"mse{suffix}"] = float((error**2).mean())
-        metrics[f"mae{suffix}"] = float(np.abs(error).mean())
+        for values in probability:
+            error = values[group] - label[group]
+            metrics[f"mse{suffix}"] = float((error**2).mean())
+            metrics[f"mae{suffix}"] = float(np.abs(error).mean())
         metrics[f"constant_mean_mse{suffix}"] = float(label[group].var())
         metrics[f"hypotheses{suffix}"] = int(group.sum())
     return metrics

@@ -1,0 +1,134 @@
+"""CLUE-T, the paper's token-based baseline (section 3.2): the model writes the probability as text.
+
+Data, prompts, batches and logs are those of the variant with confidence tokens. An answer such as "0.73" and the token
+that ends it follow each hypothesis in its branch, and the loss is on the answer alone. The format of answers is the
+part `"answer"` of the processor's prompt, and saved with it.
+
+TRL gives the command line (`TrlParser`, `ModelConfig`) and the settings of LoRA (`get_peft_config`). Its `SFTTrainer`
+has no place for the rest: it tokenizes and collates conversations itself, one hypothesis a row, projects every
+position onto the vocabulary, and takes the mean over tokens where we take it over hypotheses.
+"""
+
+import torch
+import torch.nn.functional as F
+from transformers import AutoConfig, GenerationConfig, Qwen2_5OmniThinkerForConditionalGeneration
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+
+from modeling_clue import CLUEConfig, CLUEOutput, CLUEProcessor
+from modeling_clue.conversion import plain_config, rehouse
+from modeling_clue.modeling_clue import BranchedThinker
+from modeling_clue.processing_clue import TEXT_ANSWER
+
+
+# An answer has five tokens; a model that says more around its number may do so, one that never ends is cut off.
+MAX_NEW_TOKENS = 16
+
+# The names of the weights on disk are those of the Thinker: see modeling_clue.py.
+register_checkpoint_conversion_mapping(
+    "CLUEForTextAnswers",
+    get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"),
+    overwrite=True,
+)
+
+
+# Not "ForConditionalGeneration": by that name the Trainer would take the first of the labels for one without a loss.
+class CLUEForTextAnswers(BranchedThinker):
+    """Qwen2.5-Omni's Thinker, trained to write probabilities. What it saves is a plain Thinker."""
+
+    # It starts from a checkpoint of CLUE, and leaves the head there.
+    _keys_to_ignore_on_load_unexpected = [r"confidence_head\.weight"]
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        branch_ids: torch.LongTensor | None = None,
+        answer_mask: torch.LongTensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **inputs,
+    ) -> CLUEOutput:
+        """Computes the loss of the answers in a batch.
+
+        Args:
+            input_ids, branch_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                As of [`~modeling_clue.CLUEForConfidenceEstimation.forward`]; answers are part of the branches.
+            answer_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+                1 for the tokens of answers, the end token included.
+            labels (`torch.Tensor` of shape `(H,)`, *optional*):
+                The probabilities; only their number is looked at.
+            num_items_in_batch (`int` or `torch.Tensor`, *optional*):
+                Number of hypotheses to divide the summed loss by; their number in this batch if not given.
+            **inputs:
+                The rest of what [`~modeling_clue.CLUEForConfidenceEstimation.forward`] takes.
+
+        Returns:
+            [`~modeling_clue.CLUEOutput`]: without logits and probability. `hypothesis_loss` is the mean negative
+            log-likelihood of the tokens of each hypothesis's answer, in float32.
+
+        Raises:
+            ValueError: if the batch has no answers, not one for each hypothesis, or another number of labels.
+        """
+        if answer_mask is None:
+            raise ValueError("`answer_mask` is missing: give the processor's `collate` the probabilities.")
+        hidden_states, audio_embeds, video_embeds = self.encode(input_ids, branch_ids=branch_ids, **inputs)
+        answered = answer_mask.bool()
+        starts = answered & ~answered.roll(1, dims=1)
+        hypotheses = int(branch_ids.amax(dim=1).clamp(min=0).sum())
+        if int(starts.sum()) != hypotheses or (labels is not None and len(labels) != hypotheses):
+            counts = f"{int(starts.sum())} answers" + ("" if labels is None else f" and {len(labels)} labels")
+            raise ValueError(f"{hypotheses} hypotheses need as many answers and labels, got {counts}.")
+
+        # The token before predicts; only these positions meet the vocabulary.
+        logits = self.lm_head(hidden_states[answered.roll(-1, dims=1)]).float()
+        token_loss = F.cross_entropy(logits, input_ids[answered], reduction="none")
+        hypothesis = starts.flatten().cumsum(0)[answered.flatten()] - 1
+        sums = token_loss.new_zeros(hypotheses).index_add(0, hypothesis, token_loss)
+        hypothesis_loss = sums / hypothesis.bincount(minlength=hypotheses)
+        return CLUEOutput(
+            loss=hypothesis_loss.sum() / (hypotheses if num_items_in_batch is None else num_items_in_batch),
+            premise_index=starts.nonzero()[:, 0],
+            hypothesis_loss=hypothesis_loss.detach(),
+            audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
+            video_embeds=None if video_embeds is None else video_embeds.detach(),
+        )
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Saves a plain Thinker, which transformers loads with nothing of ours. Arguments as of every model."""
+        thinker = rehouse(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
+        thinker.save_pretrained(save_directory, **kwargs)
+
+
+def answering_processor(processor: CLUEProcessor) -> CLUEProcessor:
+    """The processor with an answer in its prompt: its own if it has one, else two decimals."""
+    return CLUEProcessor(
+        processor.feature_extractor,
+        processor.video_processor,
+        processor.tokenizer,
+        prompt={"answer": TEXT_ANSWER, **processor.prompt},
+        media=processor.media,
+    )
+
+
+def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEForTextAnswers:
+    """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with.
+
+    Args:
+        checkpoint (`str`): Folder or Hub repository.
+        revision (`str`, *optional*): Revision of the repository.
+        **options: As of `from_pretrained`.
+
+    Returns:
+        [`CLUEForTextAnswers`]: The model, which generates greedily by default.
+    """
+    config = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    if isinstance(config, CLUEConfig):
+        config = plain_config(config)
+    model = CLUEForTextAnswers.from_pretrained(checkpoint, config=config, revision=revision, **options)
+    processor = answering_processor(CLUEProcessor.from_pretrained(checkpoint, revision=revision))
+    model.generation_config = GenerationConfig(
+        max_new_tokens=MAX_NEW_TOKENS,
+        do_sample=False,
+        eos_token_id=processor.encode_answer(0.5)[-1:],
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    return model
