@@ -33,6 +33,12 @@ class DataArguments:
             `"batched"`: a batch has one modality, the same on every process. `"mixed"`: the paper's ablation.
         cache_premises (`bool`, *optional*, defaults to `False`):
             Keep the encoded premises in memory, so that each clip is decoded only once. Every process keeps a copy.
+        tower_cache (`str`, *optional*):
+            Folder where the outputs of frozen towers are kept: from its second epoch on, and in later runs with the
+            same towers and processor, a clip is neither decoded nor goes through the towers. Shared by all processes.
+        tower_cache_gb (`float`, *optional*, defaults to 100.0):
+            Most gigabytes of that folder. It should hold the whole dataset: a batch is taken from it whole or not at
+            all.
         target (`str`, *optional*):
             Target distribution, or `"mse"`. The checkpoint's own by default.
         sigma (`float`, *optional*):
@@ -61,6 +67,11 @@ class DataArguments:
     cache_premises: bool = field(
         default=False, metadata={"help": "Keep the encoded premises in memory: each clip is decoded only once."}
     )
+    tower_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder where the outputs of frozen towers are kept, for later epochs and runs."},
+    )
+    tower_cache_gb: float = field(default=100.0, metadata={"help": "Most gigabytes of that folder."})
     target: Literal["gaussian", "mean_preserving", "mse"] | None = field(
         default=None, metadata={"help": "Target distribution, or mse. The checkpoint's own by default."}
     )
@@ -78,6 +89,13 @@ class DataArguments:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         if self.variant == "text" and (self.target is not None or self.sigma is not None):
             raise ValueError("target and sigma are for variant=distribution; variant=text learns the text of answers.")
+        if self.tower_cache is not None and self.cache_premises:
+            raise ValueError(
+                "tower_cache and cache_premises keep the same clips twice: choose one. `--cache_premises false` turns "
+                "the other off where a recipe asks for it."
+            )
+        if not self.tower_cache_gb > 0:
+            raise ValueError(f"tower_cache_gb must be positive, got {self.tower_cache_gb}.")
         if self.sigma is not None and not self.sigma > 0:
             raise ValueError(f"sigma must be positive, got {self.sigma}.")
 

@@ -1,6 +1,6 @@
 """Turns premises into a batch: one row a premise, with some or all of its hypotheses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 
 from modeling_clue.processing_clue import MODALITIES, CLUEProcessor
 from train.premises import PremiseItem
+from train.tower_cache import UncachedClip
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
@@ -61,14 +62,21 @@ class PremiseCollator:
         Returns:
             `dict[str, torch.Tensor]`: The model's inputs, `labels` of shape `(hypotheses,)`, float32, and
             `modality` of shape `(hypotheses,)`, the index in `MODALITIES`, for the logs: take it out before the model.
+            So with `uncached_clips` (`list[UncachedClip]`, in row order), there if some are to be stored in the tower
+            cache.
         """
-        hypotheses, probabilities, modalities = [], [], []
+        hypotheses, probabilities, modalities, uncached = [], [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)
             hypotheses.append([item.hypotheses[index] for index in drawn])
             probabilities.append([item.probabilities[index] for index in drawn])
             modalities.extend([MODALITIES.index(item.premise.modality)] * len(drawn))
+            if item.cache_key is not None:
+                without_media = replace(item.premise, input_features=None, pixel_values_videos=None)
+                rows = len(drawn) if self.processor.one_hypothesis_a_row else 1
+                uncached.extend([UncachedClip(item.cache_key, without_media)] * rows)
         answers = probabilities if "answer" in self.processor.prompt else None
         inputs = self.processor.collate([item.premise for item in items], hypotheses, answers)
         labels = torch.tensor(sum(probabilities, []), dtype=torch.float32)
-        return {**inputs, "labels": labels, "modality": torch.tensor(modalities)}
+        batch = {**inputs, "labels": labels, "modality": torch.tensor(modalities)}
+        return batch | {"uncached_clips": uncached} if uncached else batch

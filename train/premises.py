@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from datasets_scripts.load import load_split
 from modeling_clue.processing_clue import MODALITIES, CLUEProcessor, EncodedPremise
+from train.tower_cache import TowerCache
 
 
 PREMISE_COLUMNS = ["modality", "premise", "audio", "video"]
@@ -42,12 +43,14 @@ class Premise:
 
 @dataclass
 class PremiseItem:
-    """What the collator gets of a premise: `premise` encoded, its `key`, `hypotheses` and `probabilities`."""
+    """What the collator gets of a premise: `premise` encoded, its `key`, `hypotheses` and `probabilities`; and
+    `cache_key`, its key in the tower cache, if it is to be stored there."""
 
     key: str
     premise: EncodedPremise
     hypotheses: list[str]
     probabilities: list[float]
+    cache_key: str | None = None
 
 
 def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
@@ -113,7 +116,13 @@ class PremiseDataset(TorchDataset):
         cache (`bool`, *optional*, defaults to `False`):
             Whether to encode all premises now and keep them in memory: each clip is decoded only once. Every process
             keeps a copy.
+
+    Attributes:
+        tower_cache ([`~train.tower_cache.TowerCache`], *optional*):
+            Where premises with the outputs of the towers are looked for before a clip is decoded.
     """
+
+    tower_cache: TowerCache | None = None
 
     def __init__(self, rows: Dataset, premises: list[Premise], processor: CLUEProcessor, cache: bool = False):
         self.rows = rows
@@ -193,9 +202,35 @@ class PremiseDataset(TorchDataset):
         return len(self.premises)
 
     def __getitem__(self, index: int) -> PremiseItem:
-        premise = self.premises[index]
-        encoded = self._encode(premise) if self.encoded is None else self.encoded[index]
-        return PremiseItem(premise.key, encoded, premise.hypotheses, premise.probabilities)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[PremiseItem]:
+        """The premises of a batch, as PyTorch's loader asks for them. Those with clips come from the tower cache if
+        all of them are there."""
+        keys = {}
+        if self.tower_cache is not None:
+            keys = {index: self._cache_key(index) for index in indices if self.premises[index].modality != "text"}
+        cached = self.tower_cache.load(list(keys.values())) if keys else {}
+        items = []
+        for index in indices:
+            premise = self.premises[index]
+            cache_key = None if cached else keys.get(index)
+            if self.encoded is not None:
+                encoded = self.encoded[index]
+            elif cached and index in keys:
+                encoded = cached[keys[index]]
+            else:
+                encoded = self._encode(premise)
+            items.append(PremiseItem(premise.key, encoded, premise.hypotheses, premise.probabilities, cache_key))
+        return items
+
+    def _cache_key(self, index: int) -> str:
+        """Key of a premise in the tower cache."""
+        row = self.rows[self.premises[index].row]
+        try:
+            return self.tower_cache.key(row["modality"], row["audio"], row["video"])
+        except OSError as error:
+            raise ValueError(f"Row '{row['id']}': {error}") from error
 
     def _encode(self, premise: Premise) -> EncodedPremise:
         """Encodes the premise from the row that holds it."""

@@ -34,6 +34,7 @@ from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
+from train.towers import open_tower_cache
 from train.trainer import CLUETrainer
 
 
@@ -136,6 +137,8 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=processor,
         modality_batching=data_args.modality_batching,
     )
+    if data_args.tower_cache is not None:
+        trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
     trainer.train(resume_from_checkpoint=resume_from_checkpoint)
 
     save(trainer, processor)

@@ -7,11 +7,13 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 
+from modeling_clue.modeling_clue import CLUEOutput
 from modeling_clue.processing_clue import MODALITIES
 from train.checkpoints import load_weights
 from train.logs import LogsCallback, TrainingBar, TrainingSums
 from train.premises import PremiseDataset
 from train.sampler import ModalityBatchSampler
+from train.tower_cache import TowerCache, UncachedClip
 
 
 class EpochCallback(TrainerCallback):
@@ -101,13 +103,33 @@ class CLUETrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
+    # Outputs of the towers
+
+    def use_tower_cache(self, cache: TowerCache) -> None:
+        """Takes the outputs of the towers from a cache, and stores there what it lacks.
+
+        Args:
+            cache ([`~train.tower_cache.TowerCache`]): As [`~train.towers.open_tower_cache`] returns it.
+        """
+        self.tower_cache = cache
+        self.train_dataset.tower_cache = cache
+        if self.eval_dataset is not None:
+            self.eval_dataset.tower_cache = cache
+
+    def _store_towers(self, uncached_clips: list[UncachedClip], outputs: CLUEOutput) -> None:
+        """Stores what the towers gave for the clips of a batch that were not in the cache."""
+        if uncached_clips:
+            self.tower_cache.store(uncached_clips, outputs.audio_embeds, outputs.video_embeds)
+
     # Loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Computes the loss as the Trainer does, and keeps the sums of the logs."""
         inputs = dict(inputs)
         modality = inputs.pop("modality")
+        uncached_clips = inputs.pop("uncached_clips", [])
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        self._store_towers(uncached_clips, outputs)
         if model.training:
             self.sums.add_batch(modality, outputs.hypothesis_loss, inputs["attention_mask"])
         return (loss, outputs) if return_outputs else loss
@@ -167,8 +189,10 @@ class CLUETrainer(Trainer):
         """
         inputs = self._prepare_inputs(inputs)
         modality = inputs.pop("modality")
+        uncached_clips = inputs.pop("uncached_clips", [])
         with torch.no_grad():
             outputs = model(**inputs)
+        self._store_towers(uncached_clips, outputs)
         return (
             None,
             tuple(value[None] for value in (outputs.probability, outputs.hypothesis_loss) if value is not None),

@@ -1,0 +1,299 @@
+"""What frozen towers give for a clip, kept on disk: over all epochs and runs, a clip is decoded and goes through the
+towers once.
+
+The folder of a cache holds
+
+- `ab/ab12....safetensors`: an entry, one premise with the outputs of the towers in place of its sound and frames;
+- `digests/`: what the content of a clip was, by its path, size and time, so that it is read for its digest only once;
+- `size`, `lock` and `tmp/`: bytes of all entries, who may write, and what is just being written.
+
+Several processes and runs may share it. Whoever writes holds the lock, so a file in `tmp/` that the lock's next holder
+finds was left by a process that died: it is removed, and the entries are counted anew. An entry appears by being
+renamed, whole. No entry is removed to make room: an epoch that goes through more clips than fit would find none.
+"""
+
+import errno
+import json
+import logging
+import os
+import zlib
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from modeling_clue.processing_clue import EncodedPremise
+
+
+logger = logging.getLogger(__name__)
+
+# The disk is full, or what the user may have of it.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Accelerate hands the outputs of mixed precision over in float32.
+NARROW_DTYPES = (torch.bfloat16, torch.float16)
+DIGEST_SIZE = 16
+
+
+@dataclass
+class UncachedClip:
+    """A premise of a batch that has to go through the towers.
+
+    Args:
+        key (`str`): Its key in the cache.
+        premise ([`~modeling_clue.processing_clue.EncodedPremise`]): All that an entry holds but the outputs.
+    """
+
+    key: str
+    premise: EncodedPremise
+
+
+class TowerCache:
+    """A folder of premises with the outputs of the towers.
+
+    Args:
+        folder (`str` or `Path`):
+            Folder of the cache; made if it is not there.
+        fingerprint (`str`):
+            Stands for everything but the clip that the outputs depend on: entries under another one are not seen.
+        max_bytes (`int`):
+            Most bytes of all entries together, whatever their fingerprint. When the next one would not fit, nothing
+            more is stored.
+        audio_token_id, video_token_id (`int`):
+            Tokens that hold the places of the outputs in a premise.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str, max_bytes: int, audio_token_id: int, video_token_id: int):
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+        self.max_bytes = max_bytes
+        self.audio_token_id = audio_token_id
+        self.video_token_id = video_token_id
+        self._closed = False
+        self._tmp = self.folder / "tmp"
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        (self.folder / "digests").mkdir(exist_ok=True)
+        with self._lock():
+            if any(self._tmp.iterdir()):
+                self._clean_up()
+
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def key(self, modality: str, audio: dict | None, video: dict | None) -> str:
+        """Names the entry of a premise: the same for the same clips, wherever they lie.
+
+        Args:
+            modality (`str`): What is seen and heard of the clips.
+            audio, video (`dict`, *optional*): The clips, as `{"bytes", "path"}`.
+
+        Returns:
+            `str`: Hexadecimal digits.
+
+        Raises:
+            OSError: if a clip cannot be read.
+        """
+        parts = [self.fingerprint, modality, *(clip and self._clip_digest(clip) for clip in (audio, video))]
+        return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
+
+    def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
+        """Reads the premises of a batch, all or none: a batch goes through the towers or it does not.
+
+        An entry that is not as it was written is told by its name, removed, and counts as missing.
+
+        Args:
+            keys (`list[str]`): Their keys.
+
+        Returns:
+            `dict[str, EncodedPremise]`: The premise of each key; empty if one is missing.
+        """
+        if not all(key in self for key in keys):
+            return {}
+        premises = {}
+        for key in keys:
+            premise = self._read(key)
+            if premise is None:
+                return {}
+            premises[key] = premise
+        return premises
+
+    def store(
+        self, clips: list[UncachedClip], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
+    ) -> None:
+        """Stores what the towers gave for a batch.
+
+        Args:
+            clips (`list[UncachedClip]`): The premises with media, in row order; a premise of several rows repeats.
+            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): The outputs.
+        """
+        if self._closed:
+            return
+        sounds = _split(audio_embeds, [clip.premise.input_ids.count(self.audio_token_id) for clip in clips])
+        videos = _split(video_embeds, [clip.premise.input_ids.count(self.video_token_id) for clip in clips])
+        for clip, sound, video in zip(clips, sounds, videos, strict=True):
+            if clip.key not in self:
+                self._write(clip.key, _serialize(clip.premise, sound, video))
+
+    # Entries
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _read(self, key: str) -> EncodedPremise | None:
+        path = self._path(key)
+        try:
+            return _deserialize(path)
+        except FileNotFoundError:  # removed by another process a moment ago
+            return None
+        except (SafetensorError, CorruptEntryError) as error:
+            logger.warning("The tower cache's entry %s is corrupt (%s): removed, and computed anew.", path, error)
+        with self._lock():
+            path.unlink(missing_ok=True)
+            self._write_size(self._count()[1])
+        return None
+
+    def _write(self, key: str, data: bytes) -> None:
+        """Writes one entry, if it fits: first beside, then to its place."""
+        path, temporary = self._path(key), self._tmp / key
+        with self._lock():
+            if path.exists():
+                return
+            size = self._read_size() + len(data)
+            if size > self.max_bytes:
+                entries, size = self._count()  # somebody may have removed some
+                size += len(data)
+                if size > self.max_bytes:
+                    self._close(f"holds {entries} clips, and the next would exceed its {self.max_bytes / 1e9:g} GB")
+                    return
+            try:
+                path.parent.mkdir(exist_ok=True)
+                temporary.write_bytes(data)
+                # Killed between this and the renaming, the entry is counted but not there: its rest in tmp/ tells so.
+                self._write_size(size)
+                temporary.replace(path)
+            except OSError as error:
+                for file in self._tmp.iterdir():
+                    file.unlink()
+                if error.errno not in NO_SPACE:
+                    raise
+                self._close(f"cannot grow: {error.strerror}")
+
+    def _close(self, reason: str) -> None:
+        """Stores nothing more in this process."""
+        self._closed = True
+        logger.warning(
+            "The tower cache %s %s. Nothing more is stored; a batch with a clip that it lacks is decoded and goes "
+            "through the towers every epoch.",
+            self.folder,
+            reason,
+        )
+
+    # Bookkeeping, under the lock
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.folder / "lock")
+
+    def _clean_up(self) -> None:
+        for file in self._tmp.iterdir():
+            file.unlink()
+        self._write_size(self._count()[1])
+
+    def _count(self) -> tuple[int, int]:
+        """Number of entries and their bytes, by looking."""
+        sizes = [file.stat().st_size for file in self.folder.glob("??/*.safetensors")]
+        return len(sizes), sum(sizes)
+
+    def _read_size(self) -> int:
+        try:
+            return int((self.folder / "size").read_text())
+        except (FileNotFoundError, ValueError):  # new, or lost with the power
+            return self._count()[1]
+
+    def _write_size(self, size: int) -> None:
+        temporary = self._tmp / "size"
+        temporary.write_text(str(size))
+        temporary.replace(self.folder / "size")
+
+    # Clips
+
+    def _clip_digest(self, clip: dict) -> str:
+        """Digest of a clip's content. That of a file is noted: a large video is not read every epoch."""
+        if clip["bytes"] is not None:
+            return blake2b(clip["bytes"], digest_size=DIGEST_SIZE).hexdigest()
+        path = os.path.abspath(clip["path"])
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            name = blake2b(json.dumps([path, stat.st_size, stat.st_mtime_ns]).encode(), digest_size=DIGEST_SIZE)
+            note = self.folder / "digests" / name.hexdigest()
+            # Written in place: who finds a torn note reads the clip, and writes the same.
+            if note.exists() and len(digest := note.read_text()) == 2 * DIGEST_SIZE:
+                return digest
+            digest = file_digest(file, lambda: blake2b(digest_size=DIGEST_SIZE)).hexdigest()
+        try:
+            note.write_text(digest)
+        except OSError as error:  # on a full disk the clip is read again next time
+            if error.errno not in NO_SPACE:
+                raise
+        return digest
+
+
+class CorruptEntryError(ValueError):
+    """An entry of the cache is not as it was written."""
+
+
+def _split(embeds: torch.Tensor | None, counts: list[int]) -> list[torch.Tensor | None]:
+    if embeds is None:
+        return [None] * len(counts)
+    return [part if len(part) else None for part in embeds.cpu().split(counts)]
+
+
+def _narrowed(embeds: torch.Tensor) -> torch.Tensor:
+    """The same numbers in half the bytes, where that is possible."""
+    for dtype in NARROW_DTYPES:
+        narrow = embeds.to(dtype)
+        if torch.equal(narrow.to(embeds.dtype), embeds):
+            return narrow
+    return embeds
+
+
+def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
+    """Of everything that an entry holds."""
+    checksum = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy(), checksum)
+    return f"{checksum:08x}"
+
+
+def _serialize(premise: EncodedPremise, audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None) -> bytes:
+    tensors = {"input_ids": torch.tensor(premise.input_ids, dtype=torch.int32)}
+    if audio_embeds is not None:
+        tensors["audio_embeds"] = _narrowed(audio_embeds)
+    if video_embeds is not None:
+        tensors["video_embeds"] = _narrowed(video_embeds)
+        tensors["video_grid_thw"] = premise.video_grid_thw.cpu()
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    facts = json.dumps(
+        {
+            "modality": premise.modality,
+            "num_mel_frames": premise.num_mel_frames,
+            "video_second_per_grid": premise.video_second_per_grid,
+            "notes": premise.notes,
+        }
+    )
+    return save(tensors, {"premise": facts, "checksum": _checksum(tensors, facts)})
+
+
+def _deserialize(path: Path) -> EncodedPremise:
+    if path.stat().st_size == 0:
+        raise CorruptEntryError("it is empty")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if _checksum(tensors, metadata.get("premise", "")) != metadata.get("checksum"):
+        raise CorruptEntryError("its checksum does not fit")
+    facts = json.loads(metadata["premise"])
+    own_types = {"input_ids": tensors["input_ids"].tolist(), "notes": tuple(facts["notes"])}
+    return EncodedPremise(**facts | tensors | own_types)
