@@ -18,6 +18,7 @@ from train import towers
 from train.arguments import CLUETrainingArguments
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
+from train.sft import main
 from train.tower_cache import TowerCache
 from train.trainer import CLUETrainer, EpochCallback
 
@@ -151,6 +152,18 @@ def test_a_prompt_with_the_hypothesis_first(dataset, tiny_checkpoint, tmp_path, 
     assert_same_losses(cached, without)
     assert work[EPOCHS:] == [work[0], Counter(), Counter()]
     assert len(entries(cache)) == CLIPS
+
+
+def test_both_variants_share_a_cache(dataset, tiny_checkpoint, tmp_path, work):
+    """CLUE-T takes what CLUE with confidence tokens has stored, as the towers are the same; its losses stay."""
+    recipe, cache = tmp_path / "recipe.yaml", ("--tower_cache", str(tmp_path / "cache"))
+    recipe.write_text("use_cpu: true\nreport_to: none\nlogging_steps: 1\ndisable_tqdm: true\nvariant: text\n")
+    train(dataset, tiny_checkpoint, tmp_path / "distribution", *ALL, *FROZEN, *cache)
+    for name, options in (("without", ()), ("cached", cache)):
+        output = ("--output_dir", str(tmp_path / name), "--model_name_or_path", str(tiny_checkpoint))
+        main(["--config", str(recipe), "--dataset", str(dataset), *output, *ALL, *FROZEN, *options])
+    assert_same_losses(tmp_path / "cached", tmp_path / "without")
+    assert work[-EPOCHS:] == [Counter()] * EPOCHS
 
 
 @pytest.mark.processes
