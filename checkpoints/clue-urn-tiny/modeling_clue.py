@@ -57,6 +57,16 @@ class CLUEOutput(ModelOutput):
     video_embeds: torch.FloatTensor | None = None
 
 
+def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
+    """A frozen tower runs without gradients.
+
+    Under gradient checkpointing transformers has every input embedding require them, a tower's too: it would be
+    computed anew and run backward for nothing.
+    """
+    trained = any(parameter.requires_grad for parameter in tower.parameters())
+    return torch.set_grad_enabled(trained and torch.is_grad_enabled())
+
+
 class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
     """Qwen2.5-Omni's Thinker over rows that hold a premise and several hypotheses, each a branch of its own."""
 
@@ -93,11 +103,13 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
 
         inputs_embeds = self.get_input_embeddings()(input_ids)
         if input_features is not None:
-            audio_embeds = self.model.get_audio_features(
-                input_features, feature_attention_mask, return_dict=True
-            ).last_hidden_state
+            with _gradients_if_trained(self.model.audio_tower):
+                audio_embeds = self.model.get_audio_features(
+                    input_features, feature_attention_mask, return_dict=True
+                ).last_hidden_state
         if pixel_values_videos is not None:
-            video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
+            with _gradients_if_trained(self.model.visual):
+                video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
             video_embeds = torch.cat(video_features.pooler_output)
         for name, token_id, embeds in (
             ("audio", self.config.audio_token_id, audio_embeds),

@@ -186,6 +186,22 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_checkpoint, processor, 
         torch.testing.assert_close(results[1][name], gradient, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_towers_never_run_backward(tiny_checkpoint, processor, premises, frozen):
+    """Not even under gradient checkpointing, where transformers has the towers' input require a gradient."""
+    model = fresh(tiny_checkpoint).train()
+    for tower in (model.model.audio_tower, model.model.visual):
+        tower.requires_grad_(not frozen)
+    model.activation_checkpointing_enable()
+    outputs = []
+    model.model.audio_tower.register_forward_hook(lambda *call: outputs.append(call[-1].last_hidden_state))
+    model.model.visual.register_forward_hook(lambda *call: outputs.append(call[-1].pooler_output))
+    inputs = processor(premises["audiovisual"], HYPOTHESES[:2])
+    model(**inputs, labels=torch.tensor([0.1, 0.9])).loss.backward()
+    assert [output.requires_grad for output in outputs] == [not frozen] * 2
+    assert all(weight.grad is not None for weight in model.model.language_model.layers.parameters())
+
+
 @torch.no_grad()
 def test_bfloat16_keeps_head_and_loss_in_float32(tiny_checkpoint, tmp_path, processor, premises):
     """A model in bfloat16 has its head, logits, probabilities and loss in float32, and so does its saved copy."""
