@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from datasets_scripts.teachers.answers import parse_answer
 from evaluation.metrics.uncertain_inference.measures import NUM_BINS, bin_index
 from modeling_clue.confidence import expectation, target_distribution
 
@@ -59,3 +60,18 @@ def perfect_predictions(target: str, probabilities: ArrayLike, num_bins: int, si
     labels = torch.tensor(probabilities, dtype=torch.float32)
     means = expectation(target_distribution(target, labels, num_bins, sigma))
     return means.double().clamp(0, 1).numpy()
+
+
+def written_predictions(answer: str, probabilities: ArrayLike) -> np.ndarray:
+    """
+    What a model predicts that writes each probability without error: what its format leaves of it.
+
+    Args:
+        answer (`str`): The format, as `evaluation.predictors.answer_format` gives it.
+        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
+
+    Returns:
+        `np.ndarray` of shape `(n,)`: the predictions, in [0, 1].
+    """
+    texts = [answer.format(probability=probability) for probability in probabilities]
+    return np.array([parse_answer(text).probability for text in texts])

@@ -1,5 +1,6 @@
 """The model under evaluation, and the predictors that it has to beat because they look at less."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
+from datasets_scripts.teachers.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from modeling_clue.confidence import central_interval, standard_deviation
 
 
@@ -72,6 +74,123 @@ class CLUEPredictor:
             [Prediction(*next(answers), notes=list(notes)) for _ in claims]
             for claims, notes in zip(hypotheses, all_notes, strict=True)
         ]
+
+
+# Prompts that a model answers together. Each has its premise to itself: there is no sharing as with branches.
+PROMPTS_PER_PASS = 16
+
+
+@dataclass
+class WrittenPrediction:
+    """
+    The answer to one hypothesis by a model that writes it; there is no distribution to take a spread from.
+
+    Args:
+        probability (`float`, *optional*): The number in the answer, `None` if it has none.
+        answer (`str`): The text, without the token that ends it.
+        reason (`str`, *optional*): Why there is no number: one of `datasets_scripts.teachers.answers.REASONS`.
+        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
+    """
+
+    probability: float | None
+    answer: str
+    reason: str | None
+    notes: list[str]
+
+
+class TextPredictor:
+    """
+    A checkpoint of CLUE-T, the token-based baseline of section 3.2: a plain Thinker that writes the probability.
+
+    It generates as its `generation_config.json` says, greedily, and its answers are read by the rules for teachers'.
+
+    Args:
+        checkpoint (`str`): Folder of the checkpoint.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(checkpoint, dtype="auto")
+        self.model = model.to(device).eval()
+
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[WrittenPrediction]]:
+        """
+        Has an answer written to each hypothesis.
+
+        Args:
+            premises (`list`): Texts, paths, bytes or rows of a UMUI dataset.
+            hypotheses (`list[list[str]]`): The hypotheses of each premise.
+
+        Returns:
+            `list[list[WrittenPrediction]]`: the answers, in the order of the hypotheses.
+        """
+        encoded = [self.processor.encode_premise(premise) for premise in premises]
+        prompts = [(premise, claim) for premise, claims in zip(encoded, hypotheses, strict=True) for claim in claims]
+        # One pass has one modality: how the model places sound in time is one setting for all its rows.
+        order = sorted(range(len(prompts)), key=lambda i: (prompts[i][0].modality, prompts[i][0].num_tokens))
+        passes = []
+        for index in order:
+            modality = prompts[index][0].modality
+            if not passes or len(passes[-1]) == PROMPTS_PER_PASS or prompts[passes[-1][0]][0].modality != modality:
+                passes.append([])
+            passes[-1].append(index)
+        texts = {}
+        for indices in passes:
+            texts.update(zip(indices, self._write([prompts[index] for index in indices]), strict=True))
+        answers = (self._read(*texts[index], prompts[index][0].notes) for index in range(len(prompts)))
+        return [[next(answers) for _ in claims] for claims in hypotheses]
+
+    @torch.inference_mode()
+    def _write(self, prompts: list[tuple]) -> list[tuple[str, bool]]:
+        """What follows each prompt, a premise and a claim (all of one modality): text, and whether it has an end."""
+        premises, claims = zip(*prompts, strict=True)
+        inputs = self.processor.collate(list(premises), [[claim] for claim in claims])
+        inputs.pop("branch_ids")
+        width = inputs["input_ids"].shape[1]
+        padding = (width - inputs["attention_mask"].sum(dim=1)).tolist()
+        for name in ("input_ids", "attention_mask"):  # what is generated follows the last column: padding goes first
+            inputs[name] = torch.stack([row.roll(shift) for row, shift in zip(inputs[name], padding, strict=True)])
+        written = self.model.generate(
+            **inputs.to(self.model.device), use_audio_in_video=premises[0].modality == "audiovisual"
+        )
+        texts = []
+        for ids in written[:, width:].tolist():
+            ends = [place for place, token in enumerate(ids) if token in self.model.generation_config.eos_token_id]
+            # Special tokens within stay to be seen: without them "0.<|AUDIO|>5" would be a number.
+            texts.append((self.processor.tokenizer.decode(ids[: ends[0]] if ends else ids), bool(ends)))
+        return texts
+
+    @staticmethod
+    def _read(text: str, ended: bool, notes: tuple[str, ...]) -> WrittenPrediction:
+        parsed = parse_answer(text) if ended else Parsed(None, CUT_OFF_ANSWER)
+        return WrittenPrediction(parsed.probability, text, parsed.reason, list(notes))
+
+
+def answer_format(checkpoint: Path) -> str | None:
+    """
+    How the model of a checkpoint writes a probability: `"{probability:.2f}<|im_end|>"`.
+
+    Args:
+        checkpoint (`Path`): Folder of the checkpoint.
+
+    Returns:
+        `str`, *optional*: `None` for CLUE, which gives a distribution.
+
+    Raises:
+        `ValueError`: if the checkpoint is neither of CLUE nor of CLUE-T.
+    """
+    kind = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True).model_type
+    if kind == "clue":
+        return None
+    settings = checkpoint / "processor_config.json"
+    prompt = json.loads(settings.read_text()).get("prompt", {}) if settings.exists() else {}
+    if kind != "qwen2_5_omni_thinker" or "answer" not in prompt:
+        raise ValueError(
+            f"{checkpoint} is a {kind} checkpoint without a prompt for answers: neither CLUE, nor trained with "
+            "`--variant text`."
+        )
+    return prompt["answer"]
 
 
 class ConstantMean:

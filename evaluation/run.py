@@ -14,6 +14,8 @@ import argparse
 import json
 import os
 import time
+from collections import Counter
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 
@@ -27,11 +29,11 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, PreTrainedConfig
 
 from datasets_scripts.load import split_names
-from evaluation.calibration import perfect_predictions, reliability
+from evaluation.calibration import perfect_predictions, reliability, written_predictions
 from evaluation.data import digest, file_digest, hold_out_premises, load_rows, premise_keys, rows_digest
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
-from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly
+from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly, TextPredictor, answer_format
 from evaluation.tables import measures_table
 
 
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> dict:
     checkpoint = find_checkpoint(args.model)
     # All that can fail on wrong options does so before the first prediction.
     target = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
+    answer = answer_format(checkpoint)
     rows = load_rows(args.dataset, args.config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
@@ -66,13 +69,13 @@ def main(arguments: list[str] | None = None) -> dict:
     }
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictions = predict_split(checkpoint, rows, keys, out, settings, args.batch_size)
-    report = make_report(target, predictions, constant, seen, settings)
+    predictor = CLUEPredictor if answer is None else TextPredictor
+    predictions = predict_split(predictor, checkpoint, rows, keys, out, settings, args.batch_size)
+    report = make_report(target, answer, predictions, constant, seen, settings)
     report["seconds"] = round(time.perf_counter() - started, 1)
     write_report(report, predictions, out)
-    print(
-        f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}\n"
-    )
+    print(f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}")
+    print(without_number(report))
     print(measures_table(report))
     print(f"\nReport, figures and predictions: {out}")
     return report
@@ -126,7 +129,13 @@ def weights_digest(checkpoint: str | Path) -> str:
 
 
 def predict_split(
-    checkpoint: Path, rows: Dataset, keys: list[str], out: Path, settings: dict, batch_size: int
+    predictor_class: type[CLUEPredictor | TextPredictor],
+    checkpoint: Path,
+    rows: Dataset,
+    keys: list[str],
+    out: Path,
+    settings: dict,
+    batch_size: int,
 ) -> list[dict]:
     """
     Scores every row once, going on from what an interrupted run has written.
@@ -135,6 +144,7 @@ def predict_split(
     a kill is dropped and its row scored again. The file takes its final name when it holds every row.
 
     Args:
+        predictor_class (`type`): What scores them; made only if there are rows left to score.
         checkpoint (`Path`): Folder of the checkpoint.
         rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
         keys (`list[str]`): The premise of each row.
@@ -155,7 +165,7 @@ def predict_split(
     if not complete.exists():
         with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
             batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
-            predictor = CLUEPredictor(checkpoint) if batches else None
+            predictor = predictor_class(checkpoint) if batches else None
             for batch in batches:
                 answers = score(predictor, rows, batch, keys)
                 lines = "".join(json.dumps(answer) + "\n" for answer in answers)
@@ -238,7 +248,9 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
     return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
 
 
-def score(predictor: CLUEPredictor, rows: Dataset | list[dict], batch: list[list[int]], keys: list[str]) -> list[dict]:
+def score(
+    predictor: CLUEPredictor | TextPredictor, rows: Dataset | list[dict], batch: list[list[int]], keys: list[str]
+) -> list[dict]:
     """Scores one batch and returns its predictions, a JSON-ready `dict` for each row."""
     chosen = [[rows[index] for index in group] for group in batch]
     try:
@@ -246,8 +258,12 @@ def score(predictor: CLUEPredictor, rows: Dataset | list[dict], batch: list[list
     except ValueError as error:
         names = ", ".join(group[0]["id"] for group in chosen)
         raise ValueError(f"The premises of rows {names} could not be scored: {error}") from error
-    answered = zip(chosen, answers, strict=True)
-    missing = [row["id"] for g, replies in answered for row, a in zip(g, replies, strict=True) if isnan(a.probability)]
+    answered = [
+        (row, keys[index], asdict(answer))
+        for group, indices, replies in zip(chosen, batch, answers, strict=True)
+        for row, index, answer in zip(group, indices, replies, strict=True)
+    ]
+    missing = [row["id"] for row, _, a in answered if a["probability"] is not None and isnan(a["probability"])]
     if missing:
         raise ValueError(
             f"The model's probability is not a number for rows {', '.join(missing)}: look at its weights."
@@ -255,17 +271,14 @@ def score(predictor: CLUEPredictor, rows: Dataset | list[dict], batch: list[list
     return [
         {
             "id": row["id"],
-            "premise": keys[index],
+            "premise": key,
             "hypothesis": row["hypothesis"],
-            "prediction": answer.probability,
-            "standard_deviation": answer.standard_deviation,
-            "interval": answer.interval,
+            "prediction": answer.pop("probability"),
+            **answer,
             "target": row["probability"],
             "label": row["label"],
-            "notes": answer.notes,
         }
-        for group, indices, replies in zip(chosen, batch, answers, strict=True)
-        for row, index, answer in zip(group, indices, replies, strict=True)
+        for row, key, answer in answered
     ]
 
 
@@ -287,13 +300,21 @@ def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOn
 
 
 def make_report(
-    config: PreTrainedConfig, predictions: list[dict], constant: ConstantMean, seen: HypothesisOnly, settings: dict
+    config: PreTrainedConfig,
+    answer: str | None,
+    predictions: list[dict],
+    constant: ConstantMean,
+    seen: HypothesisOnly,
+    settings: dict,
 ) -> dict:
     """
     Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
 
+    Answers without a number are counted, by reason, and in no measure, of the model or of others.
+
     Args:
         config (`CLUEConfig`): Configuration of the checkpoint, for the target it was trained on.
+        answer (`str`, *optional*): The format of the answers of a model that writes them.
         predictions (`list[dict]`): The predictions, one for each row.
         constant (`ConstantMean`): The constant mean.
         seen (`HypothesisOnly`): The hypothesis-only predictor.
@@ -301,9 +322,18 @@ def make_report(
 
     Returns:
         `dict`: the content of `report.json`.
+
+    Raises:
+        `ValueError`: if no answer has a number.
     """
+    measurable = [row for row in predictions if row["prediction"] is not None]
+    if not measurable:
+        raise ValueError(
+            f"None of the {len(predictions)} answers has a number to measure: read them in predictions.jsonl, the "
+            f"first is {predictions[0]['answer']!r}."
+        )
     columns = {
-        name: [answer[name] for answer in predictions]
+        name: [row[name] for row in measurable]
         for name in ("id", "premise", "hypothesis", "prediction", "target", "label")
     }
     targets = np.array(columns["target"])
@@ -313,17 +343,24 @@ def make_report(
     def measured(values: ArrayLike) -> dict[str, dict]:
         return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"])
 
-    floors = {
-        target: measure(
-            perfect_predictions(target, targets, config.num_bins, config.sigma), targets, labels, resamples=0
-        )
-        for target in ("gaussian", "mean_preserving", "mse")
-    }
+    if answer is None:
+        learnt = config.target
+        perfect = {
+            target: perfect_predictions(target, targets, config.num_bins, config.sigma)
+            for target in ("gaussian", "mean_preserving", "mse")
+        }
+    else:
+        learnt = "text"
+        perfect = {learnt: written_predictions(answer, targets)}
+    floors = {target: measure(values, targets, labels, resamples=0) for target, values in perfect.items()}
+    reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
+    counts = {} if answer is None else {"without_number": {"n": reasons.total(), "reasons": dict(reasons)}}
     return {
         "settings": settings,
         "n": len(predictions),
-        "premises": len(set(columns["premise"])),
-        "rows_with_notes": sum(bool(answer["notes"]) for answer in predictions),
+        **counts,
+        "premises": len({row["premise"] for row in predictions}),
+        "rows_with_notes": sum(bool(row["notes"]) for row in predictions),
         "measures": measured(columns["prediction"]),
         "constant_mean": {"mean": constant.mean, "measures": measured(constant.predict(hypotheses))},
         "hypothesis_only": {
@@ -331,7 +368,7 @@ def make_report(
             "validation_mse": seen.validation_mse,
             "measures": measured(seen.predict(hypotheses)),
         },
-        "target_floor": {"target": config.target, "measures": floors[config.target]},
+        "target_floor": {"target": learnt, "measures": floors[learnt]},
         "floors": {
             target: {name: results[name]["value"] for name in ("mse", "mae", "ece")}
             for target, results in floors.items()
@@ -345,9 +382,10 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
     settings = report["settings"]
     title = f"{settings['config']} {settings['split']}: {counted(report['n'], 'row')}"
     reliability_diagram(report["reliability"], out / "reliability.png", title)
+    measurable = [row for row in predictions if row["prediction"] is not None]
     prediction_histogram(
-        [answer["prediction"] for answer in predictions],
-        [answer["target"] for answer in predictions],
+        [row["prediction"] for row in measurable],
+        [row["target"] for row in measurable],
         out / "predictions.png",
         title,
     )
@@ -358,7 +396,7 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
 
 {counted(report["n"], "row")} about {counted(report["premises"], "premise")} of `{settings["dataset"]}`;
 {report["rows_with_notes"]:,} with something cut or left out of the premise (`notes` in `predictions.jsonl`).
-
+{without_number(report)}
 {measures_table(report)}
 
 Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {report["constant_mean"]["mean"]:.4f}, of
@@ -371,6 +409,15 @@ the training split. Hypothesis only is the best predictor on the validation spli
 ![predictions](predictions.png)
 """,
     )
+
+
+def without_number(report: dict) -> str:
+    """The line that tells how many answers have no number, and why; empty for a model that writes none."""
+    if "without_number" not in report:
+        return ""
+    reasons = report["without_number"]["reasons"]
+    why = "".join(f", {reason}: {count:,}" for reason, count in reasons.items())
+    return f"Answers without a number, which are in no measure: {report['without_number']['n']:,}{why}.\n"
 
 
 def counted(number: int, thing: str) -> str:

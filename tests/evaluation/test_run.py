@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp
 def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world, tmp_path, monkeypatch):
     """A second run loads no model and gives the same report."""
     first = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
-    monkeypatch.setattr(run, "CLUEPredictor", None)
+    monkeypatch.setattr(run, "CLUEPredictor", lambda checkpoint: pytest.fail("the model was loaded"))
     second = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
