@@ -12,6 +12,9 @@ from modeling_clue.processing_clue import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+
 @pytest.fixture(scope="module")
 def tokenizer():
     """Knows the prompt and the sentences."""
@@ -93,6 +96,23 @@ def test_checkpointing_computes_the_layers_anew_and_no_tower(bench):
     needed = step_flops(bench.model.config, "clue", batch)
     language_model = step_flops(bench.model.config, "cached", batch)
     assert needed + language_model / 4 < counter.get_total_flops() < needed + language_model / 2
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])])
+def test_a_step_in_bfloat16_moves_what_is_trained(tokenizer, device):
+    """The adapters of the language model, with the output each way reads, in float32; all the rest stays as it is."""
+    torch.manual_seed(0)
+    bench = Bench(tiny_config(tokenizer, num_hidden_layers=2), tokenizer, torch.device(device), torch.bfloat16)
+    for way, batch in bench.batches("audio", 2).items():
+        before = {name: parameter.clone() for name, parameter in bench.model.named_parameters()}
+        taken = bench.step(way, batch)
+        assert torch.isfinite(torch.tensor(taken["loss"]))
+        moved = {name for name, parameter in bench.model.named_parameters() if not parameter.equal(before[name])}
+        assert {before[name].dtype for name in moved} == {torch.float32}
+        adapters = [name for name in moved if "language_model.layers" in name and "lora_B" in name]
+        assert len(adapters) == 2 * 4
+        others = {name.split(".")[0] for name in moved if "language_model.layers" not in name}
+        assert others == {"lm_head" if way == "reference" else "confidence_head"}
 
 
 def test_the_large_model_has_the_published_sizes(tokenizer):
