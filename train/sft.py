@@ -14,6 +14,10 @@ accelerate launch --config_file train/accelerate_configs/ddp_cpu.yaml \
 # Go on where a run was cut off
 accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --resume_from_checkpoint true
 
+# The paper's token-based baseline, CLUE-T, which writes the probability
+accelerate launch --config_file train/accelerate_configs/single.yaml \
+    train/sft.py --config train/recipes/demo_cpu_text.yaml
+
 # LoRA on the language model of a large checkpoint, one process a GPU
 accelerate launch --config_file train/accelerate_configs/ddp.yaml \
     train/sft.py --model_name_or_path CHECKPOINT --dataset umui --configs unli --output_dir runs/lora \
@@ -24,11 +28,11 @@ accelerate launch --config_file train/accelerate_configs/ddp.yaml \
 from pathlib import Path
 
 from peft import PeftModel, get_peft_model
-from transformers import set_seed
+from transformers import AutoConfig, set_seed
 from transformers.trainer import TRAINING_ARGS_NAME
 from trl import ModelConfig, TrlParser, get_peft_config
 
-from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
@@ -71,6 +75,12 @@ def load_model(
     if data_args.variant == "text":
         model = load_text_model(checkpoint, **options)
     else:
+        config = AutoConfig.from_pretrained(checkpoint, revision=model_args.model_revision)
+        if not isinstance(config, CLUEConfig):
+            raise ValueError(
+                f"'{checkpoint}' is a {config.model_type} checkpoint without a confidence head: make it one of CLUE "
+                "with `python -m modeling_clue.conversion to-clue`, or go on with a CLUE-T by `--variant text`."
+            )
         model = CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options)
         if data_args.target is not None:
             model.config.target = data_args.target

@@ -229,6 +229,16 @@ def test_a_resumed_run_ends_as_one_that_was_left_alone(dataset, tiny_checkpoint,
         assert torch.equal(found[name], expected[name]), name
 
 
+def test_each_variant_goes_on_from_its_own_checkpoints(dataset, tiny_checkpoint, tmp_path):
+    """CLUE-T can be trained further as it is; a Thinker has no head, and none is made up in silence."""
+    first = train(dataset, tiny_checkpoint, tmp_path / "first")
+    second = train(dataset, first, tmp_path / "second")
+    names = load_file(second / "model.safetensors").keys()
+    assert names == load_file(first / "model.safetensors").keys()
+    with pytest.raises(ValueError, match="qwen2_5_omni_thinker checkpoint without a confidence head"):
+        train(dataset, first, tmp_path / "third", "--variant", "distribution")
+
+
 @pytest.mark.parametrize("option", [("--target", "mse"), ("--sigma", "0.1")])
 def test_settings_of_distributions_are_refused(option):
     """They would say something of a loss that is not there."""
