@@ -22,6 +22,12 @@ class DataArguments:
             Split to train on.
         eval_split (`str`, *optional*, defaults to `"validation"`):
             Split to evaluate on during training, where `eval_strategy` asks for it.
+        eval_configs (`list[str]`, *optional*):
+            The configs to evaluate on during training, for where not all have the split. Those of `configs` by
+            default.
+        teacher_answers (`str`, *optional*, defaults to `"vote"`):
+            Where a training row's probability is a teacher's: `"vote"` is that of all its answers, the row's
+            `probability`. `"first"` is its first answer alone: the ablation of section 3.1's self-consistency.
         max_train_premises (`int`, *optional*):
             Most training premises of each config.
         max_eval_premises (`int`, *optional*):
@@ -55,6 +61,12 @@ class DataArguments:
     )
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on during training."})
+    eval_configs: list[str] | None = field(
+        default=None, metadata={"help": "Configs to evaluate on during training. Those of --configs by default."}
+    )
+    teacher_answers: Literal["vote", "first"] = field(
+        default="vote", metadata={"help": "Train on the vote of a teacher's answers, or on its first alone."}
+    )
     max_train_premises: int | None = field(default=None, metadata={"help": "Most training premises of each config."})
     max_eval_premises: int | None = field(default=None, metadata={"help": "Most evaluation premises of each config."})
     max_hypotheses_per_premise: int | None = field(

@@ -9,7 +9,7 @@ from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
-from datasets_scripts.load import load_split
+from datasets_scripts.load import load_split, split_names
 from modeling_clue.processing_clue import MODALITIES, CLUEProcessor, EncodedPremise
 from train.tower_cache import TowerCache
 
@@ -62,18 +62,44 @@ def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
     return media["path"], Path(media["path"]).stat().st_size
 
 
-def group_premises(rows: Dataset, config: str) -> list[Premise]:
+def first_answer(row: dict, config: str) -> float:
+    """What a teacher answered first about a row; the row's probability where no teacher was asked.
+
+    Args:
+        row (`dict`): A row of the schema.
+        config (`str`): Name of its config, for errors.
+
+    Returns:
+        `float`: The probability, in place of the vote over all answers (section 3.1).
+
+    Raises:
+        ValueError: if the probability is a teacher's, and the row does not have the answers.
+    """
+    if row["probability_source"] != "teacher":
+        return row["probability"]
+    answers = row["teacher_probabilities"]
+    if not answers or answers[0] is None:
+        raise ValueError(
+            f"Row '{row['id']}' of '{config}' has a teacher's probability but no first answer in "
+            "teacher_probabilities: label it with `python -m datasets_scripts.teacher label`, or train on the votes."
+        )
+    return answers[0]
+
+
+def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") -> list[Premise]:
     """Groups rows by premise, in the order of first appearance.
 
     Args:
         rows ([`~datasets.Dataset`]): Rows as [`~datasets_scripts.load.load_split`] returns them.
         config (`str`): Name of their config, for the keys of the premises and for errors.
+        teacher_answers (`str`, *optional*, defaults to `"vote"`): `"first"` for a teacher's first answer alone.
 
     Returns:
         `list[Premise]`: The premises. Their hypotheses together are exactly the rows.
 
     Raises:
-        ValueError: if a row has a modality that there isn't, no hypothesis, or no probability in [0, 1].
+        ValueError: if a row has a modality that there isn't, no hypothesis, no probability in [0, 1], or not the
+            first answer that is asked for.
     """
     premises = {}
     index = 0
@@ -83,9 +109,10 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
                 raise ValueError(
                     f"Row '{row['id']}' of '{config}' has modality '{row['modality']}', not one of {MODALITIES}."
                 )
-            if row["probability"] is None or not 0 <= row["probability"] <= 1:
+            probability = row["probability"] if teacher_answers == "vote" else first_answer(row, config)
+            if probability is None or not 0 <= probability <= 1:
                 raise ValueError(
-                    f"Row '{row['id']}' of '{config}' has probability {row['probability']}: to train on it, it must "
+                    f"Row '{row['id']}' of '{config}' has probability {probability}: to train on it, it must "
                     "be in [0, 1]."
                 )
             if row["hypothesis"] is None or not row["hypothesis"].strip():
@@ -98,9 +125,31 @@ def group_premises(rows: Dataset, config: str) -> list[Premise]:
                 size = len(text) if row["modality"] == "text" else audio_size + video_size
                 premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
             premises[identity].hypotheses.append(row["hypothesis"])
-            premises[identity].probabilities.append(row["probability"])
+            premises[identity].probabilities.append(probability)
             index += 1
     return list(premises.values())
+
+
+def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> None:
+    """Makes sure that all configs have a split, before anything large is loaded.
+
+    Args:
+        dataset (`str`): Folder or Hub name of the dataset.
+        configs (`list[str]`): Names of the configs.
+        split (`str`): Name of the split.
+        remedy (`str`): What to do where one has not, for the error.
+
+    Raises:
+        ValueError: if a config does not have the split; the message names them all.
+    """
+    splits = {config: split_names(dataset, config) for config in configs}
+    without = [config for config, names in splits.items() if split not in names]
+    if without:
+        having = [config for config in configs if config not in without]
+        raise ValueError(
+            f"{', '.join(without)} of {dataset} has no split '{split}'"
+            f"{', but ' + ', '.join(having) + ' has' if having else ''}: {remedy}."
+        )
 
 
 class PremiseDataset(TorchDataset):
@@ -142,6 +191,7 @@ class PremiseDataset(TorchDataset):
         max_premises: int | None = None,
         cache: bool = False,
         seed: int = 0,
+        teacher_answers: str = "vote",
     ) -> "PremiseDataset":
         """Loads and groups a split of several configs.
 
@@ -153,14 +203,18 @@ class PremiseDataset(TorchDataset):
             max_premises (`int`, *optional*): Most premises of each config, a random choice by `seed`.
             cache (`bool`, *optional*, defaults to `False`): Whether to keep the encoded premises in memory.
             seed (`int`, *optional*, defaults to 0): Seed of the choice.
+            teacher_answers (`str`, *optional*, defaults to `"vote"`): `"first"` for teachers' first answers alone.
 
         Returns:
             [`PremiseDataset`]: The premises of all configs.
+
+        Raises:
+            ValueError: if first answers are asked for, and no teacher was asked about any row.
         """
         parts, premises, offset = [], [], 0
         for config in configs:
             rows = load_split(dataset, config, split)
-            group = group_premises(rows, config)
+            group = group_premises(rows, config, teacher_answers)
             if max_premises is not None and len(group) > max_premises:
                 chosen = np.random.default_rng(seed).choice(len(group), size=max_premises, replace=False)
                 group = [group[index] for index in sorted(chosen)]
@@ -169,6 +223,11 @@ class PremiseDataset(TorchDataset):
             parts.append(rows)
             premises.extend(group)
             offset += len(rows)
+        if teacher_answers == "first" and not any("teacher" in rows.unique("probability_source") for rows in parts):
+            raise ValueError(
+                f"teacher_answers=first, but no row of {', '.join(configs)} ({split}) has a teacher's probability: "
+                "name configs that `python -m datasets_scripts.teacher label` wrote."
+            )
         return cls(concatenate_datasets(parts), premises, processor, cache=cache)
 
     @property

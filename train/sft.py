@@ -37,7 +37,7 @@ from train.answers import CLUEForTextAnswers, answering_processor, load_text_mod
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
-from train.premises import PremiseDataset
+from train.premises import PremiseDataset, check_split
 from train.towers import open_tower_cache
 from train.trainer import CLUETrainer
 
@@ -117,6 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
     resume_from_checkpoint = checkpoint_to_resume(training_args)
     Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
 
+    evaluates = training_args.eval_strategy != "no"
+    eval_configs = data_args.eval_configs or data_args.configs
+    check_split(data_args.dataset, data_args.configs, data_args.train_split, "set --train_split or --configs")
+    if evaluates:
+        remedy = "set --eval_configs, --eval_split, or --eval_strategy no"
+        check_split(data_args.dataset, eval_configs, data_args.eval_split, remedy)
+
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
     processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
@@ -125,23 +132,32 @@ def main(arguments: list[str] | None = None) -> None:
 
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
 
-    def load_premises(split: str, max_premises: int | None) -> PremiseDataset:
+    def load_premises(configs: list[str], split: str, max_premises: int | None, **options) -> PremiseDataset:
         return PremiseDataset.load(
             data_args.dataset,
-            data_args.configs,
+            configs,
             split,
             processor,
             max_premises=max_premises,
             cache=data_args.cache_premises,
             seed=seed,
+            **options,
         )
 
-    evaluates = training_args.eval_strategy != "no"
+    train_dataset = load_premises(
+        data_args.configs,
+        data_args.train_split,
+        data_args.max_train_premises,
+        teacher_answers=data_args.teacher_answers,
+    )
+    eval_dataset = None
+    if evaluates:
+        eval_dataset = load_premises(eval_configs, data_args.eval_split, data_args.max_eval_premises)
     trainer = CLUETrainer(
         model=model,
         args=training_args,
-        train_dataset=load_premises(data_args.train_split, data_args.max_train_premises),
-        eval_dataset=load_premises(data_args.eval_split, data_args.max_eval_premises) if evaluates else None,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
         data_collator=PremiseCollator(processor, data_args.max_hypotheses_per_premise, seed),
         eval_collator=PremiseCollator(processor),
         processing_class=processor,

@@ -5,6 +5,8 @@ Puts the vote of a teacher's answers in the place of labels (section 3.1 of the 
 python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers
 python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers --vote majority \
     --drop-disagreeing --splits train validation --to clotho-majority
+python -m datasets_scripts.teacher label --dataset umui --config wikivideo-video --answers answers --ratio 1:2 \
+    --to wikivideo-video-1to2
 ```
 
 A row gets the vote if its split is one of `--splits`, its probability only stands for a label (`probability_source` is
@@ -14,7 +16,8 @@ stays. All other rows stay as they are: probabilities of people and exact ones a
 unless `--overwrite` is given. Rows that should have got a vote and didn't are listed in
 `<dataset>/<to>.unlabelled.csv`, with the reasons.
 
-The new config has the clips of the old one, stored once.
+The new config has the clips of the old one, stored once. With `--ratio` its training split is thinned to a ratio of
+table 4, as `build --ratio` does it: a teacher is asked once about all pairs, for every ratio.
 """
 
 import argparse
@@ -28,9 +31,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.arguments import positive
+from datasets_scripts.arguments import positive, seed
 from datasets_scripts.building.drafts import Draft
 from datasets_scripts.building.folder import check_free
+from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import MEDIA_COLUMNS, write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.releasing.summary import summarise_config
@@ -176,6 +180,8 @@ def label_config(
     splits: Iterable[str],
     rules: Rules,
     plan: dict,
+    ratio: float | None = None,
+    seed: int = 0,
 ) -> dict[str, Counter[str]]:
     """
     Writes a config with the teacher's votes.
@@ -188,9 +194,11 @@ def label_config(
         splits (`Iterable[str]`): The splits to label; the others are taken over as they are.
         rules (`Rules`): How answers become a probability.
         plan (`dict`): What else to note in the new config's `build.json`.
+        ratio (`float`, *optional*): Negatives for each positive in the training split; all there are if not given.
+        seed (`int`, *optional*, defaults to 0): Draws the negatives.
 
     Returns:
-        `dict[str, Counter[str]]`: how many rows of each split had which of `OUTCOMES`.
+        `dict[str, Counter[str]]`: how many rows of each split had which of `OUTCOMES`, before any were thinned.
 
     Raises:
         `BuildError`: if it can't be done as asked, or not one row of a split could be labelled.
@@ -199,8 +207,12 @@ def label_config(
     missing = [split for split in splits if split not in old["splits"]]
     if missing:
         raise BuildError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
+    if ratio is not None and "train" not in old["splits"]:
+        raise BuildError(f"--ratio is for the training split, and {config} has none: leave it out")
     # The source stays: with it go licence and limits. How the labels came about is part of how the votes did.
-    plan = {"source": old["source"], "config": config, "built_with": old["options"], "ratio": old["ratio"]} | plan
+    plan = {"source": old["source"], "config": config, "built_with": old["options"]} | plan
+    if ratio is None:
+        plan["ratio"] = old["ratio"]
     partial = dataset / f".{to}.unlabelled.partial"
     report = UnlabelledReport(partial)
     try:
@@ -208,7 +220,7 @@ def label_config(
         for split in old["splits"]:
             own = {key[2]: pair for key, pair in answers.items() if key[:2] == (config, split)}
             drafts[split] = _drafts(dataset, config, split, own, rules if split in splits else None, report)
-        write_config(dataset, to, drafts, plan, overwrite=rules.overwrite)
+        write_config(dataset, to, drafts, plan, overwrite=rules.overwrite, ratio=ratio, seed=seed)
         report.close()
         partial.replace(dataset / f"{to}.unlabelled.csv")
     finally:
@@ -296,6 +308,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--drop-disagreeing", action="store_true", help="leave out rows whose vote contradicts their label"
     )
     parser.add_argument(
+        "--ratio",
+        type=parse_ratio,
+        default="full",
+        help="positives to negatives in the training split: 1:0.5, 1:1, 1:2, 1:3, or full (default)",
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="draws the negatives of --ratio (default: %(default)s)")
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace the config --to, and probabilities of an earlier teacher"
     )
     return parser.parse_args(arguments)
@@ -318,7 +337,11 @@ def run(options: argparse.Namespace) -> None:
     rules = Rules(options.vote, options.min_valid, options.drop_disagreeing, options.overwrite)
     names = ("splits", "vote", "min_valid", "drop_disagreeing", "answers")
     plan = {"labelled_by": _teacher(options.answers), **{name: vars(options)[name] for name in names}}
-    counts = label_config(options.dataset, options.config, answers, to, options.splits, rules, plan)
+    if options.ratio is not None:
+        plan["seed"] = options.seed
+    counts = label_config(
+        *(options.dataset, options.config, answers, to, options.splits, rules, plan, options.ratio, options.seed)
+    )
     for split in options.splits:
         print(f"{to}, {split}: {_told(counts[split])}")
     listed = sum(sum(count.values()) - count[LABELLED] - count[NO_LABEL_NEEDED] for count in counts.values())

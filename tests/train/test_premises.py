@@ -60,6 +60,32 @@ def test_one_file_is_one_premise_for_each_sense(tmp_path):
     ]
 
 
+def test_the_first_answer_takes_the_place_of_a_teachers_vote():
+    """Only rows whose probability is a teacher's change; those of people stay, whatever a teacher said of them."""
+    data = rows(
+        {"probability": 0.4, "probability_source": "teacher", "teacher_probabilities": [0.9, 0.1, 0.2]},
+        {"probability": 0.7, "probability_source": "human", "teacher_probabilities": [0.0]},
+        {"probability": 1.0, "probability_source": "label"},
+    )
+    assert group_premises(data, "config")[0].probabilities == [0.4, 0.7, 1.0]
+    assert group_premises(data, "config", "first")[0].probabilities == [0.9, 0.7, 1.0]
+
+
+@pytest.mark.parametrize("answers", [None, [], [None, 0.5]])
+def test_a_missing_first_answer_is_named(answers):
+    """A teacher's row without it is refused: its vote is not taken instead."""
+    data = rows({}, {"probability": 0.4, "probability_source": "teacher", "teacher_probabilities": answers})
+    assert group_premises(data, "config")
+    with pytest.raises(ValueError, match="Row 'row-1' of 'config' .* no first answer"):
+        group_premises(data, "config", "first")
+
+
+def test_first_answers_need_a_teacher(dataset, processor):
+    """The ablation is refused where it would change nothing."""
+    with pytest.raises(ValueError, match="teacher_answers=first, but no row of urn-text"):
+        PremiseDataset.load(str(dataset), ["urn-text"], "train", processor, teacher_answers="first")
+
+
 @pytest.mark.parametrize("probability", [None, float("nan"), -0.1, 1.1])
 def test_a_row_without_a_usable_probability_is_named(probability):
     """Nothing but a probability in [0, 1] can be trained on."""

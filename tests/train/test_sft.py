@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 from trl import ModelConfig, TrlParser
 
+from datasets_scripts.building.drafts import Draft, new_row
+from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.processing_clue import MODALITIES
 from tests.train.conftest import CONFIGS
@@ -190,6 +192,30 @@ def test_a_missing_checkpoint_is_named_at_once(dataset, tmp_path):
     """A folder that is not there is told as such, not looked for on the Hub."""
     with pytest.raises(ValueError, match="no checkpoint folder '.*nowhere'"):
         train(dataset, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_missing_split_is_told_before_anything_is_loaded(tmp_path):
+    """All configs without it are named, and the options that help; that there is no checkpoint comes later."""
+    for config, splits in {"whole": ("train", "validation"), "bare": ("train",)}.items():
+        drafts = {}
+        for split in splits:
+            text = {"modality": "text", "premise": f"An urn of {split}.", "hypothesis": "It is red."}
+            row = new_row(id=split, source="made-up", probability=0.5, probability_source="exact", **text)
+            drafts[split] = [Draft(split, row)]
+        write_config(tmp_path / "umui", config, drafts, {"source": "made-up"})
+    run = (tmp_path / "umui", tmp_path / "nowhere", tmp_path / "out", "--configs", "whole", "bare")
+    with pytest.raises(ValueError, match="^bare of .* has no split 'validation', but whole has: .*eval_configs"):
+        train(*run, "--eval_strategy", "steps", "--eval_steps", "1")
+    with pytest.raises(ValueError, match="^whole, bare of .* has no split 'pilot': .*train_split"):
+        train(*run, "--train_split", "pilot")
+
+
+def test_some_configs_are_evaluated_on(dataset, tiny_checkpoint, tmp_path):
+    """`eval_configs` chooses among the configs that are trained on, or others."""
+    options = ("--eval_strategy", "steps", "--eval_steps", "1", "--eval_configs", "urn-text")
+    entries = history(train(dataset, tiny_checkpoint, tmp_path / "out", *options, steps=1))
+    logged = {name for entry in entries for name in entry}
+    assert "eval_mse_text" in logged and "eval_mse_audio" not in logged
 
 
 @pytest.mark.parametrize(

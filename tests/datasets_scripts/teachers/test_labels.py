@@ -162,6 +162,21 @@ def test_how_it_was_made_is_noted(dataset, tmp_path):
     assert str(tmp_path) not in json.dumps(build)
 
 
+def test_all_ratios_are_made_of_one_teachers_answers(dataset, tmp_path):
+    """`--ratio` takes all positives and as many negatives as asked, by label, after the votes; the rest stays."""
+    answers = write_lines(tmp_path / "a.jsonl", *ANSWERS)
+    label(dataset, answers)
+    label(dataset, answers, "--ratio", "1:0.5", "--seed", "3", "--to", "half")
+    whole, half = rows_of(dataset, "c-teacher"), rows_of(dataset, "half")
+    assert half.items() <= whole.items()
+    # Row 9 has no label: its vote of 0.7 makes it the fifth positive.
+    positives = {f"train-{number}" for number in (1, 3, 5, 7, 9)}
+    assert positives <= half.keys() and len(half.keys() - positives) == 2
+    assert rows_of(dataset, "half", "test") == rows_of(dataset, "c", "test")
+    build = json.loads((dataset / "half" / "build.json").read_text())
+    assert (build["ratio"], build["options"]["seed"]) == ("1:0.5", 3)
+
+
 def test_the_majority_decides_if_it_is_asked(dataset, tmp_path):
     """Of .9, .8 and .1 two say true: the vote is their mean. Fewer answers are enough where so much is said."""
     label(dataset, write_lines(tmp_path / "a.jsonl", *ANSWERS), "--vote", "majority", "--min-valid", "2", "--to", "m")
