@@ -1,13 +1,39 @@
-"""What a run leaves behind to go on from: finding a whole checkpoint, and loading its weights."""
+"""What a run leaves behind to go on from: checkpoints that are whole or not there, checked before they are used.
 
+A checkpoint is written to `_partial/` and renamed when every process has written its part: `checkpoint-20` is there
+with everything in it, or not at all, whenever the run is killed. Its `manifest.json` has the size and the SHA-256 of
+every file, the number of processes, and the options of the run.
+
+The state of optimizers and random numbers can't be had as safetensors: the Trainer and DeepSpeed write it with
+`torch.save`. It stays on this machine, and is read without running anything that a file may ask for (torch's
+`weights_only`).
+"""
+
+import hashlib
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
 from train.arguments import CLUETrainingArguments
+
+
+MANIFEST = "manifest.json"
+# What is being written or removed lies here. With the underscore, the Trainer never sends it to the Hub.
+PARTIAL = "_partial"
+# Without it, `from_pretrained` loads nothing from a folder.
+CONFIG = "config.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can't be written, or can't be gone on from."""
 
 
 def load_weights(model: PreTrainedModel, checkpoint: str) -> None:
@@ -24,53 +50,255 @@ def load_weights(model: PreTrainedModel, checkpoint: str) -> None:
     model.load_state_dict(loaded.state_dict())
 
 
-def newest_whole_checkpoint(output_dir: str, num_processes: int = 1) -> str | None:
-    """Finds the newest checkpoint that was written to the end. The Trainer writes its state last, on the main process;
-    each process writes the state of its random numbers before.
+# Writing
+
+
+@contextmanager
+def writing(output_dir: Path, name: str) -> Iterator[Path]:
+    """Gives a folder to write a checkpoint to, and removes it if the writing fails. Every process enters it.
 
     Args:
-        output_dir (`str`): Folder of the run.
-        num_processes (`int`, *optional*, defaults to 1): Number of processes that wrote it.
+        output_dir (`Path`): Folder of the run.
+        name (`str`): What is written, for the name of the folder and for errors.
+
+    Yields:
+        `Path`: The folder, which need not exist.
+
+    Raises:
+        CheckpointError: if the writing fails; a full disk shows in several ways, of which few say so.
+    """
+    partial = output_dir / PARTIAL / name
+    try:
+        yield partial
+    except (OSError, RuntimeError, SafetensorError) as error:
+        free = shutil.disk_usage(output_dir).free / 1e6
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{name} could not be written to {output_dir}: {reason}. The disk had {free:,.1f} MB free. What was "
+            "written of it has been removed, earlier checkpoints are as they were: make room, and go on with "
+            "`--resume_from_checkpoint true`."
+        ) from error
+
+
+def seal(folder: Path, settings: dict[str, object], num_processes: int) -> None:
+    """Brings the files of a folder to the disk, and writes its manifest.
+
+    Args:
+        folder (`Path`): Folder that all processes have written to.
+        settings (`dict[str, object]`): Options of the run, see [`~train.settings.run_settings`].
+        num_processes (`int`): Number of processes of the run.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {
+        "processes": num_processes,
+        "settings": settings,
+        "files": {
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest}
+            for path, digest in zip(files, _digests(files), strict=True)
+        },
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+    _sync(folder, *folder.rglob("*"))
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """Makes a sealed folder the checkpoint, by one rename.
+
+    Args:
+        partial (`Path`): The sealed folder.
+        target (`Path`): The checkpoint. One that is there already is replaced: a run went on from an earlier one.
+    """
+    discard(target)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def publish(partial: Path, output_dir: Path) -> None:
+    """Moves the files of a folder to the folder above. No moment shows a model that is not whole: `config.json`,
+    without which nothing loads, is the first to go and the last to come.
+
+    Args:
+        partial (`Path`): Folder of the final model.
+        output_dir (`Path`): Folder of the run, which may have an earlier final model.
+    """
+    _sync(*partial.rglob("*"))
+    (output_dir / CONFIG).unlink(missing_ok=True)
+    for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG):
+        if path.is_dir():
+            discard(output_dir / path.name)
+        path.rename(output_dir / path.name)
+    _sync(output_dir)
+    remove_partial(output_dir)
+
+
+def discard(folder: Path) -> None:
+    """Removes a checkpoint, by one rename; the files go after.
+
+    Args:
+        folder (`Path`): The checkpoint, which need not exist.
+    """
+    if folder.exists():
+        removed = folder.parent / PARTIAL / f"removed-{folder.name}"
+        removed.parent.mkdir(exist_ok=True)
+        shutil.rmtree(removed, ignore_errors=True)
+        folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+
+def discard_old(output_dir: Path, newest: Path, best: Path | None, limit: int | None) -> None:
+    """Removes the oldest checkpoints beyond a number.
+
+    Args:
+        output_dir (`Path`): Folder of the run.
+        newest (`Path`): The checkpoint just written, which stays whatever the others' numbers are.
+        best (`Path`, *optional*): The best checkpoint, which stays as well.
+        limit (`int`, *optional*): Most checkpoints to keep; all of them if `None` or 0.
+    """
+    if not limit:
+        return
+    others = [path for path in map(Path, sort_checkpoints(str(output_dir))) if path not in (newest, best)]
+    kept = len({newest, best} - {None})
+    for path in others[: len(others) - max(0, limit - kept)]:
+        discard(path)
+
+
+def remove_partial(output_dir: Path) -> None:
+    """Removes what a killed run was writing or removing.
+
+    Args:
+        output_dir (`Path`): Folder of the run.
+    """
+    shutil.rmtree(output_dir / PARTIAL, ignore_errors=True)
+
+
+def _digests(files: list[Path]) -> list[str]:
+    """SHA-256 of each file."""
+
+    def digest(path: Path) -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor() as pool:
+        return [*pool.map(digest, files)]
+
+
+def _sync(*paths: Path) -> None:
+    """Brings files, and the names in folders, to the disk: a rename must not outlive what it renamed if the machine
+    fails."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# Resuming
+
+
+def read_manifest(checkpoint: Path) -> dict:
+    """Reads the manifest of a checkpoint.
+
+    Args:
+        checkpoint (`Path`): The checkpoint.
+
+    Returns:
+        `dict`: Number of `processes`, `settings`, and `files` with `bytes` and `sha256`.
+
+    Raises:
+        CheckpointError: if there is none, or it can't be read.
+    """
+    try:
+        return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint} is no whole checkpoint: {MANIFEST} can't be read ({error}).") from error
+
+
+def check_files(checkpoint: Path) -> None:
+    """Checks every file of a checkpoint against the manifest.
+
+    Args:
+        checkpoint (`Path`): The checkpoint.
+
+    Raises:
+        CheckpointError: for the first file that is missing or not as it was written.
+    """
+    files = read_manifest(checkpoint)["files"]
+    for name, expected in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing.")
+        if path.stat().st_size != expected["bytes"]:
+            raise CheckpointError(f"{path} has {path.stat().st_size} bytes, {expected['bytes']} were written.")
+    for (name, expected), digest in zip(files.items(), _digests([checkpoint / name for name in files]), strict=True):
+        if digest != expected["sha256"]:
+            raise CheckpointError(f"{checkpoint / name} is not as it was written: its SHA-256 is another.")
+
+
+def newest_sound(checkpoints: list[str]) -> str | None:
+    """Finds the newest of some checkpoints whose files are all as they were written.
+
+    Args:
+        checkpoints (`list[str]`): Paths of checkpoints, oldest first.
 
     Returns:
         `str`, *optional*: Path of the checkpoint; `None` if there is none.
     """
-    for checkpoint in reversed(sort_checkpoints(output_dir)):
+    for checkpoint in reversed(checkpoints):
         try:
-            json.loads((Path(checkpoint) / TRAINER_STATE_NAME).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            check_files(Path(checkpoint))
+        except CheckpointError:
             continue
-        if len(list(Path(checkpoint).glob("rng_state*.pth"))) == num_processes:
-            return checkpoint
+        return checkpoint
     return None
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint to go on from.
+    """Finds the checkpoint to go on from. A damaged one is never passed over in silence.
 
     Args:
         args ([`~train.arguments.CLUETrainingArguments`]): With `resume_from_checkpoint`: a path, or `"true"` for the
-            newest whole checkpoint in `output_dir`.
+            newest checkpoint in `output_dir`.
 
     Returns:
         `str`, *optional*: Path of the checkpoint; `None` to start anew.
 
     Raises:
-        ValueError: if there is nothing to resume, or something that a new run would be mixed up with.
+        CheckpointError: if there is nothing to resume, something that a new run would be mixed up with, or a
+            checkpoint that is damaged or of another number of processes.
     """
+    checkpoints = sort_checkpoints(args.output_dir)
     if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
-        if sort_checkpoints(args.output_dir):
-            raise ValueError(
+        if checkpoints:
+            raise CheckpointError(
                 f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume_from_checkpoint "
                 "true`, or remove them, or choose another `--output_dir`."
             )
         return None
     if args.resume_from_checkpoint.lower() != "true":
-        return args.resume_from_checkpoint
-    newest = newest_whole_checkpoint(args.output_dir, args.world_size)
-    if newest is None:
-        raise ValueError(
-            f"{args.output_dir} has no whole checkpoint of {args.world_size} processes to go on from: start without "
-            "`--resume_from_checkpoint`, or with as many processes as before."
+        checkpoint = args.resume_from_checkpoint
+    elif checkpoints:
+        checkpoint = checkpoints[-1]
+    else:
+        raise CheckpointError(
+            f"{args.output_dir} has no whole checkpoint to go on from: start without `--resume_from_checkpoint`."
         )
-    return newest
+    try:
+        manifest = read_manifest(Path(checkpoint))
+        if args.local_process_index == 0:  # the others would only read the same again
+            check_files(Path(checkpoint))
+    except CheckpointError as error:
+        sound = newest_sound([path for path in checkpoints if not Path(path) == Path(checkpoint)])
+        advice = (
+            f"the newest that is sound is {sound}: go on from it with `--resume_from_checkpoint {sound}`."
+            if sound is not None
+            else "no other is sound: start anew, in another `--output_dir`."
+        )
+        raise CheckpointError(f"{checkpoint} is damaged. {error} Of the other checkpoints, {advice}") from error
+    if manifest["processes"] != args.world_size:
+        raise CheckpointError(
+            f"{checkpoint} is of a run of {manifest['processes']} processes, and this one has {args.world_size}: the "
+            "order of the batches would be another. Launch as many processes as before."
+        )
+    return checkpoint

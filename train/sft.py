@@ -29,7 +29,7 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model
 from transformers import AutoConfig, set_seed
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
@@ -38,6 +38,7 @@ from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset, check_split
+from train.settings import run_settings
 from train.towers import open_tower_cache
 from train.trainer import CLUETrainer
 
@@ -162,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
         eval_collator=PremiseCollator(processor),
         processing_class=processor,
         modality_batching=data_args.modality_batching,
+        settings=run_settings(data_args, training_args, model_args, train_dataset),
     )
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
@@ -180,17 +182,16 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
         trainer ([`~train.trainer.CLUETrainer`]): After training.
         processor ([`~modeling_clue.CLUEProcessor`]): Saved beside the model.
     """
-    output_dir = Path(trainer.args.output_dir)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    own_dir = output_dir / "adapter" if isinstance(model, PeftModel) else output_dir
-    trainer.save_model(own_dir)
-    if trainer.is_world_process_zero():
-        # A pickle, with the paths of this machine: not for others.
-        (own_dir / TRAINING_ARGS_NAME).unlink()
-        if isinstance(model, PeftModel):
-            model.merge_and_unload().save_pretrained(output_dir)
-            processor.save_pretrained(output_dir)
-    trainer.save_state()
+    with trainer.whole_model() as folder:
+        trainer.save_model(folder / "adapter" if isinstance(model, PeftModel) else folder, _internal_call=True)
+        if trainer.is_world_process_zero():
+            if isinstance(model, PeftModel):
+                model.merge_and_unload().save_pretrained(folder)
+                processor.save_pretrained(folder)
+            trainer.state.save_to_json(folder / TRAINER_STATE_NAME)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import time
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
+from transformers import EvalPrediction, ProgressCallback, TrainerCallback
 
 from modeling_clue.modeling_clue import CLUEOutput
 from modeling_clue.processing_clue import MODALITIES
-from train.checkpoints import load_weights
 from train.logs import LogsCallback, TrainingBar, TrainingSums
 from train.premises import PremiseDataset
+from train.resumable import ResumableTrainer
 from train.sampler import ModalityBatchSampler
 from train.tower_cache import TowerCache, UncachedClip
 
@@ -32,7 +32,7 @@ class EpochCallback(TrainerCallback):
         self.trainer.data_collator.epoch = int(state.epoch)
 
 
-class CLUETrainer(Trainer):
+class CLUETrainer(ResumableTrainer):
     """A `transformers.Trainer` for batches of premises with their hypotheses.
 
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
@@ -47,8 +47,8 @@ class CLUETrainer(Trainer):
         eval_collator ([`~train.collator.PremiseCollator`], *optional*):
             Collates evaluation batches with all hypotheses; needed with an `eval_dataset`.
         **kwargs:
-            As of `transformers.Trainer`; `data_collator` is a [`~train.collator.PremiseCollator`], datasets are
-            [`~train.premises.PremiseDataset`].
+            As of [`~train.resumable.ResumableTrainer`]; `data_collator` is a
+            [`~train.collator.PremiseCollator`], datasets are [`~train.premises.PremiseDataset`].
     """
 
     def __init__(self, *, modality_batching: str = "batched", eval_collator=None, **kwargs):
@@ -140,20 +140,6 @@ class CLUETrainer(Trainer):
             decay = {"num_decay_steps": round(self.args.decay_ratio * num_training_steps), "decay_type": "linear"}
             self.args.lr_scheduler_kwargs = {**decay, **(self.args.lr_scheduler_kwargs or {})}
         return super().create_scheduler(num_training_steps, optimizer)
-
-    # Checkpoints
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Loads the weights of a checkpoint, by their names on disk."""
-        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
-            return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        load_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        """Loads the best checkpoint at the end, by its names on disk as well."""
-        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return super()._load_best_model()
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     # Logs
 

@@ -70,8 +70,8 @@ def runs(tmp_path_factory, dataset, tiny_checkpoint, worker_id) -> dict[str, Pat
             assert launch(whole, dataset, tiny_checkpoint) == 0, (whole / "log.txt").read_text()
             assert launch(cut, dataset, tiny_checkpoint, KILL_AT_STEP=str(KILLED_AT)) != 0
             # As if the kill had come while a newer checkpoint was being written.
-            torn = cut / f"checkpoint-{KILLED_AT}"
-            torn.mkdir()
+            torn = cut / "_partial" / f"checkpoint-{KILLED_AT}"
+            torn.mkdir(parents=True)
             (torn / "trainer_state.json").write_text('{"global_step": 6, "ep')
             status = launch(cut, dataset, tiny_checkpoint, "--resume_from_checkpoint", "true", RECORDS=str(resumed))
             assert status == 0, (cut / "log.txt").read_text()

@@ -1,0 +1,120 @@
+"""A Trainer whose checkpoints are whole or not there, and that goes on from them exactly."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from train.checkpoints import (
+    PARTIAL,
+    discard_old,
+    load_weights,
+    publish,
+    put_in_place,
+    remove_partial,
+    seal,
+    writing,
+)
+from train.settings import check_settings
+
+
+class ResumableTrainer(Trainer):
+    """A `transformers.Trainer` that can be killed at any moment. Its checkpoints become so by one rename; it resumes
+    with the options it was begun with, or not at all; and it loads weights by their names on disk.
+
+    Args:
+        settings (`dict[str, object]`, *optional*):
+            Options of the run ([`~train.settings.run_settings`]), written to its checkpoints: it can be resumed with
+            no others.
+        **kwargs:
+            As of `transformers.Trainer`.
+    """
+
+    def __init__(self, *, settings: dict[str, object] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.settings = {**(settings or {}), "backend": self._backend()}
+        self._saving = False
+
+    def _backend(self) -> str:
+        """What holds the state of the optimizer: one can't read what another has written."""
+        if self.is_deepspeed_enabled:
+            return f"DeepSpeed ZeRO-{self.accelerator.state.deepspeed_plugin.zero_stage}"
+        return "FSDP" if self.is_fsdp_enabled else "whole on every process"
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+        """Trains as the Trainer does; goes on from a checkpoint only with the options it was trained with."""
+        if resume_from_checkpoint is not None:
+            check_settings(resume_from_checkpoint, self.settings)
+        if self.args.should_save:
+            remove_partial(Path(self.args.output_dir))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _get_output_dir(self, trial) -> str:
+        """Where checkpoints are; while one is written, where it is written."""
+        output_dir = super()._get_output_dir(trial)
+        return os.path.join(output_dir, PARTIAL) if self._saving else output_dir
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Saves a checkpoint as the Trainer does, but in another folder, which becomes the checkpoint by one rename
+        once every process has written its part. Only then are old ones removed, and it is sent to the Hub."""
+        output_dir = Path(self._get_output_dir(trial))
+        checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with writing(output_dir, checkpoint.name) as partial:
+            self._saving = True
+            super()._save_checkpoint(model, trial)
+            self._saving = False
+            best = self.state.best_model_checkpoint
+            if best is not None and Path(best) == partial:
+                self.state.best_model_checkpoint = best = str(checkpoint)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self.state.save_to_json(str(partial / TRAINER_STATE_NAME))
+                seal(partial, self.settings, self.args.world_size)
+                put_in_place(partial, checkpoint)
+        if self.args.should_save:
+            discard_old(output_dir, checkpoint, None if best is None else Path(best), self.args.save_total_limit)
+        self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Sends a checkpoint to the Hub, once it is whole."""
+        if not self._saving:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine."""
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink()
+
+    @contextmanager
+    def whole_model(self) -> Iterator[Path]:
+        """Gives a folder to write the final model to, whose files are then moved to the output folder.
+
+        Yields:
+            `Path`: The folder. All processes write to the same one.
+        """
+        output_dir = Path(self.args.output_dir)
+        with writing(output_dir, "model") as folder:
+            yield folder
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                publish(folder, output_dir)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        """Loads the weights of a checkpoint, by their names on disk."""
+        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_weights(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Loads the best checkpoint at the end, by its names on disk as well."""
+        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return super()._load_best_model()
+        self._load_from_checkpoint(self.state.best_model_checkpoint)

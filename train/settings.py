@@ -1,0 +1,79 @@
+"""The options that decide what a run computes: a resumed run must have those it was begun with."""
+
+import json
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+
+from trl import ModelConfig
+
+from train.arguments import CLUETrainingArguments, DataArguments
+from train.checkpoints import CheckpointError, read_manifest
+from train.premises import PremiseDataset
+
+
+# Of the Trainer's options, those that decide the order of the batches and what a step does with them.
+TRAINING_OPTIONS = (
+    *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("num_train_epochs", "max_steps", "ignore_data_skip", "save_only_model"),
+    *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "decay_ratio"),
+    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    *("bf16", "fp16"),
+)
+# Of the other options, those that may change: where things lie (the rows are compared themselves), and evaluation.
+MAY_CHANGE = {
+    *("dataset", "model_name_or_path", "model_revision", "tower_cache", "tower_cache_gb"),
+    *("attn_implementation", "eval_configs", "eval_split", "max_eval_premises"),
+}
+ROWS = "the rows of the training data"
+
+
+def run_settings(
+    data_args: DataArguments,
+    training_args: CLUETrainingArguments,
+    model_args: ModelConfig,
+    train_dataset: PremiseDataset,
+) -> dict[str, object]:
+    """Collects the options of a run, and a digest of what it trains on.
+
+    Args:
+        data_args ([`~train.arguments.DataArguments`]): Data and loss.
+        training_args ([`~train.arguments.CLUETrainingArguments`]): Training.
+        model_args ([`~trl.ModelConfig`]): Model.
+        train_dataset ([`~train.premises.PremiseDataset`]): Its premises, hypotheses and probabilities are compared,
+            wherever they lie.
+
+    Returns:
+        `dict[str, object]`: Values by option, as JSON has them.
+    """
+    rows = blake2b(digest_size=16)
+    for premise in train_dataset.premises:
+        rows.update(json.dumps(asdict(premise)).encode())
+    settings = {
+        name: value for name, value in (asdict(data_args) | asdict(model_args)).items() if name not in MAY_CHANGE
+    }
+    settings |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
+    return json.loads(json.dumps({**settings, ROWS: rows.hexdigest()}, default=str))
+
+
+def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
+    """Checks that a run has the options that its checkpoint was trained with.
+
+    Args:
+        checkpoint (`str`): The checkpoint to go on from.
+        settings (`dict[str, object]`): Options of this run.
+
+    Raises:
+        CheckpointError: with the options that differ.
+    """
+    before = read_manifest(Path(checkpoint))["settings"]
+    changes = [
+        f"{name} was {before.get(name)} and is {settings.get(name)}"
+        for name in sorted(before.keys() | settings.keys())
+        if before.get(name) != settings.get(name)
+    ]
+    if changes:
+        raise CheckpointError(
+            f"{checkpoint} was trained with other options: {'; '.join(changes)}. A run goes on as it was "
+            "begun: give the options as they were, or start a new run in another `--output_dir`."
+        )
