@@ -1,6 +1,9 @@
 """CLUE-T: its loss and gradients against transformers' own model, what is trained, and what is saved."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,9 @@ from train.answers import CLUEForTextAnswers, answering_processor, load_text_mod
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
 from train.sft import main
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +69,19 @@ def upstream_loss(thinker, processor, item, index: int) -> torch.Tensor:
     return thinker(**inputs, labels=labels, use_audio_in_video=item.premise.modality == "audiovisual").loss
 
 
+def options(dataset, checkpoint, output, *arguments: str) -> list[str]:
+    """The command line of two steps of CLUE-T."""
+    return [
+        *("--variant", "text", "--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
+        *("--dataset", str(dataset), "--configs", "urn-text", "urn-audio", "--use_cpu", "true"),
+        *("--learning_rate", "1.0e-3", "--max_steps", "2", "--logging_steps", "1", "--save_strategy", "no"),
+        *("--per_device_train_batch_size", "8", "--report_to", "none", "--disable_tqdm", "true", *arguments),
+    ]
+
+
 def train(dataset, checkpoint, output, *arguments: str) -> Path:
     """Trains CLUE-T for two steps and returns the output folder."""
-    main(
-        [
-            *("--variant", "text", "--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
-            *("--dataset", str(dataset), "--configs", "urn-text", "urn-audio", "--use_cpu", "true"),
-            *("--learning_rate", "1.0e-3", "--max_steps", "2", "--logging_steps", "1", "--save_strategy", "no"),
-            *("--per_device_train_batch_size", "8", "--report_to", "none", "--disable_tqdm", "true", *arguments),
-        ]
-    )
+    main(options(dataset, checkpoint, output, *arguments))
     return output
 
 
@@ -227,6 +236,26 @@ def test_a_resumed_run_ends_as_one_that_was_left_alone(dataset, tiny_checkpoint,
     expected, found = (load_file(folder / "model.safetensors") for folder in (whole, cut))
     for name in expected:
         assert torch.equal(found[name], expected[name]), name
+
+
+@pytest.mark.processes
+def test_two_processes_train_as_one(dataset, tiny_checkpoint, tmp_path):
+    """Batches of 3 or 4 premises on each of two processes are the same steps as batches of 7 on one."""
+    sgd = ("--optim", "sgd", "--learning_rate", "0.1", "--max_grad_norm", "0", "--configs", "urn-text")
+    one = train(dataset, tiny_checkpoint, tmp_path / "one", *sgd, "--per_device_train_batch_size", "7")
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", "train/accelerate_configs/ddp_cpu.yaml", "--main_process_port", "0", "train/sft.py"),
+        *options(dataset, tiny_checkpoint, tmp_path / "two", *sgd, "--per_device_train_batch_size", "4"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    losses = [[entry["loss"] for entry in history(tmp_path / name) if "loss" in entry] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (one, tmp_path / "two"))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
 
 
 def test_each_variant_goes_on_from_its_own_checkpoints(dataset, tiny_checkpoint, tmp_path):
