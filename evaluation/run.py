@@ -5,6 +5,8 @@ Evaluates a checkpoint on a split of a UMUI dataset.
 python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
 ```
 
+The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those without a number are counted.
+
 Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
 measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they
 are made: the same command goes on after an interruption, and only reports anew when they are complete.

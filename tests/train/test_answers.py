@@ -238,6 +238,19 @@ def test_a_resumed_run_ends_as_one_that_was_left_alone(dataset, tiny_checkpoint,
         assert torch.equal(found[name], expected[name]), name
 
 
+def test_gathered_weights_are_saved_in_place_of_its_own(tiny_checkpoint, tmp_path):
+    """ZeRO-3 and FSDP leave a model without weights, and hand over those they gathered: these are saved."""
+    model = load_text_model(str(tiny_checkpoint), None)
+    model.save_pretrained(tmp_path / "whole")
+    gathered = {name: weight.clone() for name, weight in model.state_dict().items()}
+    for weight in model.parameters():
+        weight.data = torch.empty(0)
+    model.save_pretrained(tmp_path / "gathered", state_dict=gathered)
+    assert not changed(tmp_path / "gathered", tiny_checkpoint)
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "gathered"))
+    assert found.keys() == expected.keys()
+
+
 @pytest.mark.processes
 def test_two_processes_train_as_one(dataset, tiny_checkpoint, tmp_path):
     """Batches of 3 or 4 premises on each of two processes are the same steps as batches of 7 on one."""
