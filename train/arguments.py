@@ -114,7 +114,8 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`.
+    """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`, and other
+    defaults.
 
     Args:
         decay_ratio (`float`, *optional*, defaults to 0.3):
@@ -126,6 +127,7 @@ class CLUETrainingArguments(TrainingArguments):
         default=0.3,
         metadata={"help": "Share of the steps, at the end, of the decay of lr_scheduler_type=warmup_stable_decay."},
     )
+    project: str = field(default="clue", metadata={"help": "Name of the project that trackio keeps the run in."})
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Not used: the collator knows what the model needs."}
     )

@@ -40,6 +40,7 @@ from train.collator import PremiseCollator
 from train.premises import PremiseDataset, check_split
 from train.settings import run_settings
 from train.towers import open_tower_cache
+from train.trackers import local_trackers
 from train.trainer import CLUETrainer
 
 
@@ -164,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=processor,
         modality_batching=data_args.modality_batching,
         settings=run_settings(data_args, training_args, model_args, train_dataset),
+        callbacks=local_trackers(training_args, resumes=resume_from_checkpoint is not None),
     )
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))

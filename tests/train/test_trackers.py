@@ -1,0 +1,148 @@
+"""Tracking with trackio: on this machine, in one run from its start over a kill to its end, and with no network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.train.test_sft import DEMO
+from train.arguments import CLUETrainingArguments
+from train.trackers import local_trackers
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Trains where every attempt to look up or reach another machine is written down and fails.
+TRAIN = """
+import os, signal, socket, sys, time
+from pathlib import Path
+
+attempts = Path(os.environ["ATTEMPTS"])
+
+def refuse(*arguments, **options):
+    with attempts.open("a") as file:
+        print(arguments, file=file)
+    raise OSError("There is no network.")
+
+socket.getaddrinfo = socket.socket.connect = socket.socket.connect_ex = refuse
+
+from train.sft import main
+from train.trainer import CLUETrainer
+
+class DyingTrainer(CLUETrainer):
+    def compute_loss(self, *args, **kwargs):
+        if self.state.global_step == int(os.environ["KILL_AT_STEP"]):
+            # trackio writes twice a second.
+            import trackio
+            while not any(entry.get("train/global_step") == self.state.global_step for entry in logs()):
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().compute_loss(*args, **kwargs)
+
+def logs():
+    from trackio.sqlite_storage import SQLiteStorage
+    return SQLiteStorage.get_logs("clue", "run")
+
+import train.sft
+train.sft.CLUETrainer = DyingTrainer
+main()
+"""
+
+READ = """
+import json, sys
+from trackio import Api
+from trackio.sqlite_storage import SQLiteStorage
+
+runs = [run.name for run in Api().runs("clue")]
+json.dump({run: SQLiteStorage.get_logs("clue", run) for run in runs}, sys.stdout)
+"""
+
+
+@pytest.fixture
+def track(dataset, tiny_checkpoint, tmp_path):
+    """Trains with trackio to a number of steps in `runs/run`, kills it at a step, and returns the exit status."""
+    # Somebody is logged in: trackio would ask the Hub who.
+    environment = os.environ | {"HF_TOKEN": "hf_nobody", "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
+    environment |= {"TRACKIO_DIR": "", "ATTEMPTS": str(tmp_path / "attempts")}
+
+    def run(*arguments: str, steps: int, kill_at_step: int = -1) -> int:
+        command = [
+            *(sys.executable, "-c", TRAIN, "--config", DEMO, "--dataset", str(dataset), "--configs", "urn-text"),
+            *("--model_name_or_path", str(tiny_checkpoint), "--output_dir", str(tmp_path / "runs" / "run")),
+            *("--cache_premises", "false", "--max_steps", str(steps), "--logging_steps", "1"),
+            *("--disable_tqdm", "true"),
+            *("--save_strategy", "steps", "--save_steps", "2", "--report_to", "trackio", *arguments),
+        ]
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment | {"KILL_AT_STEP": str(kill_at_step)},
+            capture_output=True,
+            text=True,
+        )
+        (tmp_path / "log.txt").write_text(result.stdout + result.stderr)
+        return result.returncode
+
+    return run
+
+
+def tracked(store: Path) -> dict[str, list[dict]]:
+    """What trackio kept of each run."""
+    environment = os.environ | {"TRACKIO_DIR": str(store)}
+    result = subprocess.run([sys.executable, "-c", READ], env=environment, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+@pytest.mark.processes
+def test_a_run_is_tracked_here_and_goes_on_in_the_same_run_after_a_kill(track, tmp_path):
+    """The numbers of the Trainer's own history are in the store beside the run, and no other machine was asked."""
+    assert track(steps=4, kill_at_step=3) == -signal.SIGKILL, (tmp_path / "log.txt").read_text()
+    assert track("--resume_from_checkpoint", "true", steps=4) == 0, (tmp_path / "log.txt").read_text()
+    store = tmp_path / "runs" / "trackio"
+    assert f"To see this run: TRACKIO_DIR={store} trackio show --project clue" in (tmp_path / "log.txt").read_text()
+    (name, entries), *others = tracked(store).items()
+    assert (name, others) == ("run", [])
+    history = json.loads((tmp_path / "runs" / "run" / "trainer_state.json").read_text())["log_history"]
+    losses = [(entry["train/global_step"], entry["train/loss"]) for entry in entries if "train/loss" in entry]
+    # The third step was logged before the kill, and again on the way on from the checkpoint of the second.
+    assert [step for step, _ in losses] == [1, 2, 3, 3, 4]
+    assert dict(losses) == pytest.approx({entry["step"]: entry["loss"] for entry in history if "loss" in entry})
+    assert all("train/padding_share" in entry for entry in entries if "train/loss" in entry)
+    assert not (tmp_path / "attempts").exists(), (tmp_path / "attempts").read_text()
+
+
+@pytest.mark.parametrize(
+    ("taken", "resumes", "name"),
+    [
+        ([], False, "run"),
+        ([], True, "run"),
+        (["other"], False, "run"),
+        (["run", "run-2"], False, "run-3"),
+        (["run", "run-2"], True, "run-2"),
+    ],
+)
+def test_a_new_run_is_not_mixed_up_with_an_old_one(tmp_path, monkeypatch, taken, resumes, name):
+    """A folder whose name is taken gives a new run a number; one that resumes goes on under the last one."""
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "store"))
+    args = CLUETrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True, report_to="trackio")
+    (callback,) = local_trackers(args, resumes)
+    runs = [SimpleNamespace(name=other) for other in taken]
+    callback._trackio = SimpleNamespace(Api=lambda: SimpleNamespace(runs=lambda project: runs))
+    assert callback._run_name(args) == name
+    assert (args.report_to, args.project) == ([], "clue")
+
+
+@pytest.mark.parametrize(
+    ("report_to", "space", "left"),
+    [("none", None, []), ("tensorboard", None, ["tensorboard"]), ("trackio", "somebody/space", ["trackio"])],
+)
+def test_other_trackers_are_left_alone(tmp_path, report_to, space, left):
+    """What `report_to` knows otherwise, and a Space that is asked for, is none of ours."""
+    args = CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=report_to, trackio_space_id=space)
+    assert local_trackers(args, resumes=False) == []
+    assert args.report_to == left
