@@ -102,7 +102,7 @@ def test_a_log_is_the_mean_of_the_logs_of_its_steps(dataset, tiny_checkpoint, tm
         assert ratio == pytest.approx(tokens / 12, rel=0.01)
 
 
-def test_a_checkpoint_closes_the_logs(dataset, tiny_checkpoint, tmp_path):
+def test_a_checkpoint_closes_the_logs(dataset, tiny_checkpoint, tmp_path, monkeypatch):
     """A run that goes on from a checkpoint between two logs has, in the end, the logs of one that was left alone."""
     options = (
         "--logging_steps",
@@ -115,9 +115,19 @@ def test_a_checkpoint_closes_the_logs(dataset, tiny_checkpoint, tmp_path):
         "constant",
     )
     whole = train(dataset, tiny_checkpoint, tmp_path / "whole", *options, steps=8)
-    cut = train(dataset, tiny_checkpoint, tmp_path / "cut", *options, steps=5)
+    cut = tmp_path / "cut"
+    compute_loss = CLUETrainer.compute_loss
+
+    def interrupted(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return compute_loss(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CLUETrainer, "compute_loss", interrupted)
+        train(dataset, tiny_checkpoint, cut, *options, steps=8)
     going_on = (*options, "--resume_from_checkpoint", str(cut / "checkpoint-3"))
-    resumed = train(dataset, tiny_checkpoint, tmp_path / "cut", *going_on, steps=8)
+    resumed = train(dataset, tiny_checkpoint, cut, *going_on, steps=8)
 
     def lasting(output):
         timed = ("_per_second", "_runtime")
