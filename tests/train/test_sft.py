@@ -10,19 +10,16 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
-from trl import ModelConfig, TrlParser
 
 from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.processing_clue import MODALITIES
 from tests.train.conftest import CONFIGS
-from train.arguments import CLUETrainingArguments, DataArguments
 from train.sft import main
 
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted((ROOT / "train" / "recipes").glob("*.yaml"))
 DEMO = str(ROOT / "train" / "recipes" / "demo_cpu.yaml")
 PREMISE, HYPOTHESES = "An urn holds 3 red balls and 1 blue ball.", ["It is red.", "It is blue."]
 
@@ -50,16 +47,6 @@ def changed(output: Path, checkpoint: Path) -> set[str]:
 def history(output: Path) -> list[dict]:
     """The logs of a run."""
     return json.loads((output / "trainer_state.json").read_text())["log_history"]
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.stem for recipe in RECIPES])
-def test_every_recipe_is_understood(recipe):
-    """No option of a recipe is unknown or of the wrong type."""
-    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
-    data_args, training_args, model_args = parser.parse_args_and_config(["--config", str(recipe)])
-    assert training_args.use_cpu and isinstance(training_args.learning_rate, float)
-    assert all(isinstance(config, str) for config in data_args.configs)
-    assert model_args.model_name_or_path.startswith("runs/")
 
 
 @pytest.mark.processes
