@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.trainer_utils import sort_checkpoints
@@ -26,10 +28,13 @@ from train.arguments import CLUETrainingArguments
 
 
 MANIFEST = "manifest.json"
-# What is being written or removed lies here. With the underscore, the Trainer never sends it to the Hub.
+# What is being written or removed lies here. With the underscore, the Trainer never sends them to the Hub.
 PARTIAL = "_partial"
+LOCK = "_lock"
 # Without it, `from_pretrained` loads nothing from a folder.
 CONFIG = "config.json"
+# Torch's own switch, for callers that can't be told.
+WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 class CheckpointError(ValueError):
@@ -51,6 +56,30 @@ def load_weights(model: PreTrainedModel, checkpoint: str) -> None:
 
 
 # Writing
+
+
+@contextmanager
+def alone(output_dir: Path) -> Iterator[None]:
+    """Within it, this run alone writes to its folder. The lock goes with the process that holds it.
+
+    Args:
+        output_dir (`Path`): Folder of the run.
+
+    Raises:
+        CheckpointError: if another run is at it. Processes outlive their launcher where that alone is killed.
+    """
+    lock = FileLock(output_dir / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise CheckpointError(
+            f"Another run is writing to {output_dir}, perhaps processes whose launcher was killed: end them first "
+            f"(`fuser {output_dir / LOCK}` names them)."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -234,6 +263,26 @@ def check_files(checkpoint: Path) -> None:
     for (name, expected), digest in zip(files.items(), _digests([checkpoint / name for name in files]), strict=True):
         if digest != expected["sha256"]:
             raise CheckpointError(f"{checkpoint / name} is not as it was written: its SHA-256 is another.")
+
+
+@contextmanager
+def state_only(classes: list[type]) -> Iterator[None]:
+    """Within it, `torch.load` builds nothing but tensors, plain values and objects of the classes given, whatever its
+    caller asked for. DeepSpeed would run any code that it finds in a checkpoint.
+
+    Args:
+        classes (`list[type]`): Classes that the checkpoints hold.
+    """
+    before = os.environ.get(WEIGHTS_ONLY)
+    os.environ[WEIGHTS_ONLY] = "1"
+    try:
+        with torch.serialization.safe_globals(classes):
+            yield
+    finally:
+        if before is None:
+            del os.environ[WEIGHTS_ONLY]
+        else:
+            os.environ[WEIGHTS_ONLY] = before
 
 
 def newest_sound(checkpoints: list[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from transformers import PreTrainedModel, Trainer
@@ -11,12 +11,14 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from train.checkpoints import (
     PARTIAL,
+    alone,
     discard_old,
     load_weights,
     publish,
     put_in_place,
     remove_partial,
     seal,
+    state_only,
     writing,
 )
 from train.settings import check_settings
@@ -49,9 +51,14 @@ class ResumableTrainer(Trainer):
         """Trains as the Trainer does; goes on from a checkpoint only with the options it was trained with."""
         if resume_from_checkpoint is not None:
             check_settings(resume_from_checkpoint, self.settings)
-        if self.args.should_save:
-            remove_partial(Path(self.args.output_dir))
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        with self._alone():
+            if self.args.should_save:
+                remove_partial(Path(self.args.output_dir))
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _alone(self) -> AbstractContextManager:
+        """Where the main process holds the lock of the output folder."""
+        return alone(Path(self.args.output_dir)) if self.args.should_save else nullcontext()
 
     def _get_output_dir(self, trial) -> str:
         """Where checkpoints are; while one is written, where it is written."""
@@ -100,7 +107,7 @@ class ResumableTrainer(Trainer):
             `Path`: The folder. All processes write to the same one.
         """
         output_dir = Path(self.args.output_dir)
-        with writing(output_dir, "model") as folder:
+        with self._alone(), writing(output_dir, "model") as folder:
             yield folder
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -113,8 +120,24 @@ class ResumableTrainer(Trainer):
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_weights(self.model, resume_from_checkpoint)
 
+    def _prepare_for_training(self, max_steps, train_dataloader, resume_from_checkpoint):
+        """Prepares as the Trainer does, which under DeepSpeed loads the state of the checkpoint."""
+        with self._state_only():
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+
     def _load_best_model(self) -> None:
         """Loads the best checkpoint at the end, by its names on disk as well."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return super()._load_best_model()
+            with self._state_only():
+                return super()._load_best_model()
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _state_only(self) -> AbstractContextManager:
+        """Where DeepSpeed reads checkpoints, see [`~train.checkpoints.state_only`]."""
+        if not self.is_deepspeed_enabled:
+            return nullcontext()
+        from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+        from deepspeed.runtime.zero.config import ZeroStageEnum
+        from deepspeed.utils.tensor_fragment import fragment_address
+
+        return state_only([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])

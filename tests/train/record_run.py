@@ -4,12 +4,17 @@ Runs `train/sft.py` with its own arguments, and writes down what each process tr
 - `rank-<i>.jsonl`: a line a batch with the step, the epoch, the labels and the modalities;
 - `gradients.pt`: the gradients of the first step, on the main process.
 
-With KILL_AT_STEP, every process kills itself as it begins that step.
+With KILL_AT, every process kills itself at a moment:
+
+- `step:6`: as it begins that step;
+- `there:FILE`: at its first operation on files after the file or folder has come to be in the output folder;
+- `half:FILE`: the same, with half of the file written.
 """
 
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import torch
@@ -19,7 +24,24 @@ from train.trainer import CLUETrainer
 
 
 RECORDS = Path(os.environ["RECORDS"])
-KILL_AT_STEP = int(os.environ.get("KILL_AT_STEP", -1))
+MOMENT, _, WHERE = os.environ.get("KILL_AT", "never:").partition(":")
+
+
+def die() -> None:
+    """Kills this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(path: Path) -> None:
+    """Kills this process once a path is there."""
+
+    def look(event: str, _) -> None:
+        if event.startswith(("open", "os.", "shutil.")) and event not in ("os.truncate", "os.kill") and path.exists():
+            if MOMENT == "half":
+                os.truncate(path, path.stat().st_size // 2)
+            die()
+
+    sys.addaudithook(look)
 
 
 class RecordingTrainer(CLUETrainer):
@@ -27,8 +49,8 @@ class RecordingTrainer(CLUETrainer):
 
     def compute_loss(self, model, inputs, *args, **kwargs):
         """Writes the batch down."""
-        if self.state.global_step == KILL_AT_STEP:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if MOMENT == "step" and self.state.global_step == int(WHERE):
+            die()
         record = {
             "step": self.state.global_step,
             "epoch": int(self.state.epoch),
@@ -48,5 +70,7 @@ class RecordingTrainer(CLUETrainer):
 
 
 if __name__ == "__main__":
+    if MOMENT in ("there", "half"):
+        watch(Path(sys.argv[sys.argv.index("--output_dir") + 1], WHERE))
     train.sft.CLUETrainer = RecordingTrainer
     train.sft.main()

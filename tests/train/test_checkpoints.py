@@ -6,9 +6,13 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
+import torch
+from filelock import FileLock
 from transformers.trainer_utils import sort_checkpoints
 
 from tests.train.test_sft import train
@@ -21,6 +25,7 @@ from train.checkpoints import (
     publish,
     put_in_place,
     seal,
+    state_only,
 )
 
 
@@ -254,6 +259,13 @@ def test_another_number_of_processes_is_refused(run, dataset, tiny_checkpoint):
         resume(run, dataset, tiny_checkpoint)
 
 
+def test_two_runs_do_not_write_to_one_folder(run, dataset, tiny_checkpoint):
+    """Processes that outlive their launcher still write: a resumed run does not start beside them."""
+    with FileLock(run / "_lock"), pytest.raises(CheckpointError, match="Another run is writing to .*run"):
+        resume(run, dataset, tiny_checkpoint)
+    resume(run, dataset, tiny_checkpoint)
+
+
 def test_a_checkpoint_that_is_not_there_is_named(run, dataset, tiny_checkpoint):
     """The error names the path, and the newest checkpoint there is."""
     with pytest.raises(CheckpointError, match="checkpoint-3 .*checkpoint-4`"):
@@ -276,3 +288,27 @@ def test_a_full_disk_is_told_and_leaves_the_earlier_checkpoint(dataset, tiny_che
         train(dataset, tiny_checkpoint, tmp_path / "run", *SAVING, steps=4)
     assert [path.name for path in (tmp_path / "run").rglob("checkpoint-*")] == ["checkpoint-2"]
     check_files(tmp_path / "run" / "checkpoint-2")
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_can_not_run_code(tmp_path):
+    """Under DeepSpeed, whose loads ask for anything, only what it needs itself is built of a file."""
+    torch.save({"state": torch.ones(2), "count": Counter(a=1)}, tmp_path / "state.pt")
+    torch.save({"state": Trap(tmp_path / "sprung")}, tmp_path / "trap.pt")
+    with state_only([Counter]):
+        loaded = torch.load(tmp_path / "state.pt", weights_only=False)
+        assert loaded["count"] == Counter(a=1) and loaded["state"].sum() == 2
+        with pytest.raises(UnpicklingError):
+            torch.load(tmp_path / "trap.pt", weights_only=False)
+    assert not (tmp_path / "sprung").exists()
+    torch.load(tmp_path / "trap.pt", weights_only=False)
+    assert (tmp_path / "sprung").exists()

@@ -29,12 +29,19 @@ STEPS_PER_EPOCH = 4
 KILLED_AT = 6
 
 
-def launch(output: Path, dataset: Path, checkpoint: Path, *arguments: str, **environment: str) -> int:
+def launch(
+    output: Path,
+    dataset: Path,
+    checkpoint: Path,
+    *arguments: str,
+    config: str | Path = "train/accelerate_configs/ddp_cpu.yaml",
+    **environment: str,
+) -> int:
     """Trains on two processes and returns the exit status."""
     output.mkdir(exist_ok=True)
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", "train/accelerate_configs/ddp_cpu.yaml", "--main_process_port", "0"),
+        *("--config_file", str(config), "--main_process_port", "0"),
         *("tests/train/record_run.py", "--use_cpu", "true", "--report_to", "none", "--disable_tqdm", "true"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
         *("--dataset", str(dataset), "--configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
@@ -68,7 +75,7 @@ def runs(tmp_path_factory, dataset, tiny_checkpoint, worker_id) -> dict[str, Pat
             whole, cut, resumed = (shared / f"two-processes-{name}" for name in ("whole", "cut", "resumed"))
             resumed.mkdir()
             assert launch(whole, dataset, tiny_checkpoint) == 0, (whole / "log.txt").read_text()
-            assert launch(cut, dataset, tiny_checkpoint, KILL_AT_STEP=str(KILLED_AT)) != 0
+            assert launch(cut, dataset, tiny_checkpoint, KILL_AT=f"step:{KILLED_AT}") != 0
             # As if the kill had come while a newer checkpoint was being written.
             torn = cut / "_partial" / f"checkpoint-{KILLED_AT}"
             torn.mkdir(parents=True)
