@@ -18,7 +18,7 @@ OURS = {"modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "t
 LAYERS = {
     "modeling_clue": (set(), []),
     "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
-    "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train"]),
+    "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train", "deepspeed"]),
     "evaluation": ({"modeling_clue", "datasets_scripts"}, ["data", "eval"]),
 }
 
