@@ -113,6 +113,19 @@ def test_lora_trains_attention_of_the_language_model_and_the_head(dataset, tiny_
     torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-5)
 
 
+def test_checkpointed_activations_change_nothing_with_lora(dataset, tiny_checkpoint, tmp_path):
+    """Activations computed anew on the way back give the adapter the same steps, frozen embeddings or not."""
+    options = ("--use_peft", "--lora_dropout", "0", "--activation_checkpointing")
+    plain, anew = (
+        train(dataset, tiny_checkpoint, tmp_path / value, *options, value) / "adapter" / "adapter_model.safetensors"
+        for value in ("false", "true")
+    )
+    expected, found = load_file(plain), load_file(anew)
+    assert any(value.any() for name, value in expected.items() if "lora_B" in name)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-7)
+
+
 def test_accumulated_batches_are_one_batch(dataset, tiny_checkpoint, tmp_path):
     """Text alone fits into a batch of 7 premises or into batches of 3, 2 and 2: the step is the same."""
     options = ("--configs", "urn-text", "--optim", "sgd", "--weight_decay", "0", "--learning_rate", "0.1")
