@@ -6,7 +6,8 @@ every file, the number of processes, and the options of the run.
 
 The state of optimizers and random numbers can't be had as safetensors: the Trainer and DeepSpeed write it with
 `torch.save`. It stays on this machine, and is read without running anything that a file may ask for (torch's
-`weights_only`).
+`weights_only`). Only the index that FSDP writes beside sharded state is a pickle that torch reads as such: resume FSDP
+runs from your own checkpoints alone.
 """
 
 import hashlib
@@ -238,10 +239,12 @@ def read_manifest(checkpoint: Path) -> dict:
     Raises:
         CheckpointError: if there is none, or it can't be read.
     """
+    if not checkpoint.is_dir():
+        raise CheckpointError("there is no such folder.")
     try:
         return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint} is no whole checkpoint: {MANIFEST} can't be read ({error}).") from error
+        raise CheckpointError(f"its {MANIFEST} can't be read ({error}).") from error
 
 
 def check_files(checkpoint: Path) -> None:
@@ -318,15 +321,16 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
             checkpoint that is damaged or of another number of processes.
     """
     checkpoints = sort_checkpoints(args.output_dir)
-    if args.resume_from_checkpoint is None or args.resume_from_checkpoint.lower() == "false":
+    wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
+    if wanted.lower() in ("none", "false"):
         if checkpoints:
             raise CheckpointError(
                 f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume_from_checkpoint "
                 "true`, or remove them, or choose another `--output_dir`."
             )
         return None
-    if args.resume_from_checkpoint.lower() != "true":
-        checkpoint = args.resume_from_checkpoint
+    if wanted.lower() != "true":
+        checkpoint = wanted
     elif checkpoints:
         checkpoint = checkpoints[-1]
     else:
@@ -344,10 +348,15 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
             if sound is not None
             else "no other is sound: start anew, in another `--output_dir`."
         )
-        raise CheckpointError(f"{checkpoint} is damaged. {error} Of the other checkpoints, {advice}") from error
+        raise CheckpointError(f"Can't go on from {checkpoint}: {error} Of the other checkpoints, {advice}") from error
     if manifest["processes"] != args.world_size:
         raise CheckpointError(
             f"{checkpoint} is of a run of {manifest['processes']} processes, and this one has {args.world_size}: the "
             "order of the batches would be another. Launch as many processes as before."
+        )
+    if manifest["settings"].get("save_only_model"):
+        raise CheckpointError(
+            f"{checkpoint} was written with --save_only_model, without the state of the optimizer: there is no going "
+            "on from it. Start anew, in another `--output_dir`."
         )
     return checkpoint

@@ -17,9 +17,11 @@ from transformers.trainer_utils import sort_checkpoints
 
 from tests.train.test_sft import train
 from train import resumable
+from train.arguments import CLUETrainingArguments
 from train.checkpoints import (
     CheckpointError,
     check_files,
+    checkpoint_to_resume,
     discard_old,
     newest_sound,
     publish,
@@ -268,8 +270,16 @@ def test_two_runs_do_not_write_to_one_folder(run, dataset, tiny_checkpoint):
 
 def test_a_checkpoint_that_is_not_there_is_named(run, dataset, tiny_checkpoint):
     """The error names the path, and the newest checkpoint there is."""
-    with pytest.raises(CheckpointError, match="checkpoint-3 .*checkpoint-4`"):
+    with pytest.raises(CheckpointError, match="checkpoint-3: there is no such folder.*checkpoint-4`"):
         resume(run, dataset, tiny_checkpoint, which=str(run / "checkpoint-3"))
+
+
+def test_weights_alone_are_no_checkpoint_to_go_on_from(dataset, tiny_checkpoint, tmp_path):
+    """With `save_only_model`, a resumed run would begin with an empty optimizer; a recipe's `true` is understood."""
+    train(dataset, tiny_checkpoint, tmp_path, *SAVING, "--save_only_model", "true")
+    args = CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, resume_from_checkpoint=True)
+    with pytest.raises(CheckpointError, match="checkpoint-2 was written with --save_only_model"):
+        checkpoint_to_resume(args)
 
 
 @pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "manifest.json"])
