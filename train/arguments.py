@@ -5,6 +5,8 @@ from typing import Literal
 
 from transformers import TrainingArguments
 
+from train.backends import keep_to_torch_collectives
+
 
 @dataclass
 class DataArguments:
@@ -138,6 +140,7 @@ class CLUETrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
+        keep_to_torch_collectives()
         super().__post_init__()
         if not 0 <= self.decay_ratio <= 1:
             raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")
