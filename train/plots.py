@@ -6,8 +6,8 @@ python -m train.plots runs/figure5/{mixed,batched}-{0,1,2} --out figure5.png
 
 Runs of one setting, named `SETTING-SEED` or given the same `--label`, are one curve: the mean of their running means,
 in a band from the lowest to the highest. Pale behind it are the logged values of the first of them. The gradient norm
-of a step of several modalities belongs to none of them, and is drawn beside that of each. `figure5.csv`, the values, and
-`figure5.md`, a table, are written beside the figure.
+of a step of several modalities belongs to none of them, and is drawn beside that of each. Next to the figure are
+written `figure5.csv`, the values, and `figure5.md`, a table.
 """
 
 import argparse
