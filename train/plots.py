@@ -79,7 +79,7 @@ def draw(runs: list[Run], path: Path) -> None:
     figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
     FigureCanvasAgg(figure)
     partial = Path(f"{path}.partial")
-    figure.savefig(partial, format="png", dpi=110)
+    figure.savefig(partial, format="png", dpi=95)
     partial.replace(path)
 
 
@@ -97,7 +97,7 @@ def _draw_group(axes: Axes, curves: list[tuple[Run, Curve]], look: dict) -> tupl
     steps = np.unique(np.concatenate([curve.steps for _, curve in curves]))
     means = np.stack([curve.running_mean(steps, run.window) for run, curve in curves])
     first = curves[0][1]
-    axes.plot(first.steps, first.values, color=look["color"], alpha=0.18, linewidth=0.5, zorder=1)
+    axes.plot(first.steps, first.values, color=look["color"], alpha=0.18, linewidth=0.5, antialiased=False, zorder=1)
     with warnings.catch_warnings():
         # A step that no seed has a value near is a gap in the curve.
         warnings.simplefilter("ignore", RuntimeWarning)
