@@ -1,13 +1,13 @@
 """Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
 
 import hashlib
-import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 from datasets import Dataset
 
+from datasets_scripts.digests import digest, file_digest
 from datasets_scripts.load import load_split
 
 
@@ -83,17 +83,6 @@ def hold_out_premises(rows: Dataset) -> tuple[Dataset, Dataset]:
 def rows_digest(rows: Dataset, keys: list[str]) -> str:
     """A digest of all that is asked and compared: ids, premises by their `keys`, hypotheses and probabilities."""
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
-
-
-def digest(value: object) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def file_digest(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

@@ -15,9 +15,11 @@ are made: the same command goes on after an interruption, and only reports anew 
 import argparse
 import json
 import os
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 
@@ -30,9 +32,10 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 from transformers import AutoConfig, PreTrainedConfig
 
+from datasets_scripts.digests import weights_digest
 from datasets_scripts.load import split_names
 from evaluation.calibration import perfect_predictions, reliability, written_predictions
-from evaluation.data import digest, file_digest, hold_out_premises, load_rows, premise_keys, rows_digest
+from evaluation.data import hold_out_premises, load_rows, premise_keys, rows_digest
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
 from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly, TextPredictor, answer_format
@@ -75,6 +78,8 @@ def main(arguments: list[str] | None = None) -> dict:
     predictions = predict_split(predictor, checkpoint, rows, keys, out, settings, args.batch_size)
     report = make_report(target, answer, predictions, constant, seen, settings)
     report["seconds"] = round(time.perf_counter() - started, 1)
+    report["date"] = datetime.now(UTC).date().isoformat()
+    report["command"] = ["python", "-m", "evaluation.run", *(sys.argv[1:] if arguments is None else arguments)]
     write_report(report, predictions, out)
     print(f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}")
     print(without_number(report))
@@ -120,14 +125,6 @@ def find_checkpoint(model: str) -> Path:
         return Path(snapshot_download(model))
     except (RepositoryNotFoundError, LocalEntryNotFoundError) as error:
         raise ValueError(f"--model {model} is no folder, and was not found on the Hub: {error}") from error
-
-
-def weights_digest(checkpoint: str | Path) -> str:
-    """A digest of the configuration, tokenizer, processor and weights of a checkpoint folder."""
-    files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise ValueError(f"{checkpoint} is no checkpoint: there are no .safetensors weights in it.")
-    return digest([[path.name, file_digest(path)] for path in sorted(files)])
 
 
 def predict_split(

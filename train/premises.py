@@ -31,6 +31,7 @@ class Premise:
         size (`int`): Characters of a text, bytes of a clip.
         hypotheses (`list[str]`): The claims.
         probabilities (`list[float]`): The probability of each, in [0, 1].
+        sources (`list[str]`): Who says so of each: `"human"`, `"teacher"`, `"label"` or `"exact"`.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Premise:
     size: int
     hypotheses: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -126,6 +128,7 @@ def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") ->
                 premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
             premises[identity].hypotheses.append(row["hypothesis"])
             premises[identity].probabilities.append(probability)
+            premises[identity].sources.append(row["probability_source"])
             index += 1
     return list(premises.values())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -21,10 +21,11 @@ from train.checkpoints import (
     state_only,
     writing,
 )
+from train.push import PushingTrainer
 from train.settings import check_settings
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(PushingTrainer):
     """A `transformers.Trainer` that can be killed at any moment. Its checkpoints become so by one rename; it resumes
     with the options it was begun with, or not at all; and it loads weights by their names on disk.
 
@@ -33,7 +34,7 @@ class ResumableTrainer(Trainer):
             Options of the run ([`~train.settings.run_settings`]), written to its checkpoints: it can be resumed with
             no others.
         **kwargs:
-            As of `transformers.Trainer`.
+            As of [`~train.push.PushingTrainer`].
     """
 
     def __init__(self, *, settings: dict[str, object] | None = None, **kwargs):

@@ -25,6 +25,7 @@ accelerate launch --config_file train/accelerate_configs/ddp.yaml \
 ```
 """
 
+import sys
 from pathlib import Path
 
 from peft import PeftModel, get_peft_model
@@ -38,6 +39,8 @@ from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset, check_split
+from train.push import check_push
+from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
 from train.trackers import local_trackers
@@ -117,6 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
     data_args, training_args, model_args = parser.parse_args_and_config(arguments)
     resume_from_checkpoint = checkpoint_to_resume(training_args)
+    check_push(data_args, training_args, model_args)
     Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
 
     evaluates = training_args.eval_strategy != "no"
@@ -169,7 +173,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
+    trainer.record = describe_run(trainer, sys.argv[1:] if arguments is None else arguments, data_args, model_args)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+    if evaluates and trainer.measured() is None:
+        trainer.evaluate()
 
     save(trainer, processor)
 
@@ -178,7 +185,8 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
     """Saves a whole checkpoint in the output folder, which transformers loads with nothing of this repository: by
     `AutoModel`, or of CLUE-T, which is a plain Thinker, by `Qwen2_5OmniThinkerForConditionalGeneration`.
 
-    With LoRA it is the merged model, and the adapter alone lies in `adapter/`.
+    With LoRA it is the merged model, and the adapter alone lies in `adapter/`. The card tells of the run; with
+    `push_to_hub`, all of it is sent at last.
 
     Args:
         trainer ([`~train.trainer.CLUETrainer`]): After training.
@@ -192,8 +200,9 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
                 model.merge_and_unload().save_pretrained(folder)
                 processor.save_pretrained(folder)
             trainer.state.save_to_json(folder / TRAINER_STATE_NAME)
+            trainer.create_model_card(folder)
     if trainer.args.push_to_hub:
-        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
+        trainer.push_to_hub()
 
 
 if __name__ == "__main__":

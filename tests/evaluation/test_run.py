@@ -13,6 +13,7 @@ import torch
 import yaml
 from transformers import AutoModel
 
+from datasets_scripts.digests import weights_digest
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predictors import CLUEPredictor
@@ -136,16 +137,16 @@ def test_a_dataset_without_a_training_split_is_refused_first(tiny_checkpoint, ur
 
 def test_new_weights_in_the_same_folder_are_noticed(tiny_checkpoint, tmp_path):
     """A checkpoint trained on is another model, though its folder's name stays."""
-    before = run.weights_digest(tiny_checkpoint)
+    before = weights_digest(tiny_checkpoint)
     model = AutoModel.from_pretrained(tiny_checkpoint, trust_remote_code=True)
     model.save_pretrained(tmp_path / "same")
-    same = run.weights_digest(tmp_path / "same")
+    same = weights_digest(tmp_path / "same")
     torch.nn.init.zeros_(model.confidence_head.weight)
     model.save_pretrained(tmp_path / "same")
-    assert run.weights_digest(tmp_path / "same") != same
-    assert run.weights_digest(tiny_checkpoint) == before
+    assert weights_digest(tmp_path / "same") != same
+    assert weights_digest(tiny_checkpoint) == before
     with pytest.raises(ValueError, match="is no checkpoint"):
-        run.weights_digest(tmp_path)
+        weights_digest(tmp_path)
 
 
 def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_world, tmp_path):

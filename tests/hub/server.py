@@ -146,6 +146,7 @@ class Hub:
                 (f"{page}/{{namespace}}/{{name}}/resolve/{{revision}}/{{file:path}}", self.resolve, ["GET"]),
             ]
             writing = [
+                (f"{api}/auth-check/write", self.auth_check, ["GET"]),
                 (f"{api}/branch/{{branch}}", self.branch, ["POST", "DELETE"]),
                 (f"{api}/tag/{{revision}}", self.tag, ["POST", "DELETE"]),
                 (f"{api}/settings", self.change_settings, ["PUT"]),
@@ -202,7 +203,7 @@ class Hub:
         return JSONResponse({**user, "auth": {"type": "access_token", "accessToken": token}})
 
     async def auth_check(self, request: Request, repo: Repo) -> Response:
-        """Whether the repository is open to whoever asks: it is, or this would not be called."""
+        """Whether the repository is open to whoever asks, to read or to write: it is, or this would not be called."""
         return JSONResponse({})
 
     # --- repositories ------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""Digests that tell whether two things are the same: values, files, and the weights of a checkpoint."""
+
+import hashlib
+import json
+from pathlib import Path
+
+
+# What training leaves in the folder of a checkpoint that is no part of the model.
+NOT_THE_MODEL = ("trainer_state.json", "manifest.json")
+
+
+def digest(value: object) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_digest(checkpoint: str | Path) -> str:
+    """
+    A digest of the configuration, tokenizer, processor and weights of a checkpoint folder.
+
+    Args:
+        checkpoint (`str` or `Path`): The folder.
+
+    Returns:
+        `str`: 16 hexadecimal digits, the same for a copy of the folder or one that came from the Hub.
+
+    Raises:
+        `ValueError`: if it has no weights.
+    """
+    files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{checkpoint} is no checkpoint: there are no .safetensors weights in it.")
+    return digest([[path.name, file_digest(path)] for path in sorted(files) if path.name not in NOT_THE_MODEL])

@@ -1,0 +1,281 @@
+"""The card of a checkpoint: every number is one of the run or of a report, and nothing of the machine is told."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from datasets_scripts.digests import weights_digest
+from modeling_clue.processing_clue import MODALITIES
+from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
+from train.card import main as card
+from train.record import ROOT, shown_path, told
+from train.sft import main
+
+
+RECIPE = str(ROOT / "train" / "recipes" / "demo_cpu.yaml")
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
+OPTIONS = [
+    *("--config", RECIPE, "--max_steps", "2", "--warmup_steps", "0", "--disable_tqdm", "true"),
+    *("--cache_premises", "false", "--eval_strategy", "no"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tiny_checkpoint, tmp_path_factory) -> Path:
+    """A folder with a run of two steps with LoRA and an evaluation, in `out`. What it started from is in `base`."""
+    folder = tmp_path_factory.mktemp("card")
+    (folder / "umui").symlink_to(dataset)
+    base = folder / "base"
+    base.mkdir()
+    for file in tiny_checkpoint.iterdir():
+        (base / file.name).symlink_to(file)
+    (base / "README.md").write_text("---\nlicense: cc-by-4.0\nbase_model: clue/ancestor\n---\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main(
+            [
+                *(*OPTIONS, "--model_name_or_path", "base", "--dataset", str(folder / "umui")),
+                *("--output_dir", "out", "--use_peft", "--lora_r", "4", "--eval_strategy", "steps"),
+                # The last step is none of those evaluated on the way.
+                *("--eval_steps", "5", "--hub_token", TOKEN, f"--run_name={folder}/elsewhere/a-run"),
+            ]
+        )
+    return folder
+
+
+@pytest.fixture
+def report(run, tmp_path) -> Path:
+    """A report of an evaluation of the checkpoint."""
+    measures = {
+        "mse": {"value": 0.0125, "interval": [0.01, 0.015], "n": 36},
+        "mae": {"value": 0.0875, "interval": None, "n": 36},
+        "ece": {"value": 0.0625, "interval": [0.05, 0.075], "n": 36},
+        "pearson": {"value": None, "interval": None, "n": 36},
+    }
+    others = {"mse": {"value": 0.375, "interval": None, "n": 36}}
+    settings = {"model": "out", "weights": weights_digest(run / "out"), "dataset": "umui", "config": "urn-audio"}
+    content = {
+        "settings": {**settings, "split": "test"},
+        **{"n": 36, "premises": 3, "measures": measures},
+        **{"constant_mean": {"measures": others}, "hypothesis_only": {"measures": others}},
+        "command": ["python", "-m", "evaluation.run", "--model", "out", "--out", f"{tmp_path}/report"],
+        "date": "2026-11-24",
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def checkpoint(run, tmp_path) -> Path:
+    """A copy of the checkpoint's folder, to add to."""
+    copy = tmp_path / "out"
+    (copy / "adapter").mkdir(parents=True)
+    for file in (run / "out").rglob("*"):
+        if file.is_file():
+            (copy / file.relative_to(run / "out")).write_bytes(file.read_bytes())
+    return copy
+
+
+def results(folder: Path) -> dict[tuple, float]:
+    """The values in a card's metadata by dataset, config, split and metric, as the Hub's client reads them."""
+    found = ModelCard.load(folder / "README.md").data.eval_results or []
+    return {
+        (one.dataset_type, one.dataset_config, one.dataset_split, one.metric_type): one.metric_value for one in found
+    }
+
+
+def test_results_are_those_of_the_run(run):
+    """Metadata and table have the numbers that the Trainer logged of the final weights, for every modality."""
+    history = json.loads((run / "out" / "trainer_state.json").read_text())["log_history"]
+    [logged] = [entry for entry in history if "eval_loss" in entry]
+    assert logged["step"] == 2
+    expected = {
+        ("umui", f"urn-{modality}", "validation", metric): logged[f"eval_{metric}_{modality}"]
+        for modality in MODALITIES
+        for metric in ("mse", "mae")
+    }
+    assert results(run / "out") == expected
+    text = (run / "out" / "README.md").read_text()
+    for modality in MODALITIES:
+        numbers = [logged[f"eval_{name}_{modality}"] for name in ("loss", "mse", "mae", "constant_mean_mse")]
+        hypotheses = VALIDATION_PREMISES * HYPOTHESES
+        row = [
+            f"`urn-{modality}`",
+            "`validation`",
+            modality,
+            str(hypotheses),
+            *(f"{number:.4g}" for number in numbers),
+        ]
+        assert f"| {' | '.join(row)} |" in text
+
+
+def test_data_is_counted_from_the_run(run):
+    """Premises and hypotheses of every config, and who gave the probabilities."""
+    text = (run / "out" / "README.md").read_text()
+    for config in CONFIGS:
+        modality = config.removeprefix("urn-")
+        sizes = {"training": ("train", TRAIN_PREMISES[modality]), "evaluation": ("validation", VALIDATION_PREMISES)}
+        for use, (split, premises) in sizes.items():
+            hypotheses = premises * HYPOTHESES
+            row = [use, f"`{config}`", f"`{split}`", modality, str(premises), str(hypotheses), f"exact {hypotheses}"]
+            assert f"| {' | '.join(row)} |" in text
+
+
+def test_the_record_is_what_was_run(run):
+    """Options that differ from their defaults, versions, commit, command and progress."""
+    record = yaml.safe_load((run / "out" / "training.yaml").read_text())
+    recipe = yaml.safe_load(Path(RECIPE).read_text())
+    options = record["options"]
+    assert {name: options[name] for name in ("max_steps", "lora_r", "use_peft", "max_hypotheses_per_premise")} == {
+        "max_steps": 2,
+        "lora_r": 4,
+        "use_peft": True,
+        "max_hypotheses_per_premise": recipe["max_hypotheses_per_premise"],
+    }
+    assert options["adam_beta2"] == recipe["adam_beta2"] and "adam_beta1" not in options
+    assert record["recipe"] == "train/recipes/demo_cpu.yaml"
+    assert record["versions"]["torch"] and "deepspeed" not in record["versions"]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    assert record["code"]["commit"] == (head.stdout.strip() if head.returncode == 0 else None)
+    assert (record["progress"]["step"], record["progress"]["finished"]) == (2, True)
+    assert record["model"]["lora"]["r"] == 4
+    assert record["model"]["trained"] < record["model"]["parameters"]
+
+
+def test_nothing_of_the_machine_is_told(run):
+    """No token and no folder above that of the run, in the card, the adapter's card and the record."""
+    for name in ("README.md", "adapter/README.md", "training.yaml"):
+        text = (run / "out" / name).read_text()
+        assert TOKEN not in text and str(run) not in text and str(run.parent) not in text
+        assert not re.search(r"(?<![\w.:/~])/(home|root|tmp|private|var|Users)/", text)
+        assert "--hub_token" in text and "elsewhere/a-run" in text
+
+
+def test_metadata_of_both_cards(run):
+    """What the base's card says of its licence and origin is passed on; the adapter's card names what it is for."""
+    data = ModelCard.load(run / "out" / "README.md").data
+    assert (data.library_name, data.license, data.base_model) == ("transformers", "cc-by-4.0", "clue/ancestor")
+    assert data.get("datasets") is None  # a folder of this machine
+    assert {"uncertain-inference", *MODALITIES} <= set(data.tags) and data.metrics == ["mae", "mse"]
+    assert "`cc-by-4.0`" in (run / "out" / "README.md").read_text()
+    adapter = ModelCard.load(run / "out" / "adapter" / "README.md")
+    assert adapter.data.library_name == "peft" and "lora" in adapter.data.tags
+    assert 'PeftModel.from_pretrained(base, "out", subfolder="adapter")' in adapter.text
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["README.md", "adapter/README.md"])
+def test_code_of_the_card_runs(run, name):
+    """The Python code of a card, run as it stands where the run was started, gives probabilities."""
+    blocks = re.findall(r"```python\n(.*?)```", (run / "out" / name).read_text(), re.DOTALL)
+    assert len(blocks) == (2 if name == "README.md" else 1)
+    code = "\n".join(blocks) + "\nprint(len(output.probability))"
+    if len(blocks) == 2:
+        code = code.replace("clue({", "answers = clue({") + "\nprint([answer['probability'] for answer in answers])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "2"
+
+
+def test_reports_are_added_once(checkpoint, report):
+    """What an evaluation measured stands in metadata and table, with its command; a second time changes nothing, and
+    what the training measured stays."""
+    before = results(checkpoint)
+    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    once = (checkpoint / "README.md").read_text()
+    added = {("umui", "urn-audio", "test", name): value for name, value in [("mse", 0.0125), ("mae", 0.0875)]}
+    assert results(checkpoint) == before | added | {("umui", "urn-audio", "test", "ece"): 0.0625}
+    assert "| 36 | 3 | 0.0125 [0.01, 0.015] | 0.0875 | 0.0625 [0.05, 0.075] | 0.375 | 0.375 |" in once
+    assert "python -m evaluation.run --model out --out" in once and str(report.parent) not in once
+    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    assert (checkpoint / "README.md").read_text() == once
+
+
+def test_the_record_does_not_change_what_is_measured(checkpoint, report):
+    """Adding to the card leaves the digest of the weights, by which reports know their model."""
+    before = weights_digest(checkpoint)
+    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    assert weights_digest(checkpoint) == before
+
+
+def test_a_report_of_other_weights_is_refused(checkpoint, report):
+    """The card says nothing of a checkpoint that was not measured."""
+    content = json.loads(report.read_text())
+    content["settings"]["weights"] = "0" * 16
+    report.write_text(json.dumps(content))
+    before = (checkpoint / "README.md").read_text()
+    with pytest.raises(ValueError, match="is about other weights"):
+        card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    assert (checkpoint / "README.md").read_text() == before
+
+
+def test_what_no_run_knows_can_be_said(checkpoint):
+    """Licence and base model, in text and metadata; results stay."""
+    before = results(checkpoint)
+    card(["--checkpoint", str(checkpoint), "--license", "mit", "--base_model", "clue/other"])
+    data = ModelCard.load(checkpoint / "README.md").data
+    assert (data.license, data.base_model) == ("mit", "clue/other")
+    assert results(checkpoint) == before
+
+
+def test_nothing_measured_is_said_so(dataset, tiny_checkpoint, tmp_path, monkeypatch):
+    """Without an evaluation the card has no results and no licence; CLUE-T's tells how to generate."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--model_name_or_path", str(tiny_checkpoint), "--dataset", str(dataset), "--output_dir", "out"]
+    recipe = yaml.safe_load(Path(RECIPE).read_text())
+    del recipe["target"]
+    Path("text.yaml").write_text(yaml.safe_dump(recipe))
+    options = ["text.yaml" if option == RECIPE else option for option in OPTIONS]
+    main([*options, *arguments, "--configs", "urn-text", "--variant", "text"])
+    loaded = ModelCard.load("out/README.md")
+    assert loaded.data.get("license") is None and "Not stated" in loaded.text
+    assert "Not evaluated." in loaded.text and loaded.data.eval_results is None
+    [code] = re.findall(r"```python\n(.*?)```", loaded.text, re.DOTALL)
+    names = {}
+    exec(code.replace("processor.tokenizer.decode", "answer = processor.tokenizer.decode"), names)
+    assert isinstance(names["answer"], str)
+
+
+def test_a_folder_without_a_record_is_told(tiny_checkpoint):
+    """The card of a checkpoint that training did not write is not made up."""
+    with pytest.raises(ValueError, match="has no training.yaml"):
+        card(["--checkpoint", str(tiny_checkpoint)])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("runs/demo", "runs/demo"),
+        ("{cwd}/runs/demo", "runs/demo"),
+        ("{home}/data/umui", "~/data/umui"),
+        ("{home}", ".../"),
+        ("/srv/alice/umui", ".../umui"),
+        ("--dataset=/srv/alice/umui", "--dataset=.../umui"),
+        ('{{"cache": "/srv/alice/towers"}}', '{{"cache": ".../towers"}}'),
+        ("https://hub.example/clue/umui", "https://hub.example/clue/umui"),
+        ("ORG/NAME", "ORG/NAME"),
+        ("--hub_token=hf_0123456789abcdef", "--hub_token=***"),
+        ("my secret word", "my *** word"),
+        (["/srv/x/a", 3, None, True], [".../a", 3, None, True]),
+    ],
+)
+def test_what_is_told(value, expected, tmp_path, monkeypatch):
+    """Paths are shortened and secrets hidden, wherever they stand; all else stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/alice")
+    if isinstance(value, str):
+        value, expected = (text.format(cwd=tmp_path, home="/home/alice") for text in (value, expected))
+    assert told(value, ("secret",)) == expected
+
+
+def test_paths_of_the_repository_are_relative_to_it(tmp_path, monkeypatch):
+    """A recipe is named the same wherever the run was started."""
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(RECIPE) == "train/recipes/demo_cpu.yaml"

@@ -1,0 +1,297 @@
+"""What a run is, as it can be told to others: written to `training.yaml` beside the weights, and shown by the card.
+
+Nothing in it is typed by hand, and nothing is said of the machine that others should not know: no token, no folder
+above the one that the run was started in.
+"""
+
+import dataclasses
+import os
+import platform
+import re
+import subprocess
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import yaml
+from huggingface_hub import ModelCard, get_token, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from peft import PeftModel
+from transformers import PreTrainedModel, Trainer
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.trainer_utils import ExplicitEnum
+from trl import ModelConfig
+
+from modeling_clue import CLUEConfig
+from modeling_clue.processing_clue import MODALITIES
+from train.arguments import DataArguments
+from train.premises import PremiseDataset
+
+
+RECORD_NAME = "training.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = ["torch", "transformers", "peft", "trl", "accelerate", "datasets"]
+# Told elsewhere, or never: a token is nobody's business, and the Trainer fills this configuration in by itself.
+UNTOLD_OPTIONS = {"hub_token", "accelerator_config"}
+
+HIDDEN = "***"
+TOKEN = re.compile(r"\bhf_\w{8,}")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/[^\s'\",;:=(){}\[\]]+")
+
+
+def shown_path(path: str) -> str:
+    """A path as it can be told: relative where it lies below the folder of the run or the repository, else its last
+    part alone.
+
+    Args:
+        path (`str`): A path, absolute or not.
+
+    Returns:
+        `str`: `"runs/demo"`, `"~/data/umui"` or `".../umui"`.
+    """
+    path = Path(os.path.normpath(path))
+    if not path.is_absolute():
+        return path.as_posix()
+    for folder in (Path.cwd(), ROOT):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    if path.is_relative_to(Path.home()) and path != Path.home():
+        return f"~/{path.relative_to(Path.home()).as_posix()}"
+    return ".../" + ("" if path == Path.home() else path.name)
+
+
+def told(value: object, secrets: tuple[str, ...] = ()) -> object:
+    """Leaves tokens and folders of this machine out of a value.
+
+    Args:
+        value: Text, number, or lists and dictionaries of these.
+        secrets (`tuple[str, ...]`, *optional*): What must not be told, beside all that looks like a token of the Hub.
+
+    Returns:
+        The value, with `***` in the place of secrets and shortened paths.
+    """
+    if isinstance(value, dict):
+        return {key: told(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [told(item, secrets) for item in value]
+    if isinstance(value, ExplicitEnum):
+        return value.value
+    if not isinstance(value, str):
+        return value if isinstance(value, bool | int | float | None) else told(str(value), secrets)
+    for secret in secrets:
+        value = value.replace(secret, HIDDEN)
+    value = TOKEN.sub(HIDDEN, value)
+    if Path(value).is_absolute():
+        return shown_path(value)
+    return ABSOLUTE_PATH.sub(lambda found: shown_path(found.group()), value)
+
+
+def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArguments, model_args: ModelConfig) -> dict:
+    """Collects what is known of a run before its first step.
+
+    Args:
+        trainer ([`~transformers.Trainer`]): With its model, data and options.
+        arguments (`list[str]`): Command line of the run, without the script.
+        data_args ([`~train.arguments.DataArguments`]): Data and loss.
+        model_args ([`~trl.ModelConfig`]): Model.
+
+    Returns:
+        `dict`: the record, of plain types.
+    """
+    args = trainer.args
+    rows = count_rows(trainer.train_dataset, data_args.train_split, "training")
+    if trainer.eval_dataset is not None:
+        rows += count_rows(trainer.eval_dataset, data_args.eval_split, "evaluation")
+    record = {
+        "name": trainer.hub_model_id or args.output_dir,
+        "variant": data_args.variant,
+        "base": _base(model_args.model_name_or_path, model_args.model_revision),
+        "license": None,
+        "model": _model(trainer.model),
+        "command": ["train/sft.py", *arguments],
+        "recipe": _recipe(arguments),
+        "options": _options(data_args, args, model_args),
+        "data": {
+            "dataset": data_args.dataset,
+            "on_hub": not Path(data_args.dataset).is_dir(),
+            "rows": rows,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in (*LIBRARIES, *(["deepspeed"] if trainer.is_deepspeed_enabled else []))},
+        },
+        "code": _code(),
+        "hardware": _hardware(trainer),
+        "progress": None,
+        "validation": [],
+        "reports": [],
+    }
+    return told(record, tuple(token for token in (args.hub_token, get_token()) if token))
+
+
+def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
+    """Counts what a run has of a split.
+
+    Args:
+        dataset ([`~train.premises.PremiseDataset`]): The premises.
+        split (`str`): Name of the split.
+        use (`str`): What it is used for: `"training"` or `"evaluation"`.
+
+    Returns:
+        `list[dict]`: for each config and modality the number of premises, hypotheses, and of these by the source of
+        their probability.
+    """
+    premises, sources = Counter(), {}
+    for premise in dataset.premises:
+        group = premise.key.rsplit("/", 1)[0], premise.modality
+        premises[group] += 1
+        sources.setdefault(group, Counter()).update(premise.sources)
+    return [
+        {
+            "use": use,
+            "split": split,
+            "config": config,
+            "modality": modality,
+            "premises": number,
+            "hypotheses": sources[config, modality].total(),
+            "sources": dict(sorted(sources[config, modality].items())),
+        }
+        for (config, modality), number in sorted(
+            premises.items(), key=lambda item: (MODALITIES.index(item[0][1]), item[0][0])
+        )
+    ]
+
+
+def read_record(folder: Path) -> dict:
+    """Reads the record of a checkpoint.
+
+    Args:
+        folder (`Path`): Folder of the checkpoint.
+
+    Returns:
+        `dict`: the record.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {RECORD_NAME}: it was not written by train/sft.py, which fills the card.")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def write_record(folder: Path, record: dict) -> None:
+    """Writes the record beside the weights of a checkpoint."""
+    replace_text(folder / RECORD_NAME, yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=119))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file anew: nobody finds half of it, and what is linked to the old one stays as it was."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _base(name: str, revision: str | None) -> dict:
+    """The checkpoint that a run starts from, with what its own card says of its licence and its base."""
+    local = Path(name).is_dir()
+    if local:
+        card = Path(name) / "README.md"
+    else:
+        try:
+            card = Path(hf_hub_download(name, "README.md", revision=revision))
+        except EntryNotFoundError:  # no card, or none in the cache without a network
+            card = Path(name)
+    data = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict() if card.is_file() else {}
+    return {
+        "name": name,
+        "revision": revision,
+        "on_hub": None if local else name,
+        "license": data.get("license"),
+        "license_name": data.get("license_name"),
+        "base_model": data.get("base_model") if local else name,
+    }
+
+
+def _model(model: PreTrainedModel | PeftModel) -> dict:
+    # Under ZeRO-3 each process holds a part of every weight.
+    sizes = [(p.ds_numel if is_deepspeed_zero3_enabled() else p.numel(), p.requires_grad) for p in model.parameters()]
+    lora, inner = None, model
+    if isinstance(model, PeftModel):
+        config, inner = model.active_peft_config, model.get_base_model()
+        lora = {"r": config.r, "alpha": config.lora_alpha, "dropout": config.lora_dropout}
+        lora |= {"target_modules": config.target_modules, "modules_to_save": config.modules_to_save}
+    config, head = inner.config, None
+    if isinstance(config, CLUEConfig):
+        head = {"bins": config.num_bins, "target": config.target, "sigma": config.sigma}
+    return {
+        "parameters": sum(size for size, _ in sizes),
+        "trained": sum(size for size, trained in sizes if trained),
+        "dtype": str(inner.dtype).removeprefix("torch."),
+        "head": head,
+        "lora": lora,
+    }
+
+
+def _recipe(arguments: list[str]) -> str | None:
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == "--config":
+            return following
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+    return None
+
+
+def _options(*groups) -> dict:
+    """The options that are not at their defaults. The Trainer fills some in by itself, with other ways to say no."""
+    options = {}
+    for group in groups:
+        for field in dataclasses.fields(group):
+            value = group.__dict__[field.name]
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            if field.name not in UNTOLD_OPTIONS and value != default and (value or default):
+                options[field.name] = value
+    return options
+
+
+def _code() -> dict:
+    """Commit of the repository, and whether files differ from it; of a copy that is no git checkout, neither."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != ROOT:
+        return {"version": version("clue-umui"), "commit": None, "changed": None}
+    changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+    return {"version": version("clue-umui"), "commit": git("rev-parse", "HEAD"), "changed": changed}
+
+
+def _hardware(trainer: Trainer) -> dict:
+    """The main process's device; the others' is as a rule the same."""
+    state, device = trainer.accelerator.state, trainer.args.device
+    if trainer.is_deepspeed_enabled:
+        backend = f"DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}"
+    elif trainer.is_fsdp_enabled:
+        backend = f"FSDP{state.fsdp_plugin.fsdp_version}"
+    else:
+        backend = None if trainer.args.world_size == 1 else "DDP"
+    return {
+        "processes": trainer.args.world_size,
+        "backend": backend,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
