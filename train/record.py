@@ -19,7 +19,6 @@ from huggingface_hub import ModelCard, get_token, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from peft import PeftModel
 from transformers import PreTrainedModel, Trainer
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_utils import ExplicitEnum
 from trl import ModelConfig
 
@@ -215,8 +214,8 @@ def _base(name: str, revision: str | None) -> dict:
 
 
 def _model(model: PreTrainedModel | PeftModel) -> dict:
-    # Under ZeRO-3 each process holds a part of every weight.
-    sizes = [(p.ds_numel if is_deepspeed_zero3_enabled() else p.numel(), p.requires_grad) for p in model.parameters()]
+    # Under ZeRO-3 a weight is in parts, and empty itself; those of a new adapter are whole.
+    sizes = [(p.numel() or p.ds_numel, p.requires_grad) for p in model.parameters()]
     lora, inner = None, model
     if isinstance(model, PeftModel):
         config, inner = model.active_peft_config, model.get_base_model()
