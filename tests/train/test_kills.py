@@ -21,20 +21,7 @@ pytest.importorskip("deepspeed")
 
 STEPS = EPOCHS * STEPS_PER_EPOCH
 OPTIONS = ("--save_steps", "2", "--save_total_limit", "2", "--eval_strategy", "no")
-ACCELERATE = """
-compute_environment: LOCAL_MACHINE
-distributed_type: DEEPSPEED
-deepspeed_config: {{deepspeed_config_file: {file}}}
-num_machines: 1
-num_processes: 2
-"""
-ZERO_2 = {
-    "zero_optimization": {"stage": 2, "overlap_comm": False},
-    "zero_allow_untested_optimizer": True,
-    "bf16": {"enabled": False},
-    "fp16": {"enabled": False},
-    **dict.fromkeys(("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"), "auto"),
-}
+ZERO_2 = "train/accelerate_configs/zero2.yaml"
 
 
 def draw_moments() -> list[str]:
@@ -68,19 +55,10 @@ TRIED = MOMENTS if os.environ.get("KILLS") == "all" else MOMENTS[:2]
 
 
 @pytest.fixture(scope="module")
-def zero_2(tmp_path_factory) -> Path:
-    """Configuration of accelerate for two CPU processes under ZeRO-2."""
-    folder = tmp_path_factory.mktemp("zero")
-    (folder / "zero_2.json").write_text(json.dumps(ZERO_2))
-    (folder / "zero_2.yaml").write_text(ACCELERATE.format(file=folder / "zero_2.json"))
-    return folder / "zero_2.yaml"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, dataset, tiny_checkpoint, zero_2) -> Path:
+def whole(tmp_path_factory, dataset, tiny_checkpoint) -> Path:
     """Folder of the run that was left alone."""
     output = tmp_path_factory.mktemp("kills") / "whole"
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, config=zero_2)
+    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2)
     assert status == 0, (output / "log.txt").read_text()
     return output
 
@@ -96,13 +74,13 @@ def history(output: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("moment", TRIED)
-def test_a_killed_run_ends_as_if_it_had_not_been(moment, whole, dataset, tiny_checkpoint, zero_2, tmp_path):
+def test_a_killed_run_ends_as_if_it_had_not_been(moment, whole, dataset, tiny_checkpoint, tmp_path):
     """
     All that is called a checkpoint after the kill is whole. The run goes on from the newest, or anew where there is
     none, and ends with the same weights and states, bit for bit, and the same losses.
     """
     output = tmp_path / "run"
-    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=zero_2, KILL_AT=moment) != 0
+    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, KILL_AT=moment) != 0
     log = (output / "log.txt").read_text()
     assert "Signal 9 (SIGKILL)" in log, log
     left = sorted(output.glob("checkpoint-*"))
@@ -111,7 +89,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(moment, whole, dataset, tiny_ch
     assert not (output / "config.json").exists()
 
     resume = ("--resume_from_checkpoint", "true") if left else ()
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, *resume, config=zero_2)
+    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, *resume, config=ZERO_2)
     assert status == 0, (output / "log.txt").read_text()
     assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     ends = [json.loads((run / f"checkpoint-{STEPS}" / "manifest.json").read_text()) for run in (output, whole)]
@@ -140,18 +118,17 @@ def resize(disk: Path, size: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
-def test_a_full_disk_stops_both_processes_and_room_lets_them_go_on(
-    whole, dataset, tiny_checkpoint, zero_2, small_disk
-):
+def test_a_full_disk_stops_both_processes_and_room_lets_them_go_on(whole, dataset, tiny_checkpoint, small_disk):
     """The run ends with an error in words, without hanging; the first checkpoint is sound, and goes on to the end."""
     size = sum(file.stat().st_size for file in (whole / f"checkpoint-{STEPS}").rglob("*") if file.is_file())
     resize(small_disk, int(1.5 * size))
     output = small_disk / "run"
-    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=zero_2, RECORDS=str(whole)) != 0
+    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, RECORDS=str(whole)) != 0
     resize(small_disk, 6 * size)
-    print((output / "log.txt").read_text())
+    log = (output / "log.txt").read_text()
+    assert "checkpoint-4 could not be written to" in log and "make room" in log, log
     assert [path.name for path in output.glob("checkpoint-*")] == ["checkpoint-2"]
     check_files(output / "checkpoint-2")
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, "--resume_from_checkpoint", "true", config=zero_2)
+    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, "--resume_from_checkpoint", "true", config=ZERO_2)
     assert status == 0, (output / "log.txt").read_text()
     assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

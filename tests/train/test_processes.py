@@ -34,14 +34,14 @@ def launch(
     dataset: Path,
     checkpoint: Path,
     *arguments: str,
-    config: str | Path = "train/accelerate_configs/ddp_cpu.yaml",
+    config: str = "train/accelerate_configs/ddp_cpu.yaml",
     **environment: str,
 ) -> int:
     """Trains on two processes and returns the exit status."""
     output.mkdir(exist_ok=True)
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", str(config), "--main_process_port", "0"),
+        *("--config_file", config, "--num_processes", str(RANKS), "--main_process_port", "0"),
         *("tests/train/record_run.py", "--use_cpu", "true", "--report_to", "none", "--disable_tqdm", "true"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
         *("--dataset", str(dataset), "--configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
