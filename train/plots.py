@@ -79,7 +79,7 @@ def draw(runs: list[Run], path: Path) -> None:
     figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
     FigureCanvasAgg(figure)
     partial = Path(f"{path}.partial")
-    figure.savefig(partial, format="png", dpi=95)
+    figure.savefig(partial, format="png", dpi=90)
     partial.replace(path)
 
 
