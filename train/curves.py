@@ -74,6 +74,11 @@ class Run:
         """Width of its running means, in steps."""
         return WINDOW * self.steps
 
+    def residuals(self, modality: str) -> np.ndarray:
+        """The logged losses, less their running mean."""
+        loss = self.loss[modality]
+        return loss.values - loss.running_mean(loss.steps, self.window)
+
     def smooth_loss(self, modality: str) -> Curve:
         """The running mean of a loss, at each step of the run."""
         at = self.loss[ALL].steps
@@ -185,15 +190,16 @@ def summarize(run: Run, levels: dict[str, float]) -> dict[str, dict[str, float]]
 
     Returns:
         `dict[str, dict[str, float]]`: By modality: `final_loss`, `fluctuation` (standard deviation of the logged
-        losses around their running mean), `grad_norm` and `grad_norm_p95` (mean and 95th percentile), `steps_to_level`
+        losses around their running mean), `fluctuation_apart` (of all steps, each around the mean of its modality,
+        where every step has one), `grad_norm` and `grad_norm_p95` (mean and 95th percentile), `steps_to_level`
         (first step at which the running mean is at the level), `validation_loss` and `validation_mse`; each only if
         known.
     """
     summary = {}
-    for modality, loss in run.loss.items():
+    for modality in run.loss:
         numbers = {
             "final_loss": final_loss(run, modality),
-            "fluctuation": float(np.std(loss.values - loss.running_mean(loss.steps, run.window))),
+            "fluctuation": float(np.std(run.residuals(modality))),
         }
         if modality in run.grad_norm:
             norms = run.grad_norm[modality].values
@@ -202,6 +208,9 @@ def summarize(run: Run, levels: dict[str, float]) -> dict[str, dict[str, float]]
         reached = smooth.steps[smooth.values <= levels[modality]]
         if len(reached):
             numbers["steps_to_level"] = float(reached[0])
+        if modality == ALL and len(run.loss) > 1 and MIXED not in run.grad_norm:
+            apart = [run.residuals(name) for name in run.loss if name != ALL]
+            numbers["fluctuation_apart"] = float(np.std(np.concatenate(apart)))
         suffix = "" if modality == ALL else f"_{modality}"
         for name in ("loss", "mse"):
             if f"eval_{name}{suffix}" in run.validation:

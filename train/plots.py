@@ -33,6 +33,7 @@ WIDE = 5
 COLUMNS = {
     "final_loss": "final loss",
     "fluctuation": "fluctuation",
+    "fluctuation_apart": "around its modality's mean",
     "grad_norm": "gradient norm",
     "grad_norm_p95": "95 % of norms below",
     "steps_to_level": "steps to level",

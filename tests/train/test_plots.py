@@ -61,6 +61,7 @@ def test_a_summary_is_that_of_hand_made_losses(tmp_path):
         {
             "final_loss": 1.5,
             "fluctuation": np.std(residuals),
+            "fluctuation_apart": 0.0,
             "grad_norm": 4.0,
             "grad_norm_p95": 5.0,
             "steps_to_level": 1.0,
@@ -76,6 +77,18 @@ def test_a_summary_is_that_of_hand_made_losses(tmp_path):
     )
 
 
+def test_the_jumps_between_modalities_are_told_apart(tmp_path):
+    """Text at 2 and 4 in turn, sound always at 1: around its modality's mean, only text has something left."""
+    entries = batched(120)
+    for entry in entries[2:-1:4]:
+        entry["loss"] = entry["loss_text"] = 4.0
+    run = read_run(write_run(tmp_path / "run", entries))
+    # The window of four steps has three values of text, two at the ends: 2 around 3 first, 4 around 3 last.
+    squares = 2 * 1**2 + 58 * (4 / 3) ** 2
+    levels = dict.fromkeys((ALL, "text", "audio"), 1.0)
+    assert summarize(run, levels)[ALL]["fluctuation_apart"] == pytest.approx((squares / 120) ** 0.5)
+
+
 def test_a_falling_loss_reaches_its_level(tmp_path):
     """The first step at which the running mean, here the loss itself, is at or below the level."""
     run = read_run(write_run(tmp_path / "mixed", mixed(20)))
@@ -84,7 +97,7 @@ def test_a_falling_loss_reaches_its_level(tmp_path):
     assert summary[ALL]["steps_to_level"] == 4
     assert summary["text"]["steps_to_level"] == 5
     assert "steps_to_level" not in summary["audio"] and "grad_norm" not in summary["audio"]
-    assert summary[ALL]["grad_norm"] == 10.5
+    assert summary[ALL]["grad_norm"] == 10.5 and "fluctuation_apart" not in summary[ALL]
     assert summary[ALL]["grad_norm_p95"] == pytest.approx(np.percentile(range(1, 21), 95))
     assert summary[ALL]["final_loss"] == pytest.approx((4.0 * 0.5**18 + 4.0 * 0.5**19) / 2)
 
@@ -115,7 +128,7 @@ def test_figure_values_and_table_are_written(tmp_path):
         tuple(cells[1:3]): cells[3:-1] for line in lines[2:] if (cells := [c.strip() for c in line.split("|")])[1:]
     }
     assert table["all", "batched"][0] == "1.55 (1.5, 1.6)"
-    assert table["audio", "mixed"][2] == "–"
+    assert table["audio", "mixed"][3] == "–"
     image = imread(tmp_path / "out" / "figure.png")
     assert image.shape[1] > image.shape[0] > 300 and image[..., :3].min() < 0.2
 
