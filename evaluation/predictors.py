@@ -17,6 +17,10 @@ from datasets_scripts.teachers.answers import CUT_OFF_ANSWER, Parsed, parse_answ
 from modeling_clue.confidence import central_interval, standard_deviation
 
 
+# The share of a predicted distribution that its interval holds, and so the coverage to expect of the intervals.
+INTERVAL_MASS = 0.9
+
+
 @dataclass
 class Prediction:
     """
@@ -25,12 +29,14 @@ class Prediction:
     Args:
         probability (`float`): The expectation of the predicted distribution.
         standard_deviation (`float`): Its standard deviation.
-        interval (`list[float]`): Low and high end of its central 90%.
+        entropy (`float`): Its entropy in nats.
+        interval (`list[float]`): Low and high end of the central `INTERVAL_MASS` of it.
         notes (`list[str]`): What was cut or left out of the premise on the way into the model.
     """
 
     probability: float
     standard_deviation: float
+    entropy: float
     interval: list[float]
     notes: list[str]
 
@@ -68,7 +74,8 @@ class CLUEPredictor:
             # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
             output.probability.clamp(0, 1).tolist(),
             standard_deviation(distributions).tolist(),
-            central_interval(distributions).tolist(),
+            torch.special.entr(distributions).sum(-1).tolist(),
+            central_interval(distributions, INTERVAL_MASS).tolist(),
             strict=True,
         )
         return [

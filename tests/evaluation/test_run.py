@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy import stats
 from transformers import AutoModel
 
 from datasets_scripts.digests import weights_digest
@@ -41,6 +42,7 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     alone = CLUEPredictor(str(tiny_checkpoint)).predict([rows[5]], [[rows[5]["hypothesis"]]])[0][0]
     assert predictions[5]["prediction"] == pytest.approx(alone.probability, abs=1e-5)
     assert predictions[5]["interval"] == pytest.approx(alone.interval, abs=0.02)
+    assert predictions[5]["entropy"] == pytest.approx(alone.entropy, abs=1e-4)
     errors = [(answer["prediction"] - answer["target"]) ** 2 for answer in predictions]
     assert report["measures"]["mse"]["value"] == pytest.approx(np.mean(errors))
     mean = np.mean(load_rows(str(urn_world), config, "train")["probability"][:])
@@ -50,6 +52,18 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     for name in ("report.md", "reliability.png", "predictions.png", "settings.json"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_prediction_tells_the_spread_of_its_distribution(tiny_checkpoint):
+    """The standard deviation and the entropy, in nats, are those of the model's own bins."""
+    predictor = CLUEPredictor(str(tiny_checkpoint))
+    answer = predictor.predict(["Balls in the urn: red, blue."], [["It is red."]])[0][0]
+    inputs = predictor.processor(["Balls in the urn: red, blue."], [["It is red."]])
+    bins = predictor.model(**inputs).logits[0].double().softmax(-1).detach().numpy()
+    values = np.linspace(0, 1, len(bins))
+    assert answer.entropy == pytest.approx(stats.entropy(bins), abs=1e-5)
+    spread = np.sqrt(np.average((values - np.average(values, weights=bins)) ** 2, weights=bins))
+    assert answer.standard_deviation == pytest.approx(spread, abs=1e-5)
 
 
 def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp_path):
