@@ -1,11 +1,20 @@
-"""What several processes train with: DDP, DeepSpeed or FSDP."""
+"""What the processes of a run train with: DDP, DeepSpeed's ZeRO or FSDP; and what does not go together with them."""
 
 import os
 
+from peft import PeftModel
+from transformers import Trainer
+
+from train.answers import CLUEForTextAnswers
+
+
+TOWERS = ("audio_tower.", "visual.")
+MASKED_ATTENTION = ("eager", "sdpa")
+
 
 def keep_to_torch_collectives() -> None:
-    """Has DeepSpeed use torch's collectives on the CPU. Its own, for one machine with a processor that has AVX-512,
-    would be compiled when the processes meet: two minutes, and an error without a C++ compiler.
+    """Has DeepSpeed use torch's collectives on the CPU. Its own, for processors with AVX-512, would be compiled when
+    the processes meet: two minutes, and an error without a C++ compiler.
 
     Call it before `TrainingArguments` are made: they bring the processes together.
     """
@@ -13,3 +22,81 @@ def keep_to_torch_collectives() -> None:
         import deepspeed
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def check_backend(trainer: Trainer) -> None:
+    """Refuses at the start what would hang, train something else, or fail at the end of the run.
+
+    Args:
+        trainer ([`~train.trainer.CLUETrainer`]): Before training.
+
+    Raises:
+        ValueError: with what does not go together, and what to do.
+    """
+    _check_attention(trainer)
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
+        raise ValueError(
+            "On the CPU accelerate leaves FSDP out without a word: take ddp_cpu.yaml, zero2.yaml or GPUs."
+        )
+    if trainer.is_deepspeed_enabled:
+        plugin = trainer.accelerator.state.deepspeed_plugin
+        if plugin.zero_stage == 3:
+            _check_sharded(trainer, "ZeRO-3")
+            _check_zero3(trainer, plugin.zero3_save_16bit_model)
+    elif trainer.is_fsdp_enabled:
+        plugin = trainer.accelerator.state.fsdp_plugin
+        _check_sharded(trainer, "FSDP")
+        if plugin.fsdp_version != 2 or "FULL_STATE_DICT" not in str(plugin.state_dict_type):
+            raise ValueError(
+                "FSDP is tested with `fsdp_version: 2` and `fsdp_state_dict_type: FULL_STATE_DICT`, as in fsdp2.yaml: "
+                "with sharded states, no model would be saved that can be loaded."
+            )
+
+
+def _check_attention(trainer: Trainer) -> None:
+    """Branches need a mask, which flash attention does not take."""
+    attention = trainer.model.config.text_config._attn_implementation
+    if attention in MASKED_ATTENTION or trainer.data_collator.processor.one_hypothesis_a_row:
+        return
+    parts = [(trainer.train_dataset, trainer.data_collator.max_hypotheses, "--max_hypotheses_per_premise 1")]
+    if trainer.eval_dataset is not None:
+        parts.append((trainer.eval_dataset, trainer.eval_collator.max_hypotheses, "--eval_strategy no"))
+    for dataset, most, option in parts:
+        if most != 1 and any(len(premise.hypotheses) > 1 for premise in dataset.premises):
+            raise ValueError(
+                f"attn_implementation={attention} takes no mask, and would let hypotheses of one premise see each "
+                f"other: take `--attn_implementation sdpa`, or {option}."
+            )
+
+
+def _check_sharded(trainer: Trainer, name: str) -> None:
+    """Each process has a part of the parameters, and waits for the others' where its batch needs them."""
+    if trainer.modality_batching == "mixed":
+        raise ValueError(
+            f"modality_batching=mixed hangs under {name}: the processes would go through different towers at one "
+            "step, and wait there for each other. Take `--modality_batching batched`, or DDP or ZeRO-2."
+        )
+    if isinstance(trainer.model, CLUEForTextAnswers):
+        raise ValueError(f"variant=text is not supported under {name}: take DDP or ZeRO-2.")
+    if isinstance(trainer.model, PeftModel):
+        raise ValueError(
+            f"LoRA is not supported under {name}: the merged model could not be saved. Take DDP or ZeRO-2; an adapter "
+            "has little to shard."
+        )
+    if trainer.args.load_best_model_at_end:
+        raise ValueError(
+            f"load_best_model_at_end is not supported under {name}: leave it out, and take the best checkpoint's "
+            "folder, which `trainer_state.json` names as best_model_checkpoint."
+        )
+
+
+def _check_zero3(trainer: Trainer, gathers: bool) -> None:
+    """What ZeRO-3 would get wrong without a word."""
+    trained = (name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad)
+    if any(tower in name for name in trained for tower in TOWERS):
+        raise ValueError(
+            "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "
+            "a tower had at an earlier step. Take `--freeze_towers true`, or ZeRO-2 or FSDP2."
+        )
+    if not gathers:
+        raise ValueError("Set `zero3_save_16bit_model: true` as in zero3.yaml: without it no model would be saved.")

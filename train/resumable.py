@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from transformers import PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -41,6 +42,7 @@ class ResumableTrainer(PushingTrainer):
         super().__init__(**kwargs)
         self.settings = {**(settings or {}), "backend": self._backend()}
         self._saving = False
+        self._model_class = type(self.model)
 
     def _backend(self) -> str:
         """What holds the state of the optimizer: one can't read what another has written."""
@@ -95,8 +97,17 @@ class ResumableTrainer(PushingTrainer):
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine."""
-        super()._save(output_dir, state_dict)
+        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine. FSDP,
+        which makes the model one of a class of its own, would save its own code as the model's. Under ZeRO-3
+        transformers takes every way to name weights for one that it met as it loaded them: here it shall take its
+        usual ones."""
+        sharded_class, self.model.__class__ = type(self.model), self._model_class
+        if is_deepspeed_zero3_enabled():
+            self.model._weight_conversions = None
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.model.__class__ = sharded_class
         if self.args.should_save:
             Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink()
 

@@ -36,6 +36,7 @@ from trl import ModelConfig, TrlParser, get_peft_config
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import CLUETrainingArguments, DataArguments
+from train.backends import check_backend
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset, check_split
@@ -93,6 +94,8 @@ def load_model(
             model.config.sigma = data_args.sigma
         # Nothing of the loss passes through it.
         model.lm_head.requires_grad_(False)
+    # Nothing ever passes through it. FSDP does not resume with a trained weight that has never had a gradient.
+    model.model.audio_tower.audio_bos_eos_token.requires_grad_(False)
 
     freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
     if freeze_towers:
@@ -171,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings=run_settings(data_args, training_args, model_args, train_dataset),
         callbacks=local_trackers(training_args, resumes=resume_from_checkpoint is not None),
     )
+    check_backend(trainer)
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
     trainer.record = describe_run(trainer, sys.argv[1:] if arguments is None else arguments, data_args, model_args)

@@ -103,6 +103,11 @@ class CLUETrainer(ResumableTrainer):
         )
         return self.accelerator.prepare(loader)
 
+    def _prepare_input(self, data):
+        """Brings a tensor to the device as it is. Under DeepSpeed the Trainer would round what is no integer to the
+        weights' type: labels, and the seconds that positions follow from."""
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
+
     # Outputs of the towers
 
     def use_tower_cache(self, cache: TowerCache) -> None:
