@@ -5,7 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from datasets_scripts.teachers.answers import parse_answer
-from evaluation.metrics.uncertain_inference.measures import NUM_BINS, bin_index
+from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS, bin_index
 from modeling_clue.confidence import expectation, target_distribution
 
 

@@ -38,8 +38,15 @@ from evaluation.calibration import perfect_predictions, reliability, written_pre
 from evaluation.data import hold_out_premises, load_rows, premise_keys, rows_digest
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
-from evaluation.predictors import CLUEPredictor, ConstantMean, HypothesisOnly, TextPredictor, answer_format
-from evaluation.tables import measures_table
+from evaluation.predictors import (
+    INTERVAL_MASS,
+    CLUEPredictor,
+    ConstantMean,
+    HypothesisOnly,
+    TextPredictor,
+    answer_format,
+)
+from evaluation.tables import further_measures_table, measures_table
 
 
 # Claims of one premise that go through the model together; more of them are scored in several passes.
@@ -339,8 +346,19 @@ def make_report(
     hypotheses = columns["hypothesis"]
     labels = None if any(label is None for label in columns["label"]) else np.array(columns["label"])
 
-    def measured(values: ArrayLike) -> dict[str, dict]:
-        return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"])
+    # A predictor that gives no distribution has no such columns, and no such measures.
+    distributions = {
+        name: [row[name] for row in measurable]
+        for name in ("standard_deviation", "entropy", "interval")
+        if all(row.get(name) is not None for row in measurable)
+    }
+
+    def measured(values: ArrayLike, **given) -> dict[str, dict]:
+        return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"], **given)
+
+    of_model = measured(columns["prediction"], distributions=distributions)
+    if "interval" in distributions:
+        of_model["coverage"]["nominal"] = INTERVAL_MASS
 
     if answer is None:
         learnt = config.target
@@ -360,7 +378,7 @@ def make_report(
         **counts,
         "premises": len({row["premise"] for row in predictions}),
         "rows_with_notes": sum(bool(row["notes"]) for row in predictions),
-        "measures": measured(columns["prediction"]),
+        "measures": of_model,
         "constant_mean": {"mean": constant.mean, "measures": measured(constant.predict(hypotheses))},
         "hypothesis_only": {
             "predictor": seen.name,
@@ -402,6 +420,10 @@ Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {rep
 the training split. Hypothesis only is the best predictor on the validation split that does not see the premise:
 {report["hypothesis_only"]["predictor"]}. The floor is the error of a perfect learner of the target
 `{report["target_floor"]["target"]}`. A low ECE alone proves nothing: the constant mean can have it.
+
+Further measures; evaluation/metrics/README.md defines them all.
+
+{further_measures_table(report)}
 
 ![reliability](reliability.png)
 

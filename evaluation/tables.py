@@ -1,5 +1,8 @@
 """Tables in Markdown, read as well in a terminal as in a report."""
 
+# What the paper reports (tables 2, 3, 4 and 8), and whether the model orders the rows as people do.
+MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
+
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """
@@ -39,7 +42,7 @@ def with_interval(result: dict) -> str:
 
 def measures_table(report: dict) -> str:
     """
-    The measures of one report: a row for each, the model with its interval beside what it has to beat.
+    The main measures of one report: a row for each, the model with its interval beside what it has to beat.
 
     Args:
         report (`dict`): A report of `evaluation.run`.
@@ -47,15 +50,34 @@ def measures_table(report: dict) -> str:
     Returns:
         `str`: the table in Markdown.
     """
+    return _measures_table(report, [name for name in MAIN_MEASURES if name in report["measures"]])
+
+
+def further_measures_table(report: dict) -> str:
+    """
+    The measures of one report that are not among the main ones, laid out as those are.
+
+    Args:
+        report (`dict`): A report of `evaluation.run`.
+
+    Returns:
+        `str`: the table in Markdown. A dash where a predictor has no distribution to measure.
+    """
+    return _measures_table(report, [name for name in report["measures"] if name not in MAIN_MEASURES])
+
+
+def _measures_table(report: dict, names: list[str]) -> str:
     columns = {
         "constant mean": "constant_mean",
         "hypothesis only": "hypothesis_only",
         "target's floor": "target_floor",
     }
-    rows = [
-        [name, with_interval(result), *(number(report[key]["measures"][name]["value"]) for key in columns.values())]
-        for name, result in report["measures"].items()
-    ]
+    rows = []
+    for name in names:
+        result = report["measures"][name]
+        beside = (report[key]["measures"].get(name) for key in columns.values())
+        shown = f"{name} (nominal {result['nominal']:g})" if "nominal" in result else name
+        rows.append([shown, with_interval(result), *("-" if b is None else number(b["value"]) for b in beside)])
     return markdown_table(["measure", "model [95%]", *columns], rows)
 
 

@@ -1,6 +1,9 @@
 """The measures against other people's implementations, brute force and closed forms."""
 
+import re
+
 import evaluate
+import krippendorff
 import numpy as np
 import pytest
 import torch
@@ -86,6 +89,37 @@ def test_ece_equals_brute_force(scalar):
     assert values(predictions, targets)["ece"] == pytest.approx(total, abs=1e-12)
 
 
+def test_alpha_equals_the_krippendorff_package(scalar, binary):
+    """Of model and target as two annotators: interval for probabilities, nominal for decisions."""
+    predictions, labels = binary
+    for given in (scalar, (predictions.round(2), labels)):
+        alpha = krippendorff.alpha(reliability_data=given, level_of_measurement="interval")
+        assert values(*given)["krippendorff_alpha"] == pytest.approx(alpha, abs=1e-12)
+    alpha = krippendorff.alpha(reliability_data=[predictions >= 0.5, labels], level_of_measurement="nominal")
+    assert values(predictions, labels, labels)["decision_alpha"] == pytest.approx(alpha, abs=1e-12)
+
+
+def test_alpha_is_one_for_the_same_answers_and_none_without_a_difference(scalar):
+    """Beyond chance: 1 where nothing differs, about 0 for answers of another row, undefined for one value."""
+    _, targets = scalar
+    assert values(targets, targets)["krippendorff_alpha"] == 1
+    other = np.random.default_rng(0).permutation(np.tile(targets, 50))
+    assert values(other, np.tile(targets, 50))["krippendorff_alpha"] == pytest.approx(0, abs=0.03)
+    same = measure([0.3, 0.3], [0.3, 0.3], resamples=10)
+    assert same["krippendorff_alpha"]["reason"] == "predictions and targets are all the same"
+
+
+def test_labels_have_the_calibration_errors_of_probabilities(binary):
+    """Against labels, and probabilities that equal them, the errors are the same; without labels they are absent."""
+    predictions, labels = binary
+    results = values(predictions, labels, labels)
+    for name in ("ece", "equal_mass_ece", "debiased_ece", "smooth_ece", "mce"):
+        assert results[f"label_{name}"] == results[name]
+    assert not any(name.startswith("label_") for name in values(predictions, labels))
+    soft = values(predictions, predictions, labels)
+    assert soft["ece"] == 0 < soft["label_ece"]
+
+
 def test_even_odds_decide_nothing(scalar):
     """Rows whose probability is exactly 0.5 are no part of accuracy and F1, and the report says how many are left."""
     predictions, targets = scalar
@@ -106,6 +140,88 @@ def test_a_weight_counts_as_repetitions(binary, name):
     for row, result in zip(weights, results, strict=True):
         repeated = function(np.repeat(predictions, row), np.repeat(labels, row), np.ones((1, row.sum())))
         assert result == pytest.approx(repeated[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", measures.DISTRIBUTION_MEASURES)
+def test_a_weight_counts_as_a_repeated_distribution(name):
+    """The same for the measures of distributions."""
+    random = np.random.default_rng(3)
+    function, column, _ = measures.DISTRIBUTION_MEASURES[name]
+    given = np.sort(random.uniform(size=(60, 2)))[:, : 2 if column == "interval" else 1]
+    given, targets = given if column == "interval" else given[:, 0], random.uniform(size=60)
+    weights = random.integers(0, 4, size=(5, 60))
+    results = function(given, targets, weights.astype(float))
+    for row, result in zip(weights, results, strict=True):
+        repeated = function(np.repeat(given, row, axis=0), np.repeat(targets, row), np.ones((1, row.sum())))
+        assert result == pytest.approx(repeated[0], abs=1e-12)
+
+
+def beliefs():
+    """Distributions that are right: a Beta distribution for each row, and a target drawn from it."""
+    random = np.random.default_rng(10)
+    rows = stats.beta(random.uniform(1, 9, 3000), random.uniform(1, 9, 3000))
+    columns = {
+        "standard_deviation": rows.std(),
+        "entropy": np.full(3000, 1.5),
+        "interval": np.stack([rows.ppf(0.05), rows.ppf(0.95)], 1),
+    }
+    return rows, rows.rvs(random_state=random), columns
+
+
+def test_intervals_of_right_distributions_hold_their_share():
+    """Targets drawn from the distributions lie in nine of ten central 90%; the spread is that of the errors."""
+    rows, targets, columns = beliefs()
+    results = measure(rows.mean(), targets, distributions=columns, resamples=200)
+    assert results["coverage"]["value"] == pytest.approx(0.9, abs=0.02)
+    assert results["coverage"]["interval"][0] < 0.9 < results["coverage"]["interval"][1]
+    assert results["sharpness"]["value"] == pytest.approx(np.sqrt(rows.var().mean()))
+    assert results["sharpness"]["value"] == pytest.approx(np.sqrt(results["mse"]["value"]), rel=0.05)
+    assert results["entropy"]["value"] == pytest.approx(1.5)
+    assert results["interval_width"]["value"] == pytest.approx(np.mean(rows.ppf(0.95) - rows.ppf(0.05)))
+
+
+def test_an_end_that_float32_has_moved_still_covers():
+    """1/3 rounded to float32 is above 1/3: the target there is inside, one further off is not."""
+    third = float(np.float32(1 / 3))
+    assert third > 1 / 3
+    covered = measures.coverage(np.array([[third, 1]] * 2), np.array([1 / 3, 0.333]), np.eye(2))
+    assert covered.tolist() == [1, 0]
+
+
+def test_measures_of_what_is_not_known_are_absent():
+    """A predictor without distributions has no sharpness, not one of 0; with a part of them it has that part."""
+    rows, targets, columns = beliefs()
+    assert not set(measures.DISTRIBUTION_MEASURES) & set(measure(rows.mean(), targets, resamples=0))
+    part = {"interval": columns["interval"]}
+    results = measure(rows.mean(), targets, distributions=part, resamples=0)
+    assert set(measures.DISTRIBUTION_MEASURES) & set(results) == {"coverage", "interval_width"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"interval": [[0.1, 0.2], [0.4, 0.3]]}, r"No interval .* of row b"),
+        ({"interval": [[0.1, 0.2], [0.4, 1.3]]}, r"No interval .* of row b"),
+        ({"standard_deviation": [-0.1, 0.2]}, r"No standard_deviation .*-0.1 of row a"),
+        ({"entropy": [0.1, np.nan]}, r"No entropy .*nan of row b"),
+        ({"entropy": [0.1]}, r"not entropy \(1,\)"),
+        ({"variance": [0.1, 0.2]}, r"not variance \(2,\)"),
+    ],
+)
+def test_what_no_distribution_has_is_named(columns, message):
+    """A reversed interval, a negative spread or a column that is too short is an error that says where."""
+    with pytest.raises(ValueError, match=message):
+        measure([0.1, 0.2], [0.1, 0.2], ids=["a", "b"], distributions=columns)
+
+
+def test_the_page_of_definitions_has_every_measure(pytestconfig):
+    """Each name that a report can hold stands in the table, against what it is taken."""
+    page = (pytestconfig.rootpath / "evaluation/metrics/README.md").read_text()
+    cells = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    told = {name: cell[3] for cell in cells for name in re.findall(r"`(\w+)`", cell[0])}
+    kinds = {name: kind for name, (_, kind, _) in measures.MEASURES.items()}
+    kinds |= dict.fromkeys(measures.DISTRIBUTION_MEASURES, "distribution")
+    assert told == kinds | {"coverage": "distribution and probability"}
 
 
 def test_interval_of_a_mean_equals_the_closed_form():

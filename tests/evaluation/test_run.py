@@ -45,6 +45,11 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     assert predictions[5]["entropy"] == pytest.approx(alone.entropy, abs=1e-4)
     errors = [(answer["prediction"] - answer["target"]) ** 2 for answer in predictions]
     assert report["measures"]["mse"]["value"] == pytest.approx(np.mean(errors))
+    inside = [a["interval"][0] - 1e-6 <= a["target"] <= a["interval"][1] + 1e-6 for a in predictions]
+    assert report["measures"]["coverage"]["value"] == pytest.approx(np.mean(inside))
+    assert report["measures"]["coverage"]["nominal"] == 0.9
+    assert report["measures"]["entropy"]["value"] == pytest.approx(np.mean([a["entropy"] for a in predictions]))
+    assert "entropy" not in report["constant_mean"]["measures"]
     mean = np.mean(load_rows(str(urn_world), config, "train")["probability"][:])
     assert report["constant_mean"]["mean"] == pytest.approx(mean)
     assert report["constant_mean"]["measures"]["pearson"]["reason"] == "the predictions are constant"

@@ -6,7 +6,7 @@ from PIL import Image
 from evaluation.calibration import reliability
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
-from evaluation.tables import comparison_table, markdown_table, measures_table
+from evaluation.tables import comparison_table, further_measures_table, markdown_table, measures_table
 
 
 def a_report():
@@ -28,9 +28,23 @@ def test_tables_tell_the_numbers_and_a_dash_where_there_is_none():
     """The model stands with its interval; what is undefined is a dash, not a zero."""
     table = {line.split("|")[1].strip(): line for line in measures_table(a_report()).splitlines()}
     assert "0.0025 [0.0025, 0.0025]" in table["mse"]
-    assert table["pearson"].split("|")[3].strip() == "-"
+    assert table["spearman"].split("|")[3].strip() == "-"
     row = comparison_table({"urn-text": a_report()}).splitlines()[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["urn-text", "3", "0.0025 [0.0025, 0.0025]"]
+
+
+def test_every_measure_is_in_one_of_two_tables():
+    """The few main ones and the rest; a baseline without a distribution has a dash there, and the nominal is told."""
+    report = a_report()
+    spread = {"interval": [[0.0, 0.2], [0.4, 0.6], [0.5, 0.8]]}
+    report["measures"] |= measure([0.1, 0.5, 0.7], [0.1, 0.4, 0.9], distributions=spread, resamples=0)
+    report["measures"]["coverage"]["nominal"] = 0.9
+    tables = [measures_table(report).splitlines(), further_measures_table(report).splitlines()]
+    names = [[line.split("|")[1].strip() for line in table[2:]] for table in tables]
+    assert names[0] == ["mse", "ece", "nll", "spearman", "accuracy", "f1"]
+    assert sorted(names[0] + names[1]) == sorted({*report["measures"], "coverage (nominal 0.9)"} - {"coverage"})
+    row = next(line for line in tables[1] if line.startswith("| coverage (nominal 0.9)"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.6667", "-", "-", "-"]
 
 
 def test_figures_are_written_whole(tmp_path):

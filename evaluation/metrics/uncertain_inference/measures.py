@@ -5,20 +5,30 @@ Every measure is a function of `predictions` (n,), `targets` (n,) and `weights` 
 row of the weights, NaN where it is undefined. A row of ones gives the measure itself; a row that counts how often each
 premise was drawn gives one bootstrap resample, so a thousand resamples are a few matrix products.
 
-Only numpy is needed: `evaluate` copies this file beside the module that imports it.
+README.md, one folder up, defines them all. Only numpy is needed: `evaluate` copies this file beside the module that
+imports it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .calibration_errors import (
+    debiased_calibration_error,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+    smooth_calibration_error,
+)
 
-NUM_BINS = 10
+
 # Table 8 of the paper gives NLL = 23.0 x ECE for the models that answer a bare yes or no: log losses clipped at 1e-10.
 CLIP = 1e-10
 # Weights of a chunk of resamples hold at most this many numbers (32 MB).
 CHUNK_ELEMENTS = 4_000_000
+# The ends of intervals are float32: 1/3 is above the target 1/3 there.
+ROUNDING = 1e-6
 
 
 def mean_squared_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -41,20 +51,6 @@ def negative_log_likelihood(predictions: np.ndarray, targets: np.ndarray, weight
     """
     p = np.clip(predictions, CLIP, 1 - CLIP)
     return _mean(-targets * np.log(p) - (1 - targets) * np.log1p(-p), weights)
-
-
-def expected_calibration_error(
-    predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
-) -> np.ndarray:
-    """
-    The mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
-
-    Bins are equal in width and hold the predictions of [k / num_bins, (k + 1) / num_bins); the last one takes 1 as
-    well.
-    """
-    gaps = np.zeros((len(predictions), num_bins))
-    gaps[np.arange(len(predictions)), bin_index(predictions, num_bins)] = predictions - targets
-    return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
 
 def accuracy(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -90,6 +86,49 @@ def spearman(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) 
     return _correlation(_midranks(predictions, weights), _midranks(targets, weights), weights)
 
 
+def krippendorff_alpha(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """
+    Krippendorff's alpha of two annotators, the model and the targets, for values on an interval scale.
+
+    1 is the same answer everywhere, 0 what chance would give. With every row judged by both it is a few sums
+    (Krippendorff 2011); the package `krippendorff` takes no weights, and time and memory of the square of the values.
+    """
+    # Alpha stays when all answers are moved; about their middle the sums lose no digits.
+    middle = (predictions.mean() + targets.mean()) / 2
+    x, y = predictions - middle, targets - middle
+    answers = 2 * weights.sum(axis=1)
+    expected = answers * (weights @ (x**2 + y**2)) - (weights @ (x + y)) ** 2
+    disagreement = (answers - 1) * (weights @ (x - y) ** 2)
+    share = np.divide(disagreement, expected, out=np.full(len(answers), np.nan), where=expected > 1e-20 * answers**2)
+    return 1 - share
+
+
+def decision_alpha(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Krippendorff's alpha of the decisions at 0.5, true or false (nominal, which for two values is interval)."""
+    return krippendorff_alpha((predictions >= 0.5).astype(float), (targets > 0.5).astype(float), weights)
+
+
+def sharpness(standard_deviations: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The root of the mean variance of the predicted distributions, whatever the targets: less is sharper."""
+    return np.sqrt(_mean(standard_deviations**2, weights))
+
+
+def entropy(entropies: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean entropy of the predicted distributions, in nats, whatever the targets."""
+    return _mean(entropies, weights)
+
+
+def coverage(intervals: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share of rows whose target lies in the predicted interval (n, 2), ends included."""
+    low, high = intervals.T
+    return _mean(((low - ROUNDING <= targets) & (targets <= high + ROUNDING)).astype(float), weights)
+
+
+def interval_width(intervals: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean width of the predicted intervals (n, 2), whatever the targets."""
+    return _mean(intervals[:, 1] - intervals[:, 0], weights)
+
+
 # What each measure is taken against, and the range that its interval is kept in. `decision` leaves out the rows whose
 # probability is exactly 0.5, on which neither answer is right; `label` needs a binary label in every row.
 MEASURES = {
@@ -105,6 +144,26 @@ MEASURES = {
     "f1": (f1, "decision", (0.0, 1.0)),
     "brier": (mean_squared_error, "label", (0.0, 1.0)),
     "log_loss": (negative_log_likelihood, "label", (0.0, np.inf)),
+    "equal_mass_ece": (equal_mass_calibration_error, "probability", (0.0, 1.0)),
+    "debiased_ece": (debiased_calibration_error, "probability", (0.0, 1.0)),
+    "smooth_ece": (smooth_calibration_error, "probability", (0.0, 1.0)),
+    "mce": (maximum_calibration_error, "probability", (0.0, 1.0)),
+    "krippendorff_alpha": (krippendorff_alpha, "probability", (-1.0, 1.0)),
+    "decision_alpha": (decision_alpha, "decision", (-1.0, 1.0)),
+    "label_ece": (expected_calibration_error, "label", (0.0, 1.0)),
+    "label_equal_mass_ece": (equal_mass_calibration_error, "label", (0.0, 1.0)),
+    "label_debiased_ece": (debiased_calibration_error, "label", (0.0, 1.0)),
+    "label_smooth_ece": (smooth_calibration_error, "label", (0.0, 1.0)),
+    "label_mce": (maximum_calibration_error, "label", (0.0, 1.0)),
+}
+
+# Measures of the predicted distributions: the column of `predictions.jsonl` that each is computed from in place of the
+# predictions, and the range that its interval is kept in.
+DISTRIBUTION_MEASURES = {
+    "sharpness": (sharpness, "standard_deviation", (0.0, 0.5)),
+    "entropy": (entropy, "entropy", (0.0, np.inf)),
+    "coverage": (coverage, "interval", (0.0, 1.0)),
+    "interval_width": (interval_width, "interval", (0.0, 1.0)),
 }
 
 
@@ -114,6 +173,7 @@ def measure(
     labels: ArrayLike | None = None,
     clusters: Sequence | None = None,
     ids: Sequence[str] | None = None,
+    distributions: Mapping[str, ArrayLike] | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -129,10 +189,14 @@ def measure(
     Args:
         predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
         targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
-        labels (`np.ndarray` of shape `(n,)`, *optional*): Binary labels. Accuracy, precision, recall and F1 are then
-            taken against them, and the Brier score and the log loss are added; without, the target decides at 0.5.
+        labels (`np.ndarray` of shape `(n,)`, *optional*): Binary labels. Accuracy, precision, recall, F1 and the alpha
+            of decisions are then taken against them, and the Brier score, the log loss and the calibration errors
+            against labels are added; without, the target decides at 0.5.
         clusters (`Sequence` of length `n`, *optional*): The premise of each row. Left out, every row is its own.
         ids (`Sequence[str]` of length `n`, *optional*): Names of the rows for errors. Left out, their numbers.
+        distributions (`Mapping[str, np.ndarray]`, *optional*): What is known of the predicted distributions:
+            `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`. The measures of what is
+            left out are not in the result.
         resamples (`int`, defaults to 1000): Bootstrap resamples. With 0, or a single cluster, intervals are
             `None`.
         level (`float`, defaults to 0.95): The mass of the interval.
@@ -143,7 +207,8 @@ def measure(
         it is undefined and the value therefore `None`, the `reason`.
 
     Raises:
-        `ValueError`: if lengths differ, there are no rows, or a value is not a probability (the rows are named).
+        `ValueError`: if lengths differ, there are no rows, or a value is not a probability, or not what a distribution
+            can have (the rows are named).
     """
     predictions = _check("prediction", predictions, ids)
     targets = _check("target", targets, ids)
@@ -162,38 +227,36 @@ def measure(
     everything = np.ones(len(targets), dtype=bool)
     decided, decision = (targets != 0.5, targets) if labels is None else (everything, labels)
     against = {"probability": (everything, targets), "decision": (decided, decision), "label": (everything, labels)}
-    results = {}
-    for name, (function, kind, _) in MEASURES.items():
+    known = _check_distributions(distributions or {}, ids, len(targets))
+    taken = {}
+    for name, (function, kind, limits) in MEASURES.items():
         rows, truth = against[kind]
-        if truth is None:
-            continue
-        value = np.nan
-        if rows.any():
-            value = function(predictions[rows], truth[rows], np.ones((1, rows.sum())))[0]
-        results[name] = {"value": _plain(value), "interval": None, "n": int(rows.sum())}
+        if truth is not None:
+            taken[name] = (function, predictions[rows], truth[rows], rows, limits)
+    for name, (function, column, limits) in DISTRIBUTION_MEASURES.items():
+        if column in known:
+            taken[name] = (function, known[column], targets, everything, limits)
+    results = {}
+    for name, (function, given, truth, _, _) in taken.items():
+        value = function(given, truth, np.ones((1, len(truth))))[0] if len(truth) else np.nan
+        results[name] = {"value": _plain(value), "interval": None, "n": len(truth)}
         if np.isnan(value):
-            results[name]["reason"] = _why_undefined(name, predictions[rows], truth[rows])
+            results[name]["reason"] = _why_undefined(name, given, truth)
 
     defined = {name: [] for name, result in results.items() if result["value"] is not None}
     # One premise tells nothing of how others would turn out.
     if resamples and clusters.max() > 0:
         for weights in _cluster_weights(clusters, resamples, seed):
             for name, values in defined.items():
-                function, kind, _ = MEASURES[name]
-                rows, truth = against[kind]
+                function, given, truth, rows, _ = taken[name]
                 kept = weights if rows.all() else weights[:, rows]
                 kept = kept[kept.sum(axis=1) > 0]
-                values.append(function(predictions[rows], truth[rows], kept))
+                values.append(function(given, truth, kept))
         for name, values in defined.items():
             results[name]["interval"] = _interval(
-                results[name]["value"], np.concatenate(values), level, MEASURES[name][2]
+                results[name]["value"], np.concatenate(values), level, taken[name][-1]
             )
     return results
-
-
-def bin_index(predictions: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """The equal-width bin of each prediction, `(n,)` integers from 0 to `num_bins - 1`."""
-    return np.minimum((predictions * num_bins).astype(int), num_bins - 1)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -256,6 +319,10 @@ def _plain(value: float) -> float | None:
 def _why_undefined(name: str, predictions: np.ndarray, targets: np.ndarray) -> str:
     if len(targets) == 0:
         return "every probability is exactly 0.5, where neither answer is right"
+    if name.endswith("debiased_ece"):
+        return "no bin holds two rows"
+    if name.endswith("alpha"):
+        return "predictions and targets are all the same"
     if name in ("pearson", "spearman"):
         return "the predictions are constant" if np.ptp(predictions) < 1e-9 else "the targets are constant"
     if name == "precision":
@@ -274,3 +341,24 @@ def _check(what: str, values: ArrayLike, ids: Sequence[str] | None) -> np.ndarra
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise ValueError(f"Not a probability in [0, 1]: the {what} of row {told}{more}.")
     return values
+
+
+def _check_distributions(
+    distributions: Mapping[str, ArrayLike], ids: Sequence[str] | None, count: int
+) -> dict[str, np.ndarray]:
+    columns = {name: np.asarray(values, dtype=float) for name, values in distributions.items()}
+    for name, values in columns.items():
+        shape = {"standard_deviation": (count,), "entropy": (count,), "interval": (count, 2)}.get(name)
+        if values.shape != shape:
+            known = "standard_deviation and entropy (n,), interval (n, 2)"
+            raise ValueError(f"Of distributions {known} can be measured for {count} rows, not {name} {values.shape}.")
+        if name == "interval":
+            right = (values[:, 0] >= 0) & (values[:, 0] <= values[:, 1]) & (values[:, 1] <= 1 + ROUNDING)
+        else:
+            right = (values >= 0) & (values < np.inf)
+        if not right.all():
+            row = int(np.flatnonzero(~right)[0])
+            raise ValueError(
+                f"No {name} of a distribution over [0, 1]: {values[row]} of row {row if ids is None else ids[row]}."
+            )
+    return columns

@@ -10,12 +10,15 @@ metric.compute(predictions=[0.9, 0.2], references=[1.0, 0.3])["mse"]
 import datasets
 import evaluate
 
+# `evaluate` copies the files that are imported here, not those that they import: both are named.
+from .calibration_errors import NUM_BINS
 from .measures import measure
 
 
-DESCRIPTION = """
-How good predicted probabilities are against human or exact ones: MSE, MAE, expected calibration error over 10
-equal-width bins, cross-entropy, Pearson and Spearman correlation, accuracy, precision, recall and F1 at 0.5.
+DESCRIPTION = f"""
+How good predicted probabilities are against human or exact ones: MSE, MAE, cross-entropy, Pearson and Spearman
+correlation, accuracy, precision, recall and F1 at 0.5, Krippendorff's alpha, and calibration errors: expected over
+{NUM_BINS} bins of equal width or equal mass, debiased, smooth and maximum.
 """
 
 INPUTS = """

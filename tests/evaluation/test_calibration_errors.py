@@ -1,0 +1,201 @@
+"""The calibration errors against other people's implementations, brute force, closed forms and their own promises."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.stats import norm
+from sklearn.calibration import calibration_curve
+from torchmetrics.functional.classification import binary_calibration_error
+
+from evaluation.metrics.uncertain_inference import calibration_errors
+from evaluation.metrics.uncertain_inference.calibration_errors import (
+    debiased_calibration_error,
+    debiased_squared_calibration_error,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+    smooth_calibration_error,
+)
+
+
+ALL = (
+    expected_calibration_error,
+    maximum_calibration_error,
+    equal_mass_calibration_error,
+    debiased_calibration_error,
+    smooth_calibration_error,
+)
+
+
+def once(function, predictions, targets, *options):
+    """The measure of the rows as they are."""
+    return function(np.asarray(predictions), np.asarray(targets), np.ones((1, len(predictions))), *options)[0]
+
+
+@pytest.fixture
+def binary():
+    """Overconfident predictions of binary labels, all different."""
+    random = np.random.default_rng(2)
+    predictions = random.uniform(0.001, 0.999, 500)
+    return predictions, (random.uniform(size=500) < predictions**2).astype(float)
+
+
+def test_maximum_error_equals_torchmetrics(binary):
+    """Against labels it is the max norm of torchmetrics; empty bins do not count."""
+    predictions, labels = binary
+    expected = binary_calibration_error(torch.tensor(predictions), torch.tensor(labels).long(), 10, norm="max")
+    assert once(maximum_calibration_error, predictions, labels) == pytest.approx(expected.item(), abs=1e-6)
+    assert once(maximum_calibration_error, [0.25, 0.25, 0.91], [0.2, 0.4, 0.7]) == pytest.approx(0.21)
+
+
+def test_equal_mass_bins_are_sklearn_quantiles(binary):
+    """Where rows divide evenly, the bins are those of sklearn's quantile strategy, each with a tenth of the rows."""
+    predictions, labels = binary
+    true, predicted = calibration_curve(labels, predictions, n_bins=10, strategy="quantile")
+    assert len(true) == 10
+    expected = np.abs(true - predicted).mean()
+    assert once(equal_mass_calibration_error, predictions, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("rows", [40, 1000])
+def test_equal_mass_is_equal_width_for_evenly_spread_predictions(rows):
+    """Bins of one width then hold as many rows each."""
+    predictions = (np.arange(rows) + 0.5) / rows
+    targets = np.random.default_rng(0).permutation(predictions)
+    width, mass = (once(f, predictions, targets) for f in (expected_calibration_error, equal_mass_calibration_error))
+    assert mass == pytest.approx(width, abs=1e-12)
+
+
+def test_equal_predictions_share_an_equal_mass_bin():
+    """A row is in the bin of its mean rank: by hand, with a group of ties across three of five bins."""
+    predictions, targets = [0.1, 0.2, *[0.5] * 6, 0.8, 0.9], [0.3, 0.1, *[0.6] * 3, *[0.5] * 3, 0.6, 1.0]
+    # Ranks 1 and 2 are bin 1; the ties have the mean rank 5.5 and all are in bin 3; 9 and 10 are bin 5.
+    expected = (abs(-0.2 + 0.1) + abs(6 * 0.5 - 3.3) + abs(0.2 - 0.1)) / 10
+    assert once(equal_mass_calibration_error, predictions, targets, 5) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_the_order_of_rows_does_not_matter(function):
+    """With many ties too, shuffled rows give the same."""
+    random = np.random.default_rng(5)
+    targets = random.uniform(size=333)
+    predictions = targets.round(1)
+    order = random.permutation(333)
+    shuffled = once(function, predictions[order], targets[order])
+    assert shuffled == pytest.approx(once(function, predictions, targets), abs=1e-12)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_a_predictor_that_gives_the_targets_has_no_error(function):
+    """The probability itself is a perfect prediction, with ties and at both ends."""
+    targets = np.array([0.0, 0.0, 0.05, 0.3, 0.3, 0.77, 1.0, 1.0] * 5)
+    assert once(function, targets, targets) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.37, 1.0])
+def test_a_constant_prediction_is_off_by_its_distance_to_the_mean(value):
+    """With one value there is one bin, and no kernel changes its mass; the debiased error is a little less."""
+    targets = np.random.default_rng(6).uniform(size=50)
+    distance = abs(value - targets.mean())
+    predictions = np.full(50, value)
+    for function in set(ALL) - {debiased_calibration_error}:
+        assert once(function, predictions, targets) == pytest.approx(distance, abs=1e-9)
+    debiased = once(debiased_squared_calibration_error, predictions, targets)
+    assert debiased == pytest.approx(distance**2 - targets.var(ddof=1) / 50)
+
+
+def test_debiased_error_is_that_of_kumar_where_bins_hold_one_value():
+    """Kumar et al. take y(1 - y) / (n - 1) off each squared gap, y being the mean label of the bin's n rows."""
+    random = np.random.default_rng(7)
+    predictions = np.repeat(np.linspace(0.05, 0.95, 10), 30)
+    labels = (random.uniform(size=300) < predictions * 0.8).astype(float)
+    groups = zip(predictions.reshape(10, 30)[:, 0], labels.reshape(10, 30).mean(axis=1), strict=True)
+    expected = np.mean([(p - y) ** 2 - y * (1 - y) / 29 for p, y in groups])
+    assert expected > 0
+    assert once(debiased_calibration_error, predictions, labels) == pytest.approx(np.sqrt(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_chance_is_taken_off_the_debiased_error_and_not_off_the_plain_one(error):
+    """
+    Over many draws of labels the squared debiased error has the mean of the true one, 0 for a calibrated predictor.
+
+    The plain estimate over the same bins is too large by the variance of the bins' means.
+    """
+    random = np.random.default_rng(8)
+    draws, rows = 3000, 100
+    debiased, plain = np.empty(draws), np.empty(draws)
+    for draw in range(draws):
+        predictions = random.uniform(0.15, 0.85, rows)
+        labels = (random.uniform(size=rows) < predictions + error).astype(float)
+        debiased[draw] = once(debiased_squared_calibration_error, predictions, labels)
+        gaps = (predictions - labels)[np.argsort(predictions)].reshape(10, 10).mean(axis=1)
+        plain[draw] = np.mean(gaps**2)
+    noise = debiased.std() / np.sqrt(draws)
+    assert debiased.mean() == pytest.approx(error**2, abs=4 * noise)
+    assert plain.mean() > error**2 + 40 * noise
+
+
+def test_debiased_error_is_undefined_where_chance_cannot_be_known():
+    """Bins of one row have no variance; with such bins alone there is no number, not a perfect one."""
+    assert np.isnan(once(debiased_calibration_error, [0.1, 0.9], [0.5, 0.5]))
+    assert not np.isnan(once(debiased_calibration_error, [0.1, 0.1, 0.9], [0.5, 0.5, 0.5]))
+
+
+def smooth_error_by_quadrature(predictions, targets):
+    """The definition, word by word: reflected kernels, an integral, and the width that equals it."""
+
+    def density(t, sigma):
+        places = [k * 2 + sign * predictions for k in range(-3, 4) for sign in (1, -1)]
+        return np.mean((predictions - targets) * sum(norm.pdf(t, place, sigma) for place in places))
+
+    def error(sigma):
+        edges = np.linspace(0, 1, 21)
+        return sum(
+            quad(lambda t: abs(density(t, sigma)), *piece, limit=20)[0]
+            for piece in zip(edges, edges[1:], strict=False)
+        )
+
+    return brentq(lambda sigma: error(sigma) - sigma, 0.01, 1, xtol=1e-3)
+
+
+@pytest.mark.parametrize("case", ["labels", "probabilities", "ends"])
+def test_smooth_error_equals_its_definition(case):
+    """The transform of a grid gives what numerical integration of the kernels gives."""
+    random = np.random.default_rng(9)
+    predictions = random.uniform(size=40)
+    targets = {
+        "labels": (random.uniform(size=40) < predictions**2).astype(float),
+        "probabilities": 0.25 + 0.5 * predictions,
+        "ends": random.uniform(size=40),
+    }[case]
+    if case == "ends":
+        predictions = (predictions > 0.4).astype(float)
+    expected = smooth_error_by_quadrature(predictions, targets)
+    assert once(smooth_calibration_error, predictions, targets) == pytest.approx(expected, abs=2e-3)
+
+
+def test_smooth_error_is_near_that_of_its_authors():
+    """The values that `relplot` 1.0.3 gives (smECE), which finds the width to 1/1024 and cuts wide kernels off."""
+    predictions = (np.arange(200) + 0.5) / 200
+    for power, value in {1.2: 0.0453, 2: 0.1664, 4: 0.2997}.items():
+        assert once(smooth_calibration_error, predictions, predictions**power) == pytest.approx(value, abs=2e-3)
+
+
+def test_smooth_error_moves_with_the_predictions_where_bins_jump():
+    """A step of 1e-6 over the edge of a bin may double the binned error, and leaves the smooth one where it was."""
+    targets = np.array([0.0, 1.0])
+    below, above = np.array([0.5 - 1e-6, 0.5 - 1e-6]), np.array([0.5 - 1e-6, 0.5])
+    jump = once(expected_calibration_error, above, targets) - once(expected_calibration_error, below, targets)
+    assert jump == pytest.approx(0.5, abs=1e-5)
+    step = once(smooth_calibration_error, above, targets) - once(smooth_calibration_error, below, targets)
+    assert abs(step) < 1e-3
+
+
+def test_a_finer_grid_changes_little(binary, monkeypatch):
+    """Placing predictions on a grid of 1/1000 costs less than that."""
+    value = once(smooth_calibration_error, *binary)
+    monkeypatch.setattr(calibration_errors, "GRID", 8000)
+    assert once(smooth_calibration_error, *binary) == pytest.approx(value, abs=2e-4)
