@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     # A checkpoint is saved with the files that this one names in its imports: this makes the pipeline one of them.
     from .pipeline_clue import UncertainInferencePipeline  # noqa: F401
 
+AUDIOVISUAL_POSITIONS = ("timed", "plain")
+
 PIPELINES = {"uncertain-inference": {"impl": "pipeline_clue.UncertainInferencePipeline", "pt": ["AutoModel"]}}
 
 
@@ -32,6 +34,9 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
         target (`str`, defaults to `"mean_preserving"`):
             `"gaussian"` is the paper's target, whose mean is off near 0 and 1; `"mean_preserving"` tilts it until its
             mean is the label; `"mse"` is the squared error of the expectation, as an ablation.
+        audiovisual_positions (`str`, defaults to `"timed"`):
+            Positions of a video with its sound: `"timed"` are Qwen2.5-Omni's, by the clock, in which a frame and the
+            sound that goes with it are close; `"plain"` count the tokens, for models trained that way.
         vision_start_token_id, vision_end_token_id (`int`):
             Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
             first.
@@ -44,6 +49,7 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
     num_bins: int = 100
     sigma: float = 0.05
     target: str = "mean_preserving"
+    audiovisual_positions: str = "timed"
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
     custom_pipelines: dict = field(default_factory=lambda: deepcopy(PIPELINES))
@@ -55,6 +61,11 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
             raise ValueError(f"`sigma` must be positive, got {self.sigma}.")
         if self.target not in TARGETS:
             raise ValueError(f"`target` must be one of {', '.join(TARGETS)}, got {self.target!r}.")
+        if self.audiovisual_positions not in AUDIOVISUAL_POSITIONS:
+            raise ValueError(
+                f"`audiovisual_positions` must be one of {', '.join(AUDIOVISUAL_POSITIONS)}, got "
+                f"{self.audiovisual_positions!r}."
+            )
         super().__post_init__(**kwargs)
 
 

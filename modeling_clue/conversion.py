@@ -4,6 +4,7 @@
 ```bash
 python -m modeling_clue.conversion to-clue --source Qwen/Qwen2.5-Omni-3B --out clue-3b
 python -m modeling_clue.conversion to-thinker --source clue-3b --out thinker-3b
+python -m modeling_clue.conversion --from-research-checkpoint DIR_OR_REPO --prompt prompts.yaml --out clue-3b
 ```
 
 **To CLUE.** The source is a full Qwen2.5-Omni checkpoint, of which the Thinker is taken and the speech output left, or
@@ -15,10 +16,19 @@ from the model's own answer to a yes/no question: see [`initial_head`].
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
 rows are rounded like the rest of `lm_head`. The prompt and the other settings that a Thinker has no place for are
 kept under `clue` in its `config.json`, and converting it back gives the same CLUE again.
+
+**From a research checkpoint**, as the paper's authors release theirs: a Thinker with tokens `<CON_0>` ...
+`<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, and beside it in `lora/` an adapter on its layers and
+on `lm_head`. The adapter is merged in float32, and what comes out is float32 too: only so are the probabilities those
+of the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. How the
+model was asked is in no file of such a checkpoint: it has to be told, see [`~modeling_clue.prompt_file`]. Media
+settings that the file leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 """
 
 import argparse
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -35,14 +45,16 @@ from transformers import (
     Qwen2VLImageProcessor,
 )
 
+from .adapter import merge_adapter
 from .confidence import bin_values
 from .configuration_clue import CLUEConfig
 from .modeling_clue import CLUEForConfidenceEstimation
-from .processing_clue import POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND, CLUEProcessor
+from .processing_clue import DEFAULT_MEDIA, POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND, CLUEProcessor
+from .prompt_file import read_prompt_file
 
 
 # Fields of a CLUE configuration that a Thinker's has no place for.
-CLUE_FIELDS = ("num_bins", "sigma", "target")
+CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions")
 
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
 CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")
@@ -72,6 +84,27 @@ NAMED_TOKENS = {
 # Pixels of a frame: the published checkpoints' least, and the paper's 256 x 256 at most. `Qwen2_5OmniProcessor` would
 # enlarge every frame to at least 317 x 317, whatever its video processor says.
 FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 256 * 256}
+
+# How the authors' scorer reads sound and video. Its frames become squares of 252 pixels, then of at least
+# `min_pixels`: 336 x 336. Every two frames count as a second, whatever their rate; with sound, positions count tokens.
+RESEARCH_MEDIA = {
+    "fps": 0.5,
+    "min_frames": 4,
+    "max_frames": 768,
+    "sampling": "span",
+    "frame_size": 252,
+    "min_pixels": 128 * 28 * 28,
+    "max_pixels": 768 * 28 * 28,
+    "second_per_grid": 1.0,
+    "audiovisual_positions": "plain",
+    "max_audio_seconds": 300.0,
+    "on_missing_sound": "error",
+}
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Where a research checkpoint keeps its adapter.
+ADAPTER_FOLDER = "lora"
 
 
 def confidence_tokens(num_bins: int) -> list[str]:
@@ -131,7 +164,9 @@ def to_clue(
     processor = Qwen2_5OmniProcessor.from_pretrained(source)
     tokenizer = processor.tokenizer
     token_ids = _special_token_ids(tokenizer, thinker_config, source)
-    fields = {"num_bins": num_bins} if record is None else {name: record[name] for name in CLUE_FIELDS}
+    fields = {"num_bins": num_bins}
+    if record is not None:  # older ones have fewer fields
+        fields = {name: record[name] for name in CLUE_FIELDS if name in record}
     tokens = confidence_tokens(num_bins)
     known = [token for token in tokens if token in tokenizer.get_vocab()]
     if record is None:
@@ -141,17 +176,12 @@ def to_clue(
                 "confidence tokens mean. Convert the checkpoint it was made from."
             )
         word_ids = [_single_token(tokenizer, word) for word in words]
-        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], True)
+        _add_confidence_tokens(tokenizer, num_bins)
     elif len(known) < len(tokens):
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
     thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config)
-    num_rows = thinker.get_output_embeddings().weight.shape[0]
-    needed = max(tokenizer.get_vocab().values()) + 1
-    if needed > num_rows:
-        print(f"The vocabulary of {num_rows} rows has too few to spare: it grows to {needed} rows.")
-        thinker.resize_token_embeddings(needed, mean_resizing=False)
-        thinker_config.text_config.vocab_size = needed
+    _make_room(thinker, thinker_config, tokenizer)
     lm_head = thinker.get_output_embeddings().weight.detach()
     if record is None:
         head = initial_head(*lm_head[word_ids], num_bins)
@@ -159,22 +189,71 @@ def to_clue(
         head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
 
     config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
-    model = rehouse(thinker, CLUEForConfidenceEstimation, config)
-    model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
-    model.confidence_head.weight.data = head
-
-    tokenizer.chat_template = processor.chat_template  # of no use to CLUE, but to a Thinker made of it
-    video_processor = processor.video_processor
     if record is None:
-        video_processor.size = dict(FRAME_SIZE)
-    clue_processor = CLUEProcessor(
-        processor.feature_extractor,
-        video_processor,
-        tokenizer,
-        prompt=None if record is None else record["prompt"],
-        media=None if record is None else record["media"],
-    )
-    return save_whole(model, clue_processor, out)
+        processor.video_processor.size = dict(FRAME_SIZE)
+        record = {"prompt": None, "media": None}
+    clue_processor = _clue_processor(processor, record["prompt"], record["media"])
+    return save_whole(_with_head(thinker, config, head), clue_processor, out)
+
+
+def from_research(
+    source: str | Path, prompt: str | Path, out: str | Path, *, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Writes a CLUE checkpoint made from a research checkpoint, which answers as that does when asked in its own way.
+
+    Args:
+        source (`str` or `Path`): folder or Hub repository: a Thinker with tokens `<CON_i>` and its processor, and a
+            LoRA adapter in `lora/`.
+        prompt (`str` or `Path`): YAML file that says how the model was asked: see [`~modeling_clue.prompt_file`].
+        out (`str` or `Path`): folder to write; it must not exist yet.
+        dtype (`torch.dtype`): of the weights written. The adapter is merged in float32 in any case, and the confidence
+            head stays so.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        OSError: if the source has no safetensors, for itself or for its adapter, or lacks a part of its processor.
+        ValueError: if the source is of another kind, its weights are incomplete, a weight of the adapter has no place,
+            its tokens have gaps or contradict its configuration, or the prompt file is wrong.
+    """
+    out = new_folder(out)
+    prompts = read_prompt_file(prompt)
+    settings = {**RESEARCH_MEDIA, **prompts.media}
+    unknown = settings.keys() - RESEARCH_MEDIA.keys()
+    if unknown:
+        raise ValueError(f"'{prompt}': unknown media setting {sorted(unknown)}: choose from {sorted(RESEARCH_MEDIA)}.")
+    thinker_config = _thinker_config(source)
+    if thinker_config.tie_word_embeddings:
+        raise ValueError(f"'{source}' ties `lm_head` to the embeddings: an adapter on one would change both.")
+    processor = Qwen2_5OmniProcessor.from_pretrained(source)
+    tokenizer = processor.tokenizer
+    token_ids = _special_token_ids(tokenizer, thinker_config, source)
+    bin_ids = _research_token_ids(tokenizer, source)
+
+    # bfloat16 fits into float32 without rounding.
+    thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config, dtype=torch.float32)
+    changed = merge_adapter(thinker, source, ADAPTER_FOLDER)
+    print(f"Merged the adapter into {len(changed)} weights, and found {len(bin_ids)} confidence tokens.")
+    lm_head = thinker.get_output_embeddings().weight.detach()
+    if max(bin_ids) >= len(lm_head):
+        raise ValueError(
+            f"The tokenizer of '{source}' knows token {max(bin_ids)}, but `lm_head` has {len(lm_head)} rows."
+        )
+    head = lm_head[bin_ids]
+    _add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
+    _make_room(thinker, thinker_config, tokenizer)
+
+    fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
+    config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    processor.video_processor.size = {
+        "shortest_edge": settings["min_pixels"],
+        "longest_edge": settings["max_pixels"],
+    }
+    media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
+    clue_processor = _clue_processor(processor, prompts.prompt, media)
+    return save_whole(_with_head(thinker.to(dtype), config, head), clue_processor, out)
 
 
 def to_thinker(source: str | Path, out: str | Path) -> Path:
@@ -186,7 +265,8 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
 
     Returns:
         `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`. The latter
-        enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`.
+        enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`. Where
+        `audiovisual_positions` are plain, the Thinker is not to be told of sound in videos (`use_audio_in_video`).
 
     Raises:
         FileExistsError: if the folder exists.
@@ -288,6 +368,51 @@ def _special_token_ids(
     return token_ids
 
 
+def _research_token_ids(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> list[int]:
+    """Ids of `<CON_0>`, `<CON_1>`, ..., as many as there are."""
+    vocabulary = tokenizer.get_vocab()
+    found = sorted(int(match[1]) for match in map(re.compile(r"<CON_(\d+)>").fullmatch, vocabulary) if match)
+    if len(found) < 2:
+        raise ValueError(f"The tokenizer of '{source}' has {len(found)} tokens <CON_i>: it is no research checkpoint.")
+    missing = sorted(set(range(found[-1] + 1)) - set(found))
+    if missing:
+        raise ValueError(f"The tokenizer of '{source}' has <CON_{found[-1]}>, but lacks <CON_{missing[0]}>.")
+    return [vocabulary[f"<CON_{index}>"] for index in found]
+
+
+def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) -> None:
+    tokens = [AddedToken(token, special=True, normalized=False) for token in confidence_tokens(num_bins)]
+    tokenizer.add_tokens(tokens, special_tokens=True)
+
+
+def _make_room(thinker, config: Qwen2_5OmniThinkerConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Makes the vocabulary larger if tokens have no row; new rows are zeros."""
+    num_rows = thinker.get_output_embeddings().weight.shape[0]
+    needed = max(tokenizer.get_vocab().values()) + 1
+    if needed > num_rows:
+        print(f"The vocabulary of {num_rows} rows has too few to spare: it grows to {needed} rows.")
+        thinker.resize_token_embeddings(needed, mean_resizing=False)
+        with torch.no_grad():
+            for table in (thinker.get_input_embeddings(), thinker.get_output_embeddings()):
+                table.weight[num_rows:] = 0
+        config.text_config.vocab_size = needed
+
+
+def _with_head(thinker, config: CLUEConfig, head: torch.Tensor) -> CLUEForConfidenceEstimation:
+    """The Thinker's weights, not copied, under a confidence head."""
+    model = rehouse(thinker, CLUEForConfidenceEstimation, config)
+    model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
+    model.confidence_head.weight.data = head
+    return model
+
+
+def _clue_processor(processor: Qwen2_5OmniProcessor, prompt: dict | None, media: dict | None) -> CLUEProcessor:
+    """CLUE's processor out of the parts of a Thinker's."""
+    tokenizer = processor.tokenizer
+    tokenizer.chat_template = processor.chat_template  # of no use to CLUE, but to a Thinker made of it
+    return CLUEProcessor(processor.feature_extractor, processor.video_processor, tokenizer, prompt=prompt, media=media)
+
+
 def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     pieces = tokenizer(word, add_special_tokens=False)["input_ids"]
     if len(pieces) != 1:
@@ -298,10 +423,10 @@ def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     return pieces[0]
 
 
-def _load(model_class, source: str | Path, config):
-    """The model in the dtype of its weights, with all of them and no others but those of the speech output."""
+def _load(model_class, source: str | Path, config, dtype: torch.dtype | str = "auto"):
+    """The model with all of its weights, in their dtype by default, and no others but those of the speech output."""
     model, report = model_class.from_pretrained(
-        source, config=config, dtype="auto", use_safetensors=True, output_loading_info=True
+        source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
     # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
     wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
@@ -340,7 +465,10 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE")
     thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving")
-    for command in (clue, thinker):
+    research = commands.add_parser(
+        "from-research", help="from a research checkpoint to CLUE; --from-research-checkpoint SOURCE is the same"
+    )
+    for command in (clue, thinker, research):
         command.add_argument("--source", required=True, help="folder or Hub repository to read")
         command.add_argument("--out", required=True, help="folder to write; it must not exist yet")
     clue.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
@@ -351,8 +479,21 @@ def main() -> None:
         metavar=("FALSE", "TRUE"),
         help="single-token words the head starts from (default: No Yes)",
     )
-    arguments = parser.parse_args()
-    if arguments.command == "to-clue":
+    research.add_argument("--prompt", required=True, help="YAML file that says how the model was asked")
+    research.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="of the weights written (default: float32, which alone keeps the answers to four digits)",
+    )
+    given = sys.argv[1:]
+    if given[:1] == ["--from-research-checkpoint"]:
+        given = ["from-research", "--source", *given[1:]]
+    arguments = parser.parse_args(given)
+    if arguments.command == "from-research":
+        dtype = DTYPES[arguments.dtype]
+        out = from_research(arguments.source, arguments.prompt, arguments.out, dtype=dtype)
+    elif arguments.command == "to-clue":
         out = to_clue(arguments.source, arguments.out, num_bins=arguments.num_bins, words=tuple(arguments.words))
     else:
         out = to_thinker(arguments.source, arguments.out)

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from transformers import BatchFeature, ProcessorMixin
 
-from .media import MediaError, has_audio, load_audio, load_video, probe_modality
+from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 
 
 MODALITIES = ("text", "audio", "video", "audiovisual")
 
 # In the words of the model; what goes where `{premise}` stands is text or the tokens of a clip. The hypothesis comes
 # last so that all hypotheses of a premise share its encoding. A checkpoint trained the other way round has
-# `{hypothesis}` in its "premise" part, and then gets one hypothesis a row.
+# `{hypothesis}` in its "premise" part, and then gets one hypothesis a row, its text tokenized as one.
 DEFAULT_PROMPT = {
     "premise": (
         "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
@@ -32,7 +32,16 @@ DEFAULT_PROMPT = {
 TEXT_ANSWER = "{probability:.2f}<|im_end|>"
 
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
-DEFAULT_MEDIA = {"fps": 0.5, "max_frames": 128, "max_audio_seconds": 300.0, "on_missing_sound": "error"}
+DEFAULT_MEDIA = {
+    "fps": 0.5,
+    "max_frames": 128,
+    "min_frames": 2,
+    "sampling": "rate",
+    "frame_size": None,
+    "second_per_grid": None,
+    "max_audio_seconds": 300.0,
+    "on_missing_sound": "error",
+}
 
 # Qwen2.5-Omni's clock, the same in all its checkpoints (`position_id_per_seconds`, `seconds_per_chunk` in the config).
 POSITION_IDS_PER_SECOND = 25
@@ -40,6 +49,8 @@ POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
 
 # The resizing of Qwen2-VL's frames refuses more.
 MAX_ASPECT_RATIO = 200
+
+PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
 
 SPECIAL_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|VIDEO|>", "<|vision_bos|>", "<|vision_eos|>")
 
@@ -54,6 +65,7 @@ class EncodedPremise:
     Args:
         modality (`str`): one of `MODALITIES`: what the model gets to see and hear.
         input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
+        text (`str`): the premise, if that is its modality.
         input_features (`torch.Tensor` of shape `(num_mel_bins, num_mel_frames)`): log-mel spectrogram, not padded.
         num_mel_frames (`int`): length of the spectrogram.
         pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`): patches of the frames.
@@ -65,6 +77,7 @@ class EncodedPremise:
 
     modality: str
     input_ids: list[int]
+    text: str | None = None
     input_features: torch.Tensor | None = None
     num_mel_frames: int | None = None
     pixel_values_videos: torch.Tensor | None = None
@@ -126,12 +139,19 @@ class CLUEProcessor(ProcessorMixin):
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
         video_processor ([`Qwen2VLVideoProcessor`]): makes patches; its `size` bounds the pixels of a frame.
         tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of Qwen2.5-Omni.
-        prompt (`dict[str, str]`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and
-            `{hypothesis}` where their content goes. For a model that writes its answer, also the part `"answer"`:
-            `{probability}` with a format, and the special token that ends the answer.
-        media (`dict`, *optional*): `fps` at which frames are sampled, `max_frames`, `max_audio_seconds`, and
-            `on_missing_sound`: `"error"`, or `"video"` to go on with the frames and say so in the notes. Each can be
-            overridden in a call.
+        prompt (`dict`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and `{hypothesis}`
+            where their content goes; or for each modality a `dict` of these two. For a model that writes its answer,
+            also the part `"answer"`: `{probability}` with a format, and the special token that ends the answer.
+        media (`dict`, *optional*): each can be overridden in a call.
+
+            - `fps` at which frames are sampled, `min_frames`, `max_frames`, and `sampling`: see
+              [`~media.load_video`];
+            - `frame_size`: frames are made squares of so many pixels a side before the video processor gets them;
+              `None` to leave that to it;
+            - `second_per_grid`: the time between two steps of the grid that the model is told, for models trained
+              with a fixed one; `None` for the true time;
+            - `max_audio_seconds`;
+            - `on_missing_sound`: `"error"`, or `"video"` to go on with the frames and say so in the notes.
 
     Example:
 
@@ -156,7 +176,10 @@ class CLUEProcessor(ProcessorMixin):
         if missing:
             raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
         self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
-        self._prompt_pieces = {part: self._split_prompt(self.prompt[part]) for part in DEFAULT_PROMPT}
+        self._prompt_pieces = {
+            modality: {part: self._split_prompt(template) for part, template in parts.items()}
+            for modality, parts in _prompts(self.prompt).items()
+        }
         if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
             raise ValueError(
                 f"The part 'answer' of `prompt` must end in a special token of the tokenizer, or no answer would ever "
@@ -165,17 +188,22 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _check_prompt(prompt: dict) -> None:
-        if prompt.keys() - {"answer"} != DEFAULT_PROMPT.keys():
+        for parts in _prompts(prompt).values():
+            first, last = parts["premise"], parts["hypothesis"]
+            if first.count("{premise}") != 1 or "{premise}" in last:
+                raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {parts!r}.")
+            if (first + last).count("{hypothesis}") != 1:
+                raise ValueError(
+                    f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {parts!r}."
+                )
+            if not last:
+                raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
+        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts(prompt).values()}
+        if len(orders) > 1:
             raise ValueError(
-                f"`prompt` needs the parts 'premise' and 'hypothesis', and may have 'answer', got {sorted(prompt)}."
+                "`prompt` has {hypothesis} in the part 'premise' of some modalities and in the part 'hypothesis' of "
+                "others: put it into the same part in all."
             )
-        first, last = prompt["premise"], prompt["hypothesis"]
-        if first.count("{premise}") != 1 or "{premise}" in last:
-            raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {prompt!r}.")
-        if (first + last).count("{hypothesis}") != 1:
-            raise ValueError(f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {prompt!r}.")
-        if not last:
-            raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
         if "answer" in prompt and not re.fullmatch(r"[^{}]*\{probability:\.\d+f\}[^{}]+", prompt["answer"]):
             raise ValueError(
                 f"The part 'answer' of `prompt` needs one place for the probability, such as {TEXT_ANSWER!r}, got "
@@ -189,12 +217,22 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(f"Unknown media option {sorted(unknown)}: choose from {sorted(DEFAULT_MEDIA)}.")
         if media["on_missing_sound"] not in ("error", "video"):
             raise ValueError(f"`on_missing_sound` must be 'error' or 'video', got {media['on_missing_sound']!r}.")
-        for option in ("fps", "max_audio_seconds"):
+        if media["sampling"] not in SAMPLINGS:
+            raise ValueError(f"`sampling` must be one of {', '.join(SAMPLINGS)}, got {media['sampling']!r}.")
+        for option in ("fps", "max_audio_seconds", "second_per_grid"):
             value = media[option]
+            if value is None and option == "second_per_grid":
+                continue
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ValueError(f"`{option}` must be a positive number, got {value!r}.")
-        if not isinstance(media["max_frames"], int) or media["max_frames"] < 2:
-            raise ValueError(f"`max_frames` must be a whole number of at least 2, got {media['max_frames']!r}.")
+        for option in ("max_frames", "min_frames"):
+            if not isinstance(media[option], int) or media[option] < 2:
+                raise ValueError(f"`{option}` must be a whole number of at least 2, got {media[option]!r}.")
+        if media["min_frames"] > media["max_frames"]:
+            raise ValueError(f"`min_frames`, {media['min_frames']}, exceeds `max_frames`, {media['max_frames']}.")
+        size = media["frame_size"]
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise ValueError(f"`frame_size` must be a number of pixels, got {size!r}.")
 
     def __call__(self, premises, hypotheses, **media) -> CLUEInputs:
         """Prepares one premise with its hypotheses, or a list of premises with a list of theirs.
@@ -242,7 +280,7 @@ class CLUEProcessor(ProcessorMixin):
         self._check_media(options)
         modality, text, audio, video = self._resolve(premise)
         if modality == "text":
-            return EncodedPremise("text", self._tokenize_content(text))
+            return EncodedPremise("text", self._tokenize_content(text), text)
 
         notes: tuple[str, ...] = ()
         if modality == "audiovisual" and audio is None:
@@ -324,10 +362,10 @@ class CLUEProcessor(ProcessorMixin):
             if probabilities is not None:
                 answers = [self.encode_answer(probability) for probability in probabilities[index]]
             if self.one_hypothesis_a_row:
-                pairs = zip(branches, answers, strict=True)
-                rows += [(premise, *self._render(premise, [branch], [answer])) for branch, answer in pairs]
+                for row in zip(sentences, branches, answers, strict=True):
+                    rows.append((premise, *self._render(premise, *([entry] for entry in row))))
             else:
-                rows.append((premise, *self._render(premise, branches, answers)))
+                rows.append((premise, *self._render(premise, sentences, branches, answers)))
 
         length = max(len(ids) for _, ids, *_ in rows)
         input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
@@ -376,7 +414,7 @@ class CLUEProcessor(ProcessorMixin):
     @property
     def one_hypothesis_a_row(self) -> bool:
         """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
-        return "{hypothesis}" in self.prompt["premise"]
+        return any("{hypothesis}" in parts["premise"] for parts in _prompts(self.prompt).values())
 
     @property
     def _pad_token_id(self) -> int:
@@ -384,14 +422,44 @@ class CLUEProcessor(ProcessorMixin):
         return 0 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
     def _split_prompt(self, template: str) -> list[str | list[int]]:
-        """A template as a list of its fixed tokens and the names of its places, in order."""
-        pieces: list[str | list[int]] = []
-        for place_or_text in re.split(r"(\{premise\}|\{hypothesis\})", template):
-            if place_or_text in ("{premise}", "{hypothesis}"):
-                pieces.append(place_or_text[1:-1])
-            elif place_or_text:
-                pieces.append(self.tokenizer(place_or_text, add_special_tokens=False)["input_ids"])
-        return pieces
+        """A template as a list of fixed tokens and of texts to be filled in and then tokenized, in order.
+
+        Where hypotheses share their premise, such a text is a place alone: its tokens must not depend on what stands
+        beside it. With one hypothesis a row there is nothing to share, and it reaches from one special token to the
+        next, as it would for a tokenizer that is given the whole row.
+        """
+        cut = PLACES
+        if self.one_hypothesis_a_row:
+            special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
+            cut = re.compile(f"({'|'.join(map(re.escape, special))})")
+        return [
+            text if PLACES.search(text) else self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in cut.split(template)
+            if text
+        ]
+
+    def _fill(
+        self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
+    ) -> list[int]:
+        """Tokens of a part of the prompt; `branch` are those of the hypothesis."""
+        ids: list[int] = []
+        for piece in pieces:
+            if isinstance(piece, list):
+                ids += piece
+            elif piece == "{premise}":
+                ids += premise.input_ids
+            elif piece == "{hypothesis}":
+                ids += branch
+            else:
+                run = ""
+                for text in PLACES.split(piece):
+                    if text == "{premise}" and premise.text is None:
+                        ids += self._tokenize_content(run) + premise.input_ids
+                        run = ""
+                    else:
+                        run += {"{premise}": premise.text, "{hypothesis}": hypothesis}.get(text, text)
+                ids += self._tokenize_content(run)
+        return ids
 
     def _tokenize_content(self, text: str) -> list[int]:
         try:
@@ -402,17 +470,20 @@ class CLUEProcessor(ProcessorMixin):
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _render(
-        self, premise: EncodedPremise, branches: list[list[int]], answers: list[list[int]]
+        self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
     ) -> tuple[list[int], list[int], list[int]]:
         """Tokens, branch ids and answer mask of one row."""
-        content = {"premise": premise.input_ids, "hypothesis": branches[0]}
-        ids: list[int] = []
-        for piece in self._prompt_pieces["premise"]:
-            ids += content[piece] if isinstance(piece, str) else piece
+        if premise.modality not in self._prompt_pieces:
+            raise ValueError(
+                f"The prompt of this model has no part for {premise.modality}: it is for "
+                f"{', '.join(self._prompt_pieces)} alone."
+            )
+        pieces = self._prompt_pieces[premise.modality]
+        ids = self._fill(pieces["premise"], premise, sentences[0], branches[0])
         branch_ids, answer_mask = [0] * len(ids), [0] * len(ids)
-        for number, (branch, answer) in enumerate(zip(branches, answers, strict=True), start=1):
-            for piece in self._prompt_pieces["hypothesis"]:
-                ids += branch if isinstance(piece, str) else piece
+        rows = zip(sentences, branches, answers, strict=True)
+        for number, (sentence, branch, answer) in enumerate(rows, start=1):
+            ids += self._fill(pieces["hypothesis"], premise, sentence, branch)
             answer_mask += [0] * (len(ids) - len(answer_mask)) + [1] * len(answer)
             ids += answer
             branch_ids += [number] * (len(ids) - len(branch_ids))
@@ -473,15 +544,22 @@ class CLUEProcessor(ProcessorMixin):
 
     def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
         processor = self.video_processor
-        video = load_video(source, fps=options["fps"], max_frames=options["max_frames"])
+        chosen = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
+        video = load_video(source, **chosen)
         frames = torch.from_numpy(video.frames).permute(0, 3, 1, 2)
+        if options["frame_size"] is not None:
+            # As torchvision resizes bytes: rounded to whole ones again.
+            frames = torch.nn.functional.interpolate(
+                frames.float(), size=(options["frame_size"],) * 2, mode="bicubic", align_corners=False, antialias=True
+            )
+            frames = frames.clamp(0, 255).round()
         height, width = frames.shape[2:]
         if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
             raise MediaError(f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read.")
         patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
         encoded.pixel_values_videos = patches["pixel_values_videos"]
         encoded.video_grid_thw = patches["video_grid_thw"][0]
-        encoded.video_second_per_grid = processor.temporal_patch_size / video.fps
+        encoded.video_second_per_grid = options["second_per_grid"] or processor.temporal_patch_size / video.fps
         encoded.notes += video.notes
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
@@ -509,6 +587,26 @@ class CLUEProcessor(ProcessorMixin):
         for num_frames, num_sounds in zip_longest(_chunk_sizes(frame_times), _chunk_sizes(sound_times), fillvalue=0):
             tokens += frame * num_frames + sound * num_sounds
         return [*tokens, ids["<|audio_eos|>"], ids["<|vision_eos|>"]]
+
+
+def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
+    """The two parts of the prompt for each modality it is for.
+
+    Raises:
+        ValueError: if parts are missing, or there are others.
+    """
+    parts = {name: part for name, part in prompt.items() if name != "answer"}
+    if parts.keys() == DEFAULT_PROMPT.keys():
+        return dict.fromkeys(MODALITIES, parts)
+    if not parts or parts.keys() - set(MODALITIES):
+        raise ValueError(
+            "`prompt` needs the parts 'premise' and 'hypothesis', and may have 'answer'; or it has these two under "
+            f"each of {', '.join(MODALITIES)} that it is for; got {sorted(prompt)}."
+        )
+    for modality, pair in parts.items():
+        if not isinstance(pair, dict) or pair.keys() != DEFAULT_PROMPT.keys():
+            raise ValueError(f"`prompt` needs the parts 'premise' and 'hypothesis' for {modality}, got {pair!r}.")
+    return {modality: parts[modality] for modality in MODALITIES if modality in parts}
 
 
 def _chunk_sizes(times: np.ndarray) -> list[int]:

@@ -41,6 +41,9 @@ _CLOCK_SLACK = 1e-3
 _THREADED_PIXELS = 640 * 360
 _RESAMPLER_CHUNK = 1 << 20
 
+# How frames are chosen: see `load_video`.
+SAMPLINGS = ("rate", "span")
+
 
 class MediaError(ValueError):
     """A sound or video input cannot be used. The message names the input and what to do."""
@@ -154,13 +157,24 @@ def load_audio(
     return Audio(np.ascontiguousarray(waveform), sampling_rate, tuple(notes))
 
 
-def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2, name: str | None = None) -> Video:
-    """Reads the frames on display at times `k / fps` from the first frame on.
+def load_video(
+    source: Any,
+    *,
+    fps: float,
+    max_frames: int,
+    min_frames: int = 2,
+    sampling: str = "rate",
+    name: str | None = None,
+) -> Video:
+    """Reads the frames on display at times `k / fps` from the first frame on, or as many from the first to the last.
 
     A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
     note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
     frames if it has too few. Time is that of the file's own stamps, so a variable frame rate is followed. Rotation
     stored by phones is applied.
+
+    With `sampling="span"` the frames are chosen by number: `duration * fps` of them, at least `min_frames`, no more
+    than there are, rounded down to an even number, evenly from the very first to the very last.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, file object, `dict` or decoded `datasets` column):
@@ -172,6 +186,8 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
             Most frames to return.
         min_frames (`int`, *optional*, defaults to 2):
             Fewest frames to return.
+        sampling (`str`, *optional*, defaults to `"rate"`):
+            `"rate"` or `"span"`.
         name (`str`, *optional*):
             What to call the input in errors, e.g. `"row 7"`.
 
@@ -183,6 +199,8 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
     """
     if not fps > 0:
         raise MediaError(f"fps must be positive, got {fps!r}.")
+    if sampling not in SAMPLINGS:
+        raise MediaError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
     if not 1 <= min_frames <= max_frames:
         raise MediaError(f"Need 1 <= min_frames <= max_frames, got {min_frames!r} and {max_frames!r}.")
     source, label = _unwrap(source, name)
@@ -192,19 +210,26 @@ def load_video(source: Any, *, fps: float, max_frames: int, min_frames: int = 2,
         frames, rate = _rgb_from_array(source["frames"], label), source.get("fps")
         if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
             raise MediaError(f'{label} needs a positive "fps" beside its "frames", got {rate!r}.')
-        plan = _plan(len(frames) / rate, fps, max_frames, min_frames)
+        shown_at = np.arange(len(frames)) / rate if sampling == "span" else None
+        plan = _plan(len(frames) / rate, fps, max_frames, min_frames, shown_at)
         shown = np.floor((plan.times + _CLOCK_SLACK) * rate).astype(int)
         return Video(frames[np.minimum(shown, len(frames) - 1)], plan.fps, plan.duration, plan.notes)
     if _is_torchcodec(source, "VideoDecoder"):
         start, end = source.metadata.begin_stream_seconds, source.metadata.end_stream_seconds
-        plan = _plan(end - start, fps, max_frames, min_frames)
-        batch = source.get_frames_played_at(seconds=[start + float(time) for time in plan.times])
+        shown_at = None
+        if sampling == "span":
+            shown_at = np.arange(source.metadata.num_frames) * (end - start) / source.metadata.num_frames
+        plan = _plan(end - start, fps, max_frames, min_frames, shown_at)
+        # A frame asked for at the very time it appears may come out as the one before it.
+        times = plan.times + (0 if shown_at is None else (end - start) / source.metadata.num_frames / 2)
+        batch = source.get_frames_played_at(seconds=[start + float(time) for time in times])
         return Video(_rgb_from_array(np.asarray(batch.data), label), plan.fps, plan.duration, plan.notes)
     if _is_torchcodec(source, "AudioDecoder"):
         raise MediaError(f"{label} is a decoded audio column, not a video.")
     with _opened(source, label) as container:
         timeline = _read_timeline(container, _video_stream(container, label), label)
-    plan = _plan(timeline.duration, fps, max_frames, min_frames)
+    shown_at = timeline.shown_at if sampling == "span" else None
+    plan = _plan(timeline.duration, fps, max_frames, min_frames, shown_at)
     with _opened(source, label) as container:
         frames = _decode_frames(container, _video_stream(container, label), timeline, plan.times, label)
     return Video(frames, plan.fps, plan.duration, plan.notes)
@@ -601,12 +626,24 @@ class _Plan:
     notes: tuple[str, ...]
 
 
-def _plan(duration: float, fps: float, max_frames: int, min_frames: int) -> _Plan:
+def _plan(duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray | None = None) -> _Plan:
+    """The plan for `sampling="rate"`, or for `"span"` if given the times at which all frames appear."""
+    if shown_at is not None:
+        return _span_plan(duration, fps, max_frames, min_frames, shown_at)
     wanted = max(1, math.ceil(duration * fps - _CLOCK_SLACK))
     count = min(max(wanted, min_frames), max_frames)
     rate = count / duration if count != wanted and duration > 0 else fps
     notes = (f"video thinned from {wanted} to {count} frames ({fps:g} to {rate:.3g} per second)",)
     return _Plan(np.arange(count) / rate, rate, duration, notes if count < wanted else ())
+
+
+def _span_plan(duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray) -> _Plan:
+    wanted = max(duration * fps, min_frames)
+    count = max(2, int(min(wanted, max_frames, len(shown_at))) // 2 * 2)
+    times = shown_at[np.linspace(0, len(shown_at) - 1, count).round().astype(int)]
+    rate = float((count - 1) / (times[-1] - times[0])) if times[-1] > times[0] else fps
+    notes = (f"video thinned from {int(wanted)} to {count} frames ({fps:g} to {rate:.3g} per second)",)
+    return _Plan(times, rate, duration, notes if max_frames < int(wanted) else ())
 
 
 @dataclass(frozen=True)
@@ -617,6 +654,7 @@ class _Timeline:
     last: float
     duration: float
     keyframes: np.ndarray
+    shown_at: np.ndarray  # seconds after the first frame at which each appears
 
 
 def _read_timeline(container: av.container.InputContainer, stream: av.VideoStream, label: str) -> _Timeline:
@@ -638,7 +676,8 @@ def _read_timeline(container: av.container.InputContainer, stream: av.VideoStrea
     if end <= last and stream.average_rate:
         # A last frame without a stated length lasts as long as frames do on the average.
         end = last + 1 / float(stream.average_rate)
-    return _Timeline(demuxer.start, last, end - demuxer.start, np.sort(keyframes))
+    shown_at = np.sort(starts) - demuxer.start
+    return _Timeline(demuxer.start, last, end - demuxer.start, np.sort(keyframes), shown_at)
 
 
 def _decode_frames(

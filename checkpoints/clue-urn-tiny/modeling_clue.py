@@ -70,6 +70,11 @@ def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
 class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
     """Qwen2.5-Omni's Thinker over rows that hold a premise and several hypotheses, each a branch of its own."""
 
+    @property
+    def plain_audiovisual_positions(self) -> bool:
+        """Whether positions of a video with its sound count the tokens: never in a plain Thinker."""
+        return False
+
     def encode(
         self,
         input_ids: torch.LongTensor,
@@ -185,7 +190,7 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
                 sound_in_video = bool((is_vision_start[:-1] & (ids[1:] == config.audio_start_token_id)).any())
                 videos = slice(video_index, video_index + num_videos)
                 audios = slice(audio_index, audio_index + num_audios)
-                if num_videos:
+                if num_videos and not (sound_in_video and self.plain_audiovisual_positions):
                     rope, _ = self.model.get_rope_index(
                         input_ids=ids[None],
                         video_grid_thw=video_grid_thw[videos],
@@ -196,7 +201,7 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
                     )
                     position_ids[:, row, :num_premise] = rope[:, 0]
                     after_premise = int(rope[:, 0, -1].max()) + 1
-                # Sound alone has plain positions, one a token: those it already has.
+                # Plain positions, one a token, are those it already has: so with sound alone.
                 audio_index, video_index = audios.stop, videos.stop
             position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
         return position_ids
@@ -217,6 +222,11 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         super().__init__(config)
         self.confidence_head = nn.Linear(config.text_config.hidden_size, config.num_bins, bias=False)
         self.post_init()
+
+    @property
+    def plain_audiovisual_positions(self) -> bool:
+        """See [`CLUEConfig`]."""
+        return self.config.audiovisual_positions == "plain"
 
     def forward(
         self,

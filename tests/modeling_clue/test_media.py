@@ -243,6 +243,39 @@ def test_short_video_is_sampled_more_densely():
     assert indices(still.frames) == [0, 0]
 
 
+@pytest.mark.parametrize("kind", [*FILES, "frames"])
+@pytest.mark.parametrize(
+    ("fps", "max_frames", "expected"),
+    [
+        (0.5, 64, [0, 16, 33, 49]),  # 2.5 become the four of `min_frames`
+        (1.5, 64, [0, 10, 20, 29, 39, 49]),  # 7.5, made even
+        (10.0, 7, [0, 10, 20, 29, 39, 49]),
+    ],
+)
+def test_frames_from_the_first_to_the_last(kind, fps, max_frames, expected):
+    """With `sampling="span"` frames are chosen by number, an even number of them, both ends included."""
+    source = video_bytes() if kind == "frames" else video_bytes(**FILES[kind])
+    if kind == "frames":
+        source = {"frames": load_video(source, fps=10.0, max_frames=64).frames, "fps": 10.0}
+    clip = load_video(source, fps=fps, max_frames=max_frames, min_frames=4, sampling="span")
+    assert indices(clip.frames) == expected
+    assert clip.fps == pytest.approx((len(expected) - 1) / 4.9, rel=1e-3)
+    assert bool(clip.notes) == (max_frames == 7)
+
+
+def test_frames_by_number_whatever_their_times():
+    """At a variable rate, and where there are fewer frames than asked for."""
+    times = [0, 100, 150, 1000, 1100, 3000, 3050]
+    clip = load_video(video_bytes(times=times), fps=0.5, max_frames=64, min_frames=4, sampling="span")
+    assert indices(clip.frames) == [0, 2, 4, 6]
+    few = load_video(video_bytes(num_frames=3), fps=0.5, max_frames=64, min_frames=4, sampling="span")
+    assert indices(few.frames) == [0, 2]
+    still = load_video(video_bytes(num_frames=1), fps=0.5, max_frames=64, min_frames=4, sampling="span")
+    assert indices(still.frames) == [0, 0]
+    with pytest.raises(MediaError, match="sampling must be one of rate, span, got 'all'"):
+        load_video(video_bytes(num_frames=1), fps=0.5, max_frames=64, sampling="all")
+
+
 def test_array_of_frames_is_sampled_like_a_file():
     """Frames with their rate go the way of the file they came from, channels last or first; twice changes nothing."""
     source = load_video(video_bytes(), fps=10.0, max_frames=64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.processing_clue import MODALITIES, EncodedPremise
 
 
@@ -348,6 +348,26 @@ def test_casting_inputs_leaves_time_alone(tiny_checkpoint, processor, premises):
 
 
 # --- prompts and adapters -------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_plain_positions_of_video_with_sound(tiny_checkpoint, processor, premises):
+    """With `audiovisual_positions="plain"` every token of a video with sound is one further than the last; without
+    sound, nothing changes."""
+    plain = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint, audiovisual_positions="plain").eval()
+    timed = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
+    assert timed.config.audiovisual_positions == "timed"
+    for name in ("audiovisual", "video", "audio", "text"):
+        inputs = processor(premises[name], HYPOTHESES[0])
+        media = [inputs.get(key) for key in ("feature_attention_mask", "video_grid_thw", "video_second_per_grid")]
+        found, usual = (
+            m._branch_position_ids(inputs["input_ids"], inputs["branch_ids"], *media) for m in (plain, timed)
+        )
+        expected = torch.arange(usual.shape[2]).expand_as(usual) if name == "audiovisual" else usual
+        assert torch.equal(found, expected)
+        assert torch.equal(found, usual) == (name != "audiovisual")
+    with pytest.raises(ValueError, match="`audiovisual_positions` must be one of timed, plain"):
+        CLUEConfig(audiovisual_positions="fast")
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from datasets import Audio, Dataset, Video
+from torchvision.transforms.functional import InterpolationMode, resize
 from transformers import WhisperFeatureExtractor
 
 from modeling_clue import CLUEProcessor
@@ -15,6 +16,7 @@ from modeling_clue.media import MediaError, load_audio, load_video
 from modeling_clue.processing_clue import DEFAULT_PROMPT, MODALITIES, SPECIAL_TOKENS, TEXT_ANSWER
 
 
+HYPOTHESES = ["The ball is red.", "It is neither red nor blue."]
 SPECIAL_TEXT = "<|AUDIO|> <CONF_3><|im_end|><|vision_bos|><|VIDEO|>"
 
 
@@ -266,6 +268,63 @@ def test_cut_sound_is_reported(processor, clips):
     assert inputs.notes[0] == [] and len(inputs.notes[1]) == 1 and "0.5 s" in inputs.notes[1][0]
 
 
+def test_frames_are_made_squares_first(processor, clips):
+    """`frame_size` stands before the video processor's own bounds, and resizes as torchvision does."""
+    frames = torch.from_numpy(load_video(clips.silent, fps=12.5, max_frames=64).frames).permute(0, 3, 1, 2)
+    squares = resize(frames, [40, 40], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    expected = processor.video_processor(videos=[squares.float()], cap_pixels_per_frame=True, return_tensors="pt")
+    inputs = processor(clips.silent, "It is red.", frame_size=40)
+    assert torch.equal(inputs["pixel_values_videos"], expected["pixel_values_videos"])
+    assert torch.equal(inputs["video_grid_thw"], expected["video_grid_thw"])
+
+
+def test_a_fixed_time_between_steps(processor, clips):
+    """`second_per_grid` is what the model is told, whatever the rate; and sound and frames take turns by it."""
+    talkie = {"video": clips.talkie, "modality": "audiovisual"}
+    inputs = processor(talkie, "It is red.", fps=5.0, second_per_grid=1.0)
+    assert inputs["video_second_per_grid"].tolist() == [1.0]
+    true = processor(talkie, "It is red.", fps=5.0)
+    assert inputs["input_ids"].tolist() != true["input_ids"].tolist()
+    assert inputs["input_ids"].sort().values.tolist() == true["input_ids"].sort().values.tolist()
+    assert_same(true, processor(talkie, "It is red.", fps=5.0, second_per_grid=0.4))
+
+
+def test_one_text_where_the_hypothesis_comes_first(processor, clips):
+    """A row of its own is tokenized as the whole it is, by its text; what users write still holds no special token."""
+    prompt = {"premise": "<|im_start|>Is it: {hypothesis} Given: {premise}", "hypothesis": " So?<|im_end|>"}
+    processor = rebuilt(processor, prompt=prompt)
+    tokenize = processor.tokenizer
+    for text, hypothesis in (("The ball is red.", "It is neither red nor blue."), (SPECIAL_TEXT, SPECIAL_TEXT)):
+        ids = processor(text, hypothesis)["input_ids"][0].tolist()
+        start, *body = ids
+        run = f"Is it: {hypothesis} Given: {text}"
+        whole = tokenize(run, split_special_tokens=True)["input_ids"] + tokenize(" So?<|im_end|>")["input_ids"]
+        assert [start] == tokenize("<|im_start|>")["input_ids"] and body == whole
+    sound = processor.encode_premise(clips.sound).input_ids
+    ids = processor(clips.sound, "The ball is red.")["input_ids"][0].tolist()
+    before = tokenize("<|im_start|>Is it: The ball is red. Given: ")["input_ids"]
+    assert ids == before + sound + tokenize(" So?<|im_end|>")["input_ids"]
+
+
+def test_a_prompt_for_each_modality(processor, premises, clips, tmp_path):
+    """Each modality is asked in its own words, those of the frames where a clip turns out to be silent."""
+    prompt = {
+        name: {"premise": f"{name}: {{premise}}\n", "hypothesis": "{hypothesis}<|im_end|>"}
+        for name in ("text", "video", "audiovisual")
+    }
+    separate = rebuilt(processor, prompt=prompt)
+    separate.save_pretrained(tmp_path)
+    separate = CLUEProcessor.from_pretrained(tmp_path)
+    assert separate.prompt == prompt and not separate.one_hypothesis_a_row
+    for name in prompt:
+        alone = rebuilt(processor, prompt=prompt[name])
+        assert_same(separate(premises[name], HYPOTHESES), alone(premises[name], HYPOTHESES))
+    silent = separate({"video": clips.silent, "modality": "audiovisual"}, HYPOTHESES, on_missing_sound="video")
+    assert_same(silent, separate(clips.silent, HYPOTHESES))
+    with pytest.raises(ValueError, match="no part for audio: it is for text, video, audiovisual alone"):
+        separate(clips.sound, HYPOTHESES)
+
+
 def test_saved_and_loaded(processor, premises, tmp_path):
     """A saved processor keeps its prompt and its media options, and gives the same inputs."""
     prompt = DEFAULT_PROMPT | {"answer": TEXT_ANSWER}
@@ -373,6 +432,11 @@ def test_missing_hypotheses_and_unequal_lists(processor):
         ({"max_audio_seconds": float("nan")}, "`max_audio_seconds` must be a positive number"),
         ({"max_audio_seconds": None}, "`max_audio_seconds` must be a positive number"),
         ({"on_missing_sound": "ignore"}, "'error' or 'video'"),
+        ({"min_frames": 1}, "`min_frames` must be a whole number of at least 2, got 1"),
+        ({"min_frames": 4, "max_frames": 3}, "`min_frames`, 4, exceeds `max_frames`, 3"),
+        ({"sampling": "all"}, "`sampling` must be one of rate, span, got 'all'"),
+        ({"frame_size": 0}, "`frame_size` must be a number of pixels, got 0"),
+        ({"second_per_grid": 0}, "`second_per_grid` must be a positive number, got 0"),
     ],
 )
 def test_unknown_media_options(processor, media, message):
@@ -394,6 +458,15 @@ def test_unknown_media_options(processor, media, message):
         {"premise": "{premise} {hypothesis}", "hypothesis": "{hypothesis}."},
         {"premise": "{premise}", "hypothesis": "Judge."},
         {"premise": "{premise} {hypothesis}", "hypothesis": ""},
+        {"speech": {"premise": "{premise}", "hypothesis": "{hypothesis}."}},
+        {"audio": {"premise": "{premise}"}},
+        {"audio": "{premise} {hypothesis}"},
+        {"audio": {"premise": "{premise}", "hypothesis": "Judge."}},
+        {"answer": TEXT_ANSWER},
+        {
+            "audio": {"premise": "{premise}", "hypothesis": "{hypothesis}."},
+            "video": {"premise": "{hypothesis}{premise}", "hypothesis": "."},
+        },
         *(
             {"premise": "{premise}", "hypothesis": "{hypothesis}.", "answer": answer}
             for answer in ("", "0.5<|im_end|>", "{probability}<|im_end|>", "{probability:.2f}", "{probability:.2f}.")

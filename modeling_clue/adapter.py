@@ -1,0 +1,150 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Merges a LoRA adapter into a Thinker, every weight of it or none.
+
+PEFT goes by the names of modules, and transformers 5 has moved the Thinker's: an adapter trained before then finds
+no language model to sit on, and PEFT leaves its weights out with no more than a warning. Here names are brought to
+those of today, and a weight that finds no place is an error.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers.utils import cached_file
+
+
+# What the names of the Thinker's modules have begun with, and begin with today.
+MOVED = (
+    (re.compile(r"^thinker\."), ""),
+    (re.compile(r"^audio_tower\."), "model.audio_tower."),
+    (re.compile(r"^visual\."), "model.visual."),
+    (re.compile(r"^model\.(?!language_model\.|audio_tower\.|visual\.)"), "model.language_model."),
+)
+
+# Settings of `adapter_config.json` that decide what its weights mean, and the values that are understood. Of the first
+# kind any value is: it is used here, or was of use in training alone.
+USED = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "bias"}
+OF_TRAINING = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_dropout",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+}
+UNDERSTOOD = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
+
+
+def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str]:
+    """Adds a LoRA adapter to the weights of a Thinker, `W + B A * scale`, in the dtype of those weights.
+
+    Where the adapter's file holds whole weights (those of a layer under it as `base_layer`, or a trained module), they
+    replace the model's first, as they do when PEFT loads it.
+
+    Args:
+        model ([`Qwen2_5OmniThinkerForConditionalGeneration`]): changed in place.
+        source (`str` or `Path`): folder or Hub repository.
+        folder (`str`): where in it `adapter_config.json` and `adapter_model.safetensors` lie.
+
+    Returns:
+        `list[str]`: names of the weights that were changed, sorted.
+
+    Raises:
+        OSError: if one of the two files is missing; pickled weights are not read.
+        ValueError: if the adapter's configuration has a setting that is not understood, or a weight has no place in
+            the model, another shape than its place, or no counterpart.
+    """
+    config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
+    _check(config, f"'{source}/{folder}/adapter_config.json'")
+    file = cached_file(source, "adapter_model.safetensors", subfolder=folder)
+    label = f"'{source}/{folder}/adapter_model.safetensors'"
+    with safe_open(file, framework="pt") as weights:
+        names = list(weights.keys())
+        whole, pairs = _places(names, dict(model.named_parameters()), label)
+        with torch.no_grad():
+            for name, place in whole.items():
+                _same_shape(weights.get_tensor(name).shape, place.shape, name, label)
+                place.copy_(weights.get_tensor(name))
+            for module, (place, first, second) in pairs.items():
+                down, up = weights.get_tensor(first), weights.get_tensor(second)
+                rank = _pattern(config.get("rank_pattern"), module, config["r"])
+                _same_shape(down.shape, (rank, place.shape[1]), first, label)
+                _same_shape(up.shape, (place.shape[0], rank), second, label)
+                alpha = _pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
+                scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+                place += (up.to(place) @ down.to(place)) * scale
+    changed = {id(place) for place in whole.values()} | {id(place) for place, *_ in pairs.values()}
+    return sorted(name for name, parameter in model.named_parameters() if id(parameter) in changed)
+
+
+def _check(config: dict, label: str) -> None:
+    for option, value in config.items():
+        if option in UNDERSTOOD and value not in UNDERSTOOD[option]:
+            raise ValueError(f"{label} has {option} = {value!r}: only {UNDERSTOOD[option]} can be merged.")
+        if option not in UNDERSTOOD.keys() | USED | OF_TRAINING and value:
+            raise ValueError(
+                f"{label} has {option} = {value!r}, and what that does to the weights is not known here: merge the "
+                "adapter with PEFT, in the versions it was trained with, and convert the result."
+            )
+    missing = [option for option in ("peft_type", "r", "lora_alpha") if option not in config]
+    if missing:
+        raise ValueError(f"{label} lacks {', '.join(missing)}.")
+
+
+def _places(names: list[str], parameters: dict[str, nn.Parameter], label: str) -> tuple[dict, dict]:
+    """Where each weight of an adapter belongs: whole ones by name, pairs of factors by the module they are for."""
+    whole: dict[str, nn.Parameter] = {}
+    factors: dict[str, dict[str, str]] = {}
+    unused = []
+    for name in names:
+        module, found, factor = name.removeprefix("base_model.model.").partition(".lora_")
+        if factor not in ("", "A.weight", "B.weight"):
+            unused.append(name)
+        elif found and _today(module) + ".weight" in parameters:
+            factors.setdefault(module, {})[factor[0]] = name
+        elif not found and _today(module.replace(".base_layer.", ".")) in parameters:
+            whole[name] = parameters[_today(module.replace(".base_layer.", "."))]
+        else:
+            unused.append(name)
+    unused += [name for pair in factors.values() if len(pair) < 2 for name in pair.values()]
+    if unused or not factors:
+        raise ValueError(
+            f"{label} has {len(unused)} weights of {len(names)} with no place in the model"
+            + (f": {', '.join(sorted(unused)[:5])}{' ...' if len(unused) > 5 else '.'}" if unused else ".")
+        )
+    pairs = {
+        module: (parameters[_today(module) + ".weight"], pair["A"], pair["B"]) for module, pair in factors.items()
+    }
+    return whole, pairs
+
+
+def _today(name: str) -> str:
+    for old, new in MOVED:
+        name = old.sub(new, name)
+    return name
+
+
+def _pattern(patterns: dict | None, module: str, default: float) -> float:
+    """The value of the first pattern that the end of a module's name fits, as PEFT reads them."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _same_shape(shape, expected, name: str, label: str) -> None:
+    if tuple(shape) != tuple(expected):
+        raise ValueError(f"{label} has {name} of shape {tuple(shape)}, where {tuple(expected)} is needed.")

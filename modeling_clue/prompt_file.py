@@ -1,0 +1,112 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""A YAML file that says how a checkpoint was asked when it was trained.
+
+```yaml
+text:
+  system: You judge statements.
+  user: "Statement: {hypothesis}\nText: {premise}\nHow likely is the statement?"
+video:
+  system: You judge statements.
+  user: "Statement: {hypothesis}\nHow likely is it, given the video?"
+  first: hypothesis
+  media: {fps: 0.5, max_frames: 64}
+```
+
+The modalities are `text`, `audio`, `video` and `audiovisual`, as many as the checkpoint was trained for. Each has
+
+- `system`: the system message, which may be empty;
+- `user`: the user's message, with `{hypothesis}` and `{premise}` where these stand. Where a clip stands apart from
+  the text, `{premise}` is left out;
+- `first`: `hypothesis` or `premise`. Needed without `{premise}`: the clip then stands behind the user's text, or
+  before it. With both places it says the same as their order, and is checked;
+- `media`: settings of sound and frames. One set is kept for all modalities, so they must not contradict each other.
+
+The messages are put together as Qwen2.5-Omni's chat template does it, up to the assistant's turn.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .processing_clue import MODALITIES
+
+
+KEYS = ("system", "user", "first", "media")
+
+# In two parts for the processor. The whole question is in the first, so that it is tokenized as one text.
+PREMISE_PART = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}"
+HYPOTHESIS_PART = "<|im_end|>\n<|im_start|>assistant\n"
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """What a prompt file says.
+
+    Args:
+        prompt (`dict[str, dict[str, str]]`): as [`~modeling_clue.CLUEProcessor`] takes it, by modality.
+        media (`dict`): settings of all modalities together.
+    """
+
+    prompt: dict[str, dict[str, str]]
+    media: dict
+
+
+def read_prompt_file(path: str | Path) -> PromptFile:
+    """Reads and checks a prompt file.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: naming the key that is missing, unknown or wrong.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{path}' is not YAML: {error}") from error
+    if not isinstance(content, dict) or not content or content.keys() - set(MODALITIES):
+        found = list(content) if isinstance(content, dict) else content
+        raise ValueError(f"'{path}' needs one or more of the keys {', '.join(MODALITIES)}, got {found!r:.200}.")
+    prompt, media = {}, {}
+    for modality in (name for name in MODALITIES if name in content):
+        entry, label = content[modality], f"'{path}', {modality}"
+        if not isinstance(entry, dict) or entry.keys() - set(KEYS):
+            raise ValueError(f"{label}: needs the keys system and user, and may have first and media, got {entry!r}.")
+        for key in ("system", "user"):
+            if not isinstance(entry.get(key), str):
+                raise ValueError(f"{label}: `{key}` must be a text, got {entry.get(key)!r}.")
+        user = _with_premise(entry["user"], entry.get("first"), modality, label)
+        prompt[modality] = {
+            "premise": PREMISE_PART.format(system=entry["system"], user=user),
+            "hypothesis": HYPOTHESIS_PART,
+        }
+        settings = {} if entry.get("media") is None else entry["media"]
+        if not isinstance(settings, dict):
+            raise ValueError(f"{label}: `media` must be settings by name, got {settings!r}.")
+        for name, value in settings.items():
+            if media.setdefault(name, value) != value:
+                raise ValueError(
+                    f"{label}: media setting `{name}` is {value!r}, but {media[name]!r} for another modality; one "
+                    "value is kept for all."
+                )
+    return PromptFile(prompt, media)
+
+
+def _with_premise(user: str, first: str | None, modality: str, label: str) -> str:
+    """The user's text with a place for the premise, after a check of the order."""
+    if user.count("{hypothesis}") != 1 or user.count("{premise}") > 1:
+        raise ValueError(f"{label}: `user` needs one {{hypothesis}}, and one {{premise}} at most, got {user!r}.")
+    if first not in (None, "hypothesis", "premise"):
+        raise ValueError(f"{label}: `first` must be hypothesis or premise, got {first!r}.")
+    if "{premise}" in user:
+        order = "hypothesis" if user.index("{hypothesis}") < user.index("{premise}") else "premise"
+        if first not in (None, order):
+            raise ValueError(f"{label}: `first` is {first}, but in `user` {{{order}}} comes first.")
+        return user
+    if modality == "text":
+        raise ValueError(f"{label}: `user` needs a place for the {{premise}}, got {user!r}.")
+    if first is None:
+        raise ValueError(
+            f"{label}: `user` has no place for the {{premise}}: put one into it, or say with `first` what comes "
+            "first, hypothesis (the clip behind the text) or premise (the clip before it)."
+        )
+    return user + "{premise}" if first == "hypothesis" else "{premise}" + user
