@@ -74,6 +74,10 @@ def test_equal_predictions_share_an_equal_mass_bin():
     # Ranks 1 and 2 are bin 1; the ties have the mean rank 5.5 and all are in bin 3; 9 and 10 are bin 5.
     expected = (abs(-0.2 + 0.1) + abs(6 * 0.5 - 3.3) + abs(0.2 - 0.1)) / 10
     assert once(equal_mass_calibration_error, predictions, targets, 5) == pytest.approx(expected)
+    # A mean rank on the edge of two bins belongs to the upper one, as a prediction does with bins of equal width.
+    predictions, targets = [0.1, 0.5, 0.5, 0.9], [0.2, 0.7, 0.7, 0.5]
+    expected = (abs(-0.1) + abs(-0.2 - 0.2 + 0.4)) / 4
+    assert once(equal_mass_calibration_error, predictions, targets, 2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("function", ALL)

@@ -67,6 +67,7 @@ def test_what_was_learnt_by_heart_is_answered(trained, urn_world, tmp_path):
     assert report["target_floor"]["target"] == "text"
     assert report["measures"]["mse"]["value"] == report["target_floor"]["measures"]["mse"]["value"] <= 0.005**2
     assert report["constant_mean"]["measures"]["mse"]["value"] > 0.01
+    assert not {"sharpness", "entropy", "coverage", "interval_width"} & set(report["measures"]), "none, and not 0"
     assert "Answers without a number, which are in no measure: 0." in (tmp_path / "report.md").read_text()
 
 
