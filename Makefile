@@ -50,7 +50,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,dev]'
+	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,deepspeed,dev]'
 	@touch $@
 
 # Only beside a CPU build of torch whose torchvision does not load; see tools/torchvision_cpu.

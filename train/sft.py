@@ -183,6 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
         trainer.evaluate()
 
     save(trainer, processor)
+    # Without it, a process that ends while gloo's threads still hold tensors is now and then aborted at the very end.
+    trainer.accelerator.end_training()
 
 
 def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
