@@ -43,6 +43,11 @@ def check_backend(trainer: Trainer) -> None:
         if plugin.zero_stage == 3:
             _check_sharded(trainer, "ZeRO-3")
             _check_zero3(trainer, plugin.zero3_save_16bit_model)
+        elif trainer.modality_batching == "mixed" and _trains_towers(trainer):
+            raise ValueError(
+                "modality_batching=mixed with trained towers fails under ZeRO-2: the processes would add up gradients "
+                "of different weights. Take `--freeze_towers true`, `--modality_batching batched`, or DDP."
+            )
     elif trainer.is_fsdp_enabled:
         plugin = trainer.accelerator.state.fsdp_plugin
         _check_sharded(trainer, "FSDP")
@@ -92,11 +97,15 @@ def _check_sharded(trainer: Trainer, name: str) -> None:
 
 def _check_zero3(trainer: Trainer, gathers: bool) -> None:
     """What ZeRO-3 would get wrong without a word."""
-    trained = (name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad)
-    if any(tower in name for name in trained for tower in TOWERS):
+    if _trains_towers(trainer):
         raise ValueError(
             "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "
             "a tower had at an earlier step. Take `--freeze_towers true`, or ZeRO-2 or FSDP2."
         )
     if not gathers:
         raise ValueError("Set `zero3_save_16bit_model: true` as in zero3.yaml: without it no model would be saved.")
+
+
+def _trains_towers(trainer: Trainer) -> bool:
+    trained = (name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad)
+    return any(tower in name for name in trained for tower in TOWERS)

@@ -237,7 +237,9 @@ TOWER = "model.audio_tower.layers.0.fc1.weight"
     "changes",
     [
         {},
-        {"modality_batching": "mixed", "stage": 2, "trained": TOWER, "best": True},
+        {"modality_batching": "mixed", "stage": 2, "best": True},
+        {"modality_batching": "mixed", "trained": TOWER},
+        {"stage": 2, "trained": TOWER},
         {"stage": 2, "model_class": PeftModel},
         {"stage": 2, "model_class": CLUEForTextAnswers},
         {"stage": 3},
@@ -256,6 +258,7 @@ def test_what_works_is_not_refused(changes):
     ("changes", "message"),
     [
         ({"modality_batching": "mixed", "stage": 3}, "modality_batching=mixed hangs under ZeRO-3"),
+        ({"modality_batching": "mixed", "stage": 2, "trained": TOWER}, "fails under ZeRO-2"),
         ({"modality_batching": "mixed", "fsdp": FSDP2}, "modality_batching=mixed hangs under FSDP"),
         ({"attention": "flash_attention_2"}, "--max_hypotheses_per_premise 1"),
         ({"attention": "flash_attention_2", "most": 1, "eval_dataset": True}, "--eval_strategy no"),
