@@ -221,6 +221,9 @@ def from_research(
     out = new_folder(out)
     prompts = read_prompt_file(prompt)
     settings = {**RESEARCH_MEDIA, **prompts.media}
+    pixels = {name: settings[name] for name in ("min_pixels", "max_pixels")}
+    if not all(isinstance(value, int) and value > 0 for value in pixels.values()):
+        raise ValueError(f"'{prompt}': `min_pixels` and `max_pixels` must be whole numbers, got {pixels}.")
     unknown = settings.keys() - RESEARCH_MEDIA.keys()
     if unknown:
         raise ValueError(f"'{prompt}': unknown media setting {sorted(unknown)}: choose from {sorted(RESEARCH_MEDIA)}.")
@@ -232,6 +235,14 @@ def from_research(
     token_ids = _special_token_ids(tokenizer, thinker_config, source)
     bin_ids = _research_token_ids(tokenizer, source)
 
+    # All that can be wrong with the settings is found before the weights are read.
+    fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
+    CLUEConfig(**fields)
+    processor.video_processor.size = {"shortest_edge": pixels["min_pixels"], "longest_edge": pixels["max_pixels"]}
+    _add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
+    media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
+    clue_processor = _clue_processor(processor, prompts.prompt, media)
+
     # bfloat16 fits into float32 without rounding.
     thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config, dtype=torch.float32)
     changed = merge_adapter(thinker, source, ADAPTER_FOLDER)
@@ -242,17 +253,8 @@ def from_research(
             f"The tokenizer of '{source}' knows token {max(bin_ids)}, but `lm_head` has {len(lm_head)} rows."
         )
     head = lm_head[bin_ids]
-    _add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
     _make_room(thinker, thinker_config, tokenizer)
-
-    fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
     config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
-    processor.video_processor.size = {
-        "shortest_edge": settings["min_pixels"],
-        "longest_edge": settings["max_pixels"],
-    }
-    media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
-    clue_processor = _clue_processor(processor, prompts.prompt, media)
     return save_whole(_with_head(thinker.to(dtype), config, head), clue_processor, out)
 
 
@@ -487,8 +489,9 @@ def main() -> None:
         help="of the weights written (default: float32, which alone keeps the answers to four digits)",
     )
     given = sys.argv[1:]
-    if given[:1] == ["--from-research-checkpoint"]:
-        given = ["from-research", "--source", *given[1:]]
+    if "--from-research-checkpoint" in given:
+        given[given.index("--from-research-checkpoint")] = "--source"
+        given = ["from-research", *given]
     arguments = parser.parse_args(given)
     if arguments.command == "from-research":
         dtype = DTYPES[arguments.dtype]

@@ -559,7 +559,7 @@ class CLUEProcessor(ProcessorMixin):
         patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
         encoded.pixel_values_videos = patches["pixel_values_videos"]
         encoded.video_grid_thw = patches["video_grid_thw"][0]
-        encoded.video_second_per_grid = options["second_per_grid"] or processor.temporal_patch_size / video.fps
+        encoded.video_second_per_grid = float(options["second_per_grid"] or processor.temporal_patch_size / video.fps)
         encoded.notes += video.notes
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:

@@ -401,22 +401,31 @@ def test_tokens_with_gaps(research, tmp_path):
             from_research(root, research.prompts, tmp_path / "clue")
 
 
-def test_unknown_media_settings(research, tmp_path):
-    """A setting that nothing would read is not passed over."""
-    prompts = tmp_path / "prompts.yaml"
-    prompts.write_text(yaml.safe_dump({"audio": PROMPTS["audio"] | {"media": {"frames_per_second": 1}}}))
-    with pytest.raises(ValueError, match="'frames_per_second'.*choose from"):
-        from_research(research.folder, prompts, tmp_path / "clue")
+@pytest.mark.parametrize(
+    ("media", "message"),
+    [
+        ({"frames_per_second": 1}, "'frames_per_second'.*choose from"),
+        ({"fps": 0}, "`fps` must be a positive number, got 0"),
+        ({"min_pixels": "many"}, "`min_pixels` and `max_pixels` must be whole numbers, got .*many"),
+        ({"audiovisual_positions": "fast"}, "must be one of timed, plain, got 'fast'"),
+    ],
+)
+def test_media_settings_that_cannot_be(research, tmp_path, media, message):
+    """A setting that nothing would read is not passed over, and a wrong value is told before any weight is read."""
+    prompts, root = tmp_path / "prompts.yaml", tmp_path / "root"
+    prompts.write_text(yaml.safe_dump({"audio": PROMPTS["audio"] | {"media": media}}))
+    shutil.copytree(research.folder, root)
+    (root / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=message):
+        from_research(root, prompts, tmp_path / "clue")
 
 
 @pytest.mark.processes
 def test_command_line(research, tmp_path):
     """The command runs as documented, in both its forms."""
     for source, out in ((["--from-research-checkpoint"], "one"), (["from-research", "--source"], "two")):
-        subprocess.run(
-            [sys.executable, "-m", "modeling_clue.conversion", *source, research.folder]
-            + ["--prompt", research.prompts, "--out", tmp_path / out],
-            check=True,
-        )
+        options = ["--prompt", research.prompts, "--out", tmp_path / out]
+        command = [sys.executable, "-m", "modeling_clue.conversion", *source, research.folder, *options]
+        subprocess.run(command, check=True)
         for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
             assert (tmp_path / out / file).read_bytes() == (research.clue / file).read_bytes(), file
