@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from datasets_scripts.teachers.answers import parse_answer
 from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS, bin_index
-from modeling_clue.confidence import expectation, target_distribution
+from modeling_clue.confidence import central_interval, expectation, standard_deviation, target_distribution
 
 
 def reliability(predictions: ArrayLike, targets: ArrayLike, num_bins: int = NUM_BINS) -> list[dict]:
@@ -60,6 +60,34 @@ def perfect_predictions(target: str, probabilities: ArrayLike, num_bins: int, si
     labels = torch.tensor(probabilities, dtype=torch.float32)
     means = expectation(target_distribution(target, labels, num_bins, sigma))
     return means.double().clamp(0, 1).numpy()
+
+
+def perfect_distributions(
+    target: str, probabilities: ArrayLike, num_bins: int, sigma: float, mass: float
+) -> dict[str, np.ndarray]:
+    """
+    The spread of what a model predicts that has learnt its target without error.
+
+    Args:
+        target (`str`): `"gaussian"`, `"mean_preserving"`, or `"mse"`, which leaves the spread open.
+        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
+        num_bins (`int`): Number of confidence bins.
+        sigma (`float`): Width of the target.
+        mass (`float`): Share of the distribution in the interval.
+
+    Returns:
+        `dict[str, np.ndarray]`: `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`, as
+        the measures of distributions take them; nothing for `"mse"`.
+    """
+    if target == "mse":
+        return {}
+    labels = torch.tensor(np.asarray(probabilities, dtype=float), dtype=torch.float32)
+    distributions = target_distribution(target, labels, num_bins, sigma)
+    return {
+        "standard_deviation": standard_deviation(distributions).numpy(),
+        "entropy": torch.special.entr(distributions).sum(-1).numpy(),
+        "interval": central_interval(distributions, mass).numpy(),
+    }
 
 
 def written_predictions(answer: str, probabilities: ArrayLike) -> np.ndarray:

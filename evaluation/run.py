@@ -34,7 +34,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from datasets_scripts.digests import weights_digest
 from datasets_scripts.load import split_names
-from evaluation.calibration import perfect_predictions, reliability, written_predictions
+from evaluation.calibration import perfect_distributions, perfect_predictions, reliability, written_predictions
 from evaluation.data import hold_out_premises, load_rows, premise_keys, rows_digest
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
@@ -370,6 +370,9 @@ def make_report(
         learnt = "text"
         perfect = {learnt: written_predictions(answer, targets)}
     floors = {target: measure(values, targets, labels, resamples=0) for target, values in perfect.items()}
+    if answer is None:
+        spread = perfect_distributions(learnt, targets, config.num_bins, config.sigma, INTERVAL_MASS)
+        floors[learnt] = measure(perfect[learnt], targets, labels, distributions=spread, resamples=0)
     reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
     counts = {} if answer is None else {"without_number": {"n": reasons.total(), "reasons": dict(reasons)}}
     return {

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from evaluation.calibration import perfect_predictions, reliability
+from evaluation.calibration import perfect_distributions, perfect_predictions, reliability
 from evaluation.metrics.uncertain_inference.measures import measure
 
 
@@ -39,3 +40,13 @@ def test_unbiased_targets_have_no_floor(target):
     """Whoever learns such a target perfectly makes no error."""
     probabilities = np.linspace(0, 1, 41)
     assert perfect_predictions(target, probabilities, 100, 0.05) == pytest.approx(probabilities, abs=2e-4)
+
+
+def test_the_spread_of_a_perfect_learner_is_that_of_its_target():
+    """In the middle the paper's target is a Gaussian: its deviation, entropy and central 90%; `mse` has no spread."""
+    spread = perfect_distributions("gaussian", [0.5], 1000, 0.05, 0.9)
+    normal = norm(0.5, 0.05)
+    assert spread["standard_deviation"][0] == pytest.approx(0.05, abs=1e-4)
+    assert spread["entropy"][0] == pytest.approx(normal.entropy() + np.log(999), abs=1e-3)
+    assert spread["interval"][0] == pytest.approx([normal.ppf(0.05), normal.ppf(0.95)], abs=1e-3)
+    assert perfect_distributions("mse", [0.5], 100, 0.05, 0.9) == {}

@@ -50,6 +50,9 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     assert report["measures"]["coverage"]["nominal"] == 0.9
     assert report["measures"]["entropy"]["value"] == pytest.approx(np.mean([a["entropy"] for a in predictions]))
     assert "entropy" not in report["constant_mean"]["measures"]
+    assert report["target_floor"]["measures"]["coverage"]["value"] == 1, (
+        "the target's own interval is about the target"
+    )
     mean = np.mean(load_rows(str(urn_world), config, "train")["probability"][:])
     assert report["constant_mean"]["mean"] == pytest.approx(mean)
     assert report["constant_mean"]["measures"]["pearson"]["reason"] == "the predictions are constant"
