@@ -120,11 +120,13 @@ def _places(names: list[str], parameters: dict[str, nn.Parameter], label: str) -
         else:
             unused.append(name)
     unused += [name for pair in factors.values() if len(pair) < 2 for name in pair.values()]
-    if unused or not factors:
+    if unused:
         raise ValueError(
-            f"{label} has {len(unused)} weights of {len(names)} with no place in the model"
-            + (f": {', '.join(sorted(unused)[:5])}{' ...' if len(unused) > 5 else '.'}" if unused else ".")
+            f"{label} has {len(unused)} weights of {len(names)} with no place in the model: "
+            f"{', '.join(sorted(unused)[:5])}{' ...' if len(unused) > 5 else '.'}"
         )
+    if not factors:
+        raise ValueError(f"{label} has no factors `lora_A` and `lora_B`: it is no LoRA adapter.")
     pairs = {
         module: (parameters[_today(module) + ".weight"], pair["A"], pair["B"]) for module, pair in factors.items()
     }

@@ -253,7 +253,7 @@ def test_the_answers_are_those_of_the_original(research, clips, long_clips, moda
     ],
 )
 def test_each_setting_matters(research, clips, long_clips, modality, setting, value):
-    """Any of the settings of the authors' scorer, left out, moves the answer by more than the test above allows."""
+    """Any of the settings of the authors' scorer, left out, moves the answer by more than 0.02."""
     premise = premises_of(clips, long_clips)[modality]
     processor = AutoProcessor.from_pretrained(research.clue)
     as_released = answers(research.clue, processor(premise, HYPOTHESES))
@@ -261,7 +261,7 @@ def test_each_setting_matters(research, clips, long_clips, modality, setting, va
         changed = answers(research.clue, processor(premise, HYPOTHESES, **{setting: value}))
     else:
         changed = answers(research.clue, processor(premise, HYPOTHESES), **{setting: value})
-    assert float((changed - as_released).abs().max()) > 5e-5
+    assert float((changed - as_released).abs().max()) > 0.02
 
 
 def test_the_folder_is_a_whole_clue_checkpoint(research, tiny_checkpoint, tmp_path):

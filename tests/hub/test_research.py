@@ -1,0 +1,35 @@
+"""A research checkpoint is converted from a repository on a Hub as from a folder."""
+
+import sys
+
+import pytest
+import yaml
+
+from tests.modeling_clue.test_research import PROMPTS, in_old_names, write_adapter, write_root
+
+
+pytestmark = pytest.mark.processes
+
+UPLOAD = """
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo(sys.argv[1])
+api.upload_folder(repo_id=sys.argv[1], folder_path=sys.argv[2])
+"""
+
+
+def test_from_a_repository(hub, tmp_path):
+    """The files that come out are those that come out of the folder, bit by bit; the adapter is found in `lora/`."""
+    root = write_root(tmp_path / "root")
+    in_old_names(write_adapter(root, tmp_path / "adapter"), root / "lora")
+    prompts = tmp_path / "prompts.yaml"
+    prompts.write_text(yaml.safe_dump(PROMPTS))
+    hub.run(tmp_path / "author", UPLOAD, "tester/research", root)
+    for source, out in (("tester/research", "from_hub"), (root, "from_folder")):
+        command = [sys.executable, "-m", "modeling_clue.conversion", "--from-research-checkpoint", str(source)]
+        hub.call(
+            tmp_path / "stranger", [*command, "--prompt", str(prompts), "--out", str(tmp_path / out)], token=False
+        )
+    for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
+        assert (tmp_path / "from_hub" / file).read_bytes() == (tmp_path / "from_folder" / file).read_bytes(), file
