@@ -69,7 +69,7 @@ class CLUEPredictor:
         inputs = self.processor(premises, hypotheses)
         all_notes = inputs.notes
         output = self.model(**inputs.to(self.model.device))
-        distributions = output.logits.float().softmax(-1)
+        distributions = self.model.distribution(output.logits)
         answers = zip(
             # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
             output.probability.clamp(0, 1).tolist(),

@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> dict:
     settings = {
         "model": args.model,
         "weights": weights_digest(checkpoint),
+        "calibration": target.to_dict().get("calibration"),  # the same weights give other answers with it
         "dataset": args.dataset,
         "config": args.config,
         "split": args.split,

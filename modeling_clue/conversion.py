@@ -54,7 +54,7 @@ from .prompt_file import read_prompt_file
 
 
 # Fields of a CLUE configuration that a Thinker's has no place for.
-CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions")
+CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibration")
 
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
 CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")

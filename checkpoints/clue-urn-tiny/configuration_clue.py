@@ -9,6 +9,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import Qwen2_5OmniThinkerConfig
 
 from .confidence import TARGETS
+from .posthoc import check_calibration
 
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
         audiovisual_positions (`str`, defaults to `"timed"`):
             Positions of a video with its sound: `"timed"` are Qwen2.5-Omni's, by the clock, in which a frame and the
             sound that goes with it are close; `"plain"` count the tokens, for models trained that way.
+        calibration (`dict`, *optional*):
+            What was fitted to the model's answers after training, as `posthoc.py` says. It changes the probabilities
+            of a model in eval mode; logits, losses and training never see it, and training drops it.
         vision_start_token_id, vision_end_token_id (`int`):
             Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
             first.
@@ -50,6 +54,7 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
     sigma: float = 0.05
     target: str = "mean_preserving"
     audiovisual_positions: str = "timed"
+    calibration: dict | None = None
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
     custom_pipelines: dict = field(default_factory=lambda: deepcopy(PIPELINES))
@@ -66,6 +71,8 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
                 f"`audiovisual_positions` must be one of {', '.join(AUDIOVISUAL_POSITIONS)}, got "
                 f"{self.audiovisual_positions!r}."
             )
+        if self.calibration is not None:
+            check_calibration(self.calibration)
         super().__post_init__(**kwargs)
 
 

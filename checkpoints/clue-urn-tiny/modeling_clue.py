@@ -9,16 +9,20 @@ The premise is encoded once, and each hypothesis gets the answer it would get al
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
-from .confidence import confidence_loss, expectation
+from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig
+from .posthoc import calibrated_distribution, calibrated_probability
 
+
+logger = logging.get_logger(__name__)
 
 # Checkpoints name their weights as the published Qwen2.5-Omni does. transformers renames them by class name and knows
 # nothing of ours: without this line the language model would be left at its random initialisation.
@@ -37,9 +41,10 @@ class CLUEOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*):
             Loss of the batch, in float32; there when `labels` are.
         logits (`torch.FloatTensor` of shape `(H, N)`):
-            Scores of the confidence bins, the same as those of `<CONF_i>` in an exported Thinker.
+            Scores of the confidence bins, the same as those of `<CONF_i>` in an exported Thinker; never calibrated.
         probability (`torch.FloatTensor` of shape `(H,)`):
-            Probability that the hypothesis is true: the expectation of the distribution, in float32 (equation 1).
+            Probability that the hypothesis is true: the expectation of the distribution, in float32 (equation 1),
+            calibrated if the model is.
         premise_index (`torch.LongTensor` of shape `(H,)`):
             The row of the batch each hypothesis belongs to.
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
@@ -228,6 +233,22 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         """See [`CLUEConfig`]."""
         return self.config.audiovisual_positions == "plain"
 
+    def train(self, mode: bool = True) -> Self:
+        """As of every module. A calibration is dropped: it was fitted to the weights that training changes."""
+        if mode and self.config.calibration is not None:
+            logger.warning("The calibration of this checkpoint is dropped: it does not fit weights that are trained.")
+            self.config.calibration = None
+        return super().train(mode)
+
+    def distribution(self, logits: torch.Tensor, calibrated: bool = True) -> torch.Tensor:
+        """The distribution over bins that logits stand for, `(H, N)` -> `(H, N)`, float32.
+
+        Args:
+            logits (`torch.Tensor` of shape `(H, N)`): as the model returns them.
+            calibrated (`bool`, defaults to `True`): at the temperature of the checkpoint's calibration, if any.
+        """
+        return calibrated_distribution(logits, self.config.calibration if calibrated else None)
+
     def forward(
         self,
         input_ids: torch.LongTensor,
@@ -242,6 +263,7 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         video_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        calibrated: bool = True,
         **kwargs,
     ) -> CLUEOutput:
         """Judges every hypothesis of the batch.
@@ -271,6 +293,9 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):
                 Number of hypotheses to divide the summed loss by, when the batch is a part of a larger one; their
                 number in this batch if not given.
+            calibrated (`bool`, defaults to `True`):
+                Whether `probability` goes through the checkpoint's calibration, if it has one. Logits and losses
+                never do.
 
         Returns:
             [`CLUEOutput`]
@@ -299,9 +324,10 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
             head_dtype = next(self.confidence_head.parameters()).dtype
             logits = self.confidence_head(read_out.to(head_dtype))
+        calibration = self.config.calibration if calibrated else None
         output = CLUEOutput(
             logits=logits,
-            probability=expectation(logits.float().softmax(-1)),
+            probability=calibrated_probability(calibrated_distribution(logits, calibration), calibration),
             premise_index=last_of_branch.nonzero()[:, 0],
             audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
             video_embeds=None if video_embeds is None else video_embeds.detach(),

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import Pipeline
 
 from .confidence import central_interval, standard_deviation
+from .posthoc import conformal_interval
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -46,6 +47,9 @@ class UncertainInferencePipeline(Pipeline):
                 Premises in one forward pass, each with all its hypotheses. It changes the speed, not the answers.
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
+            calibrated (`bool`, *optional*, defaults to `True`):
+                Whether to apply the calibration saved with the checkpoint, if it has one; `False` gives what the model
+                says itself.
             fps, max_frames, max_audio_seconds, on_missing_sound (*optional*):
                 Override the limits saved with the processor.
 
@@ -54,10 +58,14 @@ class UncertainInferencePipeline(Pipeline):
             generator an iterator over those, which reads as it goes. The keys are
 
             - `hypothesis` (`str`)
-            - `probability` (`float`): that the hypothesis is true, the expectation of the distribution;
-            - `distribution` (`list[float]` of length N): over the confidence bins `linspace(0, 1, N)`;
+            - `probability` (`float`): that the hypothesis is true, the expectation of the distribution,
+              taken through the checkpoint's isotonic calibration if it has one;
+            - `distribution` (`list[float]` of length N): over the confidence bins `linspace(0, 1, N)`, at the
+              checkpoint's temperature if it has one;
             - `standard_deviation` (`float`): of the distribution;
             - `interval` (`list[float]` of length 2): the central part of the distribution;
+            - `conformal_interval` (`list[float]` of length 2): where the checkpoint has a conformal calibration, the
+              interval that holds the true probability with the coverage it was fitted for, whatever `interval` is;
             - `modality` (`str`): what the answer rests on: a silent clip given as audiovisual is judged as `"video"`
               where `on_missing_sound="video"` allows it;
             - `notes` (`list[str]`): what was cut, thinned or replaced in the premise.
@@ -83,6 +91,7 @@ class UncertainInferencePipeline(Pipeline):
     def _sanitize_parameters(
         self,
         interval: float | None = None,
+        calibrated: bool | None = None,
         fps: float | None = None,
         max_frames: int | None = None,
         max_audio_seconds: float | None = None,
@@ -98,7 +107,8 @@ class UncertainInferencePipeline(Pipeline):
             "on_missing_sound": on_missing_sound,
         }
         media = {name: value for name, value in media.items() if value is not None}
-        return media, {}, {} if interval is None else {"interval": interval}
+        forward = {} if calibrated is None else {"calibrated": calibrated}
+        return media, forward, {} if interval is None else {"interval": interval}
 
     def preprocess(self, input_: dict, **media) -> dict:
         """Decodes and tokenizes one premise, and checks its hypotheses."""
@@ -110,24 +120,31 @@ class UncertainInferencePipeline(Pipeline):
             premise = premise["premise"]
         return {"premise": self.processor.encode_premise(premise, **media), "hypotheses": hypotheses}
 
-    def _forward(self, batch: list[dict]) -> list[dict]:
+    def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
         """Judges a batch of what `preprocess` returns, in one pass."""
         hypotheses = [item["hypotheses"] for item in batch]
         inputs = self.processor.collate([item["premise"] for item in batch], hypotheses)
-        output = self.model(**inputs.to(self.device, self.model.dtype))
+        output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
+        distributions = self.model.distribution(output.logits, calibrated)
+        calibration = self.model.config.calibration if calibrated else None
         counts = [len(sentences) for sentences in hypotheses]
+        conformal = [None] * len(batch)
+        if calibration is not None and "conformal" in calibration:
+            conformal = conformal_interval(distributions, calibration).split(counts)
         return [
             {
                 "hypotheses": sentences,
                 "probability": probability,
                 "distribution": distribution,
+                "conformal_interval": intervals,
                 "modality": modality,
                 "notes": notes,
             }
-            for sentences, probability, distribution, modality, notes in zip(
+            for sentences, probability, distribution, intervals, modality, notes in zip(
                 hypotheses,
                 output.probability.split(counts),
-                output.logits.float().softmax(-1).split(counts),
+                distributions.split(counts),
+                conformal,
                 inputs.modalities,
                 inputs.notes,
                 strict=True,
@@ -137,18 +154,18 @@ class UncertainInferencePipeline(Pipeline):
     def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:
         """One premise of a judged batch as plain numbers, one `dict` for each hypothesis."""
         distribution = judged["distribution"]
-        columns = zip(
-            judged["hypotheses"],
-            judged["probability"].tolist(),
-            distribution.tolist(),
-            standard_deviation(distribution).tolist(),
-            central_interval(distribution, interval).tolist(),
-            strict=True,
-        )
-        names = ("hypothesis", "probability", "distribution", "standard_deviation", "interval")
+        columns = {
+            "hypothesis": judged["hypotheses"],
+            "probability": judged["probability"].tolist(),
+            "distribution": distribution.tolist(),
+            "standard_deviation": standard_deviation(distribution).tolist(),
+            "interval": central_interval(distribution, interval).tolist(),
+        }
+        if judged["conformal_interval"] is not None:
+            columns["conformal_interval"] = judged["conformal_interval"].tolist()
         return [
-            {**dict(zip(names, row, strict=True)), "modality": judged["modality"], "notes": list(judged["notes"])}
-            for row in columns
+            {**dict(zip(columns, row, strict=True)), "modality": judged["modality"], "notes": list(judged["notes"])}
+            for row in zip(*columns.values(), strict=True)
         ]
 
     def run_single(self, inputs: dict, preprocess_params: dict, forward_params: dict, postprocess_params: dict):

@@ -1,0 +1,126 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Post-hoc calibration: what is fitted to a checkpoint's answers after training, as pure functions on tensors.
+
+A calibration is a `dict` of plain numbers in the configuration of a checkpoint, any of
+
+- `temperature` (`float`): the confidence logits are divided by it (appendix E of the paper);
+- `isotonic` (`{"x": [...], "y": [...]}`): the expectation goes through these points, joined by straight lines;
+- `conformal` (`{"coverage": float, "quantile": float}`): the distribution's central interval of mass `coverage` is
+  widened by `quantile` on either side, or narrowed if that is negative;
+
+applied in this order, and `fitted`, a record of what it was fitted to, which nothing depends on.
+"""
+
+from math import isfinite
+from typing import Any
+
+import torch
+
+from .confidence import central_interval, expectation
+
+
+PARTS = ("temperature", "isotonic", "conformal")
+
+
+def check_calibration(calibration: dict[str, Any]) -> None:
+    """Checks that a calibration can be applied.
+
+    Args:
+        calibration (`dict`): see the top of this file.
+
+    Raises:
+        ValueError: naming the part and what is wrong with it.
+    """
+    unknown = sorted(calibration.keys() - {*PARTS, "fitted"})
+    if unknown or not calibration.keys() & set(PARTS):
+        raise ValueError(f"`calibration` needs one or more of {', '.join(PARTS)}; got {', '.join(calibration)}.")
+    temperature = calibration.get("temperature", 1.0)
+    if not (_is_number(temperature) and temperature > 0):
+        raise ValueError(f"The temperature of `calibration` must be positive, got {temperature!r}.")
+    if "isotonic" in calibration:
+        x, y = _fields("isotonic", calibration["isotonic"], ("x", "y"))
+        if not all(isinstance(values, (list, tuple)) and all(map(_is_number, values)) for values in (x, y)):
+            raise ValueError("`x` and `y` of the isotonic `calibration` must be lists of numbers.")
+        if len(x) != len(y) or len(x) < 2:
+            raise ValueError(f"The isotonic `calibration` needs two points or more, got {len(x)} x and {len(y)} y.")
+        rises = all(a < b for a, b in zip(x, x[1:], strict=False)) and all(
+            a <= b for a, b in zip(y, y[1:], strict=False)
+        )
+        if not rises or min(*x, *y) < 0 or max(*x, *y) > 1:
+            raise ValueError("The points of the isotonic `calibration` must rise, in x and in y, within [0, 1].")
+    if "conformal" in calibration:
+        coverage, quantile = _fields("conformal", calibration["conformal"], ("coverage", "quantile"))
+        if not (_is_number(coverage) and 0 < coverage < 1):
+            raise ValueError(f"The coverage of `calibration` must lie strictly between 0 and 1, got {coverage!r}.")
+        if not (_is_number(quantile) and -1 <= quantile <= 1):
+            raise ValueError(f"The conformal quantile of `calibration` must lie in [-1, 1], got {quantile!r}.")
+
+
+def calibrated_distribution(logits: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
+    """The distribution over bins at the calibration's temperature, `(H, N)` -> `(H, N)`, float32.
+
+    Isotonic and conformal parts leave it as it is.
+    """
+    logits = logits.float()
+    if calibration is not None and "temperature" in calibration:
+        logits = logits / calibration["temperature"]
+    return logits.softmax(-1)
+
+
+def calibrated_probability(distribution: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
+    """The expectation after the isotonic part, if there is one, `(H, N)` -> `(H,)`, float32.
+
+    Where there is one, the probability is not the expectation of the distribution that is reported beside it.
+
+    Args:
+        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] gives it.
+        calibration (`dict`, *optional*): see the top of this file.
+
+    Returns:
+        `torch.Tensor` of shape `(H,)`: float32.
+    """
+    return _isotonic(expectation(distribution), calibration)
+
+
+def core_interval(distribution: torch.Tensor, coverage: float, calibration: dict[str, Any] | None) -> torch.Tensor:
+    """The distribution's central interval, its ends taken through the isotonic part: what conformal widening starts
+    from, `(H, N)` -> `(H, 2)`."""
+    return _isotonic(central_interval(distribution, coverage), calibration)
+
+
+def conformal_interval(distribution: torch.Tensor, calibration: dict[str, Any]) -> torch.Tensor:
+    """An interval that holds the probability with the coverage it was fitted for (conformalized quantile regression).
+
+    Args:
+        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] gives it.
+        calibration (`dict`): with a conformal part.
+
+    Returns:
+        `torch.Tensor` of shape `(H, 2)`: lower and upper end, within [0, 1]. An interval narrowed to less than
+        nothing is its middle.
+    """
+    part = calibration["conformal"]
+    low, high = core_interval(distribution, part["coverage"], calibration).unbind(-1)
+    middle = (low + high) / 2
+    ends = torch.minimum(low - part["quantile"], middle), torch.maximum(high + part["quantile"], middle)
+    return torch.stack(ends, dim=-1).clamp(0, 1)
+
+
+def _isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
+    """Linear interpolation between the points; beyond the first and the last it is constant."""
+    if calibration is None or "isotonic" not in calibration:
+        return values
+    x, y = (values.new_tensor(calibration["isotonic"][name]) for name in ("x", "y"))
+    values = values.clamp(x[0], x[-1]).contiguous()
+    right = torch.searchsorted(x, values).clamp(1, len(x) - 1)
+    return torch.lerp(y[right - 1], y[right], (values - x[right - 1]) / (x[right] - x[right - 1]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def _fields(part: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
+    if not isinstance(value, dict) or not set(names) <= value.keys():
+        raise ValueError(f"The {part} `calibration` needs {' and '.join(map(repr, names))}, got {value!r:.100}.")
+    return value[names[0]], value[names[1]]

@@ -1,0 +1,245 @@
+"""Post-hoc calibration: fits against closed forms and simulation, saved, loaded by strangers, undone, dropped."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.isotonic import IsotonicRegression
+from transformers import AutoModel, pipeline
+
+from evaluation import posthoc
+from evaluation.data import load_rows, premise_keys
+from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
+from modeling_clue.confidence import bin_values, central_interval, expectation
+from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, conformal_interval
+
+
+QUESTION = {"text": "An urn holds 3 red balls.", "hypotheses": ["The ball is red.", "It is blue.", "It is neither."]}
+CALIBRATION = {
+    "temperature": 2.5,
+    "isotonic": {"x": [0.2, 0.5, 0.9], "y": [0.1, 0.7, 0.8]},
+    "conformal": {"coverage": 0.8, "quantile": 0.125},
+}
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_checkpoint, tmp_path_factory):
+    """A copy of the tiny checkpoint with all three parts."""
+    return posthoc.save(CALIBRATION, tiny_checkpoint, tmp_path_factory.mktemp("posthoc") / "calibrated")
+
+
+def ask(folder, **options):
+    """The pipeline's answers to one question."""
+    return pipeline("uncertain-inference", model=str(folder), trust_remote_code=True, device="cpu")(
+        dict(QUESTION), **options
+    )
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
+def test_temperature_recovers_a_known_factor(factor):
+    """Where the truth is the expectation of softmax(z), logits `factor * z` get the temperature `factor`."""
+    z = 3 * torch.randn(300, 20, generator=torch.Generator().manual_seed(0))
+    found = posthoc.fit_temperature(factor * z, expectation(z.softmax(-1)).numpy())
+    assert found == pytest.approx(factor, rel=2e-3)
+
+
+def test_logits_without_information_have_no_temperature():
+    """Logits that contradict the targets call for an endless temperature, which is refused."""
+    logits = torch.zeros(10, 5)
+    logits[:5, 0], logits[5:, 4] = 5, 5
+    with pytest.raises(ValueError, match="next to nothing"):
+        posthoc.fit_temperature(logits, np.array([1.0] * 5 + [0.0] * 5))
+
+
+def test_isotonic_is_that_of_sklearn():
+    """The points applied to a tensor give what sklearn predicts, between, at and beyond them."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.1, 0.9, 200)
+    y = np.clip(x**2 + rng.normal(0, 0.1, 200), 0, 1)
+    points = posthoc.fit_isotonic(x, y)
+    values = np.concatenate([rng.uniform(0, 1, 500), x, [0.0, 1.0]])
+    distributions = torch.zeros(len(values), 2)
+    distributions[:, 1] = torch.tensor(values)
+    distributions[:, 0] = 1 - distributions[:, 1]
+    given = calibrated_probability(distributions, {"isotonic": points}).numpy()
+    known = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(x, y).predict(values)
+    np.testing.assert_allclose(given, known, atol=2e-5)
+
+
+def test_quantile_of_single_hypotheses_is_the_usual_one():
+    """With one hypothesis a premise it is the ceil((n + 1) * coverage)-th smallest score."""
+    scores = np.random.default_rng(0).normal(size=57)
+    for coverage in (0.5, 0.8, 0.9, 0.95):
+        rank = math.ceil(58 * coverage)
+        assert posthoc.conformal_quantile(scores, np.arange(57), coverage) == np.sort(scores)[rank - 1]
+
+
+@pytest.mark.parametrize(("coverage", "needed"), [(0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])
+def test_too_few_premises_are_refused_by_number(coverage, needed):
+    """As many premises as the coverage takes will do; one less is an error that names their number."""
+    keys = np.repeat(np.arange(needed), 3)
+    assert posthoc.conformal_quantile(np.arange(len(keys)), keys, coverage) == len(keys) - 1
+    with pytest.raises(ValueError, match=f"takes {needed} premises"):
+        posthoc.conformal_quantile(np.arange(len(keys) - 3), keys[:-3], coverage)
+
+
+def test_conformal_intervals_hold_their_coverage_over_clusters():
+    """Over 2000 draws of 30 premises, whose hypotheses share an error and differ in number, the target of a new one
+    lies in its interval as often as promised, not less; the distribution's own interval fails, by far."""
+    rng = np.random.default_rng(0)
+    bins = bin_values(50)
+    logits_about = lambda centre: -0.5 * ((bins - centre[:, None]) / 0.03) ** 2  # noqa: E731
+    hits, own, draws = 0, 0, 2000
+    for _ in range(draws):
+        counts = rng.choice([1, 2, 8], 31)
+        counts[-1] = 1  # one hypothesis of the new premise
+        keys = np.repeat(np.arange(31), counts)
+        targets = rng.uniform(0.3, 0.7, len(keys))
+        centre = targets + rng.normal(0, 0.08, 31)[keys] + rng.normal(0, 0.02, len(keys))
+        logits = logits_about(torch.tensor(centre, dtype=torch.float32))
+        fitted = posthoc.fit(logits[:-1], targets[:-1], keys[:-1].astype(str).tolist(), ["conformal"], 0.8)
+        distribution = calibrated_distribution(logits[-1:], fitted)
+        low, high = conformal_interval(distribution, fitted)[0].tolist()
+        hits += low - 1e-6 <= targets[-1] <= high + 1e-6
+        low, high = central_interval(distribution, 0.8)[0].tolist()
+        own += low <= targets[-1] <= high
+    assert stats.binom.cdf(hits, draws, 0.8) > 0.001
+    assert hits / draws < 0.88, "not by being endlessly wide"
+    assert own / draws < 0.6
+
+
+def test_crps_is_the_integral_of_squared_distance():
+    """The closed form equals the integral of (F - step)^2, by brute force on a fine grid."""
+    distribution = torch.rand(4, 11, generator=torch.Generator().manual_seed(0)).double()
+    distribution /= distribution.sum(-1, keepdim=True)
+    targets = torch.tensor([0.0, 0.33, 0.5, 0.97])
+    grid = (torch.arange(200_000) + 0.5).double() / 200_000
+    below = distribution.cumsum(-1)[:, (grid * 10).long()]
+    integral = ((below - (grid >= targets[:, None]).double()) ** 2).mean(-1)
+    torch.testing.assert_close(posthoc.crps(distribution, targets), integral, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        ({}, "one or more of"),
+        ({"temprature": 1.0}, "temprature"),
+        ({"temperature": 0.0}, "positive"),
+        ({"temperature": math.nan}, "positive"),
+        ({"isotonic": {"x": [0.1]}}, "'x' and 'y'"),
+        ({"isotonic": {"x": [0.1, 0.1], "y": [0, 1]}}, "must rise"),
+        ({"isotonic": {"x": [0.1, 0.2], "y": [0, 2]}}, "within"),
+        ({"isotonic": {"x": [0.1], "y": [0.1]}}, "two points"),
+        ({"conformal": {"coverage": 1.0, "quantile": 0.1}}, "strictly between"),
+        ({"conformal": {"coverage": 0.9, "quantile": math.inf}}, "quantile"),
+    ],
+)
+def test_a_wrong_calibration_is_refused(calibration, message):
+    """A configuration with a calibration that cannot be applied is an error that names the part."""
+    with pytest.raises(ValueError, match=message):
+        CLUEConfig(calibration=calibration)
+
+
+def test_the_pipeline_applies_it_and_an_option_undoes_it(tiny_checkpoint, calibrated):
+    """Uncalibrated answers are the raw checkpoint's to the bit; calibrated ones are those worked out by hand."""
+    raw = ask(tiny_checkpoint)
+    assert ask(calibrated, calibrated=False) == raw
+    for before, after in zip(raw, ask(calibrated), strict=True):
+        scaled = np.array(before["distribution"]) ** (1 / 2.5)
+        scaled /= scaled.sum()
+        np.testing.assert_allclose(after["distribution"], scaled, atol=1e-5)
+        points = CALIBRATION["isotonic"]["x"], CALIBRATION["isotonic"]["y"]
+        mean = scaled @ np.linspace(0, 1, 100)
+        assert after["probability"] == pytest.approx(np.interp(mean, *points), abs=1e-5)
+        assert abs(after["probability"] - before["probability"]) > 1e-3
+        ends = central_interval(torch.tensor(after["distribution"])[None], 0.8)[0]
+        wide = (np.interp(ends, *points) + [-0.125, 0.125]).clip(0, 1)
+        np.testing.assert_allclose(after["conformal_interval"], wide, atol=1e-5)
+        assert "conformal_interval" not in before
+
+
+def test_logits_and_losses_never_see_it(tiny_checkpoint, calibrated):
+    """Logits and loss are the raw checkpoint's to the bit; only probabilities differ, and not in training."""
+    from modeling_clue import CLUEProcessor
+
+    inputs = CLUEProcessor.from_pretrained(tiny_checkpoint)([QUESTION["text"]], [QUESTION["hypotheses"]])
+    labels = torch.tensor([0.2, 0.5, 1.0])
+    with torch.no_grad():
+        raw = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)(**inputs, labels=labels)
+        model = CLUEForConfidenceEstimation.from_pretrained(calibrated)
+        applied = model(**inputs, labels=labels)
+        undone = model(**inputs, labels=labels, calibrated=False)
+        assert torch.equal(applied.logits, raw.logits) and torch.equal(applied.loss, raw.loss)
+        assert not torch.allclose(applied.probability, raw.probability, atol=1e-3)
+        assert torch.equal(undone.probability, raw.probability)
+        trained = model.train()(**inputs, labels=labels)
+    assert torch.equal(trained.loss, raw.loss) and torch.equal(trained.probability, raw.probability)
+
+
+def test_training_drops_it(calibrated, tmp_path):
+    """A model set to training has no calibration any more, and neither has what it saves; evaluation keeps it."""
+    model = CLUEForConfidenceEstimation.from_pretrained(calibrated).eval()
+    assert model.config.calibration == CALIBRATION
+    model.train()
+    model.eval().save_pretrained(tmp_path / "trained")
+    assert json.loads((tmp_path / "trained/config.json").read_text()).get("calibration") is None
+
+
+def test_it_survives_a_thinker(calibrated, tmp_path):
+    """CLUE made of a Thinker made of a calibrated CLUE is calibrated the same."""
+    from modeling_clue.conversion import to_clue, to_thinker
+
+    back = to_clue(to_thinker(calibrated, tmp_path / "thinker"), tmp_path / "back")
+    assert json.loads((back / "config.json").read_text())["calibration"] == CALIBRATION
+
+
+@pytest.mark.processes
+def test_a_stranger_gets_calibrated_answers(calibrated, tmp_path):
+    """In a process without our packages, with the code in the folder alone, the answers are the same."""
+    script = (
+        "import json, sys\nfrom transformers import pipeline\n"
+        "clue = pipeline('uncertain-inference', model=sys.argv[1], trust_remote_code=True, device='cpu')\n"
+        "assert 'modeling_clue' not in sys.modules\n"
+        "print('ANSWER', json.dumps(clue(json.loads(sys.argv[2]))))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script, str(calibrated), json.dumps(QUESTION)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.split("ANSWER ")[1])
+    for answer, expected in zip(answers, ask(calibrated), strict=True):
+        assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-6)
+        assert answer["conformal_interval"] == pytest.approx(expected["conformal_interval"], abs=1e-6)
+
+
+def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_path, capsys):
+    """The command's numbers are those of `fit` on the model's logits; the source stays as it was, and a second fit
+    to the calibrated copy, in place, finds the same: it sees raw logits."""
+    before = (tiny_checkpoint / "config.json").read_bytes()
+    options = ["--dataset", str(urn_world), "--config", "urn-text", "--split", "test", "--method", "isotonic"]
+    options += ["--compare-on", "validation"]
+    out = posthoc.main(["--model", str(tiny_checkpoint), *options, "--out", str(tmp_path / "out")])
+    assert "| calibrated |" in capsys.readouterr().out
+    assert (tiny_checkpoint / "config.json").read_bytes() == before
+    saved = AutoModel.from_pretrained(out, trust_remote_code=True).config.calibration
+    rows = load_rows(str(urn_world), "urn-text", "test")
+    keys = premise_keys(rows)
+    logits = posthoc.confidence_logits(Path(tiny_checkpoint), rows, keys, 2)
+    fitted = posthoc.fit(logits, rows["probability"][:], keys, ["isotonic"])
+    np.testing.assert_allclose(saved["isotonic"]["y"], fitted["isotonic"]["y"], atol=1e-5)
+    assert saved["fitted"]["premises"] == 3 and saved["fitted"]["split"] == "test"
+    posthoc.main(["--model", str(out), *options])
+    again = json.loads((out / "config.json").read_text())["calibration"]
+    assert again["isotonic"] == saved["isotonic"]
+    with pytest.raises(FileExistsError, match="exists already"):
+        posthoc.main(["--model", str(tiny_checkpoint), *options, "--out", str(out)])
+    with pytest.raises(ValueError, match="takes 9 premises"):
+        posthoc.main(["--model", str(out), *options, "--method", "conformal"])
