@@ -39,7 +39,7 @@ from modeling_clue.posthoc import (
     calibrated_probability,
     check_calibration,
     conformal_interval,
-    core_interval,
+    conformal_scale,
 )
 
 
@@ -178,8 +178,8 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
     if "isotonic" in methods:
         calibration["isotonic"] = fit_isotonic(expectation(distributions)[mapped].numpy(), targets[mapped])
     if "conformal" in methods:
-        ends = core_interval(distributions, coverage, calibration)[widened].double().numpy()
-        scores = np.maximum(ends[:, 0] - targets[widened], targets[widened] - ends[:, 1])
+        probabilities = calibrated_probability(distributions, calibration).double().numpy()
+        scores = (np.abs(probabilities - targets) / conformal_scale(distributions).double().numpy())[widened]
         quantile = conformal_quantile(scores, keys[widened], coverage)
         calibration["conformal"] = {"coverage": coverage, "quantile": quantile}
     check_calibration(calibration)
@@ -264,12 +264,12 @@ def conformal_quantile(scores: ArrayLike, keys: ArrayLike, coverage: float) -> f
     ceil((n + 1) * coverage)-th smallest score.
 
     Args:
-        scores (`np.ndarray` of shape `(n,)`): How far the target lies outside its interval; inside it is negative.
+        scores (`np.ndarray` of shape `(n,)`): How far each target lies from its prediction, in scales.
         keys (`np.ndarray` of shape `(n,)`): The premise of each.
         coverage (`float`): In (0, 1).
 
     Returns:
-        `float`: what the interval is widened by on either side.
+        `float`: how far the intervals reach.
 
     Raises:
         `ValueError`: if there are too few premises for the coverage, naming how many it takes.
@@ -318,7 +318,7 @@ def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> s
         score = crps(distributions, torch.as_tensor(targets)).mean()
         own = covered(central_interval(distributions, mass))
         conformal = covered(conformal_interval(distributions, applied)) if "conformal" in applied else "-"
-        table.append(f"| {name} | {mse:.5f} | {ece:.4f} | {score:.4f} | {own} | {conformal} |")
+        table.append(f"| {name} | {mse:.2e} | {ece:.4f} | {score:.4f} | {own} | {conformal} |")
     return "\n".join(table)
 
 

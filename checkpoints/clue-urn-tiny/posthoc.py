@@ -5,8 +5,8 @@ A calibration is a `dict` of plain numbers in the configuration of a checkpoint,
 
 - `temperature` (`float`): the confidence logits are divided by it (appendix E of the paper);
 - `isotonic` (`{"x": [...], "y": [...]}`): the expectation goes through these points, joined by straight lines;
-- `conformal` (`{"coverage": float, "quantile": float}`): the distribution's central interval of mass `coverage` is
-  widened by `quantile` on either side, or narrowed if that is negative;
+- `conformal` (`{"coverage": float, "quantile": float}`): an interval about the probability reaches
+  `quantile` standard deviations of the distribution (half a bin added) to either side;
 
 applied in this order, and `fitted`, a record of what it was fitted to, which nothing depends on.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .confidence import central_interval, expectation
+from .confidence import expectation, standard_deviation
 
 
 PARTS = ("temperature", "isotonic", "conformal")
@@ -52,8 +52,8 @@ def check_calibration(calibration: dict[str, Any]) -> None:
         coverage, quantile = _fields("conformal", calibration["conformal"], ("coverage", "quantile"))
         if not (_is_number(coverage) and 0 < coverage < 1):
             raise ValueError(f"The coverage of `calibration` must lie strictly between 0 and 1, got {coverage!r}.")
-        if not (_is_number(quantile) and -1 <= quantile <= 1):
-            raise ValueError(f"The conformal quantile of `calibration` must lie in [-1, 1], got {quantile!r}.")
+        if not (_is_number(quantile) and quantile >= 0):
+            raise ValueError(f"The conformal quantile of `calibration` must be 0 or more, got {quantile!r}.")
 
 
 def calibrated_distribution(logits: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
@@ -82,28 +82,25 @@ def calibrated_probability(distribution: torch.Tensor, calibration: dict[str, An
     return _isotonic(expectation(distribution), calibration)
 
 
-def core_interval(distribution: torch.Tensor, coverage: float, calibration: dict[str, Any] | None) -> torch.Tensor:
-    """The distribution's central interval, its ends taken through the isotonic part: what conformal widening starts
-    from, `(H, N)` -> `(H, 2)`."""
-    return _isotonic(central_interval(distribution, coverage), calibration)
+def conformal_scale(distribution: torch.Tensor) -> torch.Tensor:
+    """What a conformal quantile counts in: the standard deviation and half a bin, `(H, N)` -> `(H,)`, float32."""
+    # Without the half bin a model that is sure of one bin would have an interval of nothing, whatever the quantile.
+    return standard_deviation(distribution) + 0.5 / (distribution.shape[-1] - 1)
 
 
 def conformal_interval(distribution: torch.Tensor, calibration: dict[str, Any]) -> torch.Tensor:
-    """An interval that holds the probability with the coverage it was fitted for (conformalized quantile regression).
+    """An interval about the probability that holds the true one with the coverage it was fitted for.
 
     Args:
         distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] gives it.
         calibration (`dict`): with a conformal part.
 
     Returns:
-        `torch.Tensor` of shape `(H, 2)`: lower and upper end, within [0, 1]. An interval narrowed to less than
-        nothing is its middle.
+        `torch.Tensor` of shape `(H, 2)`: lower and upper end, within [0, 1].
     """
-    part = calibration["conformal"]
-    low, high = core_interval(distribution, part["coverage"], calibration).unbind(-1)
-    middle = (low + high) / 2
-    ends = torch.minimum(low - part["quantile"], middle), torch.maximum(high + part["quantile"], middle)
-    return torch.stack(ends, dim=-1).clamp(0, 1)
+    reach = calibration["conformal"]["quantile"] * conformal_scale(distribution)
+    probability = calibrated_probability(distribution, calibration)
+    return torch.stack((probability - reach, probability + reach), dim=-1).clamp(0, 1)
 
 
 def _isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:

@@ -159,9 +159,10 @@ def test_the_pipeline_applies_it_and_an_option_undoes_it(tiny_checkpoint, calibr
         mean = scaled @ np.linspace(0, 1, 100)
         assert after["probability"] == pytest.approx(np.interp(mean, *points), abs=1e-5)
         assert abs(after["probability"] - before["probability"]) > 1e-3
-        ends = central_interval(torch.tensor(after["distribution"])[None], 0.8)[0]
-        wide = (np.interp(ends, *points) + [-0.125, 0.125]).clip(0, 1)
-        np.testing.assert_allclose(after["conformal_interval"], wide, atol=1e-5)
+        deviation = np.sqrt(scaled @ (np.linspace(0, 1, 100) - mean) ** 2)
+        reach = np.array([-0.125, 0.125]) * (deviation + 0.5 / 99)
+        ends = (np.interp(mean, *points) + reach).clip(0, 1)
+        np.testing.assert_allclose(after["conformal_interval"], ends, atol=1e-5)
         assert "conformal_interval" not in before
 
 
