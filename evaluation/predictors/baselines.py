@@ -1,0 +1,111 @@
+"""The predictors that a model has to beat because they look at less."""
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import Ridge
+
+
+class ConstantMean:
+    """Answers the mean probability of the training split to everything."""
+
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
+        """Takes the mean of `probabilities`; returns itself."""
+        self.mean = float(np.mean(probabilities))
+        return self
+
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
+        """Returns the mean for each of `hypotheses`, `(n,)`."""
+        return np.full(len(hypotheses), self.mean)
+
+
+class RidgeText:
+    """
+    Ridge regression on which words, pairs and triples of words a text has, clipped to [0, 1].
+
+    Presence, not TF-IDF: there a word seen once, such as a name, outweighs all others of its text.
+
+    Args:
+        alpha (`float`): Strength of the penalty.
+    """
+
+    def __init__(self, alpha: float):
+        self.alpha = alpha
+
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
+        """Fits texts (n,) to probabilities (n,); returns itself."""
+        # One-letter words count ("a", "I"): the usual token pattern drops them.
+        self.features = CountVectorizer(ngram_range=(1, 3), token_pattern=r"(?u)\b\w+\b", binary=True)
+        self.regression = Ridge(alpha=self.alpha).fit(self.features.fit_transform(hypotheses), probabilities)
+        return self
+
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
+        """Returns probabilities `(n,)`."""
+        return self.regression.predict(self.features.transform(hypotheses)).clip(0, 1)
+
+
+class TextMean:
+    """
+    The mean training probability of the same text, drawn towards another predictor where the text is rare.
+
+    Args:
+        prior (`RidgeText` or `ConstantMean`): A fitted predictor that counts as `strength` occurrences of each text.
+        strength (`float`): Its weight.
+    """
+
+    def __init__(self, prior: RidgeText | ConstantMean, strength: float):
+        self.prior = prior
+        self.strength = strength
+
+    def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
+        """Sums the probabilities of each text; returns itself."""
+        self.sums, self.counts = {}, {}
+        for text, probability in zip(hypotheses, probabilities, strict=True):
+            self.sums[text] = self.sums.get(text, 0.0) + probability
+            self.counts[text] = self.counts.get(text, 0) + 1
+        return self
+
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
+        """Returns probabilities `(n,)`."""
+        sums = np.array([self.sums.get(text, 0.0) for text in hypotheses])
+        counts = np.array([self.counts.get(text, 0) for text in hypotheses])
+        return (sums + self.strength * self.prior.predict(hypotheses)) / (counts + self.strength)
+
+
+class HypothesisOnly:
+    """
+    The best of several predictors that see the text of the hypothesis and nothing of the premise.
+
+    What it reaches can be had by knowing which hypotheses tend to be true; only what a model does better was learnt
+    from premises. Candidates are the mean of identical texts and ridge regressions on their words, fitted on the
+    training split; the one with the least squared error on the validation split is kept, as `name` and
+    `validation_mse` tell.
+    """
+
+    def fit(
+        self,
+        hypotheses: list[str],
+        probabilities: ArrayLike,
+        validation_hypotheses: list[str],
+        validation_probabilities: ArrayLike,
+    ) -> Self:
+        """Fits every candidate and keeps the best; returns itself."""
+        candidates = {"constant mean": ConstantMean().fit(hypotheses, probabilities)}
+        for alpha in (1.0, 10.0, 30.0, 100.0):
+            candidates[f"ridge on words, alpha {alpha:g}"] = RidgeText(alpha).fit(hypotheses, probabilities)
+        for prior_name, prior in list(candidates.items()):
+            for strength in (0.3, 3.0):
+                name = f"mean of the same text, {strength:g} x {prior_name}"
+                candidates[name] = TextMean(prior, strength).fit(hypotheses, probabilities)
+        truth = np.asarray(validation_probabilities)
+        errors = {name: np.mean((c.predict(validation_hypotheses) - truth) ** 2) for name, c in candidates.items()}
+        self.name = min(errors, key=errors.get)
+        self.validation_mse = float(errors[self.name])
+        self.best = candidates[self.name]
+        return self
+
+    def predict(self, hypotheses: list[str]) -> np.ndarray:
+        """Returns the best candidate's probabilities `(n,)`."""
+        return self.best.predict(hypotheses)

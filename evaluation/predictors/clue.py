@@ -1,0 +1,52 @@
+"""CLUE-D: a checkpoint that gives a distribution."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoProcessor
+
+from evaluation.predictors.prediction import INTERVAL_MASS, Prediction
+from modeling_clue.confidence import central_interval, standard_deviation
+
+
+class CLUEPredictor:
+    """
+    A checkpoint with its processor, loaded as anybody loads one from the Hub.
+
+    Args:
+        checkpoint (`str`): Folder of the checkpoint.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True, dtype="auto").to(device).eval()
+
+    @torch.inference_mode()
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prediction]]:
+        """
+        Scores hypotheses; each premise is encoded once for all of its own.
+
+        Args:
+            premises (`list`): Texts, paths, bytes or rows of a UMUI dataset.
+            hypotheses (`list[list[str]]`): The hypotheses of each premise.
+
+        Returns:
+            `list[list[Prediction]]`: the answers, in the order of the hypotheses.
+        """
+        inputs = self.processor(premises, hypotheses)
+        all_notes = inputs.notes
+        output = self.model(**inputs.to(self.model.device))
+        distributions = self.model.distribution(output.logits)
+        answers = zip(
+            # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
+            output.probability.clamp(0, 1).tolist(),
+            standard_deviation(distributions).tolist(),
+            torch.special.entr(distributions).sum(-1).tolist(),
+            central_interval(distributions, INTERVAL_MASS).tolist(),
+            strict=True,
+        )
+        return [
+            [Prediction(*next(answers), notes=list(notes)) for _ in claims]
+            for claims, notes in zip(hypotheses, all_notes, strict=True)
+        ]

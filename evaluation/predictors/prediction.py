@@ -1,0 +1,63 @@
+"""What every predictor takes and gives."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+# The share of a predicted distribution that its interval holds, and so the coverage to expect of the intervals.
+INTERVAL_MASS = 0.9
+
+
+@dataclass
+class Prediction:
+    """
+    The answer to one hypothesis.
+
+    Args:
+        probability (`float`): The expectation of the predicted distribution.
+        standard_deviation (`float`): Its standard deviation.
+        entropy (`float`): Its entropy in nats.
+        interval (`list[float]`): Low and high end of the central `INTERVAL_MASS` of it.
+        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
+    """
+
+    probability: float
+    standard_deviation: float
+    entropy: float
+    interval: list[float]
+    notes: list[str]
+
+
+@dataclass
+class WrittenPrediction:
+    """
+    The answer to one hypothesis by a model that writes it; there is no distribution to take a spread from.
+
+    Args:
+        probability (`float`, *optional*): The number in the answer, `None` if it has none.
+        answer (`str`): The text, without the token that ends it.
+        reason (`str`, *optional*): Why there is no number: one of `datasets_scripts.teachers.answers.REASONS`.
+        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
+    """
+
+    probability: float | None
+    answer: str
+    reason: str | None
+    notes: list[str]
+
+
+class Predictor(Protocol):
+    """What gives each hypothesis about each premise an answer."""
+
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list["Prediction | WrittenPrediction"]]:
+        """
+        Answers hypotheses.
+
+        Args:
+            premises (`list`): Rows of a UMUI dataset; those with models in them also take texts, paths or bytes.
+            hypotheses (`list[list[str]]`): The hypotheses of each premise.
+
+        Returns:
+            `list[list[Prediction or WrittenPrediction]]`: the answers, in the order of the hypotheses. An answer
+            without a number has `probability` `None` and a `reason`.
+        """
