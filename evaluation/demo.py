@@ -23,7 +23,7 @@ from pathlib import Path
 from transformers import pipeline
 
 from evaluation.data import load_rows, premise_keys
-from evaluation.run import write_text
+from evaluation.report import write_text
 from evaluation.tables import comparison_table
 
 

@@ -31,7 +31,8 @@ from transformers import AutoModel, AutoProcessor
 from datasets_scripts.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.run import find_checkpoint, make_batches
+from evaluation.predict import make_batches
+from evaluation.run import find_checkpoint
 from modeling_clue.confidence import bin_values, central_interval, expectation
 from modeling_clue.posthoc import (
     PARTS,

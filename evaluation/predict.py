@@ -1,0 +1,171 @@
+"""Every row of a split scored once, written as it is made, so that a killed evaluation goes on."""
+
+import json
+import os
+from dataclasses import asdict
+from math import isnan
+from pathlib import Path
+
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from evaluation.predictors import CLUEPredictor, TextPredictor
+from evaluation.report import write_text
+
+
+# Claims of one premise that go through the model together; more of them are scored in several passes.
+HYPOTHESES_PER_PASS = 64
+
+
+def predict_split(
+    predictor_class: type[CLUEPredictor | TextPredictor],
+    checkpoint: Path,
+    rows: Dataset,
+    keys: list[str],
+    out: Path,
+    settings: dict,
+    batch_size: int,
+) -> list[dict]:
+    """
+    Scores every row once, going on from what an interrupted run has written.
+
+    Predictions are appended to `predictions.jsonl.partial`, whole batches at a time and synced to disk; a line torn by
+    a kill is dropped and its row scored again. The file takes its final name when it holds every row.
+
+    Args:
+        predictor_class (`type`): What scores them; made only if there are rows left to score.
+        checkpoint (`Path`): Folder of the checkpoint.
+        rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
+        keys (`list[str]`): The premise of each row.
+        out (`Path`): Folder of the predictions.
+        settings (`dict`): What the predictions depend on, kept in `settings.json` beside them.
+        batch_size (`int`): Premises scored together.
+
+    Returns:
+        `list[dict]`: the predictions, in the order of the rows.
+
+    Raises:
+        `ValueError`: if the folder holds predictions made with other settings, or a row cannot be scored.
+    """
+    check_settings(out, settings)
+    ids = rows["id"][:]
+    complete, partial = out / "predictions.jsonl", out / "predictions.jsonl.partial"
+    done = read_predictions(complete if complete.exists() else partial, ids)
+    if not complete.exists():
+        with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
+            batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
+            predictor = predictor_class(checkpoint) if batches else None
+            for batch in batches:
+                answers = score(predictor, rows, batch, keys)
+                lines = "".join(json.dumps(answer) + "\n" for answer in answers)
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+                done.update((answer["id"], answer) for answer in answers)
+                progress.update(len(answers))
+        partial.replace(complete)
+    return [done[name] for name in ids]
+
+
+def check_settings(out: Path, settings: dict) -> None:
+    """Writes `settings.json`, or compares with the one that is there."""
+    path = out / "settings.json"
+    if not path.exists():
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+        return
+    before = json.loads(path.read_text())
+    differ = [
+        f"{key} was {before.get(key)}, is {value}" for key, value in settings.items() if before.get(key) != value
+    ]
+    if differ:
+        raise ValueError(
+            f"{out} holds predictions made with other settings ({'; '.join(differ)}). "
+            "Give another --out, or remove that folder to evaluate anew."
+        )
+
+
+def read_predictions(path: Path, ids: list[str]) -> dict[str, dict]:
+    """
+    Reads the predictions written so far, and cuts a last line torn by a kill off the file.
+
+    Args:
+        path (`Path`): The file; it need not exist.
+        ids (`list[str]`): Ids of the rows that are evaluated.
+
+    Returns:
+        `dict[str, dict]`: predictions by id.
+
+    Raises:
+        `ValueError`: if a row is there twice or is none of the split's.
+    """
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    known, done = set(ids), {}
+    for line in whole.splitlines():
+        answer = json.loads(line)
+        if answer["id"] in done or answer["id"] not in known:
+            what = "twice" if answer["id"] in done else "but not in the split"
+            raise ValueError(f"Row {answer['id']} is in {path} {what}: remove the folder to evaluate anew.")
+        done[answer["id"]] = answer
+    return done
+
+
+def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[list[int]]]:
+    """
+    Groups rows by premise, and premises into batches.
+
+    Args:
+        indices (`list[int]`): Rows to score.
+        keys (`list[str]`): The premise of each row of the split.
+        batch_size (`int`): Premises in a batch.
+
+    Returns:
+        `list[list[list[int]]]`: for each batch the rows of each of its premises.
+    """
+    by_premise = {}
+    for index in indices:
+        by_premise.setdefault(keys[index], []).append(index)
+    passes = [
+        group[start : start + HYPOTHESES_PER_PASS]
+        for group in by_premise.values()
+        for start in range(0, len(group), HYPOTHESES_PER_PASS)
+    ]
+    return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
+
+
+def score(
+    predictor: CLUEPredictor | TextPredictor, rows: Dataset | list[dict], batch: list[list[int]], keys: list[str]
+) -> list[dict]:
+    """Scores one batch and returns its predictions, a JSON-ready `dict` for each row."""
+    chosen = [[rows[index] for index in group] for group in batch]
+    try:
+        answers = predictor.predict([group[0] for group in chosen], [[row["hypothesis"] for row in g] for g in chosen])
+    except ValueError as error:
+        names = ", ".join(group[0]["id"] for group in chosen)
+        raise ValueError(f"The premises of rows {names} could not be scored: {error}") from error
+    answered = [
+        (row, keys[index], asdict(answer))
+        for group, indices, replies in zip(chosen, batch, answers, strict=True)
+        for row, index, answer in zip(group, indices, replies, strict=True)
+    ]
+    missing = [row["id"] for row, _, a in answered if a["probability"] is not None and isnan(a["probability"])]
+    if missing:
+        raise ValueError(
+            f"The model's probability is not a number for rows {', '.join(missing)}: look at its weights."
+        )
+    return [
+        {
+            "id": row["id"],
+            "premise": key,
+            "hypothesis": row["hypothesis"],
+            "prediction": answer.pop("probability"),
+            **answer,
+            "target": row["probability"],
+            "label": row["label"],
+        }
+        for row, key, answer in answered
+    ]

@@ -1,0 +1,185 @@
+"""The report of an evaluation: every measure beside the predictors that see less, and the target's floor."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from transformers import PreTrainedConfig
+
+from datasets_scripts.load import split_names
+from evaluation.calibration import perfect_distributions, perfect_predictions, reliability, written_predictions
+from evaluation.data import hold_out_premises, load_rows
+from evaluation.metrics.uncertain_inference.measures import measure
+from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.predictors import INTERVAL_MASS, ConstantMean, HypothesisOnly
+from evaluation.tables import further_measures_table, measures_table
+
+
+def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOnly]:
+    """
+    The predictors that see no premise, fitted on the training split, the better of many chosen by validation.
+
+    A config without a validation split gives a tenth of its training premises for it.
+    """
+    train = load_rows(dataset, config, "train")
+    if "validation" in split_names(dataset, config):
+        validation = load_rows(dataset, config, "validation")
+    else:
+        train, validation = hold_out_premises(train)
+    known = train["hypothesis"][:], train["probability"][:]
+    return ConstantMean().fit(*known), HypothesisOnly().fit(
+        *known, validation["hypothesis"][:], validation["probability"][:]
+    )
+
+
+def make_report(
+    config: PreTrainedConfig,
+    answer: str | None,
+    predictions: list[dict],
+    constant: ConstantMean,
+    seen: HypothesisOnly,
+    settings: dict,
+) -> dict:
+    """
+    Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
+
+    Answers without a number are counted, by reason, and in no measure, of the model or of others.
+
+    Args:
+        config (`CLUEConfig`): Configuration of the checkpoint, for the target it was trained on.
+        answer (`str`, *optional*): The format of the answers of a model that writes them.
+        predictions (`list[dict]`): The predictions, one for each row.
+        constant (`ConstantMean`): The constant mean.
+        seen (`HypothesisOnly`): The hypothesis-only predictor.
+        settings (`dict`): What the predictions depend on, to be told.
+
+    Returns:
+        `dict`: the content of `report.json`.
+
+    Raises:
+        `ValueError`: if no answer has a number.
+    """
+    measurable = [row for row in predictions if row["prediction"] is not None]
+    if not measurable:
+        raise ValueError(
+            f"None of the {len(predictions)} answers has a number to measure: read them in predictions.jsonl, the "
+            f"first is {predictions[0]['answer']!r}."
+        )
+    columns = {
+        name: [row[name] for row in measurable]
+        for name in ("id", "premise", "hypothesis", "prediction", "target", "label")
+    }
+    targets = np.array(columns["target"])
+    hypotheses = columns["hypothesis"]
+    labels = None if any(label is None for label in columns["label"]) else np.array(columns["label"])
+
+    # A predictor that gives no distribution has no such columns, and no such measures.
+    distributions = {
+        name: [row[name] for row in measurable]
+        for name in ("standard_deviation", "entropy", "interval")
+        if all(row.get(name) is not None for row in measurable)
+    }
+
+    def measured(values: ArrayLike, **given) -> dict[str, dict]:
+        return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"], **given)
+
+    of_model = measured(columns["prediction"], distributions=distributions)
+    if "interval" in distributions:
+        of_model["coverage"]["nominal"] = INTERVAL_MASS
+
+    if answer is None:
+        learnt = config.target
+        perfect = {
+            target: perfect_predictions(target, targets, config.num_bins, config.sigma)
+            for target in ("gaussian", "mean_preserving", "mse")
+        }
+    else:
+        learnt = "text"
+        perfect = {learnt: written_predictions(answer, targets)}
+    floors = {target: measure(values, targets, labels, resamples=0) for target, values in perfect.items()}
+    if answer is None:
+        spread = perfect_distributions(learnt, targets, config.num_bins, config.sigma, INTERVAL_MASS)
+        floors[learnt] = measure(perfect[learnt], targets, labels, distributions=spread, resamples=0)
+    reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
+    counts = {} if answer is None else {"without_number": {"n": reasons.total(), "reasons": dict(reasons)}}
+    return {
+        "settings": settings,
+        "n": len(predictions),
+        **counts,
+        "premises": len({row["premise"] for row in predictions}),
+        "rows_with_notes": sum(bool(row["notes"]) for row in predictions),
+        "measures": of_model,
+        "constant_mean": {"mean": constant.mean, "measures": measured(constant.predict(hypotheses))},
+        "hypothesis_only": {
+            "predictor": seen.name,
+            "validation_mse": seen.validation_mse,
+            "measures": measured(seen.predict(hypotheses)),
+        },
+        "target_floor": {"target": learnt, "measures": floors[learnt]},
+        "floors": {
+            target: {name: results[name]["value"] for name in ("mse", "mae", "ece")}
+            for target, results in floors.items()
+        },
+        "reliability": reliability(columns["prediction"], targets),
+    }
+
+
+def write_report(report: dict, predictions: list[dict], out: Path) -> None:
+    """Writes `report.json`, `report.md` and the figures into the folder `out`."""
+    settings = report["settings"]
+    title = f"{settings['config']} {settings['split']}: {counted(report['n'], 'row')}"
+    reliability_diagram(report["reliability"], out / "reliability.png", title)
+    measurable = [row for row in predictions if row["prediction"] is not None]
+    prediction_histogram(
+        [row["prediction"] for row in measurable],
+        [row["target"] for row in measurable],
+        out / "predictions.png",
+        title,
+    )
+    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(
+        out / "report.md",
+        f"""# {settings["model"]} on {settings["config"]}, {settings["split"]}
+
+{counted(report["n"], "row")} about {counted(report["premises"], "premise")} of `{settings["dataset"]}`;
+{report["rows_with_notes"]:,} with something cut or left out of the premise (`notes` in `predictions.jsonl`).
+{without_number(report)}
+{measures_table(report)}
+
+Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {report["constant_mean"]["mean"]:.4f}, of
+the training split. Hypothesis only is the best predictor on the validation split that does not see the premise:
+{report["hypothesis_only"]["predictor"]}. The floor is the error of a perfect learner of the target
+`{report["target_floor"]["target"]}`. A low ECE alone proves nothing: the constant mean can have it.
+
+Further measures; evaluation/metrics/README.md defines them all.
+
+{further_measures_table(report)}
+
+![reliability](reliability.png)
+
+![predictions](predictions.png)
+""",
+    )
+
+
+def without_number(report: dict) -> str:
+    """The line that tells how many answers have no number, and why; empty for a model that writes none."""
+    if "without_number" not in report:
+        return ""
+    reasons = report["without_number"]["reasons"]
+    why = "".join(f", {reason}: {count:,}" for reason, count in reasons.items())
+    return f"Answers without a number, which are in no measure: {report['without_number']['n']:,}{why}.\n"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `3,600 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file through a temporary name, so that nobody finds half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
