@@ -119,9 +119,17 @@ def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEFor
 
     Returns:
         [`CLUEForTextAnswers`]: The model, which generates greedily by default.
+
+    Raises:
+        ValueError: if the checkpoint counts positions in a way that a plain Thinker can't be told of.
     """
     config = AutoConfig.from_pretrained(checkpoint, revision=revision)
     if isinstance(config, CLUEConfig):
+        if config.audiovisual_positions != "timed":
+            raise ValueError(
+                f"{checkpoint} has `audiovisual_positions: {config.audiovisual_positions}`, which a plain Thinker, "
+                "CLUE-T's form on disk, does not know. Start `--variant text` from another checkpoint."
+            )
         config = plain_config(config)
     model = CLUEForTextAnswers.from_pretrained(checkpoint, config=config, revision=revision, **options)
     processor = answering_processor(CLUEProcessor.from_pretrained(checkpoint, revision=revision))

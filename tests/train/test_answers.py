@@ -12,7 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
-from modeling_clue import CLUEProcessor
+from modeling_clue import CLUEConfig, CLUEProcessor
 from modeling_clue.processing_clue import MODALITIES
 from tests.train.conftest import CONFIGS, HYPOTHESES
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
@@ -112,6 +112,14 @@ def test_each_loss_is_that_of_transformers_own_model(tiny_checkpoint, processor,
     torch.testing.assert_close(output.loss, output.hypothesis_loss.mean())
     assert output.premise_index.tolist() == [0] * HYPOTHESES + [1] * HYPOTHESES
     assert output.probability is output.logits is None
+
+
+def test_positions_that_a_thinker_does_not_know_are_refused(tiny_checkpoint, tmp_path):
+    """A checkpoint read with plain positions is not silently trained with timed ones."""
+    config = CLUEConfig.from_pretrained(tiny_checkpoint, audiovisual_positions="plain")
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has `audiovisual_positions: plain`, which a plain Thinker.* another"):
+        load_text_model(str(tmp_path), None)
 
 
 def test_a_mixed_batch_has_the_gradients_of_one_by_one(tiny_checkpoint, processor, items, thinker):
