@@ -16,12 +16,12 @@ endif
 # Nothing is fetched from the Hub or sent to it, and one thread a process keeps two test processes on two cores steady.
 TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 
-.PHONY: setup demo test quality bench
+.PHONY: setup demo test quality bench browser
 
 demo: setup
 	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
 
-test: setup
+test: setup browser
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2
 
 quality: setup
@@ -31,6 +31,18 @@ bench: setup
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 setup: $(VENV)/.stamp-torchvision
+
+# The Spaces are tested in a real browser. A machine without one gets Debian's if this is root's, as in a container of
+# CI; elsewhere nothing is installed beside .venv, and those tests say why they are skipped.
+browser:
+	@if ! command -v chromium >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+				|| echo "chromium could not be installed: the tests in a browser will be skipped." >&2; \
+		else \
+			echo "No chromium: the tests in a browser will be skipped. Install it to run them." >&2; \
+		fi; \
+	fi
 
 $(VENV)/.stamp-python:
 	@set -e; python=; \
@@ -50,7 +62,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,deepspeed,dev]'
+	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,deepspeed,space,dev]'
 	@touch $@
 
 # Only beside a CPU build of torch whose torchvision does not load; see tools/torchvision_cpu.
