@@ -2,14 +2,19 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from evaluation.predictors import CLUEPredictor, TextPredictor
+from evaluation.predictors import Prediction, Predictor, TwoStagePredictor, WrittenPrediction
 from evaluation.report import write_text
 
 
@@ -18,7 +23,7 @@ HYPOTHESES_PER_PASS = 64
 
 
 def predict_split(
-    predictor_class: type[CLUEPredictor | TextPredictor],
+    predictor_class: Callable[[Path], Predictor],
     checkpoint: Path,
     rows: Dataset,
     keys: list[str],
@@ -33,7 +38,7 @@ def predict_split(
     a kill is dropped and its row scored again. The file takes its final name when it holds every row.
 
     Args:
-        predictor_class (`type`): What scores them; made only if there are rows left to score.
+        predictor_class (`Callable`): Makes what scores them of a checkpoint; called only if rows are left to score.
         checkpoint (`Path`): Folder of the checkpoint.
         rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
         keys (`list[str]`): The premise of each row.
@@ -54,15 +59,14 @@ def predict_split(
     if not complete.exists():
         with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
             batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
-            predictor = predictor_class(checkpoint) if batches else None
-            for batch in batches:
-                answers = score(predictor, rows, batch, keys)
-                lines = "".join(json.dumps(answer) + "\n" for answer in answers)
-                file.write(lines.encode())
-                file.flush()
-                os.fsync(file.fileno())
-                done.update((answer["id"], answer) for answer in answers)
-                progress.update(len(answers))
+            if batches:
+                for answers in score_batches(predictor_class(checkpoint), rows, batches, keys):
+                    lines = "".join(json.dumps(answer) + "\n" for answer in answers)
+                    file.write(lines.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    done.update((answer["id"], answer) for answer in answers)
+                    progress.update(len(answers))
         partial.replace(complete)
     return [done[name] for name in ids]
 
@@ -137,20 +141,89 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
     return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
 
 
-def score(
-    predictor: CLUEPredictor | TextPredictor, rows: Dataset | list[dict], batch: list[list[int]], keys: list[str]
-) -> list[dict]:
-    """Scores one batch and returns its predictions, a JSON-ready `dict` for each row."""
-    chosen = [[rows[index] for index in group] for group in batch]
+def score_batches(
+    predictor: Predictor, rows: Dataset | list[dict], batches: Iterable[list[list[int]]], keys: list[str]
+) -> Iterator[list[dict]]:
+    """
+    Scores batches one after another; the media of the next are decoded while the model is at one.
+
+    Args:
+        predictor (`Predictor`): What scores them; one in two stages has its batches prepared on another thread.
+        rows (`datasets.Dataset`): The rows of the split.
+        batches (`Iterable[list[list[int]]]`): As `make_batches` gives them.
+        keys (`list[str]`): The premise of each row.
+
+    Yields:
+        `list[dict]`: the predictions of a batch, a JSON-ready `dict` for each row.
+
+    Raises:
+        `ValueError`: if a row cannot be scored. Any other error has a note that names the rows it came of.
+    """
+
+    def read(batch: list[list[int]]) -> tuple[list[list[dict]], Any]:
+        chosen = [[rows[index] for index in group] for group in batch]
+        asked = [group[0] for group in chosen], [[row["hypothesis"] for row in group] for group in chosen]
+        if not isinstance(predictor, TwoStagePredictor):
+            return chosen, asked
+        with naming(chosen):
+            return chosen, predictor.prepare(*asked)
+
+    for batch, (chosen, prepared) in one_ahead(read, batches):
+        with naming(chosen):
+            if isinstance(predictor, TwoStagePredictor):
+                answers = predictor.answer(prepared)
+            else:
+                answers = predictor.predict(*prepared)
+        yield as_rows(chosen, [[keys[index] for index in group] for group in batch], answers)
+
+
+def one_ahead(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """
+    Applies `prepare` on another thread, to one item more than has been asked for, never further ahead.
+
+    Args:
+        prepare (`Callable`): What to do with each item; its errors come up where its item would.
+        items (`Iterable`): The items.
+
+    Yields:
+        `tuple`: an item, and what `prepare` made of it.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
+        ahead = [(item, thread.submit(prepare, item)) for item in islice(waiting, 1)]
+        try:
+            while ahead:
+                item, future = ahead.pop()
+                prepared = future.result()
+                ahead += [(following, thread.submit(prepare, following)) for following in islice(waiting, 1)]
+                yield item, prepared
+                del prepared, future  # before the next but one is made
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+@contextmanager
+def naming(chosen: list[list[dict]]) -> Iterator[None]:
+    """An error within it names the premises' rows, `chosen`."""
+    names = ", ".join(group[0]["id"] for group in chosen)
     try:
-        answers = predictor.predict([group[0] for group in chosen], [[row["hypothesis"] for row in g] for g in chosen])
+        yield
     except ValueError as error:
-        names = ", ".join(group[0]["id"] for group in chosen)
         raise ValueError(f"The premises of rows {names} could not be scored: {error}") from error
+    except Exception as error:
+        error.add_note(f"It happened while the premises of rows {names} were scored.")
+        raise
+
+
+def as_rows(
+    chosen: list[list[dict]], keys: list[list[str]], answers: list[list[Prediction | WrittenPrediction]]
+) -> list[dict]:
+    """The predictions of one batch as they are written, for each row a `dict` with its premise from `keys`."""
     answered = [
-        (row, keys[index], asdict(answer))
-        for group, indices, replies in zip(chosen, batch, answers, strict=True)
-        for row, index, answer in zip(group, indices, replies, strict=True)
+        (row, key, asdict(answer))
+        for group, names, replies in zip(chosen, keys, answers, strict=True)
+        for row, key, answer in zip(group, names, replies, strict=True)
     ]
     missing = [row["id"] for row, _, a in answered if a["probability"] is not None and isnan(a["probability"])]
     if missing:

@@ -2,7 +2,7 @@
 
 from evaluation.predictors.baselines import ConstantMean, HypothesisOnly, RidgeText, TextMean
 from evaluation.predictors.clue import CLUEPredictor
-from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, Predictor, WrittenPrediction
+from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, Predictor, TwoStagePredictor, WrittenPrediction
 from evaluation.predictors.text import TextPredictor, answer_format
 
 
@@ -16,6 +16,7 @@ __all__ = [
     "RidgeText",
     "TextMean",
     "TextPredictor",
+    "TwoStagePredictor",
     "WrittenPrediction",
     "answer_format",
 ]

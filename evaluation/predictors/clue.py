@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoProcessor
 
-from evaluation.predictors.prediction import INTERVAL_MASS, Prediction
+from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, TwoStagePredictor
 from modeling_clue.confidence import central_interval, standard_deviation
+from modeling_clue.processing_clue import CLUEInputs
 
 
-class CLUEPredictor:
+class CLUEPredictor(TwoStagePredictor):
     """
     A checkpoint with its processor, loaded as anybody loads one from the Hub.
 
@@ -22,19 +23,31 @@ class CLUEPredictor:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True, dtype="auto").to(device).eval()
 
-    @torch.inference_mode()
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prediction]]:
+    def prepare(self, premises: list, hypotheses: list[list[str]]) -> tuple[CLUEInputs, list[int]]:
         """
-        Scores hypotheses; each premise is encoded once for all of its own.
+        Decodes and tokenizes a batch; each premise is encoded once for all of its hypotheses.
 
         Args:
             premises (`list`): Texts, paths, bytes or rows of a UMUI dataset.
             hypotheses (`list[list[str]]`): The hypotheses of each premise.
 
         Returns:
+            `tuple[CLUEInputs, list[int]]`: inputs of the model, and the number of hypotheses of each premise.
+        """
+        return self.processor(premises, hypotheses), [len(claims) for claims in hypotheses]
+
+    @torch.inference_mode()
+    def answer(self, prepared: tuple[CLUEInputs, list[int]]) -> list[list[Prediction]]:
+        """
+        Scores a batch.
+
+        Args:
+            prepared (`tuple[CLUEInputs, list[int]]`): What `prepare` gave.
+
+        Returns:
             `list[list[Prediction]]`: the answers, in the order of the hypotheses.
         """
-        inputs = self.processor(premises, hypotheses)
+        inputs, counts = prepared
         all_notes = inputs.notes
         output = self.model(**inputs.to(self.model.device))
         distributions = self.model.distribution(output.logits)
@@ -47,6 +60,6 @@ class CLUEPredictor:
             strict=True,
         )
         return [
-            [Prediction(*next(answers), notes=list(notes)) for _ in claims]
-            for claims, notes in zip(hypotheses, all_notes, strict=True)
+            [Prediction(*next(answers), notes=list(notes)) for _ in range(count)]
+            for count, notes in zip(counts, all_notes, strict=True)
         ]

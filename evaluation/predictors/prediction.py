@@ -1,7 +1,8 @@
 """What every predictor takes and gives."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 # The share of a predicted distribution that its interval holds, and so the coverage to expect of the intervals.
@@ -61,3 +62,36 @@ class Predictor(Protocol):
             `list[list[Prediction or WrittenPrediction]]`: the answers, in the order of the hypotheses. An answer
             without a number has `probability` `None` and a `reason`.
         """
+
+
+class TwoStagePredictor(ABC):
+    """A [`Predictor`] with two stages: the next batch is prepared on another thread while one is being answered."""
+
+    @abstractmethod
+    def prepare(self, premises: list, hypotheses: list[list[str]]) -> Any:
+        """
+        Decodes and tokenizes a batch. It runs on another thread than `answer`, and leaves the model alone.
+
+        Args:
+            premises (`list`): Rows of a UMUI dataset, texts, paths or bytes.
+            hypotheses (`list[list[str]]`): The hypotheses of each premise.
+
+        Returns:
+            What `answer` takes; several of them are held in memory at a time.
+        """
+
+    @abstractmethod
+    def answer(self, prepared: Any) -> list[list[Prediction | WrittenPrediction]]:
+        """
+        Runs the model on a batch.
+
+        Args:
+            prepared: What `prepare` gave.
+
+        Returns:
+            `list[list[Prediction or WrittenPrediction]]`: the answers, in the order of the hypotheses.
+        """
+
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prediction | WrittenPrediction]]:
+        """Both stages; see [`Predictor`]."""
+        return self.answer(self.prepare(premises, hypotheses))

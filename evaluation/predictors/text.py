@@ -8,15 +8,19 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
 from datasets_scripts.teachers.answers import CUT_OFF_ANSWER, Parsed, parse_answer
-from evaluation.predictors.prediction import WrittenPrediction
+from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
+from modeling_clue.processing_clue import EncodedPremise
 
+
+# A premise and a hypothesis about it.
+Prompt = tuple[EncodedPremise, str]
 
 # Tokens of the prompts that a Thinker answers together: it projects each of them onto its whole vocabulary, which is
 # 2.5 GB of logits in bfloat16 with the 151,936 rows of Qwen2.5-Omni.
 TOKENS_PER_PASS = 8192
 
 
-class TextPredictor:
+class TextPredictor(TwoStagePredictor):
     """
     A checkpoint of CLUE-T, the token-based baseline of section 3.2: a plain Thinker that writes the probability.
 
@@ -32,20 +36,32 @@ class TextPredictor:
         model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(checkpoint, dtype="auto")
         self.model = model.to(device).eval()
 
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[WrittenPrediction]]:
+    def prepare(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prompt]]:
         """
-        Has an answer written to each hypothesis.
+        Decodes and tokenizes premises.
 
         Args:
             premises (`list`): Texts, paths, bytes or rows of a UMUI dataset.
             hypotheses (`list[list[str]]`): The hypotheses of each premise.
 
         Returns:
-            `list[list[WrittenPrediction]]`: the answers, in the order of the hypotheses.
+            `list[list[tuple]]`: the encoded premise with each of its hypotheses.
         """
         encoded = [self.processor.encode_premise(premise) for premise in premises]
         # Each hypothesis has its premise to itself: there is no sharing as with branches.
-        prompts = [(premise, claim) for premise, claims in zip(encoded, hypotheses, strict=True) for claim in claims]
+        return [[(premise, claim) for claim in claims] for premise, claims in zip(encoded, hypotheses, strict=True)]
+
+    def answer(self, prepared: list[list[Prompt]]) -> list[list[WrittenPrediction]]:
+        """
+        Has an answer written to each hypothesis.
+
+        Args:
+            prepared (`list[list[tuple]]`): What `prepare` gave.
+
+        Returns:
+            `list[list[WrittenPrediction]]`: the answers, in the order of the hypotheses.
+        """
+        prompts = list(chain(*prepared))
         lengths = [premise.num_tokens + len(self.processor.encode_hypothesis(claim)) for premise, claim in prompts]
         passes = {}
         for index in sorted(range(len(prompts)), key=lengths.__getitem__):
@@ -58,10 +74,10 @@ class TextPredictor:
         for indices in chain(*passes.values()):
             texts.update(zip(indices, self._write([prompts[index] for index in indices]), strict=True))
         answers = (self._read(*texts[index], prompts[index][0].notes) for index in range(len(prompts)))
-        return [[next(answers) for _ in claims] for claims in hypotheses]
+        return [[next(answers) for _ in group] for group in prepared]
 
     @torch.inference_mode()
-    def _write(self, prompts: list[tuple]) -> list[tuple[str, bool]]:
+    def _write(self, prompts: list[Prompt]) -> list[tuple[str, bool]]:
         """What follows each prompt, a premise and a claim (all of one modality): text, and whether it has an end."""
         premises, claims = zip(*prompts, strict=True)
         inputs = self.processor.collate(list(premises), [[claim] for claim in claims])

@@ -82,13 +82,13 @@ def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp
     script = (
         "import os, signal, sys\n"
         "from evaluation import predict, run\n"
-        "score, calls = predict.score, []\n"
+        "as_rows, calls = predict.as_rows, []\n"
         "def third_is_fatal(*given):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return score(*given)\n"
-        "predict.score = third_is_fatal\n"
+        "    return as_rows(*given)\n"
+        "predict.as_rows = third_is_fatal\n"
         "run.main(sys.argv[1:])\n"
     )
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
@@ -179,7 +179,7 @@ def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_worl
     torch.nn.init.constant_(predictor.model.confidence_head.weight, float("nan"))
     rows = load_rows(str(urn_world), "urn-text", "test")
     with pytest.raises(ValueError, match="not a number for rows urn-text-test-000000-00"):
-        predict.score(predictor, rows, [[0, 1]], ["one"] * len(rows))
+        next(predict.score_batches(predictor, rows, [[[0, 1]]], ["one"] * len(rows)))
 
 
 def test_an_unreadable_clip_names_its_row(tiny_checkpoint, urn_world, tmp_path):
@@ -188,13 +188,4 @@ def test_an_unreadable_clip_names_its_row(tiny_checkpoint, urn_world, tmp_path):
     (tmp_path / "broken.flac").write_bytes(b"no sound")
     row = {**rows[0], "audio": {"bytes": None, "path": str(tmp_path / "broken.flac")}}
     with pytest.raises(ValueError, match="rows urn-audio-test-000000-00 could not be scored: .*broken.flac"):
-        predict.score(CLUEPredictor(str(tiny_checkpoint)), [row], [[0]], ["one"])
-
-
-def test_rows_of_one_premise_are_scored_together():
-    """Batches hold each row once, a premise's rows in one pass even where they lie apart, up to a limit."""
-    keys = ["a", "b", "a", "c", "b"]
-    assert predict.make_batches([0, 1, 2, 3, 4], keys, 2) == [[[0, 2], [1, 4]], [[3]]]
-    assert predict.make_batches([2, 3], keys, 2) == [[[2], [3]]]
-    passes = predict.make_batches(list(range(150)), ["a"] * 150, 8)
-    assert [len(group) for batch in passes for group in batch] == [64, 64, 22]
+        next(predict.score_batches(CLUEPredictor(str(tiny_checkpoint)), [row], [[[0]]], ["one"]))
