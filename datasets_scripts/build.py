@@ -25,10 +25,18 @@ from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.schema import BuildError
-from datasets_scripts.sources import clotho, own, restore, unli, urn, wikivideo
+from datasets_scripts.sources import clotho, own, restore, unli, urn, urn_stress, wikivideo
 
 
-SOURCES = {"urn": urn, "unli": unli, "clotho": clotho, "wikivideo": wikivideo, "own": own, "restore": restore}
+SOURCES = {
+    "urn": urn,
+    "urn-stress": urn_stress,
+    "unli": unli,
+    "clotho": clotho,
+    "wikivideo": wikivideo,
+    "own": own,
+    "restore": restore,
+}
 # Options that say nothing of what clips are made: an interrupted build may go on with others.
 NOT_IN_THE_PLAN = ("out", "overwrite", "workers", "on_error", "ratio")
 

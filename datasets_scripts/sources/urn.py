@@ -64,9 +64,10 @@ class Scene:
         return list(zip(*(sense for sense in (self.colours, self.pitches) if sense is not None), strict=True))
 
 
-def sample_scene(modality: str, rng: np.random.Generator) -> Scene:
-    """Draws a scene: its length, the attributes it uses, and which event has which."""
-    number = int(rng.integers(EVENTS[0], EVENTS[1] + 1))
+def sample_scene(modality: str, rng: np.random.Generator, number: int | None = None) -> Scene:
+    """Draws a scene: its length, unless `number` says it, the attributes it uses, and which event has which."""
+    if number is None:
+        number = int(rng.integers(EVENTS[0], EVENTS[1] + 1))
 
     def attributes(names: tuple[str, ...]) -> tuple[str, ...]:
         size = min(int(rng.choice(list(PALETTE_SIZE), p=list(PALETTE_SIZE.values()))), len(names))
@@ -156,7 +157,7 @@ def _text_drafts(folder: Path, split: str, size: int, number: int, seed: int, se
 def _clip_drafts(folder: Path, modality: str, size: int, number: int, seed: int, workers: int) -> Iterator[Draft]:
     """Writes the clips of a split of a media config to `folder/media/` and gives its drafts."""
     jobs = [(modality, folder, index, number, seed) for index in range(size)]
-    for rows in _map(_write_premise, jobs, workers):
+    for rows in map_in_processes(_write_premise, jobs, workers):
         for row in rows:
             yield Draft(row["id"], row)
 
@@ -167,17 +168,26 @@ def _write_premise(job: tuple[str, Path, int, int, int]) -> list[dict]:
     scene = sample_scene(modality, rng)
     clip = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
     rows = make_rows(modality, f"urn-{modality}-{folder.name}-{index:06d}", scene, clip, number, rng)
-    if not (folder / clip).exists():
-        partial_file = folder / f"media/.{index:06d}{MEDIA_SUFFIX[modality]}"
-        if modality == "audio":
-            write_sound(partial_file, scene.pitches, rng)
-        else:
-            write_video(partial_file, scene.colours, scene.pitches, rng)
-        partial_file.replace(folder / clip)
+    write_clip(folder / clip, scene, rng)
     return rows
 
 
-def _map(function, jobs: list, workers: int) -> Iterator:
+def write_clip(
+    path: Path, scene: Scene, rng: np.random.Generator, squares: tuple[str, ...] = (), hums: tuple[str, ...] = ()
+) -> None:
+    """Writes the clip of a scene, whole or not at all, unless it is there already."""
+    if path.exists():
+        return
+    partial_file = path.with_name(f".{path.name}")
+    if scene.colours is None:
+        write_sound(partial_file, scene.pitches, rng, hums)
+    else:
+        write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums)
+    partial_file.replace(path)
+
+
+def map_in_processes(function: Callable, jobs: list, workers: int) -> Iterator:
+    """`map(function, jobs)` in `workers` processes, which end with this one."""
     if workers == 1:
         yield from map(function, jobs)
         return

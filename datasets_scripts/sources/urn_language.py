@@ -160,13 +160,7 @@ def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -
 
 def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
     """A text about an urn with these balls: by counts or as a list, now and then with a sentence to be ignored."""
-    if rng.random() < 0.5:
-        counts = list(Counter(colours).items())
-        parts = [f"{counts[k][1]} {counts[k][0]}" for k in rng.permutation(len(counts))]
-        listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-        text = str(rng.choice(COUNT_TEXTS)).format(listed, "ball" if len(colours) == 1 else "balls")
-    else:
-        text = str(rng.choice(LIST_TEXTS)).format(", ".join(colours))
+    text = list_balls(colours, rng)
     chance = rng.random()
     if chance >= DISTRACTED_SHARE:
         return text
@@ -176,3 +170,37 @@ def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
     else:
         distractor = str(rng.choice(DISTRACTORS)).format(colour)
     return f"{text} {distractor}" if rng.random() < 0.5 else f"{distractor} {text}"
+
+
+def list_balls(colours: list[str], rng: np.random.Generator) -> str:
+    """A sentence with these balls, by counts or as a list."""
+    if rng.random() >= 0.5:
+        return str(rng.choice(LIST_TEXTS)).format(", ".join(colours))
+    counts = list(Counter(colours).items())
+    parts = [f"{counts[k][1]} {counts[k][0]}" for k in rng.permutation(len(counts))]
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return str(rng.choice(COUNT_TEXTS)).format(listed, "ball" if len(colours) == 1 else "balls")
+
+
+def distracting_sentences(number: int, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """
+    Draws sentences about other things than the urn's balls.
+
+    Args:
+        number (`int`): How many, at most one of a kind: `len(DISTRACTORS) + 1` in all.
+        rng (`np.random.Generator`): The source of chance.
+
+    Returns:
+        `tuple[list[str], list[str]]`: the sentences, and the balls of somebody who takes what they name for the urn's.
+    """
+    sentences, balls = [], []
+    for kind in rng.permutation(len(DISTRACTORS) + 1)[:number]:
+        colour = str(rng.choice(COLOURS))
+        others = int(rng.integers(2, 10))
+        if kind == len(DISTRACTORS):
+            sentences.append(SECOND_URN.format(others, colour))
+            balls += [colour] * others
+        else:
+            sentences.append(DISTRACTORS[kind].format(colour))
+            balls.append(colour)
+    return sentences, balls

@@ -22,12 +22,20 @@ FRAME_SIZE = 112
 HERTZ = {"low": 300.0, "middle": 900.0, "high": 2700.0}
 RGB = {"red": (215, 40, 40), "green": (40, 175, 60), "blue": (50, 80, 220), "yellow": (230, 210, 50)}
 
+# A steady tone this loud behind beeps of 0.12 to 0.6, and a square in a corner where no ball reaches.
+HUM = 0.03
+SQUARE = 14
+
 VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "20", "bf": "0", "g": "250", "threads": "1", "flags": "+bitexact+cgop"}
 AUDIO_OPTIONS = {"flags": "+bitexact", "threads": "1", "aac_coder": "fast"}
 
 
-def synthesize(pitches: list[str], rng: np.random.Generator) -> np.ndarray:
-    """Beeps of these pitches as a waveform `(events * 2560,)` float32 at 16 kHz, some with noise behind them."""
+def synthesize(pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = ()) -> np.ndarray:
+    """
+    Beeps of these pitches as a waveform `(events * 2560,)` float32 at 16 kHz, some with noise behind them.
+
+    `hums` are steady quiet tones behind all of them, which change nothing else.
+    """
     time = np.arange(EVENT_SAMPLES) / SAMPLING_RATE
     # 15 ms of fade at both ends, and 10 ms of silence: without it neighbours of one pitch would melt together.
     edge = np.minimum(time, time[::-1]) - 0.01
@@ -40,11 +48,17 @@ def synthesize(pitches: list[str], rng: np.random.Generator) -> np.ndarray:
     waveform = np.concatenate(beeps)
     if rng.random() < 0.3:
         waveform = waveform + rng.uniform(0.002, 0.01) * rng.standard_normal(len(waveform))
+    for hum in hums:
+        waveform = waveform + HUM * np.sin(2 * np.pi * HERTZ[hum] * np.arange(len(waveform)) / SAMPLING_RATE)
     return np.clip(waveform, -1, 1).astype(np.float32)
 
 
-def draw(colours: list[str], rng: np.random.Generator) -> np.ndarray:
-    """Balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each."""
+def draw(colours: list[str], rng: np.random.Generator, squares: tuple[str, ...] = ()) -> np.ndarray:
+    """
+    Balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each.
+
+    `squares` are small ones in the corners of every frame, four at most, which change nothing else.
+    """
     grey = rng.uniform(90, 150)
     tint = rng.uniform(-12, 12, size=3) if rng.random() < 0.3 else np.zeros(3)
     y, x = np.ogrid[:FRAME_SIZE, :FRAME_SIZE]
@@ -55,15 +69,25 @@ def draw(colours: list[str], rng: np.random.Generator) -> np.ndarray:
         centre_y, centre_x = FRAME_SIZE / 2 + rng.uniform(-10, 10, size=2)
         inside = (y - centre_y) ** 2 + (x - centre_x) ** 2 < radius**2
         frame[inside] = np.clip(np.array(RGB[colour]) + rng.uniform(-14, 14, size=3), 0, 255)
+    near, far = slice(0, SQUARE), slice(FRAME_SIZE - SQUARE, FRAME_SIZE)
+    for colour, (rows, columns) in zip(squares, ((near, near), (far, far), (near, far), (far, near)), strict=False):
+        frames[:, rows, columns] = RGB[colour]
     return frames.repeat(FRAMES_PER_EVENT, axis=0)
 
 
-def write_sound(path: Path, pitches: list[str], rng: np.random.Generator) -> None:
+def write_sound(path: Path, pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = ()) -> None:
     """Writes the sounds of a scene to `path`, a FLAC file."""
-    soundfile.write(path, synthesize(pitches, rng), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(path, synthesize(pitches, rng, hums), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
 
 
-def write_video(path: Path, colours: list[str], pitches: list[str] | None, rng: np.random.Generator) -> None:
+def write_video(
+    path: Path,
+    colours: list[str],
+    pitches: list[str] | None,
+    rng: np.random.Generator,
+    squares: tuple[str, ...] = (),
+    hums: tuple[str, ...] = (),
+) -> None:
     """Writes the balls of a scene to `path`, an MP4 file, with its sounds where there are `pitches`."""
     with av.open(path, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=FPS, options=VIDEO_OPTIONS)
@@ -73,12 +97,12 @@ def write_video(path: Path, colours: list[str], pitches: list[str] | None, rng: 
         if pitches is not None:
             audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", options=AUDIO_OPTIONS)
             audio.bit_rate = 64_000
-            waveform = av.AudioFrame.from_ndarray(synthesize(pitches, rng)[None], format="fltp", layout="mono")
+            waveform = av.AudioFrame.from_ndarray(synthesize(pitches, rng, hums)[None], format="fltp", layout="mono")
             waveform.sample_rate = SAMPLING_RATE
             # With a start time the encoder's priming is noted in the file, and decoders cut it off again.
             waveform.pts, waveform.time_base = 0, Fraction(1, SAMPLING_RATE)
             container.mux(audio.encode(waveform))
             container.mux(audio.encode(None))
-        for image in draw(colours, rng):
+        for image in draw(colours, rng, squares):
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))

@@ -177,6 +177,7 @@ def measure(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    only: Sequence[str] | None = None,
 ) -> dict[str, dict]:
     """
     Computes every measure of a set of predictions, each with a bootstrap interval.
@@ -201,6 +202,7 @@ def measure(
             `None`.
         level (`float`, defaults to 0.95): The mass of the interval.
         seed (`int`, defaults to 0): Seed of the resampling.
+        only (`Sequence[str]`, *optional*): The measures that are wanted. Left out, all of them.
 
     Returns:
         `dict[str, dict]`: for each measure `value`, `interval` (low, high), `n` (rows it was taken over), and, where
@@ -236,6 +238,8 @@ def measure(
     for name, (function, column, limits) in DISTRIBUTION_MEASURES.items():
         if column in known:
             taken[name] = (function, known[column], targets, everything, limits)
+    if only is not None:
+        taken = {name: taken[name] for name in only}
     results = {}
     for name, (function, given, truth, _, _) in taken.items():
         value = function(given, truth, np.ones((1, len(truth))))[0] if len(truth) else np.nan

@@ -5,6 +5,7 @@ The probabilities are checked without asking the generator what it meant: texts 
 analysed by their spectrum and frames by their colour, and draws are simulated from what was read.
 """
 
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,10 +17,11 @@ import pytest
 import soundfile
 
 from datasets_scripts.build import main as build
+from datasets_scripts.digests import digest
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn import Scene, sample_scene
 from datasets_scripts.sources.urn_language import sample_hypotheses
-from datasets_scripts.sources.urn_media import synthesize, write_video
+from datasets_scripts.sources.urn_media import draw, synthesize, write_video
 from modeling_clue.media import load_audio, load_video
 
 
@@ -226,3 +228,16 @@ def test_more_hypotheses_than_exist_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="only 72 different hypotheses exist about audio premises"):
         build(["urn", "--out", str(tmp_path), "--modalities", "audio", "--hypotheses-per-premise", "73"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_configs_stay_what_they_were(umui):
+    """Whatever is added to the urn world: the same rows, frames and draws of chance as when checkpoints learnt it."""
+    rows = [read_rows(umui, modality, split) for modality in MODALITIES for split in SPLITS]
+    rng = np.random.default_rng(5)
+    frames = draw(["red", "green", "blue", "yellow"], rng)
+    waveform = synthesize(["low", "high", "middle"], rng)
+    assert digest(rows) == "422ac59da259ac59"
+    assert hashlib.sha256(frames.tobytes()).hexdigest()[:16] == "9ca08a354a1026e8"
+    # The last digits of a sine are the machine's own affair.
+    assert np.abs(waveform).sum() == pytest.approx(808.078857421875, rel=1e-6)
+    assert rng.random() == 0.2032528361145648

@@ -1,0 +1,56 @@
+"""The heat map of a stress test: the error of each modality at each level of each knob."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+# The darkest colour stands for this error or more: what a predictor has that always says 0.5.
+DARKEST = 0.4
+
+
+def heat_map(cells: list[dict], path: Path, title: str) -> None:
+    """
+    Draws the mean absolute error by modality and knob level, with its number; empty where there is no such cell.
+
+    Args:
+        cells (`list[dict]`): Cells of a report.
+        path (`Path`): The PNG file to write.
+        title (`str`): Title of the figure.
+    """
+    modalities = list(dict.fromkeys(cell["modality"] for cell in cells))
+    # The modality with most knobs has the columns of all.
+    names = list(dict.fromkeys(cell["cell"] for cell in sorted(cells, key=lambda cell: cell["knob"] == "sense")))
+    knobs = [next(cell["knob"] for cell in cells if cell["cell"] == name) for name in names]
+    errors = np.full((len(modalities), len(names)), np.nan)
+    for cell in cells:
+        if cell["mae"] is not None:
+            errors[modalities.index(cell["modality"]), names.index(cell["cell"])] = cell["mae"]["value"]
+    figure = Figure(figsize=(3.2 + 0.72 * len(names), 1.9 + 0.55 * len(modalities)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    image = axes.imshow(np.ma.masked_invalid(errors), cmap="YlOrRd", vmin=0, vmax=DARKEST, aspect="auto")
+    axes.set_facecolor("0.93")
+    for (row, column), value in np.ndenumerate(errors):
+        if not np.isnan(value):
+            colour = "w" if value > 0.6 * DARKEST else "k"
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_yticks(range(len(modalities)), modalities)
+    levels = [name.partition("=")[2] or name for name in names]
+    axes.set_xticks(range(len(names)), levels)
+    axes.tick_params(length=0)
+    for column in range(1, len(names)):
+        if knobs[column] != knobs[column - 1]:
+            axes.axvline(column - 0.5, color="w", linewidth=4)
+    for knob in dict.fromkeys(knobs):
+        if knob != "base":
+            places = [column for column, name in enumerate(knobs) if name == knob]
+            axes.text(np.mean(places), -0.62, knob, ha="center", va="bottom", fontsize=10)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, pad=30, fontsize=11)
+    figure.colorbar(image, ax=axes, label="mean absolute error", extend="max")
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format="png", dpi=130)
+    partial.replace(path)

@@ -1,0 +1,131 @@
+"""Tests and intervals over premises, for a few dozen of them: nothing is taken to be normal."""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+# The least p-value, times the tests of a report, must be below the level of significance.
+RESAMPLES = 19_999
+# What is left of a difference of equal numbers after rounding.
+DECIMALS = 12
+# For the mean of what chance explains.
+DEALS = 200
+
+
+def sign_flip(values: np.ndarray, alternative: str) -> float:
+    """
+    The p-value of a mean of zero: how often it is as large with random signs.
+
+    Args:
+        values (`np.ndarray` of shape `(premises,)`): A value for each premise, such as the error in one cell less
+            that in another. NaN is left out.
+        alternative (`str`): `"greater"`, `"less"` or `"two-sided"`.
+
+    Returns:
+        `float`: from 19,999 draws of signs.
+    """
+    values = np.round(values[~np.isnan(values)], DECIMALS)
+    if not values.any():
+        return 1.0
+    # Rounding: as much is as much.
+    slack = 1e-9 * np.abs(values).sum()
+    observed, drawn = values.sum(), _signs(len(values)) @ values
+    above = (1 + (drawn >= observed - slack).sum()) / (RESAMPLES + 1)
+    below = (1 + (drawn <= observed + slack).sum()) / (RESAMPLES + 1)
+    return float({"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative])
+
+
+@lru_cache(maxsize=4)
+def _signs(number: int) -> np.ndarray:
+    return np.random.default_rng(0).choice((-1.0, 1.0), (RESAMPLES, number))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """
+    P-values for a family of tests, so that the chance of one false finding among all is kept (Holm 1979).
+
+    Args:
+        p_values (`list[float]`): Those of the single tests.
+
+    Returns:
+        `list[float]`: adjusted, in the same order.
+    """
+    order = np.argsort(p_values, kind="stable")
+    stepped = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted.tolist()
+
+
+def by_premise(values: np.ndarray, numbers: np.ndarray, premises: int) -> np.ndarray:
+    """The mean over the rows of each premise, `(premises,)`, NaN for one without rows."""
+    rows = np.bincount(numbers, minlength=premises)
+    sums = np.bincount(numbers, values, minlength=premises)
+    return np.divide(sums, rows, out=np.full(premises, np.nan), where=rows > 0)
+
+
+def centred(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Values less the mean of their kind: what a predictor that sees the kind alone can't know."""
+    _, inverse = np.unique(kinds, return_inverse=True)
+    return values - (np.bincount(inverse, values) / np.bincount(inverse))[inverse]
+
+
+def ratio_interval(above: np.ndarray, below: np.ndarray, level: float = 0.95) -> list[float] | None:
+    """
+    The bootstrap interval of `sum(above) / sum(below)` over premises, by percentiles.
+
+    Args:
+        above (`np.ndarray` of shape `(premises,)`), below (`np.ndarray` of shape `(premises,)`): Their parts.
+        level (`float`): Its mass.
+
+    Returns:
+        `list[float]`, *optional*: its ends; `None` for a single premise, or where nothing is below.
+    """
+    count = len(above)
+    if count < 2:
+        return None
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
+    lower = weights @ below
+    ratios = (weights @ above)[lower > 0] / lower[lower > 0]
+    return np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2]).tolist() if len(ratios) else None
+
+
+def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """
+    How far answers move with what they should not depend on, for a premise's shares of it.
+
+    Each term of a hypothesis may follow each share in its own way. Shares are dealt anew among the premises, from
+    which they are independent by design: the test is exact.
+
+    Args:
+        residuals (`np.ndarray` of shape `(rows,)`): What the truth leaves of the answers.
+        numbers (`np.ndarray` of shape `(rows,)`): The premise of each row, from 0.
+        terms (`np.ndarray` of shape `(rows, terms)`): 1 for the terms of each hypothesis, else 0.
+        shares (`np.ndarray` of shape `(premises, shares)`): What each premise has of the other thing.
+
+    Returns:
+        `tuple[float, float]`: the standard deviation of the answers that it accounts for beyond chance, in units of
+        probability, and the p-value.
+    """
+    residuals = np.round(residuals, DECIMALS)
+    if not residuals.any():
+        return 0.0, 1.0
+    rng = np.random.default_rng(0)
+    # One share follows from the others; and what a term has in all premises is not of the shares.
+    shares = (shares - shares.mean(axis=0))[:, 1:]
+    # The test: how far the sums of the residuals by premise and term go along with the shares.
+    sums = np.zeros((len(shares), terms.shape[1]))
+    np.add.at(sums, numbers, terms * residuals[:, None])
+    dealt = shares[np.argsort(rng.random((RESAMPLES, len(shares))), axis=1)]
+    found, by_chance = (((np.swapaxes(s, 1, 2) @ sums) ** 2).sum(axis=(1, 2)) for s in (shares[None], dealt))
+    p = float((1 + (by_chance >= found * (1 - 1e-9)).sum()) / (RESAMPLES + 1))
+
+    def explained(dealt: np.ndarray) -> np.ndarray:
+        """For shares (deals, premises, shares) the part of the residuals' squares that a regression accounts for."""
+        design = np.einsum("rt,drs->drts", terms, dealt[:, numbers]).reshape(len(dealt), len(residuals), -1)
+        basis, _ = np.linalg.qr(design)
+        return ((np.einsum("drk,r->dk", basis, residuals)) ** 2).sum(axis=1) / (residuals**2).sum()
+
+    beyond = explained(shares[None])[0] - explained(dealt[:DEALS]).mean()
+    return float(np.sqrt(max(0.0, beyond) * (residuals**2).mean())), p

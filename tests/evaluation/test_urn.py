@@ -1,0 +1,296 @@
+"""
+The urn stress test: its truth by enumerating draws from the files, planted faults, and the command.
+
+Planted predictors answer in memory: no clip is made for them.
+"""
+
+import argparse
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from datasets_scripts.schema import MODALITIES, BuildError
+from datasets_scripts.sources import urn_stress
+from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SQUARE, draw, synthesize
+from evaluation import urn
+from evaluation.stress import findings
+from evaluation.stress.findings import analyse
+from evaluation.stress.report import findings_text
+from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_premise
+
+
+CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "clue-urn-tiny"
+SMALL = "--premises 3 --hypotheses 4 --balls 5 12 --distractors 0 3 --workers 1".split()
+
+
+def options(*given: str) -> argparse.Namespace:
+    """The options of a suite."""
+    return urn.parse(["--model", "any", *given])
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """The questions of a suite with all knobs, large enough for findings."""
+    return urn_stress.make_questions(options("--premises", "18"))
+
+
+def analysed(suite, answer) -> dict[str, set[tuple[str, str]]]:
+    """The findings about a predictor: for each the modality and name of its cells."""
+    report = analyse(suite, {question.id: answer(question) for asked in suite.values() for question in asked})
+    return {f["what"]: {(cell["modality"], cell["cell"]) for cell in f["cells"]} for f in report["findings"]}
+
+
+def cells_of(suite, wanted) -> set[tuple[str, str]]:
+    """Modality and name of the cells that are `wanted`."""
+    return {(q.cell.modality, q.cell.name) for asked in suite.values() for q in asked if wanted(q.cell)}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A run of the command with the shipped checkpoint: its folder and its report."""
+    folder = tmp_path_factory.mktemp("urn")
+    command = ["--model", str(CHECKPOINT), "--suites", str(folder / "suites"), "--out", str(folder / "out"), *SMALL]
+    return folder, command, urn.main(command)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_truth_is_what_enumerating_the_draws_gives(evaluated, modality):
+    """Texts are read, sounds and frames measured, and every draw looked at: the share of true ones is the row's."""
+    folder, _, report = evaluated
+    split = folder / "suites" / report["suite"]["digest"] / f"stress-{modality}" / "test"
+    rows = pq.read_table(split / "metadata.parquet").to_pylist()
+    events, cells = {}, set()
+    for row in rows:
+        key = row["premise"] or row["audio_file_name"] or row["video_file_name"]
+        if key not in events:
+            events[key] = read_premise(row, split)
+        sentence = row["hypothesis"]
+        denied = sentence.startswith("It is not true that ")
+        inner = sentence.removeprefix("It is not true that ")
+        truth = [is_true(inner[0].upper() + inner[1:], event) != denied for event in events[key]]
+        assert row["probability"] == pytest.approx(np.mean(truth), abs=1e-12), row
+        assert len(truth) == (12 if row["topic"] == "balls=12" else 5)
+        assert row["context"] == urn_stress.CONTEXT[modality]
+        cells.add(row["topic"])
+    assert len(rows) == 12 * len(cells)
+    assert len(cells) == (10 if modality == "audiovisual" else 5)
+
+
+def test_the_negation_that_is_ignored_is_the_sentences(suite):
+    """What somebody says who ignores a negation is the truth of the sentence without it."""
+    for question in (q for asked in suite.values() for q in asked if q.cell.setting.negations == 1):
+        without = re.sub(r"neither (\w+) nor", r"\1 or", question.hypothesis).replace(" not ", " ")
+        events = [set(event) for event in question.premise.scene.events]
+        assert question.readings["ignores the negation"] == np.mean([is_true(without, event) for event in events])
+
+
+def test_frequent_colours_and_pitches_come_together_or_keep_apart(suite):
+    """With senses that agree a draw is both as often as may be, with senses in conflict as seldom as may be."""
+    seen = {"agree": 0, "conflict": 0}
+    for question in suite["audiovisual"]:
+        sense, readings = question.cell.setting.sense, question.readings
+        first = question.id.endswith("-00")
+        if sense not in seen or not first:
+            continue
+        sight, sound = readings["follows sight alone"], readings["follows sound alone"]
+        bound = min(sight, sound) if sense == "agree" else max(0.0, sight + sound - 1)
+        assert question.probability == pytest.approx(bound), question
+        seen[sense] += 1
+    assert seen == {"agree": 18, "conflict": 18}
+
+
+def test_what_is_to_be_ignored_changes_nothing_else(suite):
+    """Cells of distractors show the base cell's scenes, drawn alike to the pixel and to the sample."""
+    scenes = {}
+    for modality, asked in suite.items():
+        for question in asked:
+            if question.cell.knob in ("base", "distractors", "negations"):
+                key = (modality, question.premise.number)
+                assert scenes.setdefault(key, question.premise.scene) == question.premise.scene
+    plain, squares = (draw(["red"] * 3, np.random.default_rng(1), s) for s in ((), ("blue", "green", "red")))
+    changed = (plain != squares).any(axis=(0, 3))
+    assert changed[:SQUARE, :SQUARE].all() and changed.sum() == 3 * SQUARE**2
+    quiet, hum = (synthesize(["low"] * 3, np.random.default_rng(1), h) for h in ((), ("high",)))
+    spectrum = np.abs(np.fft.rfft(hum - quiet))
+    assert np.fft.rfftfreq(3 * EVENT_SAMPLES, 1 / 16_000)[spectrum.argmax()] == pytest.approx(2700, abs=2)
+
+
+@pytest.mark.parametrize("name", ["exact", "two decimals", "as noisy everywhere"])
+def test_nothing_is_found_where_nothing_is_wrong(suite, name):
+    """The truth itself has no findings, nor has it rounded, or with the same noise in every cell."""
+    rng = np.random.default_rng(0)
+    answers = {
+        "exact": lambda question: question.probability,
+        "two decimals": lambda question: round(question.probability, 2),
+        "as noisy everywhere": lambda question: (
+            abs(question.probability + rng.choice((-0.03, 0.03)) * 0.999) % 1.0
+            if 0.05 < question.probability < 0.95
+            else question.probability
+        ),
+    }
+    assert analysed(suite, answers[name]) == {}
+
+
+def test_a_predictor_that_ignores_negation_is_found(suite):
+    """In every cell with a negation, and no other, whatever else is said of it."""
+    found = analysed(suite, lambda q: q.readings.get("ignores the negation", q.probability))
+    negated = cells_of(suite, lambda cell: cell.knob == "negations" and cell.level == 1)
+    assert found["ignores the negation"] == found[findings.WORSE] == negated
+    assert set().union(*found.values()) == negated
+    assert findings.IGNORES not in found
+
+
+def test_a_predictor_that_takes_two_negations_for_one_is_found(suite):
+    """In every cell with two of them."""
+    found = analysed(suite, lambda q: q.readings.get("takes two negations for one", q.probability))
+    assert found["takes two negations for one"] == cells_of(
+        suite, lambda cell: cell.level == 2 == cell.setting.negations
+    )
+
+
+def test_a_predictor_that_ignores_sound_is_found(suite):
+    """It follows sight alone where both count, and does not follow the premise where sound alone counts."""
+
+    def deaf(question):
+        if question.cell.modality != "audiovisual" or question.predicate.senses == ("video",):
+            return question.probability
+        return question.readings.get("follows sight alone", 0.4)
+
+    found = analysed(suite, deaf)
+    assert found["follows sight alone"] == {("audiovisual", f"sense={s}") for s in ("both", "agree", "conflict")}
+    assert found[findings.IGNORES] == {("audiovisual", "sense=sound")}
+    assert all(modality == "audiovisual" for cells in found.values() for modality, _ in cells)
+
+
+def test_a_predictor_that_follows_sound_where_sight_counts_is_found(suite):
+    """Its answers about colours move with the pitches, each colour in a way of its own."""
+    heard = {"red": "low", "green": "middle", "blue": "high", "yellow": "low"}
+
+    def distracted(question):
+        if question.cell.modality != "audiovisual" or question.predicate.senses != ("video",):
+            return question.probability
+        pitches = question.premise.scene.pitches
+        wrong = np.mean([any(heard[term] == pitch for term in question.predicate.terms) for pitch in pitches])
+        return 0.4 * question.probability + 0.6 * wrong
+
+    found = analysed(suite, distracted)
+    assert found[findings.SWAYED["sight"]] == {("audiovisual", "sense=sight")}
+    assert findings.SWAYED["sound"] not in found
+
+
+def test_the_constant_mean_is_found_uninformative(suite):
+    """It does not follow the premise in any cell, and that is all that is said: the rest comes of it."""
+    mean = np.mean([question.probability for asked in suite.values() for question in asked])
+    assert analysed(suite, lambda question: mean) == {findings.IGNORES: cells_of(suite, lambda cell: True)}
+
+
+def test_what_the_hypothesis_alone_tells_is_found_uninformative(suite):
+    """So is the mean of each form of hypothesis, though its error is less."""
+    kinds = {}
+    for question in (q for asked in suite.values() for q in asked):
+        kinds.setdefault((question.cell, question.kind), []).append(question.probability)
+    found = analysed(suite, lambda question: np.mean(kinds[question.cell, question.kind]))
+    assert found == {findings.IGNORES: cells_of(suite, lambda cell: True)}
+
+
+def test_timid_and_extreme_answers_are_told_apart(suite):
+    """Answers drawn towards 0.5 move too little with the truth, those pushed to the ends too much."""
+    timid = analysed(suite, lambda question: 0.5 + 0.5 * (question.probability - 0.5))
+    assert timid[findings.TIMID] == cells_of(suite, lambda cell: True)
+    extreme = analysed(suite, lambda question: float(np.clip(0.5 + 1.8 * (question.probability - 0.5), 0, 1)))
+    assert findings.TIMID not in extreme
+    assert len(extreme[findings.EXTREME]) > 5
+
+
+def test_answers_without_a_number_are_counted_and_in_no_measure(suite):
+    """They are never 0: a cell of them has no measures, and others are as without those rows."""
+    asked = {question.id: question for question in suite["text"]}
+    answers = {name: question.probability for name, question in asked.items()}
+    for name, question in asked.items():
+        if question.cell.name == "balls=20" or name.endswith("-01"):
+            answers[name] = None
+    report = analyse({"text": suite["text"]}, answers)
+    cells = {cell["cell"]: cell for cell in report["cells"]}
+    assert cells["balls=20"]["mae"] is None and cells["balls=20"]["without_number"] == 18 * 6
+    assert cells["base"]["without_number"] == 18 and cells["base"]["mae"]["value"] == 0
+    assert report["findings"] == []
+
+
+def test_too_few_premises_for_any_finding_is_told(suite):
+    """A report that could not find anything says so."""
+    report = {"findings": [], "without_number": 0, "n": 9, "tests": [{}] * 50}
+    few = findings_text(report | {"suite": {"options": {"premises": 8}}})
+    assert "too few premises" in few
+    assert "too few premises" not in findings_text(report | {"suite": {"options": {"premises": 40}}})
+
+
+def test_the_standard_suite_stays_what_it_is():
+    """Reports of different people compare by its digest: whoever changes a question changes `VERSION` and this."""
+    given = options()
+    questions = urn_stress.make_questions(given)
+    assert {modality: len(asked) for modality, asked in questions.items()} == {
+        "text": 1920,
+        "audio": 1920,
+        "video": 1920,
+        "audiovisual": 3120,
+    }
+    assert (urn_stress.VERSION, urn_stress.suite_digest(questions)) == ("urn-stress-1", "f8695295048462d4")
+    assert urn_stress.suite_digest(urn_stress.make_questions(options("--seed", "1"))) != "f8695295048462d4"
+
+
+def test_a_suite_is_built_the_same_by_any_number_of_workers(tmp_path):
+    """Every byte follows from the options."""
+    small = [*SMALL[:4], "--modalities", "text", "audiovisual", "--balls", "4", "--senses", "either", "conflict"]
+    for workers in ("1", "2"):
+        urn.build_suite(options(*small, "--workers", workers), tmp_path / workers)
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["--balls", "1"], "not 25 different text premises with 1 balls: lower --premises"),
+        (["--balls", "5", "5"], "a level of balls is named twice: 5 5"),
+        (["--hypotheses", "60"], "different hypotheses are left for text negations=1, 60 were asked for"),
+        (["--modalities", "audiovisual", "--balls", "1"], "senses that agree: lower --premises or raise --balls"),
+    ],
+)
+def test_a_suite_that_cannot_be_is_refused(given, complaint):
+    """The error says which option to change, before anything is built."""
+    with pytest.raises(BuildError, match=complaint):
+        urn_stress.make_questions(options(*given))
+
+
+def test_the_command_writes_the_report(evaluated):
+    """Tables, figure and digests are there; numbers are those of the predictions; again, it only reports anew."""
+    folder, command, report = evaluated
+    out = folder / "out"
+    answers = {
+        line["id"]: line
+        for modality in MODALITIES
+        for line in map(json.loads, (out / modality / "predictions.jsonl").read_text().splitlines())
+    }
+    assert report["n"] == len(answers) == 12 * (3 * 5 + 10)
+    base = [line for name, line in answers.items() if name.startswith("stress-video-base-")]
+    error = np.mean([abs(line["prediction"] - line["target"]) for line in base])
+    cell = next(cell for cell in report["cells"] if (cell["modality"], cell["cell"]) == ("video", "base"))
+    assert cell["mae"]["value"] == pytest.approx(error)
+    assert error < 0.02, "the shipped checkpoint knows the base cell"
+    rows = list(csv.DictReader((out / "answers.csv").open()))
+    assert {row["id"]: float(row["prediction"]) for row in rows} == {n: a["prediction"] for n, a in answers.items()}
+    assert len(list(csv.DictReader((out / "cells.csv").open()))) == len(report["cells"]) == 25
+    text = (out / "report.md").read_text()
+    assert report["suite"]["digest"] in text and "custom" in text and "too few premises" in text
+    assert (out / "heatmap.png").stat().st_size > 10_000
+    assert json.loads((out / "report.json").read_text()) == report
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
+    again = urn.main(command)
+    assert {**again, "seconds": 0} == {**report, "seconds": 0}
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == stamps
+    with pytest.raises(ValueError, match="context was False, is True.*another --out"):
+        urn.main([*command, "--context"])
