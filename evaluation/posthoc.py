@@ -32,7 +32,7 @@ from datasets_scripts.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches
-from evaluation.run import find_checkpoint
+from evaluation.predictors.choose import find_checkpoint
 from modeling_clue.confidence import bin_values, central_interval, expectation
 from modeling_clue.posthoc import (
     PARTS,

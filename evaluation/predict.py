@@ -23,8 +23,7 @@ HYPOTHESES_PER_PASS = 64
 
 
 def predict_split(
-    predictor_class: Callable[[Path], Predictor],
-    checkpoint: Path,
+    make_predictor: Callable[[], Predictor],
     rows: Dataset,
     keys: list[str],
     out: Path,
@@ -38,8 +37,7 @@ def predict_split(
     a kill is dropped and its row scored again. The file takes its final name when it holds every row.
 
     Args:
-        predictor_class (`Callable`): Makes what scores them of a checkpoint; called only if rows are left to score.
-        checkpoint (`Path`): Folder of the checkpoint.
+        make_predictor (`Callable`): Loads what scores them; called only if rows are left to score.
         rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
         keys (`list[str]`): The premise of each row.
         out (`Path`): Folder of the predictions.
@@ -60,7 +58,7 @@ def predict_split(
         with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
             batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
             if batches:
-                for answers in score_batches(predictor_class(checkpoint), rows, batches, keys):
+                for answers in score_batches(make_predictor(), rows, batches, keys):
                     lines = "".join(json.dumps(answer) + "\n" for answer in answers)
                     file.write(lines.encode())
                     file.flush()
@@ -162,11 +160,10 @@ def score_batches(
 
     def read(batch: list[list[int]]) -> tuple[list[list[dict]], Any]:
         chosen = [[rows[index] for index in group] for group in batch]
-        asked = [group[0] for group in chosen], [[row["hypothesis"] for row in group] for group in chosen]
         if not isinstance(predictor, TwoStagePredictor):
-            return chosen, asked
+            return chosen, ([group[0] for group in chosen], [[row["hypothesis"] for row in group] for group in chosen])
         with naming(chosen):
-            return chosen, predictor.prepare(*asked)
+            return chosen, predictor.prepare_rows(chosen)
 
     for batch, (chosen, prepared) in one_ahead(read, batches):
         with naming(chosen):

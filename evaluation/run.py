@@ -18,15 +18,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-from huggingface_hub.utils import validate_repo_id
-from transformers import AutoConfig
-
-from datasets_scripts.digests import weights_digest
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors import CLUEPredictor, TextPredictor, answer_format
+from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.report import counted, fit_baselines, make_report, without_number, write_report
 from evaluation.tables import measures_table
 
@@ -34,25 +28,20 @@ from evaluation.tables import measures_table
 def main(arguments: list[str] | None = None) -> dict:
     """Runs the command line: predictions, then the report, which it returns."""
     args = parse(arguments)
-    checkpoint = find_checkpoint(args.model)
     # All that can fail on wrong options does so before the first prediction.
-    target = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
-    answer = answer_format(checkpoint)
+    chosen = choose_predictor(args, args.dataset)
     rows = load_rows(args.dataset, args.config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
         raise ValueError(f"{args.dataset} {args.config} {args.split} has no rows to evaluate.")
-    name = f"{Path(args.model).resolve().parent.name}-{Path(args.model).name}"
-    out = Path(args.out or f"runs/evaluation/{name}/{args.config}-{args.split}")
+    out = Path(args.out or f"runs/evaluation/{chosen.name}/{args.config}-{args.split}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --out, a folder.")
     constant, seen = fit_baselines(args.dataset, args.config)
     keys = premise_keys(rows)
     settings = {
-        "model": args.model,
-        "weights": weights_digest(checkpoint),
-        "calibration": target.to_dict().get("calibration"),  # the same weights give other answers with it
+        **chosen.settings,
         "dataset": args.dataset,
         "config": args.config,
         "split": args.split,
@@ -60,9 +49,8 @@ def main(arguments: list[str] | None = None) -> dict:
     }
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictor = CLUEPredictor if answer is None else TextPredictor
-    predictions = predict_split(predictor, checkpoint, rows, keys, out, settings, args.batch_size)
-    report = make_report(target, answer, predictions, constant, seen, settings)
+    predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size)
+    report = make_report(chosen.config, chosen.answer, predictions, constant, seen, settings)
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()
     report["command"] = ["python", "-m", "evaluation.run", *(sys.argv[1:] if arguments is None else arguments)]
@@ -79,38 +67,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
     )
-    parser.add_argument("--model", required=True, help="folder of the checkpoint, or its name on the Hub")
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
     parser.add_argument("--config", required=True, help="configuration of the dataset, such as urn-audio")
     parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
     parser.add_argument("--out", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
     parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
     parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
+    add_predictor_options(parser)
     args = parser.parse_args(arguments)
     if args.batch_size < 1:
         parser.error("--batch-size must be at least 1")
     if args.limit is not None and args.limit < 1:
         parser.error("--limit must be at least 1")
     return args
-
-
-def find_checkpoint(model: str) -> Path:
-    """
-    The folder of a checkpoint, fetched from the Hub if `model` is a name there.
-
-    Raises:
-        `ValueError`: if it is neither a folder nor can be a name.
-    """
-    if Path(model).is_dir():
-        return Path(model)
-    try:
-        validate_repo_id(model)
-    except HFValidationError as error:
-        raise ValueError(f"--model {model} is no folder, and no name on the Hub either.") from error
-    try:
-        return Path(snapshot_download(model))
-    except (RepositoryNotFoundError, LocalEntryNotFoundError) as error:
-        raise ValueError(f"--model {model} is no folder, and was not found on the Hub: {error}") from error
 
 
 if __name__ == "__main__":

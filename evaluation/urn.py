@@ -22,13 +22,11 @@ from datasets import Dataset
 
 from datasets_scripts.arguments import positive, seed
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.digests import weights_digest
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors import CLUEPredictor, TextPredictor, answer_format
+from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.report import counted
-from evaluation.run import find_checkpoint
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
 
@@ -37,42 +35,41 @@ def main(arguments: list[str] | None = None) -> dict:
     """Runs the command line: suite, predictions, then the report, which it returns."""
     args = parse(arguments)
     started = time.perf_counter()
-    checkpoint = find_checkpoint(args.model)
-    predictor = CLUEPredictor if answer_format(checkpoint) is None else TextPredictor
     questions = urn_stress.make_questions(args)
     digest = urn_stress.suite_digest(questions)
-    suite = build_suite(args, args.suites / digest)
-    options = urn_stress.suite_options(args)
-    out = Path(args.out or f"runs/urn/{Path(args.model).resolve().name}-{digest}")
+    suite = args.suites / digest
+    # All that can fail on wrong options does so before the first clip.
+    chosen = choose_predictor(args, str(suite))
+    out = Path(args.out or f"runs/urn/{chosen.name}-{digest}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give another --out, a folder.")
+    # Trained models know the urn world; others are told of it.
+    context = args.predictor != "auto" if args.context is None else args.context
+    build_suite(args, suite)
     predictions, content = {}, {}
     for modality in questions:
         rows = load_rows(str(suite), f"stress-{modality}", "test")
-        if not args.context:
+        if not context:
             rows = without_context(rows)
         keys = premise_keys(rows)
         content[modality] = rows_digest(rows, keys)
-        settings = {
-            "model": args.model,
-            "weights": weights_digest(checkpoint),
-            "suite": digest,
-            "modality": modality,
-            "rows": content[modality],
-            "context": args.context,
-        }
+        settings = {**chosen.settings, "suite": digest, "rows": content[modality], "context": context}
         folder = out / modality
         folder.mkdir(parents=True, exist_ok=True)
-        answered = predict_split(predictor, checkpoint, rows, keys, folder, settings, args.batch_size)
+        answered = predict_split(chosen.make, rows, keys, folder, settings, args.batch_size)
         predictions |= {answer["id"]: answer["prediction"] for answer in answered}
-    standard = parse(["--model", args.model, "--seed", str(args.seed)])
+    options = urn_stress.suite_options(args)
+    standard = urn_stress.suite_options(parse([]))
     report = {
         "suite": {
             "digest": digest,
-            "name": "standard" if options == urn_stress.suite_options(standard) and args.seed == 0 else "custom",
+            "name": "standard" if options == standard else "custom",
             "options": options,
             # The bytes of the clips count here: another version of an encoder gives another digest.
             "rows": content,
         },
-        "settings": {"model": args.model, "weights": weights_digest(checkpoint), "context": args.context},
+        "name": chosen.name,
+        "settings": {**chosen.settings, "context": context},
         "n": len(predictions),
         "without_number": sum(value is None for value in predictions.values()),
         **analyse(questions, predictions),
@@ -92,13 +89,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.urn", description="Test a predictor's calibration where the truth is known."
     )
-    parser.add_argument("--model", required=True, help="folder of the checkpoint, or its name on the Hub")
+    add_predictor_options(parser)
     parser.add_argument("--out", help="folder to write to (default: runs/urn/MODEL-DIGEST)")
     parser.add_argument(
         "--suites", type=Path, default=Path("runs/urn/suites"), help="where suites are built (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
-    parser.add_argument("--context", action="store_true", help="tell the model in words what the premises are")
+    parser.add_argument(
+        "--context",
+        action=argparse.BooleanOptionalAction,
+        help="tell the model in words what the premises are (default: if it was not trained for the task)",
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of the suite (default: 0)")
     parser.add_argument(
         "--workers", type=positive, default=os.cpu_count(), help="that make clips (default: one a core)"
@@ -107,23 +108,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def build_suite(args: argparse.Namespace, folder: Path) -> Path:
+def build_suite(args: argparse.Namespace, folder: Path) -> None:
     """
     Builds what is missing of a suite.
 
     Args:
         args (`argparse.Namespace`): The options of the suite.
         folder (`Path`): Its folder, named by the digest of its questions: what is there has these questions.
-
-    Returns:
-        `Path`: the folder, as `load_rows` takes it.
     """
     for config, splits in urn_stress.configs(args).items():
         # A config takes its place in one rename, as a whole.
         if not (folder / config / "build.json").exists():
             plan = {"source": "urn-stress", **urn_stress.suite_options(args)}
             write_config(folder, config, splits, plan, workers=args.workers)
-    return folder
 
 
 def without_context(rows: Dataset) -> Dataset:

@@ -80,6 +80,18 @@ class TwoStagePredictor(ABC):
             What `answer` takes; several of them are held in memory at a time.
         """
 
+    def prepare_rows(self, groups: list[list[dict]]) -> Any:
+        """
+        Prepares rows of a dataset: overridden by what needs more of a row than its hypothesis, its id or context say.
+
+        Args:
+            groups (`list[list[dict]]`): Rows, those of one premise together.
+
+        Returns:
+            What `answer` takes.
+        """
+        return self.prepare([group[0] for group in groups], [[row["hypothesis"] for row in group] for group in groups])
+
     @abstractmethod
     def answer(self, prepared: Any) -> list[list[Prediction | WrittenPrediction]]:
         """

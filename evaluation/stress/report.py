@@ -35,7 +35,7 @@ def write_stress_report(
         out (`Path`): The folder.
     """
     settings = report["settings"]
-    heat_map(report["cells"], out / "heatmap.png", f"{settings['model']}: error by difficulty")
+    heat_map(report["cells"], out / "heatmap.png", f"{report['name']}: error by difficulty")
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_text(out / "cells.csv", _csv(_cell_row(cell) for cell in report["cells"]))
     write_text(
@@ -44,7 +44,7 @@ def write_stress_report(
     suite = report["suite"]
     write_text(
         out / "report.md",
-        f"""# {settings["model"]} under the urn stress test
+        f"""# {report["name"]} under the urn stress test
 
 Suite `{suite["options"]["version"]}`, {suite["name"]}, digest `{suite["digest"]}`:
 {counted(report["n"], "question")} in {counted(len(report["cells"]), "cell")},

@@ -17,7 +17,7 @@ from transformers import AutoModel
 from datasets_scripts.digests import weights_digest
 from evaluation import predict, run
 from evaluation.data import load_rows
-from evaluation.predictors import CLUEPredictor
+from evaluation.predictors import CLUEPredictor, choose
 
 
 def options(checkpoint, dataset, out, config="urn-text"):
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp
 def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world, tmp_path, monkeypatch):
     """A second run loads no model and gives the same report."""
     first = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
-    monkeypatch.setattr(run, "CLUEPredictor", lambda checkpoint: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(choose, "CLUEPredictor", lambda checkpoint: pytest.fail("the model was loaded"))
     second = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 

@@ -1,0 +1,108 @@
+"""What an evaluation has written, read back: the folder that `python -m evaluation.run --out` fills."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """
+    One evaluation that is complete.
+
+    Args:
+        folder (`Path`): Where it lies.
+        name (`str`): What it is called in tables and figures.
+        settings (`dict`): What its predictions depend on: `model`, `weights`, `dataset`, `config`, `split`, `rows`, ...
+        predictions (`list[dict]`): A row for each hypothesis, in the order of the split, those without a number too.
+        report (`dict`): Its `report.json`.
+    """
+
+    folder: Path
+    name: str
+    settings: dict
+    predictions: list[dict]
+    report: dict
+
+    @property
+    def measurable(self) -> list[dict]:
+        """The predictions that are a number, which every measure is taken over."""
+        return [row for row in self.predictions if row["prediction"] is not None]
+
+
+def read_run(folder: str | Path, name: str | None = None) -> EvaluationRun:
+    """
+    Reads the output folder of one evaluation.
+
+    Args:
+        folder (`str` or `Path`): The folder.
+        name (`str`, *optional*): What to call it; the names of its model and its configuration by default.
+
+    Returns:
+        [`EvaluationRun`]: what is in it.
+
+    Raises:
+        `ValueError`: if it is no such folder, was not finished, a file is torn, or its files do not belong together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}: name the --out of python -m evaluation.run.")
+    if partial := sorted(path.name for path in folder.glob("predictions.jsonl*.partial")):
+        raise ValueError(f"{folder} is unfinished, it holds {', '.join(partial)}: give its command again to go on.")
+    settings, report = (_read_object(folder / file) for file in ("settings.json", "report.json"))
+    predictions = _read_rows(folder / "predictions.jsonl")
+    if report.get("settings") != settings:
+        raise ValueError(f"{folder}: report.json is of other settings than settings.json: give its command again.")
+    if report.get("n") != len(predictions):
+        raise ValueError(
+            f"{folder}: report.json tells of {report.get('n')} rows, predictions.jsonl has {len(predictions)}: give "
+            "its command again."
+        )
+    return EvaluationRun(folder, name or _default_name(settings, folder), settings, predictions, report)
+
+
+def _default_name(settings: dict, folder: Path) -> str:
+    parts = [settings.get(key) for key in ("model", "config")]
+    return " ".join(Path(part).name for part in parts if part) or folder.name
+
+
+def _read_object(path: Path) -> dict:
+    found = _parse(_read_text(path), str(path))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a JSON object.")
+    return found
+
+
+def _read_rows(path: Path) -> list[dict]:
+    # Not splitlines: a text may hold a line separator that JSON leaves as it is.
+    lines = _read_text(path).split("\n")
+    if lines.pop():
+        raise ValueError(f"{path} ends in half a line: give the command of the evaluation again.")
+    rows = [_parse(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
+    for number, row in enumerate(rows, start=1):
+        missing = [key for key in ("id", "premise", "hypothesis", "prediction", "target") if key not in row]
+        if missing:
+            raise ValueError(f"{path} line {number} has no {', '.join(missing)}: it is no row of an evaluation.")
+    if not rows:
+        raise ValueError(f"{path} holds no rows.")
+    repeated = [name for name, count in Counter(row["id"] for row in rows).most_common(5) if count > 1]
+    if repeated:
+        raise ValueError(f"{path} holds rows twice: {', '.join(map(str, repeated))}. Evaluate anew in another folder.")
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path.parent} has no {path.name}: it is no finished evaluation.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+
+
+def _parse(text: str, place: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no JSON: {error}") from error
