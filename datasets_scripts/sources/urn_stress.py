@@ -64,6 +64,8 @@ CONTEXT = {
 
 # What drew it is part of the seed of each generator.
 SCENE, HYPOTHESES, RENDER, DISTRACT, ARRANGE = range(5)
+# Makes seeds longer than those of the training data: no stream of chance is one of theirs.
+APART = (1, 0, 0)
 # How often a scene is drawn anew that will not do.
 ATTEMPTS = 1000
 
@@ -366,8 +368,7 @@ class _Maker:
         )
 
     def _seed(self, *parts: int) -> tuple[int, ...]:
-        # Longer than the seeds of the training data: no stream is one of theirs.
-        return (self.seed, MODALITIES.index(self.modality), 1, 0, 0, *parts)
+        return (self.seed, MODALITIES.index(self.modality), *APART, *parts)
 
     def _generator(self, *parts: int) -> np.random.Generator:
         return np.random.default_rng(list(self._seed(*parts)))
