@@ -9,7 +9,7 @@ import numpy as np
 RESAMPLES = 19_999
 # What is left of a difference of equal numbers after rounding.
 DECIMALS = 12
-# For the mean of what chance explains.
+# Made at once; and enough for the mean of what chance explains.
 DEALS = 200
 
 
@@ -117,8 +117,15 @@ def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: 
     # The test: how far the sums of the residuals by premise and term go along with the shares.
     sums = np.zeros((len(shares), terms.shape[1]))
     np.add.at(sums, numbers, terms * residuals[:, None])
-    dealt = shares[np.argsort(rng.random((RESAMPLES, len(shares))), axis=1)]
-    found, by_chance = (((np.swapaxes(s, 1, 2) @ sums) ** 2).sum(axis=(1, 2)) for s in (shares[None], dealt))
+
+    def together(dealt: np.ndarray) -> np.ndarray:
+        return ((np.swapaxes(dealt, 1, 2) @ sums) ** 2).sum(axis=(1, 2))
+
+    def deal(number: int) -> np.ndarray:
+        return shares[np.argsort(rng.random((number, len(shares))), axis=1)]
+
+    found = together(shares[None])[0]
+    by_chance = np.concatenate([together(deal(min(DEALS, RESAMPLES - k))) for k in range(0, RESAMPLES, DEALS)])
     p = float((1 + (by_chance >= found * (1 - 1e-9)).sum()) / (RESAMPLES + 1))
 
     def explained(dealt: np.ndarray) -> np.ndarray:
@@ -127,5 +134,5 @@ def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: 
         basis, _ = np.linalg.qr(design)
         return ((np.einsum("drk,r->dk", basis, residuals)) ** 2).sum(axis=1) / (residuals**2).sum()
 
-    beyond = explained(shares[None])[0] - explained(dealt[:DEALS]).mean()
+    beyond = explained(shares[None])[0] - explained(deal(DEALS)).mean()
     return float(np.sqrt(max(0.0, beyond) * (residuals**2).mean())), p

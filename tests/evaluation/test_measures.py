@@ -309,3 +309,13 @@ def test_the_evaluate_module_loads_offline_and_agrees(scalar, monkeypatch, tmp_p
     names = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
     told = " ".join(metric.citation.split())
     assert all(part in told for part in (names, paper["title"], paper["journal"], paper["url"], str(paper["year"])))
+
+
+def test_measures_can_be_picked():
+    """Those that are asked for are as among all."""
+    rng = np.random.default_rng(0)
+    given = {"predictions": rng.random(30), "targets": rng.random(30), "clusters": np.arange(30) // 3}
+    picked = measure(**given, only=("ece", "mae"))
+    assert list(picked) == ["ece", "mae"]
+    everything = measure(**given)
+    assert all(picked[name] == everything[name] for name in picked)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from datasets_scripts.build import main as build
 from datasets_scripts.schema import MODALITIES, BuildError
 from datasets_scripts.sources import urn_stress
 from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SQUARE, draw, synthesize
@@ -249,6 +250,18 @@ def test_a_suite_is_built_the_same_by_any_number_of_workers(tmp_path):
     for workers in ("1", "2"):
         urn.build_suite(options(*small, "--workers", workers), tmp_path / workers)
     assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+
+
+def test_a_suite_can_be_built_as_a_dataset(evaluated, tmp_path):
+    """The dataset builder writes the same rows and clips, a config for each modality."""
+    folder, _, report = evaluated
+    build(["urn-stress", "--out", str(tmp_path), *SMALL])
+    ours, its = (files_of(path) for path in (tmp_path, folder / "suites" / report["suite"]["digest"]))
+    assert ours.keys() == its.keys()
+    assert {name for name in ours if ours[name] != its[name]} <= {
+        "README.md",
+        *(f"stress-{modality}/build.json" for modality in MODALITIES),
+    }
 
 
 @pytest.mark.parametrize(
