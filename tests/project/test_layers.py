@@ -20,6 +20,8 @@ LAYERS = {
     "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
     "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train", "deepspeed"]),
     "evaluation": ({"modeling_clue", "datasets_scripts"}, ["data", "eval"]),
+    # A Space takes a checkpoint as a stranger would, with its remote code.
+    "spaces": (set(), ["data", "space"]),
 }
 
 
