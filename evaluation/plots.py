@@ -1,17 +1,65 @@
-"""Figures of a report, as PNG files: a reliability diagram and a histogram of predictions."""
+"""The look of all figures and how they are written; and those of a report, a reliability diagram and a histogram."""
 
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 
-MODEL = "#1f5fa8"
-TRUTH = "#d9822b"
+# Okabe and Ito's colours, which the colour-blind tell apart.
+MODEL = "#0072b2"
+TRUTH = "#d55e00"
+COLOURS = (MODEL, "#009e73", "#cc79a7", "#e69f00")
+# Inches: a column and the whole width of a two-column page, at which text is to be read.
+COLUMN, PAGE = 3.3, 6.8
+# For figures that are printed at their own size.
+PRINTED = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "figure.titlesize": 9,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+}
+# What else would differ from run to run: dates, random names of an SVG's parts, versions.
+FORMATS = {
+    ".png": ("Description", ("Software",)),
+    ".svg": ("Description", ("Date", "Creator")),
+    ".pdf": ("Subject", ("CreationDate", "Creator", "Producer")),
+}
+
+
+def save_figure(figure: Figure, path: str | Path, alt: str | None = None, dpi: int = 200) -> None:
+    """
+    Writes a figure through a temporary name, the same bytes each time.
+
+    Args:
+        figure (`Figure`): The figure.
+        path (`str` or `Path`): The file to write, `.png`, `.svg` or `.pdf`.
+        alt (`str`, *optional*): What it shows, in words: kept in the file's metadata.
+        dpi (`int`, defaults to 200): Pixels an inch of a PNG file.
+
+    Raises:
+        `ValueError`: if the file's ending is another.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path} must end in {', '.join(FORMATS)}.")
+    described, dropped = FORMATS[path.suffix]
+    metadata = dict.fromkeys(dropped) | ({} if alt is None else {described: alt})
+    partial = Path(f"{path}.partial")
+    with rc_context({"svg.hashsalt": "clue", "pdf.fonttype": 42}):
+        figure.savefig(partial, format=path.suffix[1:], dpi=dpi, metadata=metadata)
+    partial.replace(path)
 
 
 def reliability_diagram(bins: list[dict], path: str | Path, title: str) -> None:
@@ -46,7 +94,7 @@ def reliability_diagram(bins: list[dict], path: str | Path, title: str) -> None:
     counts.set(xlabel="prediction", ylabel="rows", xticks=np.linspace(0, 1, 11))
     counts.margins(y=0.25)
     _count_rows(counts)
-    _write(figure, path)
+    save_figure(figure, path, dpi=130)
 
 
 def prediction_histogram(predictions: ArrayLike, targets: ArrayLike, path: str | Path, title: str) -> None:
@@ -68,16 +116,9 @@ def prediction_histogram(predictions: ArrayLike, targets: ArrayLike, path: str |
     _count_rows(axes)
     # Below the axes: anywhere inside them it would hide bars.
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
-    _write(figure, path)
+    save_figure(figure, path, dpi=130)
 
 
 def _count_rows(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-
-
-def _write(figure: Figure, path: str | Path) -> None:
-    FigureCanvasAgg(figure)
-    partial = Path(f"{path}.partial")
-    figure.savefig(partial, format="png", dpi=130)
-    partial.replace(path)

@@ -14,7 +14,7 @@ class EvaluationRun:
     Args:
         folder (`Path`): Where it lies.
         name (`str`): What it is called in tables and figures.
-        settings (`dict`): What its predictions depend on: `model`, `weights`, `dataset`, `config`, `split`, `rows`, ...
+        settings (`dict`): What its predictions depend on: `model`, `weights`, `dataset`, `config`, `split` ...
         predictions (`list[dict]`): A row for each hypothesis, in the order of the split, those without a number too.
         report (`dict`): Its `report.json`.
     """

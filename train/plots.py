@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -42,13 +41,15 @@ COLUMNS = {
 }
 
 
-def draw(runs: list[Run], path: Path) -> None:
+def draw(runs: list[Run]) -> Figure:
     """
     Draws the figure: a column for all steps and one for each modality, loss above gradient norm.
 
     Args:
         runs (`list[Run]`): The runs.
-        path (`Path`): The PNG file to write.
+
+    Returns:
+        `Figure`: the figure.
     """
     columns = modalities_of(runs)
     groups = by_label(runs)
@@ -78,9 +79,13 @@ def draw(runs: list[Run], path: Path) -> None:
     handles, labels = grid[0, 0].get_legend_handles_labels()
     names = [f"{label} ({len(members)} seeds)" if len(members) > 1 else label for label, members in groups.items()]
     figure.legend(handles, names, loc="outside upper center", ncols=len(labels), frameon=False)
-    FigureCanvasAgg(figure)
+    return figure
+
+
+def write_figure(runs: list[Run], path: Path) -> None:
+    """Writes what [`draw`] gives to a PNG file."""
     partial = Path(f"{path}.partial")
-    figure.savefig(partial, format="png", dpi=90)
+    draw(runs).savefig(partial, format="png", dpi=90)
     partial.replace(path)
 
 
@@ -209,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     if len({run.name for run in runs}) < len(runs):
         parser.error("two of the runs have the same name: the tables could not tell them apart")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw(runs, out)
+    write_figure(runs, out)
     write_values(runs, out.with_suffix(".csv"))
     write_summary(runs, out.with_suffix(".md"))
     print(f"Wrote {out}, {out.with_suffix('.csv')} and {out.with_suffix('.md')}.")

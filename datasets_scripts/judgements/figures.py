@@ -27,11 +27,24 @@ MOST_NUMBERS = 20
 
 def draw_heatmaps(report: dict, path: Path) -> None:
     """
-    Draws one heat map a measure, annotators by annotators.
+    Writes [`heatmaps`].
 
     Args:
         report (`dict`): As `datasets_scripts.judgements.agreement.agreement_report` gives it.
         path (`Path`): The PNG file to write.
+    """
+    _write(heatmaps(report), path)
+
+
+def heatmaps(report: dict) -> Figure:
+    """
+    Draws one heat map a measure, annotators by annotators.
+
+    Args:
+        report (`dict`): As `datasets_scripts.judgements.agreement.agreement_report` gives it.
+
+    Returns:
+        `Figure`: the figure.
     """
     names = [_short(person["name"]) for person in report["annotators"]]
     index = {person["name"]: i for i, person in enumerate(report["annotators"])}
@@ -51,7 +64,7 @@ def draw_heatmaps(report: dict, path: Path) -> None:
         figure.suptitle(f"Agreement of pairs of annotators, over the {counts} items that both judged", fontsize=11)
     else:
         figure.suptitle("One annotator: there is no pair", fontsize=11)
-    _write(figure, path)
+    return figure
 
 
 def draw_histograms(report: dict, path: Path) -> None:

@@ -19,7 +19,7 @@ LAYERS = {
     "modeling_clue": (set(), []),
     "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
     "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train", "deepspeed"]),
-    "evaluation": ({"modeling_clue", "datasets_scripts"}, ["data", "eval"]),
+    "evaluation": ({"modeling_clue", "datasets_scripts", "train"}, ["data", "eval"]),
     # A Space takes a checkpoint as a stranger would, with its remote code.
     "spaces": (set(), ["data", "space"]),
 }

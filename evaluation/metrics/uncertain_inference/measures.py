@@ -250,14 +250,14 @@ def measure(
     defined = {name: [] for name, result in results.items() if result["value"] is not None}
     # One premise tells nothing of how others would turn out.
     if resamples and clusters.max() > 0:
-        for weights in _cluster_weights(clusters, resamples, seed):
+        for weights in cluster_weights(clusters, resamples, seed):
             for name, values in defined.items():
                 function, given, truth, rows, _ = taken[name]
                 kept = weights if rows.all() else weights[:, rows]
                 kept = kept[kept.sum(axis=1) > 0]
                 values.append(function(given, truth, kept))
         for name, values in defined.items():
-            results[name]["interval"] = _interval(
+            results[name]["interval"] = bootstrap_interval(
                 results[name]["value"], np.concatenate(values), level, taken[name][-1]
             )
     return results
@@ -298,8 +298,18 @@ def _midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return ranks[:, inverse]
 
 
-def _cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields `(chunk, n)` arrays: how often each row is in a resample that draws as many clusters as there are."""
+def cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """
+    Draws bootstrap resamples of whole clusters, as many clusters each as there are.
+
+    Args:
+        clusters (`np.ndarray` of shape `(n,)`): The cluster of each row, numbered from 0.
+        resamples (`int`): Number of resamples.
+        seed (`int`): Seed of the draws.
+
+    Returns:
+        `Iterator[np.ndarray]`: arrays `(chunk, n)`, `resamples` lines in all: how often each row was drawn.
+    """
     random = np.random.default_rng(seed)
     count = clusters.max() + 1
     chunk = max(1, CHUNK_ELEMENTS // len(clusters))
@@ -308,7 +318,21 @@ def _cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterato
         yield drawn[:, clusters].astype(float)
 
 
-def _interval(value: float, values: np.ndarray, level: float, limits: tuple[float, float]) -> list[float] | None:
+def bootstrap_interval(
+    value: float, values: np.ndarray, level: float, limits: tuple[float, float]
+) -> list[float] | None:
+    """
+    The percentile interval of resampled values, moved so that their mean lies on the estimate.
+
+    Args:
+        value (`float`): The estimate.
+        values (`np.ndarray` of shape `(resamples,)`): The measure on each resample, NaN where it is undefined.
+        level (`float`): The mass of the interval.
+        limits (`tuple[float, float]`): What the interval is kept in.
+
+    Returns:
+        `list[float]`, *optional*: low and high end; `None` if it is undefined on every resample.
+    """
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return None

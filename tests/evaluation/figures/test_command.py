@@ -1,0 +1,197 @@
+"""`python -m evaluation.figures`: every figure from files, its numbers those of the files; what is refused."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets_scripts.annotations import main as annotations
+from datasets_scripts.judgements.agreement import histogram
+from evaluation import run
+from evaluation.figures import __main__ as figures
+from evaluation.figures.distributions import draw_distributions, ratio_predictions, teacher_answers
+from evaluation.figures.items import draw_items, read_items
+from evaluation.prediction_files import EvaluationRun, read_run
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_checkpoint, urn_world, tmp_path_factory):
+    """The output folder of an evaluation."""
+    out = tmp_path_factory.mktemp("evaluation") / "text"
+    options = {"--model": tiny_checkpoint, "--dataset": urn_world, "--config": "urn-text", "--out": out}
+    run.main([str(part) for pair in options.items() for part in pair])
+    return out
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Raw judgements of two people about ten items, and two teachers' answers, one of them never readable."""
+    lines = ["annotator,item,probability"]
+    lines += [f"{who},{k},{min(100, 10 * k + more)}" for who, more in (("ann", 0), ("ben", 5)) for k in range(10)]
+    (tmp_path / "raw.csv").write_text("\n".join([*lines, "ann,alone,50"]) + "\n")
+    annotations(["aggregate", "--raw", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "people.jsonl")])
+    for name, probability, reason in (("sure", 1.0, None), ("mute", None, "no number")):
+        answers = [{"text": "x", "probability": probability, "reason": reason}] * 3
+        rows = [{"id": str(k), "config": "c", "split": "test", "answers": answers} for k in range(10)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def write_training(folder, name, loss):
+    """Logs of a short training run, as the Trainer leaves them."""
+    steps = range(1, 41)
+    curves = {"loss": loss, "loss_text": loss}
+    entries = [{"step": k, "grad_norm": loss / k, "grad_norm_text": loss / k, **curves} for k in steps]
+    (folder / name).mkdir()
+    (folder / name / "trainer_state.json").write_text(json.dumps({"global_step": 40, "log_history": entries}))
+    return str(folder / name)
+
+
+def draw(*arguments):
+    """Runs the command line."""
+    figures.main([str(argument) for argument in arguments])
+
+
+def test_figures_of_an_evaluation_are_written_alike_and_described(evaluation, tmp_path, capsys):
+    """Three formats; a second time the same bytes; the words beside it, printed and in the metadata; nothing half."""
+    for command in (["reliability", "--equal-mass"], ["risk-coverage", "--by", "entropy", "interval"], ["ratios"]):
+        places = [[tmp_path / turn / f"figure.{kind}" for kind in ("png", "svg", "pdf")] for turn in "ab"]
+        for out in places:
+            draw(*command, "--out", *out, "--", f"one={evaluation}", evaluation)
+        for first, second in zip(*places, strict=True):
+            assert first.read_bytes() == second.read_bytes()
+        words = (tmp_path / "a/figure.alt.txt").read_text()
+        assert words in capsys.readouterr().out
+        with Image.open(places[0][0]) as image:
+            assert image.text["Description"] == words.strip()
+            assert np.asarray(image.convert("L")).min() < 100
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(
+            ["figure.alt.txt", "figure.pdf", "figure.png", "figure.svg"]
+        )
+
+
+def test_figures_3_and_4_are_of_the_judgements(people):
+    """Agreement tells the alpha of the judgements; every answer of a teacher counts beside every one of people."""
+    draw("agreement", "--raw", people / "raw.csv", "--out", people / "figure3.png", "--bootstrap", 20)
+    annotations(["agreement", "--raw", str(people / "raw.csv"), "--out", str(people / "known"), "--bootstrap", "20"])
+    report = json.loads((people / "known/agreement.json").read_text())
+    assert f"{report['alpha']['value']:.4f}" in (people / "figure3.alt.txt").read_text()
+    answers, said = teacher_answers({"sure": people / "sure.jsonl"}, people / "people.jsonl")
+    figure, _ = draw_distributions(answers, said, "people")
+    (axes,) = figure.axes
+    bars = [bar for bar in axes.patches if bar.get_label() != "people"]
+    assert [bar.get_height() for bar in bars] == [0] * 9 + [1]
+    outline = next(patch for patch in axes.patches if patch.get_label() == "people")
+    np.testing.assert_allclose(outline.get_data().values, histogram(np.array(said)) / 20)
+    assert len(said) == 20, "what one person alone judged is no measure of people"
+    judged = ["--judgements", people / "people.jsonl"]
+    draw("teachers", "--answers", f"sure={people}/sure.jsonl", *judged, "--out", people / "4.svg")
+    assert "100% from 0.9 on" in (people / "4.alt.txt").read_text()
+    with pytest.raises(SystemExit, match="None of the answers of mute"):
+        draw("teachers", "--answers", f"mute={people}/mute.jsonl", *judged)
+
+
+def test_figure_5_is_of_the_logs(tmp_path):
+    """Settings are told with the final losses of their seeds."""
+    runs = [
+        write_training(tmp_path, f"{how}-{seed}", loss)
+        for how, loss in (("mixed", 2.0), ("batched", 1.0))
+        for seed in (0, 1)
+    ]
+    draw("batching", *runs, "--out", tmp_path / "5.png")
+    words = (tmp_path / "5.alt.txt").read_text()
+    assert "mixed, all: 2, 2." in words
+    assert "batched, text: 1, 1." in words
+    with pytest.raises(SystemExit, match="--label names 1 settings for 4"):
+        draw("batching", *runs, "--label", "a")
+
+
+def test_figure_6_is_of_the_same_rows():
+    """Predictions are counted beside the targets; runs of other rows or of one name are refused."""
+    rows = [{"id": str(k), "premise": "p", "hypothesis": "h", "prediction": k / 10, "target": 0.25} for k in range(10)]
+    one = EvaluationRun("one", "1:1", {}, rows, {})
+    two = EvaluationRun(
+        "two", "1:3", {}, [row | {"prediction": None if row["id"] == "0" else 0.05} for row in rows], {}
+    )
+    found, targets = ratio_predictions([one, two])
+    figure, words = draw_distributions(found, targets, "people")
+    heights = [[bar.get_height() for bar in axes.patches if bar.get_label() != "people"] for axes in figure.axes]
+    np.testing.assert_allclose(heights, [[0.1] * 10, [1] + [0] * 9])
+    np.testing.assert_allclose(figure.axes[1].patches[-1].get_data().values, [0, 0, 1] + [0] * 7)
+    assert "1:3: n = 9, mean 0.050" in words
+    other = EvaluationRun("other", "1:5", {}, [row | {"target": 0.5} for row in rows[:9]], {})
+    with pytest.raises(ValueError, match="one and other are not of the same rows; 10 differ, the first is 0"):
+        ratio_predictions([one, other])
+    with pytest.raises(ValueError, match="NAME=FOLDER"):
+        ratio_predictions([one, one])
+
+
+def test_an_item_shows_the_distribution_that_was_measured(evaluation, tiny_checkpoint, urn_world):
+    """Its mean and spread are those saved; bars, line and target are read back from the axes."""
+    saved = read_run(evaluation).predictions
+    ids = [saved[5]["id"], saved[1]["id"], saved[2]["id"]]
+    items = read_items(read_run(evaluation), ids, tiny_checkpoint)
+    figure, words = draw_items(items)
+    assert len(figure.axes) == 3
+    for item, axes, row in zip(items, figure.axes, (saved[5], saved[1], saved[2]), strict=True):
+        mean = (item.values * item.distribution).sum()
+        assert item.distribution.sum() == pytest.approx(1, abs=1e-5)
+        assert mean == pytest.approx(row["prediction"], abs=1e-4)
+        spread = ((item.values - mean) ** 2 * item.distribution).sum() ** 0.5
+        assert spread == pytest.approx(row["standard_deviation"], abs=1e-4)
+        bars = [patch for patch in axes.patches if patch.get_width() == pytest.approx(1 / (len(item.values) - 1))]
+        np.testing.assert_allclose([bar.get_height() for bar in bars], item.distribution)
+        assert axes.lines[0].get_xdata() == pytest.approx([row["target"]], abs=1e-3)
+        assert axes.collections[0].get_segments()[0][0][0] == pytest.approx(row["prediction"])
+        assert row["hypothesis"] in axes.get_title(loc="left")
+        assert f"{row['id']}: " in words
+
+
+def test_people_and_teachers_stand_above_the_distribution(evaluation, tiny_checkpoint):
+    """Each number once, equal ones with their count."""
+    (item,) = read_items(read_run(evaluation), [read_run(evaluation).predictions[0]["id"]], tiny_checkpoint)
+    figure, words = draw_items(
+        [replace(item, people=[0.2, 0.6, 0.6], teachers=[0.9], hypothesis="It costs $5 or $6.")]
+    )
+    (axes,) = figure.axes
+    drawn = [sorted(line.get_xdata()) for line in axes.lines]
+    assert drawn[1:] == [[0.9], [0.2, 0.6]]
+    assert [text.get_text() for text in axes.texts] == ["×2"]
+    assert min(line.get_ydata()[0] for line in axes.lines) > item.distribution.max()
+    assert "people: 0.20, 0.60, 0.60; teacher: 0.90" in words
+
+
+def test_an_item_of_another_model_or_row_is_refused(evaluation, tiny_checkpoint, tmp_path, capsys):
+    """A changed prediction, an unknown row and other weights are told, not drawn."""
+    evaluated = read_run(evaluation)
+    name = evaluated.predictions[0]["id"]
+    with pytest.raises(ValueError, match="has no row nobody; its ids are such as urn-text"):
+        read_items(evaluated, ["nobody"], tiny_checkpoint)
+    with pytest.raises(ValueError, match="has other weights"):
+        read_items(evaluated, [name], "checkpoints/clue-urn-tiny")
+    rows = [row | {"prediction": (row["prediction"] + 0.5) % 1} for row in evaluated.predictions]
+    changed = EvaluationRun(evaluated.folder, "changed", evaluated.settings, rows, {})
+    with pytest.raises(ValueError, match=re.escape(f"Row {name}: the model says")):
+        read_items(changed, [name], tiny_checkpoint)
+    rows = [row | {"target": 0.123} for row in evaluated.predictions]
+    changed = EvaluationRun(evaluated.folder, "changed", evaluated.settings, rows, {})
+    with pytest.raises(ValueError, match="is not what it was"):
+        read_items(changed, [name], tiny_checkpoint)
+
+
+def test_wrong_options_are_told(evaluation, tmp_path, capsys):
+    """Another ending, a folder that is no evaluation, and a folder in the place of the figure."""
+    for arguments, told in (
+        (["reliability", evaluation, "--out", "figure.jpg"], "must end in .png, .svg, .pdf"),
+        (["reliability", f"x={tmp_path}"], "it is no finished evaluation"),
+        (["teachers", "--answers", "file", "--judgements", "people"], "must be NAME=FILE"),
+    ):
+        with pytest.raises(SystemExit):
+            draw(*arguments)
+        assert told in capsys.readouterr().err
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(SystemExit, match="is a folder"):
+        draw("reliability", evaluation, "--out", tmp_path / "a.png")

@@ -1,0 +1,97 @@
+"""Reliability diagrams show the bins' own means and intervals, as computed by hand and by other code."""
+
+import numpy as np
+import pytest
+
+from evaluation.calibration import reliability
+from evaluation.figures.reliability import draw_reliability, equal_mass_index, reliability_with_intervals
+from evaluation.metrics.uncertain_inference.measures import measure
+from evaluation.prediction_files import EvaluationRun
+
+
+def a_run(name, predictions, targets, premises):
+    """A run of rows with these numbers."""
+    rows = [
+        {"id": str(k), "premise": premise, "hypothesis": "h", "prediction": prediction, "target": target}
+        for k, (prediction, target, premise) in enumerate(zip(predictions, targets, premises, strict=True))
+    ]
+    return EvaluationRun(None, name, {}, rows, {})
+
+
+@pytest.fixture
+def numbers():
+    """Predictions on a coarse scale, so that many are equal, targets around them, five rows a premise."""
+    random = np.random.default_rng(0)
+    targets = random.random(400)
+    predictions = np.round(np.clip(targets + random.normal(0, 0.1, 400), 0, 1), 2)
+    return predictions, targets, [str(k // 5) for k in range(400)]
+
+
+@pytest.mark.parametrize("equal_mass", [False, True])
+def test_bins_and_error_are_those_of_the_measures(numbers, equal_mass):
+    """Means and counts by bin agree with a direct sum; the error is the reported measure, interval included."""
+    predictions, targets, premises = numbers
+    bins, error = reliability_with_intervals(*numbers, equal_mass=equal_mass)
+    known = measure(predictions, targets, clusters=premises)["equal_mass_ece" if equal_mass else "ece"]
+    assert error["value"] == pytest.approx(known["value"])
+    assert error["interval"] == pytest.approx(known["interval"])
+    by_hand = sum(b["n"] * abs(b["target"] - b["prediction"]) for b in bins) / 400
+    assert by_hand == pytest.approx(known["value"])
+    if not equal_mass:
+        full = [b for b in reliability(predictions, targets) if b["n"]]
+        for key in ("n", "prediction", "target"):
+            assert [b[key] for b in bins] == pytest.approx([b[key] for b in full])
+
+
+def test_equal_mass_bins_hold_as_many_rows_and_never_part_equal_predictions():
+    """Different predictions are shared out evenly; equal ones stay together, whatever their number."""
+    assert np.bincount(equal_mass_index(np.random.default_rng(0).random(30), 10)).tolist() == [3] * 10
+    assert equal_mass_index(np.array([0.5, 0.1, 0.5, 0.5, 0.9, 0.5]), 3).tolist() == [1, 0, 1, 1, 2, 1]
+
+
+def test_intervals_are_of_whole_premises():
+    """Rows of one premise that are all alike tell no more than one: the interval is as if each were there once."""
+    random = np.random.default_rng(0)
+    targets = random.random(60)
+    predictions = np.clip(targets + 0.2 * random.normal(size=60), 0, 1)
+    once = reliability_with_intervals(predictions, targets, np.arange(60), num_bins=2)
+    often = reliability_with_intervals(
+        np.repeat(predictions, 4), np.repeat(targets, 4), np.repeat(np.arange(60), 4), num_bins=2
+    )
+    for one, many in zip(once[0], often[0], strict=True):
+        assert many["gap"] == pytest.approx(one["gap"])
+        low, high = one["gap"]
+        assert low < one["target"] - one["prediction"] < high
+
+
+def test_a_bin_of_one_premise_has_no_interval():
+    """Its rows say nothing of other premises."""
+    bins, error = reliability_with_intervals([0.05, 0.05, 0.95], [0.1, 0.0, 0.9], ["a", "a", "b"])
+    assert [b["gap"] for b in bins] == [None, None]
+    bins, error = reliability_with_intervals([0.05, 0.15], [0.1, 0.0], ["a", "a"])
+    assert error["interval"] is None
+
+
+def test_what_is_drawn_are_the_bins(numbers):
+    """Points, interval bars, gaps and histogram, read back from the axes; rows without a number are told."""
+    predictions, targets, premises = numbers
+    other = a_run("sure", np.where(targets > 0.5, 1.0, 0.0), targets, premises)
+    other.predictions.append(other.predictions[0] | {"id": "x", "prediction": None})
+    figure, words = draw_reliability([a_run("good", *numbers), other], resamples=50)
+    bins, _ = reliability_with_intervals(*numbers, resamples=50)
+    diagram, _, gaps, _, counts, _ = figure.axes
+    at = np.array([b["prediction"] for b in bins])
+    points = diagram.lines[-1]
+    np.testing.assert_allclose(points.get_xdata(), at)
+    np.testing.assert_allclose(points.get_ydata(), [b["target"] for b in bins])
+    segments = np.array(diagram.collections[0].get_segments())
+    np.testing.assert_allclose(segments[:, :, 1] - at[:, None], [b["gap"] for b in bins])
+    np.testing.assert_allclose(gaps.lines[-1].get_ydata(), [b["target"] - b["prediction"] for b in bins])
+    low, high = gaps.get_ylim()
+    assert all(low < end < high for b in bins for end in b["gap"])
+    heights = [bar.get_height() for bar in counts.patches]
+    # In whole hundredths, so that no edge is a matter of rounding.
+    expected = np.bincount(np.minimum(np.rint(100 * predictions).astype(int) // 5, 19), minlength=20)
+    np.testing.assert_allclose(heights, expected / 400)
+    assert "400 rows, 1 without a number" in figure.axes[1].get_title()
+    assert "sure: ECE" in words
