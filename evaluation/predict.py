@@ -14,7 +14,7 @@ from typing import Any
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from evaluation.predictors import Prediction, Predictor, TwoStagePredictor, WrittenPrediction
+from evaluation.predictors import AnyPrediction, Predictor, TwoStagePredictor
 from evaluation.report import write_text
 
 
@@ -213,9 +213,7 @@ def naming(chosen: list[list[dict]]) -> Iterator[None]:
         raise
 
 
-def as_rows(
-    chosen: list[list[dict]], keys: list[list[str]], answers: list[list[Prediction | WrittenPrediction]]
-) -> list[dict]:
+def as_rows(chosen: list[list[dict]], keys: list[list[str]], answers: list[list[AnyPrediction]]) -> list[dict]:
     """The predictions of one batch as they are written, for each row a `dict` with its premise from `keys`."""
     answered = [
         (row, key, asdict(answer))

@@ -35,7 +35,7 @@ def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOn
 
 
 def make_report(
-    config: PreTrainedConfig,
+    config: PreTrainedConfig | None,
     answer: str | None,
     predictions: list[dict],
     constant: ConstantMean,
@@ -48,7 +48,8 @@ def make_report(
     Answers without a number are counted, by reason, and in no measure, of the model or of others.
 
     Args:
-        config (`CLUEConfig`): Configuration of the checkpoint, for the target it was trained on.
+        config (`CLUEConfig`, *optional*): Configuration of the checkpoint, for the target it was trained on, whose
+            perfect learner is measured too. What was trained on none has no such floor.
         answer (`str`, *optional*): The format of the answers of a model that writes them.
         predictions (`list[dict]`): The predictions, one for each row.
         constant (`ConstantMean`): The constant mean.
@@ -89,7 +90,9 @@ def make_report(
     if "interval" in distributions:
         of_model["coverage"]["nominal"] = INTERVAL_MASS
 
-    if answer is None:
+    if config is None:
+        learnt, perfect = None, {}
+    elif answer is None:
         learnt = config.target
         perfect = {
             target: perfect_predictions(target, targets, config.num_bins, config.sigma)
@@ -99,11 +102,13 @@ def make_report(
         learnt = "text"
         perfect = {learnt: written_predictions(answer, targets)}
     floors = {target: measure(values, targets, labels, resamples=0) for target, values in perfect.items()}
-    if answer is None:
+    if config is not None and answer is None:
         spread = perfect_distributions(learnt, targets, config.num_bins, config.sigma, INTERVAL_MASS)
         floors[learnt] = measure(perfect[learnt], targets, labels, distributions=spread, resamples=0)
     reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
-    counts = {} if answer is None else {"without_number": {"n": reasons.total(), "reasons": dict(reasons)}}
+    # What writes or is asked for its answers may give none.
+    may_lack = any("reason" in row for row in predictions)
+    counts = {"without_number": {"n": reasons.total(), "reasons": dict(reasons.most_common())}} if may_lack else {}
     return {
         "settings": settings,
         "n": len(predictions),
@@ -117,7 +122,7 @@ def make_report(
             "validation_mse": seen.validation_mse,
             "measures": measured(seen.predict(hypotheses)),
         },
-        "target_floor": {"target": learnt, "measures": floors[learnt]},
+        **({} if learnt is None else {"target_floor": {"target": learnt, "measures": floors[learnt]}}),
         "floors": {
             target: {name: results[name]["value"] for name in ("mse", "mae", "ece")}
             for target, results in floors.items()
@@ -141,7 +146,7 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_text(
         out / "report.md",
-        f"""# {settings["model"]} on {settings["config"]}, {settings["split"]}
+        f"""# {_title(settings)} on {settings["config"]}, {settings["split"]}
 
 {counted(report["n"], "row")} about {counted(report["premises"], "premise")} of `{settings["dataset"]}`;
 {report["rows_with_notes"]:,} with something cut or left out of the premise (`notes` in `predictions.jsonl`).
@@ -150,8 +155,8 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
 
 Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {report["constant_mean"]["mean"]:.4f}, of
 the training split. Hypothesis only is the best predictor on the validation split that does not see the premise:
-{report["hypothesis_only"]["predictor"]}. The floor is the error of a perfect learner of the target
-`{report["target_floor"]["target"]}`. A low ECE alone proves nothing: the constant mean can have it.
+{report["hypothesis_only"]["predictor"]}. {_floor(report)}A low ECE alone proves nothing: the
+constant mean can have it.
 
 Further measures; evaluation/metrics/README.md defines them all.
 
@@ -164,13 +169,26 @@ Further measures; evaluation/metrics/README.md defines them all.
     )
 
 
+def _title(settings: dict) -> str:
+    """What gave the predictions: the checkpoint of CLUE or CLUE-T, or the kind of predictor and its model."""
+    kind = settings.get("predictor", "auto")
+    named = settings["model"] or settings.get("answers")
+    return named if kind == "auto" else f"Predictor {kind}" + (f", {named}," if named else "")
+
+
+def _floor(report: dict) -> str:
+    if "target_floor" not in report:
+        return ""
+    return f"The floor is the error of a perfect learner of the target `{report['target_floor']['target']}`. "
+
+
 def without_number(report: dict) -> str:
-    """The line that tells how many answers have no number, and why; empty for a model that writes none."""
+    """The line that tells how many answers have no number; empty for a model that always gives one."""
     if "without_number" not in report:
         return ""
-    reasons = report["without_number"]["reasons"]
-    why = "".join(f", {reason}: {count:,}" for reason, count in reasons.items())
-    return f"Answers without a number, which are in no measure: {report['without_number']['n']:,}{why}.\n"
+    n = report["without_number"]["n"]
+    of_all = f" ({n / report['n']:.1%} of the rows)" if n else ""
+    return f"Answers without a number, which are in no measure: {n:,}{of_all}.\n"
 
 
 def counted(number: int, thing: str) -> str:

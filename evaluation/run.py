@@ -20,7 +20,7 @@ from pathlib import Path
 
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors.choose import add_predictor_options, choose_predictor
+from evaluation.predictors.choose import PREDICTORS, add_predictor_options, choose_predictor
 from evaluation.report import counted, fit_baselines, make_report, without_number, write_report
 from evaluation.tables import measures_table
 
@@ -73,7 +73,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
     parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
     parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
-    add_predictor_options(parser)
+    add_predictor_options(parser, PREDICTORS)
     args = parser.parse_args(arguments)
     if args.batch_size < 1:
         parser.error("--batch-size must be at least 1")

@@ -50,7 +50,26 @@ def measures_table(report: dict) -> str:
     Returns:
         `str`: the table in Markdown.
     """
-    return _measures_table(report, [name for name in MAIN_MEASURES if name in report["measures"]])
+    table = _measures_table(report, [name for name in MAIN_MEASURES if name in report["measures"]])
+    lacking = report.get("without_number")
+    if lacking is None:
+        return table
+    return f"{table}\n\n{lacking_table(lacking, report['n'])}"
+
+
+def lacking_table(lacking: dict, n: int) -> str:
+    """
+    How many rows have an answer, which are those that are measured, and why the others have none.
+
+    Args:
+        lacking (`dict`): `n` rows without a number, and how many for each of the `reasons`.
+        n (`int`): All rows.
+
+    Returns:
+        `str`: the table in Markdown.
+    """
+    counts = {"with a number, measured": n - lacking["n"], **lacking["reasons"]}
+    return markdown_table(["answers", "rows", "share"], [[k, f"{v:,}", f"{v / n:.1%}"] for k, v in counts.items()])
 
 
 def further_measures_table(report: dict) -> str:
@@ -72,6 +91,7 @@ def _measures_table(report: dict, names: list[str]) -> str:
         "hypothesis only": "hypothesis_only",
         "target's floor": "target_floor",
     }
+    columns = {title: key for title, key in columns.items() if key in report}
     rows = []
     for name in names:
         result = report["measures"][name]

@@ -11,7 +11,6 @@ The same command again, after a kill or a crash, goes on where it stopped. `--ou
 """
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,15 @@ from pathlib import Path
 from datasets import Dataset
 from datatrove.utils.logging import logger
 
+from datasets_scripts.arguments import json_object, not_negative, positive, whole
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, BuildError
 from datasets_scripts.teachers.counts import count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
 from datasets_scripts.teachers.failures import RunStoppedError
 from datasets_scripts.teachers.local import LocalServer, check_local
-from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions, check_server
+from datasets_scripts.teachers.openai_server import OpenAIServer, check_server
+from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from datasets_scripts.teachers.record import keep_record
 from datasets_scripts.teachers.shards import drop_failed, finished_pairs, locked, shards
 
@@ -51,35 +52,28 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
     asking = parser.add_argument_group("what is asked (the same for all answers in one --out)")
     asking.add_argument("--model", help="the server's name for the model")
-    asking.add_argument("--answers", type=_positive, default=5, help="answers a pair (default: %(default)s)")
-    asking.add_argument("--temperature", type=_number, default=0.7, help="default: %(default)s")
-    asking.add_argument("--max-tokens", type=_positive, default=512, help="of an answer (default: %(default)s)")
+    asking.add_argument("--answers", type=positive, default=5, help="answers a pair (default: %(default)s)")
+    asking.add_argument("--temperature", type=not_negative, default=0.7, help="default: %(default)s")
+    asking.add_argument("--max-tokens", type=positive, default=512, help="of an answer (default: %(default)s)")
     asking.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     asking.add_argument(
-        "--extra", type=_json, default={}, help="more fields of a request, as JSON: '{\"top_p\": 0.95}' (no secrets)"
+        "--extra",
+        type=json_object,
+        default={},
+        help="more fields of a request, as JSON: '{\"top_p\": 0.95}' (no secrets)",
     )
 
     sending = parser.add_argument_group("how it is sent")
-    sending.add_argument("--in-flight", type=_positive, default=32, help="requests at once, each task (default: 32)")
-    sending.add_argument("--timeout", type=_above_zero, default=300.0, help="seconds an attempt (default: 300)")
-    sending.add_argument("--retries", type=_count, default=5, help="after the first attempt (default: %(default)s)")
-    sending.add_argument("--backoff", type=_number, default=1.0, help="seconds of the first pause (default: 1)")
-    sending.add_argument(
-        "--stop-after-failures", type=_positive, default=100, help="failed requests in a row (default: %(default)s)"
-    )
+    add_sending_options(sending, failures=100)
     sending.add_argument("--ask-again-failed", action="store_true", help="ask again for pairs with a failed answer")
-    sending.add_argument("--max-media-mb", type=_above_zero, default=64.0, help="of one file (default: 64)")
-    sending.add_argument(
-        "--api-key-env", default="OPENAI_API_KEY", help="environment variable with the key (default: %(default)s)"
-    )
 
     running = parser.add_argument_group("where it runs")
-    running.add_argument("--tasks", type=_positive, default=1, help="parts of the rows (default: %(default)s)")
-    running.add_argument("--workers", type=_positive, default=1, help="tasks at once (default: %(default)s)")
+    running.add_argument("--tasks", type=positive, default=1, help="parts of the rows (default: %(default)s)")
+    running.add_argument("--workers", type=positive, default=1, help="tasks at once (default: %(default)s)")
     running.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
     running.add_argument("--slurm-time", default="24:00:00", help="limit of a task (default: %(default)s)")
-    running.add_argument("--slurm-cpus", type=_positive, default=2, help="of a task (default: %(default)s)")
-    running.add_argument("--slurm-gpus", type=_count, default=0, help="of a task, for --local (default: 0)")
+    running.add_argument("--slurm-cpus", type=positive, default=2, help="of a task (default: %(default)s)")
+    running.add_argument("--slurm-gpus", type=whole, default=0, help="of a task, for --local (default: 0)")
 
     options = parser.parse_args(arguments)
     if options.server and not options.model:
@@ -116,14 +110,7 @@ def run(options: argparse.Namespace) -> None:
         check_local(options.local)
         server = partial(LocalServer, failures=options.stop_after_failures)
     else:
-        how = ServerOptions(
-            url=options.server.rstrip("/"),
-            api_key_env=options.api_key_env,
-            timeout=options.timeout,
-            retries=options.retries,
-            backoff=options.backoff,
-            failures=options.stop_after_failures,
-        )
+        how = read_sending_options(options)
         check_server(how)
         server = partial(OpenAIServer, options=how)
     keep_record(options.out, question, options.config, rows)
@@ -175,44 +162,6 @@ def _tell(options: argparse.Namespace, expected: set[tuple[str, str]]) -> None:
             f"{counts.pairs} of {counts.expected} pairs are there, {counts.incomplete} of them with another number of "
             f"answers than {options.answers}: run the same command again"
         )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
-    return number
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0, got {text}")
-    return number
-
-
-def _above_zero(text: str) -> float:
-    number = _number(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
-
-
-def _json(text: str) -> dict:
-    try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object")
-    return fields
 
 
 def main(arguments: list[str] | None = None) -> None:

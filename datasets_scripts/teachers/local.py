@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForMultimodalLM,
     AutoProcessor,
     AutoTokenizer,
+    Cache,
     Qwen2_5OmniConfig,
     Qwen2_5OmniThinkerForConditionalGeneration,
     Qwen3OmniMoeConfig,
@@ -91,19 +92,23 @@ class LocalTeacher:
         """
         # The answers of one pair come one after the other: its media are decoded once.
         if messages is not self._messages:
-            self._inputs = self._encode(messages)
+            self._inputs = self.encode(messages)
             self._messages = messages
-        length = self._inputs["input_ids"].shape[1]
-        if length + max_tokens > self.tokenizer.model_max_length:
-            raise AnswerFailedError(
-                f"{length} tokens and {max_tokens} for the answer are more than the model's "
-                f"{self.tokenizer.model_max_length}"
-            )
+        return self.reply(self._inputs, seed, max_tokens, temperature)
+
+    def reply(self, inputs: dict, seed: int, max_tokens: int, temperature: float) -> dict:
+        """
+        Draws one answer; see [`answer`].
+
+        Args:
+            inputs (`dict`): As [`encode`] gives them.
+        """
+        length = self._fitting(inputs, max_tokens)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         try:
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.manual_seed(seed)
-                tokens = self.model.generate(**self._inputs, max_new_tokens=max_tokens, **sampling)[0, length:]
+                tokens = self.model.generate(**inputs, max_new_tokens=max_tokens, **sampling)[0, length:]
         except torch.OutOfMemoryError as error:
             raise AnswerFailedError(f"out of memory with {length} tokens") from error
         ends = self.model.generation_config.eos_token_id
@@ -118,7 +123,61 @@ class LocalTeacher:
             "usage": {"prompt_tokens": length, "completion_tokens": len(tokens)},
         }
 
-    def _encode(self, messages: list[dict]) -> dict:
+    @torch.inference_mode()
+    def next_token(self, inputs: dict) -> tuple[torch.Tensor, Cache]:
+        """
+        What may follow.
+
+        Args:
+            inputs (`dict`): As [`encode`] gives them; or all `input_ids` and `attention_mask` with the
+                `past_key_values` of the first of them, which are added to.
+
+        Returns:
+            `tuple[torch.Tensor, Cache]`: the log-probability of each token, `(vocabulary,)` in float32, untouched by
+            the generation config; and the cache of all tokens given.
+
+        Raises:
+            `AnswerFailedError`: if the pair is too long.
+        """
+        length = self._fitting(inputs, 1)
+        try:
+            # `generate` knows the positions that each architecture goes on with behind media, a forward does not.
+            found = self.model.generate(
+                **inputs,
+                max_new_tokens=1,
+                do_sample=False,
+                num_beams=1,
+                use_cache=True,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        except torch.OutOfMemoryError as error:
+            raise AnswerFailedError(f"out of memory with {length} tokens") from error
+        return found.logits[0][0].float().log_softmax(-1), found.past_key_values
+
+    def _fitting(self, inputs: dict, more: int) -> int:
+        length = inputs["input_ids"].shape[1]
+        if length + more > self.tokenizer.model_max_length:
+            raise AnswerFailedError(
+                f"{length} tokens and {more} for the answer are more than the model's "
+                f"{self.tokenizer.model_max_length}"
+            )
+        return length
+
+    def encode(self, messages: list[dict]) -> dict:
+        """
+        Decodes the media and tokenizes; the model is left alone.
+
+        Args:
+            messages (`list[dict]`): As [`chat_messages`] builds them.
+
+        Returns:
+            `dict`: inputs of the model.
+
+        Raises:
+            `AnswerFailedError`: if the media can't be read.
+            `RunStoppedError`: if the model takes no such premises.
+        """
         (message,) = messages
         content, options = message["content"], {}
         if not isinstance(content, str):

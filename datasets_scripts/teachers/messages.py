@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import soundfile
@@ -28,7 +28,9 @@ class UnfitPairError(ValueError):
     """The pair can't be put to a teacher; the message says why."""
 
 
-def chat_messages(row: Mapping, dataset: Path, max_media_bytes: int) -> list[dict]:
+def chat_messages(
+    row: Mapping, dataset: Path, max_media_bytes: int, prompt: Callable[[Mapping], str] = rubric
+) -> list[dict]:
     """
     Builds the messages for one pair: the media first, so that a server can reuse them for the next hypothesis.
 
@@ -36,16 +38,17 @@ def chat_messages(row: Mapping, dataset: Path, max_media_bytes: int) -> list[dic
         row (`Mapping`): A row as [`load_split`] gives it.
         dataset (`Path`): The dataset folder; media are read from nowhere else.
         max_media_bytes (`int`): Larger media files are not sent.
+        prompt (`Callable`): Writes the text for a row, with its hypothesis.
 
     Returns:
         `list[dict]`: one user message. The content is a string for a text premise, else a list of parts: sound as
         `input_audio` (base64), video as `video_url` (a `data:` address), an audiovisual premise as the video followed
-        by its sound, and the rubric as text.
+        by its sound, and the prompt as text.
 
     Raises:
         `UnfitPairError`: if the media are missing, too large or unreadable.
     """
-    text = rubric(row)
+    text = prompt(row)
     modality = row["modality"]
     if modality == "text":
         return [{"role": "user", "content": text}]

@@ -9,7 +9,6 @@ in its errors. Its runner takes ours in the place of one of its servers.
 import asyncio
 import json
 import os
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,6 +18,7 @@ from datatrove.pipeline.inference.servers import InferenceServer
 from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.backoff import waiting_seconds
 from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from datasets_scripts.teachers.options import ServerOptions
 
 
 # What no repetition puts right, for this request or any other.
@@ -34,65 +34,39 @@ LARGEST_REPLY = 4 << 20
 SHORTEST_SECRET = 8
 
 
-@dataclass(frozen=True)
-class ServerOptions:
+class ChatClient:
     """
-    How to talk to a server. Holds no key, only where to find it: datatrove writes its pipeline to files.
+    Sends chat requests: as many at once as are awaited at once, each repeated where that may help.
 
     Args:
-        url (`str`): The address up to and with `/v1`.
-        api_key_env (`str`): The environment variable with the key; it may be unset.
-        timeout (`float`): Seconds for one attempt as a whole.
-        retries (`int`): How often a request is repeated after the first attempt.
-        backoff (`float`): Seconds of the first pause.
-        failures (`int`): The run stops after so many failed requests in a row.
-    """
-
-    url: str
-    api_key_env: str
-    timeout: float
-    retries: int
-    backoff: float
-    failures: int
-
-
-class OpenAIServer(InferenceServer):
-    """
-    The client in the place of one of datatrove's servers. Nothing is started: the server is there.
-
-    Args:
-        config (`InferenceConfig`): That of the runner.
-        rank (`int`): The task.
         options (`ServerOptions`): The server.
+        model (`str`): The server's name for the model.
+        idle (`int`): Connections that are kept open between requests.
+        failures (`FailureCounter`): Counts the requests that fail.
     """
 
-    def __init__(self, config: InferenceConfig, rank: int, options: ServerOptions):
-        super().__init__(config, rank)
-        self.options = options
-        self.failures = FailureCounter(options.failures)
-
-    async def start_server(self) -> None:
-        """Opens the connection pool."""
-        self._secret = read_key(self.options.api_key_env)
-        # The runner bounds the number of requests; connections are as many.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.config.max_concurrent_generations)
+    def __init__(self, options: ServerOptions, model: str, idle: int, failures: FailureCounter):
+        self.options, self.model, self.failures = options, model, failures
+        self._secret = read_key(options.api_key_env)
+        # The caller bounds the number of requests; connections are as many.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=idle)
         self._client = httpx.AsyncClient(headers=_headers(self._secret), timeout=None, limits=limits)
 
-    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
-        """Whether the server answers shows by its answers."""
+    async def send(self, payload: dict) -> dict:
+        """
+        Sends one request.
 
-    async def monitor_health(self) -> None:
-        """Waits to be cancelled."""
-        await asyncio.Future()
+        Args:
+            payload (`dict`): All of the request but the model.
 
-    async def server_cleanup(self) -> None:
-        """Closes the connections."""
-        await super().server_cleanup()
-        if self._server_ready.done():
-            await self._client.aclose()
+        Returns:
+            `dict`: the reply as [`read_reply`] gives it.
 
-    async def _make_request(self, payload: dict) -> dict:
-        body = json.dumps(payload).encode()
+        Raises:
+            `AnswerFailedError`: if there is no answer to this request.
+            `RunStoppedError`: if there would be none to others either.
+        """
+        body = json.dumps({"model": self.model, **payload}).encode()
         try:
             reply = await self._ask(body)
         except AnswerFailedError as error:
@@ -100,6 +74,10 @@ class OpenAIServer(InferenceServer):
             raise
         self.failures.succeeded()
         return reply
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
 
     async def _ask(self, body: bytes) -> dict:
         tries = self.options.retries + 1
@@ -121,7 +99,7 @@ class OpenAIServer(InferenceServer):
                 elif status in FATAL:
                     raise RunStoppedError(
                         f"{self.options.url} says HTTP {status}, {FATAL[status]}: {_message(text)}. The key is taken "
-                        f"from ${self.options.api_key_env}, the model is {self.config.model_name_or_path!r}"
+                        f"from ${self.options.api_key_env}, the model is {self.model!r}"
                     )
                 elif status >= 500 or status in BUSY:
                     complaint, retry_after = f"HTTP {status}", headers.get("retry-after")
@@ -147,6 +125,43 @@ class OpenAIServer(InferenceServer):
             return response.status_code, response.headers, text
 
 
+class OpenAIServer(InferenceServer):
+    """
+    The client in the place of one of datatrove's servers. Nothing is started: the server is there.
+
+    Args:
+        config (`InferenceConfig`): That of the runner.
+        rank (`int`): The task.
+        options (`ServerOptions`): The server.
+    """
+
+    def __init__(self, config: InferenceConfig, rank: int, options: ServerOptions):
+        super().__init__(config, rank)
+        self.options = options
+        self.failures = FailureCounter(options.failures)
+
+    async def start_server(self) -> None:
+        """Opens the connection pool."""
+        idle = self.config.max_concurrent_generations
+        self._chat = ChatClient(self.options, self.config.model_name_or_path, idle, self.failures)
+
+    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
+        """Whether the server answers shows by its answers."""
+
+    async def monitor_health(self) -> None:
+        """Waits to be cancelled."""
+        await asyncio.Future()
+
+    async def server_cleanup(self) -> None:
+        """Closes the connections."""
+        await super().server_cleanup()
+        if self._server_ready.done():
+            await self._chat.close()
+
+    async def _make_request(self, payload: dict) -> dict:
+        return await self._chat.send(payload)
+
+
 def read_reply(text: str) -> dict:
     """
     Checks a reply and brings it into the form that datatrove's runner reads.
@@ -155,7 +170,8 @@ def read_reply(text: str) -> dict:
         text (`str`): The body of the reply.
 
     Returns:
-        `dict`: `choices` with one `message` and its `finish_reason`, and `usage`.
+        `dict`: `choices` with one `message`, its `finish_reason` and, where they were asked for and came, its
+        `logprobs`; and `usage`.
 
     Raises:
         `ValueError`: if it is no JSON, or holds no answer.
@@ -189,6 +205,7 @@ def read_reply(text: str) -> dict:
             {
                 "message": {"content": content, "reasoning": reasoning},
                 "finish_reason": str(choice.get("finish_reason")),
+                "logprobs": choice.get("logprobs"),
             }
         ],
         "usage": counts,

@@ -54,11 +54,16 @@ REQUEST = (
     "Give the probability that the hypothesis is true as one decimal number from 0 to 1, not a range and not per "
     "cent, between these tags at the end of your reply: <answer>NUMBER</answer>"
 )
+DECIMALS_REQUEST = (
+    "Give the probability that the hypothesis is true as one decimal number from 0.00 to 1.00, with two digits after "
+    "the point, and reply with nothing but this number between these tags: <answer>NUMBER</answer>"
+)
+YES_NO_REQUEST = "Is the hypothesis true? Reply with one word, Yes or No."
 
 
 def rubric(row: Mapping) -> str:
     """
-    The prompt for one row.
+    The prompt for one row: the scale, and a number in the end.
 
     Args:
         row (`Mapping`): A row of the schema. Its `hypothesis`, for text its `premise`, and its `context` where there
@@ -70,24 +75,45 @@ def rubric(row: Mapping) -> str:
     Raises:
         `BuildError`: if the row's modality is unknown, or it has no hypothesis or premise.
     """
-    modality = row["modality"]
-    if modality not in MODALITIES:
-        raise BuildError(f"row {row['id']}: modality must be one of {MODALITIES}, got {modality!r}")
-    scale = TEXT_SCALE if modality == "text" else MEDIA_SCALE
-    parts = [
-        TASKS[modality],
-        f"How probable is it that the hypothesis is true, given {PREMISES[modality]}? Use this scale:",
-        scale.replace("{premise}", PREMISES[modality]),
-        KNOWLEDGE,
+    return _prompt(row, _scale(row), REQUEST)
+
+
+def decimals_rubric(row: Mapping) -> str:
+    """The prompt for one row as [`rubric`] gives it, for an answer of two digits after the point and no other word."""
+    return _prompt(row, _scale(row), DECIMALS_REQUEST)
+
+
+def yes_no_rubric(row: Mapping) -> str:
+    """The prompt for one row as [`rubric`] gives it, without a scale, for a yes or a no."""
+    return _prompt(row, [], YES_NO_REQUEST)
+
+
+def _scale(row: Mapping) -> list[str]:
+    premise = PREMISES[_modality(row)]
+    return [
+        f"How probable is it that the hypothesis is true, given {premise}? Use this scale:",
+        (TEXT_SCALE if row["modality"] == "text" else MEDIA_SCALE).replace("{premise}", premise),
     ]
+
+
+def _prompt(row: Mapping, scale: list[str], request: str) -> str:
+    modality = _modality(row)
+    parts = [TASKS[modality], *scale, KNOWLEDGE]
     # Texts of the dataset are put in by concatenation alone: braces or tags in them mean nothing here.
     context = row.get("context")
     if context is not None:
         parts.append("Background, for orientation only; it is no evidence:\n" + context)
     if modality == "text":
         parts.append("Text:\n" + _text(row, "premise"))
-    parts += ["Hypothesis:\n" + _text(row, "hypothesis"), REQUEST]
+    parts += ["Hypothesis:\n" + _text(row, "hypothesis"), request]
     return "\n\n".join(parts)
+
+
+def _modality(row: Mapping) -> str:
+    modality = row["modality"]
+    if modality not in MODALITIES:
+        raise BuildError(f"row {row['id']}: modality must be one of {MODALITIES}, got {modality!r}")
+    return modality
 
 
 def _text(row: Mapping, column: str) -> str:

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
+from evaluation.predictors.prediction import PointPrediction
+
 
 class ConstantMean:
     """Answers the mean probability of the training split to everything."""
@@ -109,3 +111,21 @@ class HypothesisOnly:
     def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns the best candidate's probabilities `(n,)`."""
         return self.best.predict(hypotheses)
+
+
+class BaselinePredictor:
+    """
+    A baseline behind the interface of all predictors.
+
+    Args:
+        baseline (`ConstantMean` or `HypothesisOnly`): It, fitted.
+    """
+
+    def __init__(self, baseline: ConstantMean | HypothesisOnly):
+        self.baseline = baseline
+
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[PointPrediction]]:
+        """See [`Predictor`]; the premises are not looked at."""
+        return [
+            [PointPrediction(float(value), []) for value in self.baseline.predict(claims)] for claims in hypotheses
+        ]

@@ -5,19 +5,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets import config as datasets_config
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, PreTrainedConfig
 
-from datasets_scripts.digests import weights_digest
+from datasets_scripts.arguments import json_object, positive
+from datasets_scripts.digests import digest, weights_digest
+from datasets_scripts.schema import MODALITIES
+from datasets_scripts.teachers.answer_files import read_answers
+from datasets_scripts.teachers.options import add_sending_options, read_sending_options
+from evaluation.predictors.baselines import BaselinePredictor
 from evaluation.predictors.clue import CLUEPredictor
 from evaluation.predictors.prediction import Predictor
+from evaluation.predictors.teacher import TeacherPredictor
 from evaluation.predictors.text import TextPredictor, answer_format
+from evaluation.report import fit_baselines
 
 
-# What can be asked about any rows.
-PREDICTORS = ("auto",)
+# What can answer any rows, and what needs more of their dataset.
+MODELS = ("auto", "scalar", "binary", "digits")
+PREDICTORS = (*MODELS, "teacher", "constant_mean", "hypothesis_only")
+# Fields of a request that have an option of their own, or that would change what is read.
+RESERVED = {"messages", "model", "temperature", "max_tokens", "seed", "n", "stream", "logprobs", "top_logprobs"}
+# Rows without media or context, to tell one wording of the prompts from another.
+EXAMPLE = {"id": "", "premise": "PREMISE", "hypothesis": "HYPOTHESIS", "context": "CONTEXT"}
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,27 @@ class ChosenPredictor:
     answer: str | None = None
 
 
-def add_predictor_options(parser: argparse.ArgumentParser, predictors: tuple[str, ...] = PREDICTORS) -> None:
+def add_predictor_options(parser: argparse.ArgumentParser, predictors: tuple[str, ...] = MODELS) -> None:
     """
     Adds `--predictor` and what goes with it.
 
     Args:
-        parser (`argparse.ArgumentParser`): The command's.
+        parser (`argparse.ArgumentParser`): The command's. With more than [`MODELS`] it also has `--config` and
+            `--split`.
         predictors (`tuple[str, ...]`): The kinds that the command offers.
     """
-    group = parser.add_argument_group("what scores the rows")
+    group = parser.add_argument_group("what scores the rows (evaluation/predictors/README.md)")
     group.add_argument("--predictor", choices=predictors, default="auto", help="default: CLUE or CLUE-T, by --model")
-    group.add_argument("--model", help="folder of the checkpoint, or its name on the Hub")
+    group.add_argument("--model", help="folder of a model, or its name on the Hub; with --server its name there")
+    if "teacher" in predictors:
+        group.add_argument("--answers", type=Path, help="teacher: file or folder with its answers")
+    prompting = parser.add_argument_group("prompting")
+    prompting.add_argument(
+        "--server", help="ask an OpenAI-compatible server, http://127.0.0.1:8000/v1: texts and media are sent there"
+    )
+    prompting.add_argument("--max-tokens", type=positive, default=512, help="scalar: of an answer (default: 512)")
+    prompting.add_argument("--extra", type=json_object, default={}, help="more fields of a request (JSON, no secrets)")
+    add_sending_options(prompting, failures=20)
 
 
 def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
@@ -67,13 +90,105 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     Raises:
         `ValueError`: if the options do not go together, or name what isn't there.
     """
-    return _trained(args)
+    kind = args.predictor
+    if kind in MODELS and args.model is None:
+        raise ValueError(f"--predictor {kind} needs --model.")
+    if kind not in MODELS and args.model is not None:
+        raise ValueError(f"--predictor {kind} has no --model: leave it out.")
+    if args.server is not None and kind not in ("scalar", "binary"):
+        raise ValueError(f"--predictor {kind} can't use a --server: only scalar and binary prompting do.")
+    if args.extra and args.server is None:
+        raise ValueError("--extra is for a --server.")
+    if reserved := sorted(RESERVED & args.extra.keys()):
+        raise ValueError(f"--extra must leave out {', '.join(reserved)}: they are set here.")
+    if kind == "auto":
+        return _trained(args)
+    if kind == "teacher":
+        return _teacher(args)
+    return _prompted(args, dataset) if kind in MODELS else _baseline(kind, dataset, args.config)
+
+
+def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
+    """A model that was never trained for this."""
+    # What asks models needs the extra `teacher`; the other kinds do without.
+    from datasets_scripts.teachers import rubrics
+    from datasets_scripts.teachers.local import check_local
+    from evaluation.predictors.binary import TOP_LOGPROBS, LocalBinary, ServerBinary
+    from evaluation.predictors.digits import DigitsPredictor
+    from evaluation.predictors.prompting import Prompt
+    from evaluation.predictors.scalar import LocalScalar, ServerScalar
+
+    kind = args.predictor
+    write = {
+        "scalar": rubrics.rubric,
+        "binary": rubrics.yes_no_rubric,
+        "digits": rubrics.decimals_rubric,
+    }[kind]
+    # Clips of a dataset on the Hub lie in the cache.
+    folder = Path(dataset) if Path(dataset).is_dir() else Path(datasets_config.HF_CACHE_HOME).expanduser()
+    prompt = Prompt(write, folder, int(args.max_media_mb * 1e6))
+    settings = {
+        "predictor": kind,
+        "model": args.model,
+        "prompt": digest([write(EXAMPLE | {"modality": modality}) for modality in MODALITIES]),
+        "max_media_mb": args.max_media_mb,
+    }
+    if kind == "scalar":
+        settings["max_tokens"] = args.max_tokens
+    if args.server is not None:
+        options = read_sending_options(args)
+        asked = {
+            "scalar": {"temperature": 0, "max_tokens": args.max_tokens, "seed": 0},
+            "binary": {"temperature": 0, "max_tokens": 1, "seed": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS},
+        }[kind]
+        fields = asked | args.extra
+        server = {"scalar": ServerScalar, "binary": ServerBinary}[kind]
+        return ChosenPredictor(
+            f"{kind}-{Path(args.model).name}",
+            {**settings, "server": options.url, "request": fields},
+            lambda: server(prompt, args.model, options, args.in_flight, fields),
+        )
+    checkpoint = find_checkpoint(args.model)
+    check_local(checkpoint)
+    make = {
+        "scalar": lambda: LocalScalar(prompt, checkpoint, args.max_tokens),
+        "binary": lambda: LocalBinary(prompt, checkpoint),
+        "digits": lambda: DigitsPredictor(prompt, checkpoint),
+    }[kind]
+    settings["weights"] = weights_digest(checkpoint)
+    return ChosenPredictor(f"{kind}-{_model_name(args.model)}", settings, make)
+
+
+def _teacher(args: argparse.Namespace) -> ChosenPredictor:
+    """Answers that were given before."""
+    if args.answers is None:
+        raise ValueError("--predictor teacher needs --answers: run python -m datasets_scripts.teacher ask.")
+    answers = {
+        key: answer for key, answer in read_answers(args.answers).items() if key[:2] == (args.config, args.split)
+    }
+    if not answers:
+        raise ValueError(f"--answers {args.answers} holds none to {args.config} {args.split}: ask the teacher first.")
+    given = sorted([key[2], [[a.probability, a.reason] for a in answer.parsed]] for key, answer in answers.items())
+    return ChosenPredictor(
+        f"teacher-{args.answers.resolve().name}",
+        {"predictor": "teacher", "model": None, "answers": str(args.answers), "answers_digest": digest(given)},
+        lambda: TeacherPredictor(answers, args.config, args.split),
+    )
+
+
+def _baseline(kind: str, dataset: str, config: str) -> ChosenPredictor:
+    """What sees no premise, fitted on the training split."""
+    constant, seen = fit_baselines(dataset, config)
+    fitted = {"constant_mean": {"mean": constant.mean}}
+    fitted["hypothesis_only"] = {"name": seen.name, "validation_mse": seen.validation_mse}
+    baseline = {"constant_mean": constant, "hypothesis_only": seen}[kind]
+    return ChosenPredictor(
+        kind, {"predictor": kind, "model": None, "fitted": fitted[kind]}, lambda: BaselinePredictor(baseline)
+    )
 
 
 def _trained(args: argparse.Namespace) -> ChosenPredictor:
     """CLUE or CLUE-T, whichever the checkpoint is."""
-    if args.model is None:
-        raise ValueError("--predictor auto needs --model, a checkpoint of CLUE or CLUE-T.")
     checkpoint = find_checkpoint(args.model)
     config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
     answer = answer_format(checkpoint)

@@ -37,7 +37,8 @@ class WrittenPrediction:
     Args:
         probability (`float`, *optional*): The number in the answer, `None` if it has none.
         answer (`str`): The text, without the token that ends it.
-        reason (`str`, *optional*): Why there is no number: one of `datasets_scripts.teachers.answers.REASONS`.
+        reason (`str`, *optional*): Why there is no number: one of `datasets_scripts.teachers.answers.REASONS`, or
+            what kept the answer from coming.
         notes (`list[str]`): What was cut or left out of the premise on the way into the model.
     """
 
@@ -47,10 +48,27 @@ class WrittenPrediction:
     notes: list[str]
 
 
+@dataclass
+class PointPrediction:
+    """
+    The answer to one hypothesis by what gives a probability and nothing with it.
+
+    Args:
+        probability (`float`): The probability.
+        notes (`list[str]`): What was cut or left out of the premise: nothing.
+    """
+
+    probability: float
+    notes: list[str]
+
+
+AnyPrediction = Prediction | WrittenPrediction | PointPrediction
+
+
 class Predictor(Protocol):
     """What gives each hypothesis about each premise an answer."""
 
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list["Prediction | WrittenPrediction"]]:
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[AnyPrediction]]:
         """
         Answers hypotheses.
 
@@ -59,7 +77,7 @@ class Predictor(Protocol):
             hypotheses (`list[list[str]]`): The hypotheses of each premise.
 
         Returns:
-            `list[list[Prediction or WrittenPrediction]]`: the answers, in the order of the hypotheses. An answer
+            `list[list[AnyPrediction]]`: the answers, in the order of the hypotheses. An answer
             without a number has `probability` `None` and a `reason`.
         """
 
@@ -93,7 +111,7 @@ class TwoStagePredictor(ABC):
         return self.prepare([group[0] for group in groups], [[row["hypothesis"] for row in group] for group in groups])
 
     @abstractmethod
-    def answer(self, prepared: Any) -> list[list[Prediction | WrittenPrediction]]:
+    def answer(self, prepared: Any) -> list[list[AnyPrediction]]:
         """
         Runs the model on a batch.
 
@@ -101,9 +119,9 @@ class TwoStagePredictor(ABC):
             prepared: What `prepare` gave.
 
         Returns:
-            `list[list[Prediction or WrittenPrediction]]`: the answers, in the order of the hypotheses.
+            `list[list[AnyPrediction]]`: the answers, in the order of the hypotheses.
         """
 
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prediction | WrittenPrediction]]:
+    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[AnyPrediction]]:
         """Both stages; see [`Predictor`]."""
         return self.answer(self.prepare(premises, hypotheses))

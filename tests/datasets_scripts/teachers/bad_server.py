@@ -8,6 +8,7 @@ garbage. It counts what it is asked; `GET /counts` tells. It ends by itself afte
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -34,6 +35,10 @@ class Running:
     def counts(self) -> dict:
         """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
         return httpx.get(f"{self.url}/counts", timeout=10).json()
+
+    def requests(self) -> list[dict]:
+        """All that it was asked, in the order in which it came."""
+        return httpx.get(f"{self.url}/requests", timeout=10).json()
 
 
 @contextlib.contextmanager
@@ -71,11 +76,14 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
     from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
 
-    asked, seeds, started, state, keys = Counter(), {}, Counter(), Counter(), set()
+    asked, seeds, started, state, keys, requests = Counter(), {}, Counter(), Counter(), set(), []
 
-    def reply(text: str | None, finish: str = "stop", **fields) -> JSONResponse:
+    def reply(text: str | None, finish: str = "stop", logprobs: dict | None = None, **fields) -> JSONResponse:
         message = {"role": "assistant", "content": text, **fields}
         choice = {"index": 0, "message": message, "finish_reason": finish}
+        if logprobs is not None:
+            top = [{"token": token, "logprob": math.log(share)} for token, share in logprobs.items()]
+            choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
         return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5}})
 
     def refuse(request) -> JSONResponse | None:
@@ -108,6 +116,8 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
             "length": lambda: reply("I think that the probability is", "length"),
             "halfnumber": lambda: reply("0.8", "length"),
             "words": lambda: reply("It is hard to say."),
+            "neither": lambda: reply("It", logprobs={"It": 0.6, " Well": 0.3}),
+            "surely": lambda: reply("Yes", logprobs={"Yes": 0.9, "It": 0.05}),
             "same": lambda: reply("0.5"),
             "surrogate": lambda: Response(
                 b'{"choices": [{"message": {"content": "0.5 \\ud800"}, "finish_reason": "stop"}]}'
@@ -130,6 +140,7 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
         numbered = re.search(r"#\S+", text)
         name = numbered[0] if numbered else kinds
         asked[name] += 1
+        requests.append(body)
         seeds.setdefault(name, []).append(body["seed"])
         state["now"] += 1
         state["most"] = max(state["most"], state["now"])
@@ -143,12 +154,17 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
                 started[name, body["seed"]] += 1
                 if not command[2] or started[name, body["seed"]] <= int(command[2]):
                     return await misbehave(command[1], body["seed"])
+            if body.get("logprobs"):
+                return reply("Yes", "length", logprobs={"Yes": 0.5, "No": 0.2, " yes": 0.1, "It": 0.1, "NO": 0.05})
             return reply(f"{body['seed'] % 101}%")
         finally:
             state["now"] -= 1
 
     async def counts(request):
         return JSONResponse({"asked": asked, "seeds": seeds, "most": state["most"], "keys": sorted(keys)})
+
+    async def all_requests(request):
+        return JSONResponse(requests)
 
     async def models(request):
         return refuse(request) or JSONResponse({"data": [{"id": model}]})
@@ -157,6 +173,7 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/models", models),
         Route("/v1/counts", counts),
+        Route("/v1/requests", all_requests),
     ]
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="critical"))
 

@@ -170,7 +170,7 @@ def test_a_local_model_hears_and_sees(omni, media):  # noqa: F811
         one, two = (model.answer(messages, seed, 8, 1.0) for seed in (1, 2))
         assert model.answer(chat_messages(row(modality, path), media, MANY), 1, 8, 1.0) == one
         assert one["choices"][0]["message"] != two["choices"][0]["message"]
-        lengths[modality] = model._encode(messages)["input_ids"][0].tolist()
+        lengths[modality] = model.encode(messages)["input_ids"][0].tolist()
     count = {modality: Counter(model.tokenizer.convert_ids_to_tokens(ids)) for modality, ids in lengths.items()}
     assert count["text"]["<|AUDIO|>"] == count["text"]["<|VIDEO|>"] == 0
     # 1 s of sound is 25 tokens (section 2 of Qwen2.5-Omni's report); the frames of 1 s at 1 a second are one step.
@@ -180,7 +180,7 @@ def test_a_local_model_hears_and_sees(omni, media):  # noqa: F811
     assert count["audiovisual"]["<|AUDIO|>"] == pytest.approx(25, abs=2)
 
     def logits(path: Path) -> torch.Tensor:
-        inputs = model._encode(chat_messages(row("audio", path), media, MANY))
+        inputs = model.encode(chat_messages(row("audio", path), media, MANY))
         with torch.inference_mode():
             return model.model(**inputs).logits[0, -1]
 

@@ -30,7 +30,8 @@ from datasets_scripts.teachers.engine import (
 )
 from datasets_scripts.teachers.failures import RunStoppedError
 from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
-from datasets_scripts.teachers.openai_server import OpenAIServer, ServerOptions
+from datasets_scripts.teachers.openai_server import OpenAIServer
+from datasets_scripts.teachers.options import ServerOptions
 from datasets_scripts.teachers.rubrics import rubric
 from datasets_scripts.teachers.shards import finished_pairs, locked
 from modeling_clue.media import load_audio, load_video

@@ -124,7 +124,10 @@ def test_answers_without_a_number_are_counted(trained, urn_world, tmp_path, monk
     errors = [(row["prediction"] - row["target"]) ** 2 for row in predictions if row["prediction"] is not None]
     assert report["measures"]["mse"]["value"] == pytest.approx(sum(errors) / 3)
     assert report["constant_mean"]["measures"]["mse"]["n"] == report["measures"]["mse"]["n"] == 3
-    assert "no measure: 5, " in (tmp_path / "report.md").read_text()
+    written = (tmp_path / "report.md").read_text()
+    assert "no measure: 5 (62.5% of the rows)." in written
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in written.splitlines()]
+    assert ["with a number, measured", "3", "37.5%"] in cells and ["a range", "1", "12.5%"] in cells
 
 
 def test_answers_that_all_lack_a_number_are_told(trained, urn_world, tmp_path, monkeypatch):
