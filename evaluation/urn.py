@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> dict:
     questions = urn_stress.make_questions(args)
     digest = urn_stress.suite_digest(questions)
     suite = args.suites / digest
-    # All that can fail on wrong options does so before the first clip.
+    # All that can fail on wrong options does so before the first clip, but predictors look for the dataset's folder.
+    suite.mkdir(parents=True, exist_ok=True)
     chosen = choose_predictor(args, str(suite))
     out = Path(args.out or f"runs/urn/{chosen.name}-{digest}")
     if out.exists() and not out.is_dir():

@@ -5,9 +5,12 @@ Planted predictors answer in memory: no clip is made for them.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from evaluation import urn
 from evaluation.stress import findings
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text
-from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_premise
+from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_premise, read_text
 
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "clue-urn-tiny"
@@ -307,3 +310,78 @@ def test_the_command_writes_the_report(evaluated):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == stamps
     with pytest.raises(ValueError, match="context was False, is True.*another --out"):
         urn.main([*command, "--context"])
+
+
+@contextlib.contextmanager
+def reading_server():
+    """
+    An OpenAI-compatible server on loopback whose model reads urns: it answers texts with the truth, clips with 0.5.
+
+    It gives no number to "neither". Yields its address and the requests it has had.
+    """
+    asked = []
+
+    class Model(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.reply({"data": [{"id": "reader"}]})
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            content = body["messages"][-1]["content"]
+            asked.append(content)
+            answer = 0.5
+            if isinstance(content, str):
+                premise, hypothesis = re.search(r"\n\nText:\n(.*)\n\nHypothesis:\n(.*)\n\n", content).groups()
+                answer = np.mean([is_true(hypothesis, event) for event in read_text(premise)])
+            words = "I can't say." if "neither" in str(content) else f"<answer>{answer:.4f}</answer>"
+            self.reply({"choices": [{"message": {"content": words}, "finish_reason": "stop"}]})
+
+        def reply(self, message):
+            data = json.dumps(message).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path):
+    """Every question is one request, with the world in words and the clip; the truth it answers is found right."""
+    small = (
+        "--premises 2 --hypotheses 4 --balls 5 --distractors 0 1 --negations 0 1 --senses either --workers 1".split()
+    )
+    folders = ["--suites", str(tmp_path / "suites"), "--out", str(tmp_path / "out")]
+    with reading_server() as (url, asked):
+        command = ["--predictor", "scalar", "--server", url, "--model", "reader", *folders, *small]
+        report = urn.main(command)
+        questions = len(asked)
+        urn.main(command)
+        assert len(asked) == questions, "what was answered is not asked again"
+    assert report["settings"]["context"] and report["settings"]["server"] == url
+    assert questions == report["n"] == 4 * 3 * 2 * 4
+    cells = {(cell["modality"], cell["cell"]): cell for cell in report["cells"]}
+    assert cells["text", "base"]["mae"]["value"] == pytest.approx(0, abs=1e-4)
+    assert cells["text", "negations=1"]["without_number"] == 4, "two of four hypotheses say neither"
+    assert cells["text", "negations=1"]["mae"]["value"] == pytest.approx(0, abs=1e-4)
+    assert report["without_number"] == 4 * 4
+    kinds = {"text": 0, "input_audio": 0, "video_url": 0, "video_url input_audio": 0}
+    for content in asked:
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        kind = " ".join(part["type"] for part in parts[:-1]) or "text"
+        modality = dict(zip(kinds, MODALITIES, strict=True))[kind]
+        assert urn_stress.CONTEXT[modality] in parts[-1]["text"]
+        kinds[kind] += 1
+    assert set(kinds.values()) == {24}
