@@ -4,6 +4,7 @@
 ```bash
 python -m modeling_clue.conversion to-clue --source Qwen/Qwen2.5-Omni-3B --out clue-3b
 python -m modeling_clue.conversion to-thinker --source clue-3b --out thinker-3b
+python -m modeling_clue.conversion to-thinker --source clue-3b --out served-3b --layout omni
 python -m modeling_clue.conversion --from-research-checkpoint DIR_OR_REPO --prompt prompts.yaml --out clue-3b
 ```
 
@@ -15,7 +16,8 @@ from the model's own answer to a yes/no question: see [`initial_head`].
 **To a Thinker.** The head's rows become the `lm_head` rows of `<CONF_i>`. At the last token of a prompt the softmax of
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
 rows are rounded like the rest of `lm_head`. The prompt and the other settings that a Thinker has no place for are
-kept under `clue` in its `config.json`, and converting it back gives the same CLUE again.
+kept under `clue` in its `config.json`, and converting it back gives the same CLUE again. vLLM knows a Thinker only as
+the part of a full Qwen2.5-Omni: `--layout omni` writes the same weights as one that has no speech output.
 
 **From a research checkpoint**, as the paper's authors release theirs: a Thinker with tokens `<CON_0>` ...
 `<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, and beside it in `lora/` an adapter on its layers and
@@ -39,6 +41,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
     Qwen2_5OmniConfig,
+    Qwen2_5OmniForConditionalGeneration,
     Qwen2_5OmniProcessor,
     Qwen2_5OmniThinkerConfig,
     Qwen2_5OmniThinkerForConditionalGeneration,
@@ -102,6 +105,9 @@ RESEARCH_MEDIA = {
 }
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# How `to_thinker` can lay out a checkpoint.
+LAYOUTS = ("thinker", "omni")
 
 # Where a research checkpoint keeps its adapter.
 ADAPTER_FOLDER = "lora"
@@ -258,12 +264,14 @@ def from_research(
     return save_whole(_with_head(thinker.to(dtype), config, head), clue_processor, out)
 
 
-def to_thinker(source: str | Path, out: str | Path) -> Path:
+def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") -> Path:
     """Writes a plain Thinker whose log-probabilities of `<CONF_i>` at the end of a prompt are those of a CLUE model.
 
     Args:
         source (`str` or `Path`): folder or Hub repository of a CLUE checkpoint.
         out (`str` or `Path`): folder to write; it must not exist yet.
+        layout (`str`, defaults to `"thinker"`): the Thinker alone, or `"omni"`: in a full Qwen2.5-Omni without speech
+            output, the only form in which vLLM loads it.
 
     Returns:
         `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`. The latter
@@ -275,6 +283,8 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
         ValueError: if the source is not a CLUE checkpoint, or its weights are incomplete.
     """
     out = new_folder(out)
+    if layout not in LAYOUTS:
+        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     clue_config = AutoConfig.from_pretrained(source)
     if not isinstance(clue_config, CLUEConfig):
         raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
@@ -304,7 +314,7 @@ def to_thinker(source: str | Path, out: str | Path) -> Path:
         tokenizer,
         chat_template=tokenizer.chat_template,
     )
-    return save_whole(thinker, omni_processor, out)
+    return save_whole(_in_omni(thinker) if layout == "omni" else thinker, omni_processor, out)
 
 
 def new_folder(out: str | Path) -> Path:
@@ -415,6 +425,15 @@ def _clue_processor(processor: Qwen2_5OmniProcessor, prompt: dict | None, media:
     return CLUEProcessor(processor.feature_extractor, processor.video_processor, tokenizer, prompt=prompt, media=media)
 
 
+def _in_omni(thinker: Qwen2_5OmniThinkerForConditionalGeneration) -> Qwen2_5OmniForConditionalGeneration:
+    """The Thinker, not copied, as the only part of a full model."""
+    config = Qwen2_5OmniConfig(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
+    with torch.device("meta"):
+        omni = Qwen2_5OmniForConditionalGeneration(config)
+    omni.thinker, omni.generation_config = thinker, thinker.generation_config
+    return omni
+
+
 def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     pieces = tokenizer(word, add_special_tokens=False)["input_ids"]
     if len(pieces) != 1:
@@ -481,6 +500,12 @@ def main() -> None:
         metavar=("FALSE", "TRUE"),
         help="single-token words the head starts from (default: No Yes)",
     )
+    thinker.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="thinker",
+        help="a Thinker alone, or a full Qwen2.5-Omni without speech, as vLLM needs it (default: thinker)",
+    )
     research.add_argument("--prompt", required=True, help="YAML file that says how the model was asked")
     research.add_argument(
         "--dtype",
@@ -499,7 +524,7 @@ def main() -> None:
     elif arguments.command == "to-clue":
         out = to_clue(arguments.source, arguments.out, num_bins=arguments.num_bins, words=tuple(arguments.words))
     else:
-        out = to_thinker(arguments.source, arguments.out)
+        out = to_thinker(arguments.source, arguments.out, layout=arguments.layout)
     print(f"Wrote {out}.")
 
 

@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import Pipeline
 
 from .confidence import central_interval, standard_deviation
-from .posthoc import conformal_interval
+from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -114,59 +115,32 @@ class UncertainInferencePipeline(Pipeline):
         """Decodes and tokenizes one premise, and checks its hypotheses."""
         if not isinstance(input_, dict):
             raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")
-        hypotheses = _hypotheses(input_)
-        premise = {key: value for key, value in input_.items() if key not in ("hypothesis", "hypotheses")}
-        if isinstance(premise.get("premise"), (os.PathLike, bytes, dict)):
-            premise = premise["premise"]
-        return {"premise": self.processor.encode_premise(premise, **media), "hypotheses": hypotheses}
+        hypotheses = hypotheses_of(input_)
+        return {"premise": self.processor.encode_premise(premise_of(input_), **media), "hypotheses": hypotheses}
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
         """Judges a batch of what `preprocess` returns, in one pass."""
         hypotheses = [item["hypotheses"] for item in batch]
         inputs = self.processor.collate([item["premise"] for item in batch], hypotheses)
         output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
-        distributions = self.model.distribution(output.logits, calibrated)
         calibration = self.model.config.calibration if calibrated else None
         counts = [len(sentences) for sentences in hypotheses]
-        conformal = [None] * len(batch)
-        if calibration is not None and "conformal" in calibration:
-            conformal = conformal_interval(distributions, calibration).split(counts)
         return [
             {
                 "hypotheses": sentences,
-                "probability": probability,
-                "distribution": distribution,
-                "conformal_interval": intervals,
+                "logits": logits,
+                "calibration": calibration,
                 "modality": modality,
                 "notes": notes,
             }
-            for sentences, probability, distribution, intervals, modality, notes in zip(
-                hypotheses,
-                output.probability.split(counts),
-                distributions.split(counts),
-                conformal,
-                inputs.modalities,
-                inputs.notes,
-                strict=True,
+            for sentences, logits, modality, notes in zip(
+                hypotheses, output.logits.split(counts), inputs.modalities, inputs.notes, strict=True
             )
         ]
 
     def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:
         """One premise of a judged batch as plain numbers, one `dict` for each hypothesis."""
-        distribution = judged["distribution"]
-        columns = {
-            "hypothesis": judged["hypotheses"],
-            "probability": judged["probability"].tolist(),
-            "distribution": distribution.tolist(),
-            "standard_deviation": standard_deviation(distribution).tolist(),
-            "interval": central_interval(distribution, interval).tolist(),
-        }
-        if judged["conformal_interval"] is not None:
-            columns["conformal_interval"] = judged["conformal_interval"].tolist()
-        return [
-            {**dict(zip(columns, row, strict=True)), "modality": judged["modality"], "notes": list(judged["notes"])}
-            for row in zip(*columns.values(), strict=True)
-        ]
+        return answers(**judged, interval=interval)
 
     def run_single(self, inputs: dict, preprocess_params: dict, forward_params: dict, postprocess_params: dict):
         """The base class's steps, for a batch of one."""
@@ -223,7 +197,51 @@ class _PreparedStream(IterableDataset):
             yield self.prepare(index, input_)
 
 
-def _hypotheses(input_: dict) -> list[str]:
+def answers(
+    hypotheses: list[str],
+    logits: torch.Tensor,
+    calibration: dict[str, Any] | None,
+    modality: str,
+    notes: list[str],
+    interval: float = 0.9,
+) -> list[dict[str, Any]]:
+    """What the pipeline answers about the hypotheses of one premise, from the logits of their confidence bins.
+
+    Args:
+        hypotheses (`list[str]`): H sentences.
+        logits (`torch.Tensor` of shape `(H, N)`): never calibrated; log-probabilities will do, up to a constant each.
+        calibration (`dict`, *optional*): of the checkpoint, to be applied.
+        modality (`str`), notes (`list[str]`): of the premise.
+        interval (`float`, defaults to 0.9): share of the distribution inside the interval.
+
+    Returns:
+        `list[dict]`: see [`UncertainInferencePipeline.__call__`].
+    """
+    distribution = calibrated_distribution(logits, calibration)
+    columns = {
+        "hypothesis": hypotheses,
+        "probability": calibrated_probability(distribution, calibration).tolist(),
+        "distribution": distribution.tolist(),
+        "standard_deviation": standard_deviation(distribution).tolist(),
+        "interval": central_interval(distribution, interval).tolist(),
+    }
+    if calibration is not None and "conformal" in calibration:
+        columns["conformal_interval"] = conformal_interval(distribution, calibration).tolist()
+    return [
+        {**dict(zip(columns, row, strict=True)), "modality": modality, "notes": list(notes)}
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def premise_of(input_: dict) -> Any:
+    """The premise of an input, as the processor takes it."""
+    premise = {key: value for key, value in input_.items() if key not in ("hypothesis", "hypotheses")}
+    if isinstance(premise.get("premise"), (os.PathLike, bytes, dict)):
+        premise = premise["premise"]
+    return premise
+
+
+def hypotheses_of(input_: dict) -> list[str]:
     """The hypotheses of an input, as a list that is not empty."""
     given = [key for key in ("hypothesis", "hypotheses") if input_.get(key) is not None]
     if len(given) != 1:

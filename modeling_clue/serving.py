@@ -1,0 +1,206 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""The answers of a CLUE checkpoint whose Thinker runs in a vLLM server: text premises, over OpenAI's API.
+
+```python
+clue = ServedCLUE("runs/clue-3b", server="http://127.0.0.1:8000/v1", model="clue")
+clue({"text": "Balls in the urn: red, red, blue.", "hypotheses": ["It is red.", "It is blue."]})
+```
+
+Each hypothesis is a request for one token, whose prompt is the very tokens that the processor gives the model; the
+answer holds the log-probabilities of all `<CONF_i>` at the prompt's last position. serving.md, beside this file in the
+repository, says how to start the server, what was measured, and why sound and video don't go this way.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import torch
+from transformers import AutoConfig
+
+from .configuration_clue import CLUEConfig
+from .pipeline_clue import answers, hypotheses_of, premise_of
+from .processing_clue import CLUEProcessor
+
+
+# As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).
+MOST_BINS = 128
+
+
+class ServingError(RuntimeError):
+    """The server gave no distribution; the message says why, and what to do."""
+
+
+class ServedCLUE:
+    """The pipeline's answers from a server that runs the exported Thinker of a checkpoint.
+
+    Args:
+        checkpoint (`str` or `Path`): folder or Hub repository of the CLUE checkpoint that was exported. Its
+            configuration, with the calibration, and its processor are read; its weights are not.
+        server (`str`): the address up to and with `/v1`.
+        model (`str`): the name the server knows the Thinker by (`--served-model-name`).
+        api_key_env (`str`, defaults to `"CLUE_SERVER_KEY"`): the environment variable with the server's key; it may be
+            unset.
+        timeout (`float`, defaults to 60): seconds that connecting, and each wait for the server, may take.
+        concurrency (`int`, defaults to 32): requests under way at the same time.
+
+    Raises:
+        ValueError: if the checkpoint is not one of CLUE, its confidence tokens are missing or too many, or the address
+            or the key can't be used.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        server: str,
+        model: str,
+        *,
+        api_key_env: str = "CLUE_SERVER_KEY",
+        timeout: float = 60.0,
+        concurrency: int = 32,
+    ):
+        config = AutoConfig.from_pretrained(checkpoint)
+        if not isinstance(config, CLUEConfig):
+            raise ValueError(
+                f"'{checkpoint}' is a {config.model_type} checkpoint: name the CLUE one it was made from."
+            )
+        if config.num_bins > MOST_BINS:
+            raise ValueError(f"'{checkpoint}' has {config.num_bins} bins: vLLM gives {MOST_BINS} of them at most.")
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError(
+                f"The address of a server looks like http://127.0.0.1:8000/v1, with no key in it: {server!r}."
+            )
+        if not timeout > 0 or concurrency < 1:
+            raise ValueError(f"`timeout` and `concurrency` must be positive, got {timeout!r} and {concurrency!r}.")
+        self._key = os.environ.get(api_key_env, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ValueError(f"${api_key_env} holds characters that no key has.")
+        self.calibration = config.calibration
+        self.processor = CLUEProcessor.from_pretrained(checkpoint)
+        self.server, self.model, self.api_key_env = server.rstrip("/"), model, api_key_env
+        self.timeout, self.concurrency = timeout, concurrency
+        self._tokens = [f"<CONF_{index}>" for index in range(config.num_bins)]
+        vocabulary = self.processor.tokenizer.get_vocab()
+        missing = [token for token in self._tokens if token not in vocabulary]
+        if missing:
+            raise ValueError(
+                f"The tokenizer of '{checkpoint}' lacks {len(missing)} tokens, the first is {missing[0]}."
+            )
+        self._token_ids = [vocabulary[token] for token in self._tokens]
+
+    def __call__(self, input_: dict, *, interval: float = 0.9, calibrated: bool = True) -> list[dict[str, Any]]:
+        """Judges the hypotheses of one premise, all at the same time; the server encodes their premise once.
+
+        Args:
+            input_ (`dict`): as the pipeline takes it: `text` (or `premise`) and `hypotheses`, or `hypothesis`.
+            interval (`float`, defaults to 0.9): share of the distribution inside the interval.
+            calibrated (`bool`, defaults to `True`): whether to apply the checkpoint's calibration, if it has one.
+
+        Returns:
+            `list[dict]`: the pipeline's answers, one for each hypothesis.
+
+        Raises:
+            ValueError: if the input can't be used, or its premise is not text.
+            ServingError: if the server can't be reached, refuses, or gives no whole distribution.
+        """
+        sentences = hypotheses_of(input_)
+        premise = self.processor.encode_premise(premise_of(input_))
+        if premise.modality != "text":
+            raise ValueError(f"A server is asked in tokens, and takes no {premise.modality} so: use the pipeline.")
+        prompts = [self.processor(premise.text, sentence)["input_ids"][0].tolist() for sentence in sentences]
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        with (
+            httpx2.Client(headers=headers, timeout=self.timeout, limits=httpx2.Limits(max_connections=None)) as client,
+            ThreadPoolExecutor(min(self.concurrency, len(prompts))) as pool,
+        ):
+            log_probabilities = list(pool.map(lambda prompt: self._read(client, prompt), prompts))
+        return answers(
+            sentences,
+            torch.tensor(log_probabilities),
+            self.calibration if calibrated else None,
+            premise.modality,
+            list(premise.notes),
+            interval,
+        )
+
+    def request(self, prompt: list[int]) -> dict[str, Any]:
+        """The body of the request that reads a distribution, for `POST /v1/completions`.
+
+        Args:
+            prompt (`list[int]`): tokens of premise and hypothesis as the processor gives them.
+        """
+        return {
+            "model": self.model,
+            "prompt": prompt,
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": len(self._token_ids),
+            "logprob_token_ids": self._token_ids,
+            "return_tokens_as_token_ids": False,
+        }
+
+    def _read(self, client: httpx2.Client, prompt: list[int]) -> list[float]:
+        """Log-probabilities of the confidence tokens, in order."""
+        try:
+            response = client.post(f"{self.server}/completions", json=self.request(prompt))
+        except httpx2.ConnectError as error:
+            raise ServingError(f"No server answers at {self.server}: start it, or mend the address.") from error
+        except httpx2.TimeoutException as error:
+            raise ServingError(
+                f"{self.server} did not answer within {self.timeout:g} s: raise `timeout`, or lower `concurrency`."
+            ) from error
+        except httpx2.HTTPError as error:
+            raise ServingError(f"The connection to {self.server} was lost ({type(error).__name__}).") from error
+        if response.status_code != 200:
+            raise ServingError(self._refusal(response.status_code, response.text))
+        try:
+            top = response.json()["choices"][0]["logprobs"]["top_logprobs"][0]
+            found = {token: float(top[token]) for token in self._tokens if token in top}
+        except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise ServingError(
+                f"{self.server} gave a reply without log-probabilities: {self._short(response.text)}"
+            ) from error
+        if not found:
+            raise ServingError(
+                f"{self.server} has other tokens where this checkpoint has its confidence tokens, or knows no "
+                f"`logprob_token_ids` (vLLM 0.32 does): it gave {', '.join(list(top)[:3])}. Is {self.model!r} the "
+                "Thinker exported from this checkpoint?"
+            )
+        if len(found) < len(self._tokens):
+            raise ServingError(
+                f"{self.server} gave {len(found)} of {len(self._tokens)} confidence tokens: it takes no "
+                "`logprob_token_ids` (vLLM 0.32 does), or allows too few log-probabilities (`--max-logprobs`)."
+            )
+        if not all(map(isfinite, found.values())):
+            raise ServingError(f"{self.server} gave log-probabilities that are not finite numbers.")
+        return [found[token] for token in self._tokens]
+
+    def _refusal(self, status: int, text: str) -> str:
+        advice = {
+            400: "",
+            401: f" Put its key into ${self.api_key_env}.",
+            403: f" Put a key it takes into ${self.api_key_env}.",
+            404: f" Is {self.model!r} its `--served-model-name`, and does the address end in /v1?",
+        }.get(status, "")
+        if status == 400 and "greater than max allowed" in text:
+            advice = f" Start it with `--max-logprobs {len(self._tokens)}`."
+        return f"{self.server} answers HTTP {status}: {self._short(text)}.{advice}"
+
+    def _short(self, text: str) -> str:
+        if self._key:
+            text = text.replace(self._key, "[key]")  # servers quote the key they refuse
+        try:
+            reply = json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            reply = None
+        if isinstance(reply, dict) and isinstance(reply.get("error"), dict):
+            text = str(reply["error"].get("message"))
+        # A server's words must not steer a terminal.
+        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
+        return (text if len(text) <= 300 else f"{text[:300]}...").rstrip(".")
