@@ -18,6 +18,7 @@ written beside it as `.alt.txt` and kept in its metadata.
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -35,8 +36,8 @@ from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_coverage
 from evaluation.plots import FORMATS, PAGE, PRINTED, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
+from train.curves import Run, summarize
 from train.curves import read_run as read_training
-from train.curves import summarize
 from train.plots import by_label, modalities_of
 from train.plots import draw as draw_training
 
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse(arguments)
     try:
+        if options.command in ("ratios", "reliability", "risk-coverage"):
+            _refuse_equal_names(options.runs)
         figure, words = options.draw(options)
         # All files and folders that can't be written are told before the first one is.
         for path in options.out:
@@ -54,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, BuildError, OSError) as error:
         sys.exit(f"error: {error}")
     for path in options.out:
-        save_figure(figure, path, words)
+        save_figure(figure, path, words, options.dpi)
         beside = path.with_suffix(".alt.txt")
         partial = beside.with_name(beside.name + ".partial")
         partial.write_text(words + "\n", encoding="utf-8")
@@ -84,8 +87,7 @@ def draw_batching(options: argparse.Namespace) -> tuple[Figure, str]:
     if len(labels) != len(options.runs):
         raise ValueError(f"--label names {len(labels)} settings for {len(options.runs)} runs: give one for each.")
     runs = [read_training(folder, label) for folder, label in zip(options.runs, labels, strict=True)]
-    if len({run.name for run in runs}) < len(runs):
-        raise ValueError("Two of the runs have the same name: what is written could not tell them apart.")
+    _refuse_equal_names(runs)
     words = ["Training loss and gradient norm over the steps, of all steps and by modality; final losses:"]
     summaries = {run.name: summarize(run, dict.fromkeys(run.loss, 0.0)) for run in runs}
     for label, members in by_label(runs).items():
@@ -107,6 +109,12 @@ def draw_ratios(options: argparse.Namespace) -> tuple[Figure, str]:
     return draw_distributions(*ratio_predictions(options.runs), options.targets_are)
 
 
+def _refuse_equal_names(runs: list[EvaluationRun] | list[Run]) -> None:
+    doubled = [name for name, count in Counter(run.name for run in runs).items() if count > 1]
+    if doubled:
+        raise ValueError(f"Several runs are called {', '.join(doubled)}: give NAME=FOLDER, or rename the folder.")
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.figures", description=__doc__.splitlines()[1])
@@ -126,6 +134,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             metavar="FILE",
             help=f"{', '.join(FORMATS)}; several are written alike (default: {out})",
         )
+        one.add_argument("--dpi", type=positive, default=200, help="of PNG files (default: %(default)s)")
         return one
 
     agreement = command("agreement", draw_agreement, "figure3.png", "annotators, pair by pair", (resampling,))

@@ -49,16 +49,14 @@ def ratio_predictions(runs: list[EvaluationRun]) -> tuple[dict[str, list[float]]
     What models trained on data of different ratios predict of the same rows, as figure 6 compares them.
 
     Args:
-        runs (`list[EvaluationRun]`): An evaluation of each model.
+        runs (`list[EvaluationRun]`): An evaluation of each model, with names that differ.
 
     Returns:
         `tuple[dict[str, list[float]], list[float]]`: the predictions of each run, and the targets.
 
     Raises:
-        `ValueError`: if the runs are not of the same rows, or have the same name.
+        `ValueError`: if the runs are not of the same rows.
     """
-    if len({run.name for run in runs}) < len(runs):
-        raise ValueError(f"Two runs are called {', '.join(run.name for run in runs)}: give NAME=FOLDER.")
     asked = [
         {row["id"]: (row["premise"], row["hypothesis"], row["target"]) for row in run.predictions} for run in runs
     ]

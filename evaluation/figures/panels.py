@@ -65,4 +65,4 @@ def is_first(axes: Axes) -> bool:
 
 def wrapped(text: str, count: int) -> str:
     """A title in lines that are no wider than one of `count` panels."""
-    return textwrap.fill(" ".join(text.split()), 24 if count > 2 else 44, break_long_words=True)
+    return textwrap.fill(" ".join(text.split()), 22 if count > 2 else 44, break_long_words=True)
