@@ -37,7 +37,8 @@ def read_run(folder: str | Path, name: str | None = None) -> EvaluationRun:
 
     Args:
         folder (`str` or `Path`): The folder.
-        name (`str`, *optional*): What to call it; the names of its model and its configuration by default.
+        name (`str`, *optional*): What to call it; the names of its predictor, model and configuration by
+            default.
 
     Returns:
         [`EvaluationRun`]: what is in it.
@@ -63,7 +64,8 @@ def read_run(folder: str | Path, name: str | None = None) -> EvaluationRun:
 
 
 def _default_name(settings: dict, folder: Path) -> str:
-    parts = [settings.get(key) for key in ("model", "config")]
+    kind = settings.get("predictor", "auto")
+    parts = [None if kind == "auto" else kind, *(settings.get(key) for key in ("model", "answers", "config"))]
     return " ".join(Path(part).name for part in parts if part) or folder.name
 
 

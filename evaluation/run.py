@@ -5,7 +5,9 @@ Evaluates a checkpoint on a split of a UMUI dataset.
 python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
 ```
 
-The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those without a number are counted.
+The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those without a number are counted. With
+`--predictor` any model is prompted instead, or a teacher's answers or a baseline are measured: see
+evaluation/predictors/README.md.
 
 Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
 measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they

@@ -124,9 +124,12 @@ def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
         "binary": rubrics.yes_no_rubric,
         "digits": rubrics.decimals_rubric,
     }[kind]
-    # Clips of a dataset on the Hub lie in the cache.
-    folder = Path(dataset) if Path(dataset).is_dir() else Path(datasets_config.HF_CACHE_HOME).expanduser()
-    prompt = Prompt(write, folder, int(args.max_media_mb * 1e6))
+
+    def prompt() -> Prompt:
+        # Clips of a dataset on the Hub lie in the cache. Only now: the dataset may have been built since.
+        folder = Path(dataset) if Path(dataset).is_dir() else Path(datasets_config.HF_CACHE_HOME).expanduser()
+        return Prompt(write, folder, int(args.max_media_mb * 1e6))
+
     settings = {
         "predictor": kind,
         "model": args.model,
@@ -146,14 +149,14 @@ def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
         return ChosenPredictor(
             f"{kind}-{Path(args.model).name}",
             {**settings, "server": options.url, "request": fields},
-            lambda: server(prompt, args.model, options, args.in_flight, fields),
+            lambda: server(prompt(), args.model, options, args.in_flight, fields),
         )
     checkpoint = find_checkpoint(args.model)
     check_local(checkpoint)
     make = {
-        "scalar": lambda: LocalScalar(prompt, checkpoint, args.max_tokens),
-        "binary": lambda: LocalBinary(prompt, checkpoint),
-        "digits": lambda: DigitsPredictor(prompt, checkpoint),
+        "scalar": lambda: LocalScalar(prompt(), checkpoint, args.max_tokens),
+        "binary": lambda: LocalBinary(prompt(), checkpoint),
+        "digits": lambda: DigitsPredictor(prompt(), checkpoint),
     }[kind]
     settings["weights"] = weights_digest(checkpoint)
     return ChosenPredictor(f"{kind}-{_model_name(args.model)}", settings, make)

@@ -115,6 +115,26 @@ def test_load_split_fetches_its_split_once(hub, umui, tmp_path):
     assert not [entry for entry in hub.log() if entry["method"] == "GET" and "/resolve/" in entry["path"]]
 
 
+def test_clips_of_a_hub_reach_prompts(hub, umui, tmp_path):
+    """A clip that was fetched lies in the cache, whence prompting reads it with the type that its name tells."""
+    code = """
+import sys
+from argparse import ArgumentParser
+from datasets_scripts.load import load_split
+from evaluation.predictors.choose import add_predictor_options, choose_predictor
+from evaluation.predictors.prompting import PromptingPredictor, ServerPrompting
+ServerPrompting.__init__ = lambda self, prompt, *rest: PromptingPredictor.__init__(self, prompt)
+parser = ArgumentParser()
+add_predictor_options(parser)
+args = parser.parse_args("--predictor binary --server http://127.0.0.1:1/v1 --model m".split())
+predictor = choose_predictor(args, sys.argv[1]).make()
+((messages,),) = predictor.prepare_rows([[load_split(sys.argv[1], "urn-audiovisual", "test")[0]]])
+print([part["type"] for part in messages[0]["content"]])
+"""
+    told = hub.run(tmp_path, code, REPO).stdout.splitlines()[-1]
+    assert told == "['video_url', 'input_audio', 'text']"
+
+
 def write_clip(path: Path) -> None:
     """A second of sound, or of pictures, in the format of the name's ending."""
     if path.suffix in (".wav", ".flac", ".ogg"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets.config import HF_CACHE_HOME
 from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
@@ -385,6 +386,18 @@ def test_options_that_do_not_go_together_are_told(urn_world, tmp_path, options, 
     with pytest.raises(ValueError, match=complaint):
         evaluate(urn_world, "urn-text", tmp_path / "out", *options.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_media_come_from_the_dataset_and_nowhere_else(talker, tmp_path):  # noqa: F811
+    """From its folder, also where that is built after the predictor was chosen; from the cache for one on the Hub."""
+    parser = argparse.ArgumentParser()
+    add_predictor_options(parser)
+    args = parser.parse_args(["--predictor", "scalar", "--model", str(talker)])
+    folder = tmp_path / "later"
+    chosen = choose_predictor(args, str(folder))
+    folder.mkdir()
+    assert chosen.make().prompt.dataset == folder
+    assert choose_predictor(args, "org/name").make().prompt.dataset == Path(HF_CACHE_HOME).expanduser()
 
 
 def test_another_prompt_or_server_is_another_evaluation(urn_world):
