@@ -85,7 +85,6 @@ def reliability_diagram(bins: list[dict], path: str | Path, title: str) -> None:
     )
     diagram.plot([b["prediction"] for b in full], [b["target"] for b in full], "o-", color=MODEL, label="model")
     diagram.set(ylabel="mean target", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title)
-    diagram.legend(loc="upper left", frameon=False)
     widths = [b["high"] - b["low"] for b in bins]
     bars = counts.bar(
         [b["low"] for b in bins], [b["n"] for b in bins], widths, align="edge", color=MODEL, edgecolor="w"
@@ -94,6 +93,8 @@ def reliability_diagram(bins: list[dict], path: str | Path, title: str) -> None:
     counts.set(xlabel="prediction", ylabel="rows", xticks=np.linspace(0, 1, 11))
     counts.margins(y=0.25)
     _count_rows(counts)
+    # Below the axes: inside them it would hide the bins of a model that says too little.
+    figure.legend(*diagram.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
     save_figure(figure, path, dpi=130)
 
 

@@ -36,6 +36,7 @@ from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_coverage
 from evaluation.plots import FORMATS, PAGE, PRINTED, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
+from evaluation.predictors.choose import find_checkpoint
 from train.curves import Run, summarize
 from train.curves import read_run as read_training
 from train.plots import by_label, modalities_of
@@ -109,6 +110,11 @@ def draw_ratios(options: argparse.Namespace) -> tuple[Figure, str]:
     return draw_distributions(*ratio_predictions(options.runs), options.targets_are)
 
 
+def draw_item(options: argparse.Namespace) -> tuple[Figure, str]:
+    """What a model holds possible of single rows."""
+    return draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset))
+
+
 def _refuse_equal_names(runs: list[EvaluationRun] | list[Run]) -> None:
     doubled = [name for name, count in Counter(run.name for run in runs).items() if count > 1]
     if doubled:
@@ -164,10 +170,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for one in (ratios, reliability, risk):
         one.add_argument("runs", type=_run, nargs="+", metavar="[NAME=]FOLDER", help="output folder of an evaluation")
     item = command(
-        "item", lambda o: draw_items(read_items(o.run, o.ids, o.model, o.dataset)), "item.png", "single rows"
+        "item",
+        lambda o: draw_items(read_items(o.run, o.ids, find_checkpoint(o.model), o.dataset)),
+        "item.png",
+        "single rows",
     )
     item.add_argument("run", type=_run, metavar="[NAME=]FOLDER", help="output folder of an evaluation")
-    item.add_argument("--model", type=Path, required=True, help="folder of its checkpoint")
+    item.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
     item.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")
     item.add_argument("--dataset", help="its dataset, if that has been moved")
     return parser.parse_args(arguments)

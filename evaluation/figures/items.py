@@ -77,7 +77,7 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
 
     Raises:
         `ValueError`: if checkpoint or rows are not those of the evaluation, the model's answers are not what it said
-            then, or it writes its answers and so gives no distribution.
+            then, or it gives no distribution.
     """
     settings = run.settings
     saved = {row["id"]: row for row in run.predictions}
@@ -85,6 +85,8 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
         raise ValueError(
             f"{run.folder} has no row {', '.join(unknown)}; its ids are such as {run.predictions[0]['id']}."
         )
+    if settings.get("predictor", "auto") != "auto":
+        raise ValueError(f"{run.folder} is of the predictor {settings['predictor']}: only CLUE gives a distribution.")
     if weights_digest(checkpoint) != settings["weights"]:
         raise ValueError(f"--model {checkpoint} has other weights than the model of {run.folder}.")
     calibration = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True).to_dict().get("calibration")
@@ -116,7 +118,7 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
         items.append(
             Item(
                 id=row["id"],
-                premise=row["premise"] if clip is None else f"{row['modality']}, {Path(clip['path']).name}",
+                premise=row["premise"] if clip is None else f"{row['modality']}, {Path(clip['path'] or '').name}",
                 hypothesis=row["hypothesis"],
                 values=bin_values(len(distribution)).numpy(),
                 distribution=distribution,

@@ -130,6 +130,9 @@ def test_figure_6_is_of_the_same_rows():
 def test_an_item_shows_the_distribution_that_was_measured(evaluation, tiny_checkpoint, urn_world):
     """Its mean and spread are those saved; bars, line and target are read back from the axes."""
     saved = read_run(evaluation).predictions
+    out = evaluation.parent / "item.svg"
+    draw("item", evaluation, "--model", tiny_checkpoint, "--ids", saved[5]["id"], "--out", out)
+    assert saved[5]["id"] in out.with_suffix(".alt.txt").read_text()
     ids = [saved[5]["id"], saved[1]["id"], saved[2]["id"]]
     items = read_items(read_run(evaluation), ids, tiny_checkpoint)
     figure, words = draw_items(items)
@@ -170,6 +173,11 @@ def test_an_item_of_another_model_or_row_is_refused(evaluation, tiny_checkpoint,
         read_items(evaluated, ["nobody"], tiny_checkpoint)
     with pytest.raises(ValueError, match="has other weights"):
         read_items(evaluated, [name], "checkpoints/clue-urn-tiny")
+    prompted = replace(evaluated, settings={"predictor": "scalar"})
+    with pytest.raises(ValueError, match="of the predictor scalar: only CLUE gives a distribution"):
+        read_items(prompted, [name], tiny_checkpoint)
+    with pytest.raises(SystemExit, match="--model /nowhere is no folder"):
+        draw("item", evaluation, "--model", "/nowhere", "--ids", name)
     rows = [row | {"prediction": (row["prediction"] + 0.5) % 1} for row in evaluated.predictions]
     changed = EvaluationRun(evaluated.folder, "changed", evaluated.settings, rows, {})
     with pytest.raises(ValueError, match=re.escape(f"Row {name}: the model says")):
