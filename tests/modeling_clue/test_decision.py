@@ -1,0 +1,104 @@
+"""transformers' decision API gives the pipeline's probabilities, and refuses what CLUE can't answer."""
+
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from transformers import pipeline
+from transformers.cli.serve import Serve
+
+from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.decision import CLUEForDecision
+
+
+CHECKPOINT = str(Path(__file__).resolve().parents[2] / "checkpoints" / "clue-urn-tiny")
+STATE = "Balls in the urn: red, red, blue, green, red."
+HYPOTHESES = ["A random ball is red.", "It is neither red nor blue.", "The ball is <CONF_3> blue."]
+QUESTIONS = {f"q{index}": {"type": "noul", "instructions": text} for index, text in enumerate(HYPOTHESES)}
+
+
+@pytest.fixture(scope="module")
+def decide():
+    """By the name of the task and the folder alone."""
+    return pipeline("decision", model=CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, float]:
+    """What CLUE's own pipeline answers."""
+    clue = pipeline("uncertain-inference", model=CHECKPOINT, trust_remote_code=True)
+    answers = clue({"text": STATE, "hypotheses": HYPOTHESES})
+    return {name: answer["probability"] for name, answer in zip(QUESTIONS, answers, strict=True)}
+
+
+def test_yes_no_questions_have_the_pipelines_probabilities(decide, expected, monkeypatch):
+    """All questions of a request in one forward pass, as a dict and as JSON."""
+    calls = []
+    forward = CLUEForDecision.forward
+
+    def counted(self, *args, **kwargs):
+        calls.append(1)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(CLUEForDecision, "forward", counted)
+    request = {"state": STATE, "questions": QUESTIONS}
+    for answers in (decide(request), decide(json.dumps(request))):
+        assert {name: answer["type"] for name, answer in answers.items()} == dict.fromkeys(QUESTIONS, "noul")
+        assert {name: answer["noul"] for name, answer in answers.items()} == pytest.approx(expected, abs=1e-6)
+    assert len(calls) == 2 and max(expected.values()) - min(expected.values()) > 0.1
+
+
+def test_the_calibration_counts(decide, expected, monkeypatch):
+    """A checkpoint's isotonic calibration changes these answers too, to a certain 0 at its end."""
+    points = {"x": [0.0, 0.7, 1.0], "y": [0.0, 0.0, 1.0]}
+    monkeypatch.setattr(decide.model.config, "calibration", {"isotonic": points})
+    answers = decide({"state": STATE, "questions": QUESTIONS})
+    assert max(expected.values()) < 0.7
+    assert [answer["noul"] for answer in answers.values()] == [0.0] * 3
+
+
+def test_all_weights_are_those_of_the_checkpoint(decide):
+    """The subclass reads the same names as CLUE: nothing is left at random."""
+    state = CLUEForConfidenceEstimation.from_pretrained(CHECKPOINT).state_dict()
+    weights = decide.model.state_dict()
+    assert weights.keys() == state.keys() and all(torch.equal(weights[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"state": {"text": STATE}}, "`state` is a dict"),
+        ({"assets": {"img": "a.png"}}, "no images"),
+        ({"questions": {}}, "at least one question"),
+        ({"questions": {"q": {"type": "choice", "instructions": "?", "criteria": {"a": None}}}}, "'q'.*yes/no"),
+        ({"questions": {"q": {"type": "noul", "instructions": "It is.", "criteria": {"true": "x"}}}}, "'q'.*criteria"),
+        ({"questions": {"q": {"type": "noul"}}}, "'q'.*statement to judge"),
+    ],
+)
+def test_what_clue_cannot_answer_is_refused(decide, change, words):
+    """Nothing of a request is left out without a word."""
+    with pytest.raises(ValueError, match=words):
+        decide({"state": STATE, "questions": QUESTIONS, **change})
+
+
+def test_transformers_serve_answers(expected):
+    """`transformers serve` finds CLUE, answers at /v1/systemone, and says 400 to what CLUE can't answer."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = Serve(force_model=CHECKPOINT, host="127.0.0.1", port=port, device="cpu", non_blocking=True)
+    try:
+        transport = httpx.HTTPTransport(retries=8)  # until it listens
+        with httpx.Client(transport=transport, timeout=60, base_url=f"http://127.0.0.1:{port}") as client:
+            body = {"model": CHECKPOINT, "state": STATE, "questions": QUESTIONS}
+            reply = client.post("/v1/systemone", json=body)
+            refused = client.post("/v1/systemone", json={**body, "state": [STATE]})
+    finally:
+        server.kill_server()
+    assert reply.status_code == 200, reply.text
+    answers = reply.json()["answers"]
+    assert {name: answer["noul"] for name, answer in answers.items()} == pytest.approx(expected, abs=1e-6)
+    assert refused.status_code == 400 and "`state` is a list" in refused.text
