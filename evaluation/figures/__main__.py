@@ -110,6 +110,16 @@ def draw_ratios(options: argparse.Namespace) -> tuple[Figure, str]:
     return draw_distributions(*ratio_predictions(options.runs), options.targets_are)
 
 
+def draw_bins(options: argparse.Namespace) -> tuple[Figure, str]:
+    """How far what is predicted is from what is so."""
+    return draw_reliability(options.runs, options.bins, options.equal_mass, options.bootstrap, options.seed)
+
+
+def draw_risks(options: argparse.Namespace) -> tuple[Figure, str]:
+    """The error that is left when the least certain answers are deferred."""
+    return draw_risk_coverage(options.runs, options.by, options.risk, options.bootstrap, options.seed)
+
+
 def draw_item(options: argparse.Namespace) -> tuple[Figure, str]:
     """What a model holds possible of single rows."""
     return draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset))
@@ -155,26 +165,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     batching.add_argument("--label", nargs="+", help="setting of each run (default: its folder's, without the seed)")
     ratios = command("ratios", draw_ratios, "figure6.png", "predictions of models trained on different ratios")
     ratios.add_argument("--targets-are", default="targets", metavar="WORD", help="name of the rows' probabilities")
-    reliability = command("reliability", None, "reliability.png", "reliability diagrams", (resampling,))
+    reliability = command("reliability", draw_bins, "reliability.png", "reliability diagrams", (resampling,))
     reliability.add_argument("--bins", type=positive, default=10, help="default: %(default)s")
     reliability.add_argument("--equal-mass", action="store_true", help="bins that hold as many rows each")
-    reliability.set_defaults(
-        draw=lambda o: draw_reliability(o.runs, o.bins, o.equal_mass, o.bootstrap, o.seed),
+    risk = command(
+        "risk-coverage", draw_risks, "risk-coverage.png", "error, the least certain deferred", (resampling,)
     )
-    risk = command("risk-coverage", None, "risk-coverage.png", "error with the least certain deferred", (resampling,))
     risk.add_argument(
         "--by", nargs="+", choices=UNCERTAINTIES, default=["standard_deviation"], help="default: standard_deviation"
     )
     risk.add_argument("--risk", choices=RISKS, default="squared", help="default: %(default)s")
-    risk.set_defaults(draw=lambda o: draw_risk_coverage(o.runs, o.by, o.risk, o.bootstrap, o.seed))
     for one in (ratios, reliability, risk):
         one.add_argument("runs", type=_run, nargs="+", metavar="[NAME=]FOLDER", help="output folder of an evaluation")
-    item = command(
-        "item",
-        lambda o: draw_items(read_items(o.run, o.ids, find_checkpoint(o.model), o.dataset)),
-        "item.png",
-        "single rows",
-    )
+    item = command("item", draw_item, "item.png", "distributions of single rows")
     item.add_argument("run", type=_run, metavar="[NAME=]FOLDER", help="output folder of an evaluation")
     item.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
     item.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")

@@ -129,8 +129,8 @@ def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int 
     lacking = next((row for row in rows if row.get(column) is None), None)
     if lacking is not None:
         raise ValueError(
-            f"{run.folder}: row {lacking['id']} has no {column}: a predictor that writes its answers has no "
-            "distribution, and an old evaluation lacks columns. Give --by probability, or evaluate anew."
+            f"{run.folder}: row {lacking['id']} has no {column}: only CLUE gives a distribution, and evaluations of "
+            "before lack some columns. Give --by probability, or evaluate anew."
         )
     uncertainties = np.array([UNCERTAINTIES[by][1](row) for row in rows], dtype=float)
     once = np.ones((1, len(rows)))

@@ -26,7 +26,8 @@ def main() -> None:
     dataset, out = sys.argv[1], Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    rows = load_split(dataset, "urn-video", "test").select(range(160))
+    rows = load_split(dataset, "urn-video", "test")
+    rows = rows.select(range(min(160, len(rows))))
     with open(out / "raw.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["annotator", "item", "probability"])

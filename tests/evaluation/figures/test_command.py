@@ -2,7 +2,9 @@
 
 import json
 import re
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from evaluation.figures import __main__ as figures
 from evaluation.figures.distributions import draw_distributions, ratio_predictions, teacher_answers
 from evaluation.figures.items import draw_items, read_items
 from evaluation.prediction_files import EvaluationRun, read_run
+
+
+PAGE = Path(figures.__file__).with_name("README.md")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,18 @@ def test_figures_3_and_4_are_of_the_judgements(people):
     assert "100% from 0.9 on" in (people / "4.alt.txt").read_text()
     with pytest.raises(SystemExit, match="None of the answers of mute"):
         draw("teachers", "--answers", f"mute={people}/mute.jsonl", *judged)
+
+
+def test_the_page_of_figures_has_its_examples(urn_world, tmp_path, monkeypatch):
+    """The script of made-up people gives what the commands take; each picture on the page is there, and small."""
+    monkeypatch.setattr("sys.argv", ["made_up.py", str(urn_world), str(tmp_path)])
+    runpy.run_path(str(PAGE.parent / "examples/made_up.py"), run_name="__main__")
+    annotations(["aggregate", "--raw", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "people.jsonl")])
+    answers, people = teacher_answers({"hasty": tmp_path / "hasty.jsonl"}, tmp_path / "people.jsonl")
+    assert (len(answers["hasty"]), len(people)) == (12 * 5, 12 * 4)
+    pictures = [PAGE.parent / name for name in re.findall(r"\]\((.*?\.png)\)", PAGE.read_text(encoding="utf-8"))]
+    assert len(pictures) == 7
+    assert max(path.stat().st_size for path in pictures if path.parent.name == "examples") < 60_000
 
 
 def test_figure_5_is_of_the_logs(tmp_path):
