@@ -164,12 +164,13 @@ class LocalTeacher:
             )
         return length
 
-    def encode(self, messages: list[dict]) -> dict:
+    def encode(self, messages: list[dict], notes: list[str] | None = None) -> dict:
         """
         Decodes the media and tokenizes; the model is left alone.
 
         Args:
             messages (`list[dict]`): As [`chat_messages`] builds them.
+            notes (`list[str]`, *optional*): What is cut or left out of the media is added here.
 
         Returns:
             `dict`: inputs of the model.
@@ -183,7 +184,7 @@ class LocalTeacher:
         if not isinstance(content, str):
             if not self.takes_media:
                 raise RunStoppedError("the model takes text alone: pass one that takes the premises' modality")
-            content = [self._part(part, options) for part in content]
+            content = [self._part(part, options, [] if notes is None else notes) for part in content]
         chat = [{"role": message["role"], "content": content}]
         kept = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
         if self.takes_media:
@@ -196,15 +197,20 @@ class LocalTeacher:
             inputs.to(self.model.device, dtype=self.model.dtype) if self.takes_media else inputs.to(self.model.device)
         )
 
-    def _part(self, part: dict, options: dict) -> dict:
+    def _part(self, part: dict, options: dict, notes: list[str]) -> dict:
         try:
             if part["type"] == "input_audio":
                 rate = self.processor.feature_extractor.sampling_rate
                 sound = load_audio(base64.b64decode(part["input_audio"]["data"]), sampling_rate=rate, name="its sound")
+                notes += sound.notes
+                longest = self.processor.feature_extractor.n_samples / rate
+                if sound.duration > longest:
+                    notes.append(f"sound of {sound.duration:.1f} s cut to {longest:g} s")
                 return {"type": "audio", "audio": sound.waveform}
             if part["type"] == "video_url":
                 data = base64.b64decode(part["video_url"]["url"].partition(",")[2])
                 video = load_video(data, fps=FRAMES_PER_SECOND, max_frames=MOST_FRAMES, name="its video")
+                notes += video.notes
                 options |= {"fps": video.fps, "do_sample_frames": False}
                 return {"type": "video", "video": video.frames}
         except MediaError as error:

@@ -3,7 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter
@@ -95,19 +95,21 @@ class LocalPrompting(PromptingPredictor):
         super().__init__(prompt)
         self.model = LocalTeacher(folder)
 
-    def encode(self, messages: list[dict]) -> dict:
-        """Decodes and tokenizes."""
-        return self.model.encode(messages)
+    def encode(self, messages: list[dict]) -> tuple[dict, list[str]]:
+        """Decodes and tokenizes; with the inputs come notes on what was cut of the media."""
+        notes = []
+        return self.model.encode(messages, notes), notes
 
     def answer(self, prepared: list[list]) -> list[list[Prediction | WrittenPrediction]]:
         """See [`TwoStagePredictor`]."""
-        return [[self._answer_row(inputs) for inputs in group] for group in prepared]
+        return [[self._answer_row(row) for row in group] for group in prepared]
 
-    def _answer_row(self, inputs: dict | WrittenPrediction) -> Prediction | WrittenPrediction:
-        if isinstance(inputs, WrittenPrediction):
-            return inputs
+    def _answer_row(self, row: tuple[dict, list[str]] | WrittenPrediction) -> Prediction | WrittenPrediction:
+        if isinstance(row, WrittenPrediction):
+            return row
+        inputs, notes = row
         try:
-            return self.ask(inputs)
+            return replace(self.ask(inputs), notes=notes)
         except AnswerFailedError as error:
             return unanswered(str(error))
 

@@ -114,7 +114,8 @@ def test_every_prompt_holds_its_hypothesis_and_premise(urn_world, omni, modality
     assert isinstance(predictor, TwoStagePredictor)
     (prepared,) = predictor.prepare_rows([rows])
     assert len({row["hypothesis"] for row in rows}) == 3
-    for row, inputs in zip(rows, prepared, strict=True):
+    for row, (inputs, notes) in zip(rows, prepared, strict=True):
+        assert notes == []
         check_asked(prompt.messages(row), row)
         words = predictor.model.tokenizer.decode(inputs["input_ids"][0])
         assert words.count(f"Hypothesis:\n{row['hypothesis']}\n") == 1
@@ -244,7 +245,7 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
     predictor = LocalBinary(Prompt(yes_no_rubric, urn_world, MANY), talker)
     assert {" Yes", "Yes", "No", " No", "yes", "no"} <= set(predictor.words.values())
     row = load_rows(str(urn_world), "urn-text", "test")[0]
-    ((inputs,),) = predictor.prepare_rows([[row]])
+    (((inputs, _),),) = predictor.prepare_rows([[row]])
     with torch.no_grad():
         shares = predictor.model.model(**inputs).logits[0, -1].double().softmax(-1)
     spelt = {"yes": 0.0, "no": 0.0}
@@ -252,7 +253,7 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
         word = name.replace("Ġ", "").lower()
         if word in spelt:
             spelt[word] += float(shares[index])
-    ((answer,),) = predictor.answer([[inputs]])
+    ((answer,),) = predictor.answer([[(inputs, [])]])
     assert answer.probability == pytest.approx(spelt["yes"] / (spelt["yes"] + spelt["no"]), abs=1e-6)
     assert answer.reason is None
 
@@ -276,7 +277,7 @@ def test_the_tree_over_digits_is_every_number_one_by_one(omni, urn_world, modali
     pass without a cache; the prediction has the mean and spread of that distribution."""
     predictor = DigitsPredictor(Prompt(decimals_rubric, urn_world, MANY), omni)
     row = load_rows(str(urn_world), f"urn-{modality}", "test")[0]
-    ((inputs,),) = predictor.prepare_rows([[row]])
+    (((inputs, _),),) = predictor.prepare_rows([[row]])
     scores = predictor.continuation_scores(inputs)
     prompt = inputs["input_ids"]
     expected = []
@@ -292,7 +293,7 @@ def test_the_tree_over_digits_is_every_number_one_by_one(omni, urn_world, modali
     assert scores.tolist() == pytest.approx(expected, abs=1e-4)
     assert np.ptp(expected) > 1e-3
 
-    ((answer,),) = predictor.answer([[inputs]])
+    ((answer,),) = predictor.answer([[(inputs, [])]])
     shares = np.exp(expected) / np.exp(expected).sum()
     values = np.arange(101) / 100
     mean = (shares * values).sum()
@@ -346,6 +347,18 @@ def test_media_that_cannot_be_used_are_a_reason(omni, urn_world, tmp_path):  # n
     (((large,), (astray,)),) = [predictor.answer(predictor.prepare_rows([[row], [elsewhere]]))]
     assert large.probability is None and "the limit is 0.0001 MB" in large.reason
     assert astray.probability is None and astray.reason == "media: secret.wav lies outside the dataset folder"
+
+
+def test_what_is_cut_of_a_clip_is_noted(omni, urn_world, tmp_path, monkeypatch):  # noqa: F811
+    """Frames that are left out and sound behind the longest that the model hears are told with the answer."""
+    row = load_rows(str(urn_world), "urn-audiovisual", "test")[0]
+    predictor = DigitsPredictor(Prompt(decimals_rubric, urn_world, MANY), omni)
+    monkeypatch.setattr("datasets_scripts.teachers.local.FRAMES_PER_SECOND", 8.0)
+    monkeypatch.setattr("datasets_scripts.teachers.local.MOST_FRAMES", 4)
+    monkeypatch.setattr(predictor.model.processor.feature_extractor, "n_samples", 8000)
+    ((answer,),) = predictor.predict([row], [[row["hypothesis"]]])
+    (frames, sound) = answer.notes
+    assert "to 4 frames" in frames and sound.endswith("s cut to 0.5 s")
 
 
 def test_rows_keep_their_own_context_through_the_two_stages(talker, urn_world):  # noqa: F811
