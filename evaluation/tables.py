@@ -2,6 +2,8 @@
 
 # What the paper reports (tables 2, 3, 4 and 8), and whether the model orders the rows as people do.
 MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
+# Servers put numbers of requests and the like into their errors: no two are the same.
+MOST_REASONS = 10
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
@@ -68,8 +70,14 @@ def lacking_table(lacking: dict, n: int) -> str:
     Returns:
         `str`: the table in Markdown.
     """
-    counts = {"with a number, measured": n - lacking["n"], **lacking["reasons"]}
-    return markdown_table(["answers", "rows", "share"], [[k, f"{v:,}", f"{v / n:.1%}"] for k, v in counts.items()])
+    reasons = sorted(lacking["reasons"].items(), key=lambda reason: -reason[1])
+    counts = [("with a number, measured", n - lacking["n"]), *reasons[:MOST_REASONS]]
+    if len(reasons) > MOST_REASONS:
+        rest = reasons[MOST_REASONS:]
+        counts.append((f"{len(rest):,} other reasons (report.json)", sum(count for _, count in rest)))
+    # A server's words may be in a reason.
+    rows = [[reason.replace("|", "\\|"), f"{count:,}", f"{count / n:.1%}"] for reason, count in counts]
+    return markdown_table(["answers", "rows", "share"], rows)
 
 
 def further_measures_table(report: dict) -> str:

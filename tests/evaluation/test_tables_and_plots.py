@@ -1,12 +1,14 @@
 """Tables are Markdown with the numbers of the report; figures are PNG files that show them."""
 
+import re
+
 import numpy as np
 from PIL import Image
 
 from evaluation.calibration import reliability
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
-from evaluation.tables import comparison_table, further_measures_table, markdown_table, measures_table
+from evaluation.tables import comparison_table, further_measures_table, lacking_table, markdown_table, measures_table
 
 
 def a_report():
@@ -56,3 +58,13 @@ def test_figures_are_written_whole(tmp_path):
             image = np.asarray(Image.open(tmp_path / name).convert("L"))
             assert image.min() < 100 < 250 < image.max()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.png", "reliability.png"]
+
+
+def test_rows_without_a_number_add_up():
+    """Every row is in one line of the table, however many reasons there are, and a server's words break no cell."""
+    reasons = {f"HTTP 400: request {index} | refused": 1 for index in range(15)} | {"no number": 5}
+    table = lacking_table({"n": 20, "reasons": reasons}, 80).splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[2:]]
+    assert cells[0] == ["with a number, measured", "60", "75.0%"] and cells[1] == ["no number", "5", "6.2%"]
+    assert cells[-1] == ["6 other reasons (report.json)", "6", "7.5%"]
+    assert sum(int(rows) for _, rows, _ in cells) == 80
