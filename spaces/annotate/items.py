@@ -1,0 +1,134 @@
+"""The items to be judged: the rows of one split of a UMUI folder, as `datasets` loads it for anybody."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from assignment import Place
+from datasets import Audio, Video, load_dataset
+
+
+# What may inform a judgement of a premise: writing in a picture is "text".
+SENSES = {
+    "text": ("text",),
+    "audio": ("audio",),
+    "video": ("video", "text"),
+    "audiovisual": ("video", "audio", "text"),
+}
+# Claims about one premise that the same people judge in one go.
+CLAIMS_TOGETHER = 12
+
+
+@dataclass(frozen=True)
+class Item:
+    """
+    A claim about a premise.
+
+    Args:
+        id (`str`): The row's id.
+        modality (`str`): `"text"`, `"audio"`, `"video"` or `"audiovisual"`.
+        premise (`str`): The text, or the path of the clip.
+        claim (`str`): The hypothesis.
+        topic (`str`, *optional*): What event it is about.
+        context (`str`, *optional*): The background story.
+    """
+
+    id: str
+    modality: str
+    premise: str
+    claim: str
+    topic: str | None = None
+    context: str | None = None
+
+    @property
+    def video(self) -> str | None:
+        """The clip's name without its ending, by which a build of the dataset finds it again."""
+        return None if self.modality == "text" else Path(self.premise).stem
+
+    @property
+    def digest(self) -> str:
+        """Tells whether an item is still the same; a clip counts by its name."""
+        premise = self.premise if self.modality == "text" else self.video
+        return hashlib.sha256(repr((self.modality, premise, self.claim)).encode()).hexdigest()
+
+
+def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]:
+    """
+    Loads the items, those of one premise next to each other.
+
+    Args:
+        dataset (`str`): A dataset folder, or a repository on the Hub.
+        config (`str`): The config, e.g. `"wikivideo-audiovisual"`.
+        split (`str`): The split, e.g. `"test"`.
+        clips (`Path`): Where clips that the dataset has no file for are written.
+
+    Returns:
+        `list[Item]`: the items, in the order in which their premises first appear.
+
+    Raises:
+        `ValueError`: if a row lacks its premise, or an id is there twice; the message names the row.
+    """
+    rows = load_dataset(dataset, config, split=split)
+    for column, kind in (("audio", Audio), ("video", Video)):
+        if isinstance(rows.features[column], kind):
+            rows = rows.cast_column(column, kind(decode=False))
+    by_premise: dict[tuple[str, str], list[Item]] = {}
+    seen = set()
+    for row in rows:
+        if row["id"] in seen:
+            raise ValueError(f"{dataset}, {config}, {split}: the id {row['id']!r} is there twice")
+        seen.add(row["id"])
+        premise = _premise(row, clips)
+        item = Item(row["id"], row["modality"], premise, row["hypothesis"], row["topic"], row["context"])
+        by_premise.setdefault((row["modality"], premise), []).append(item)
+    if not seen:
+        raise ValueError(f"{dataset}, {config}, {split} has no rows")
+    return [item for items in by_premise.values() for item in items]
+
+
+def _premise(row: dict, clips: Path) -> str:
+    if row["modality"] not in SENSES:
+        raise ValueError(f"row {row['id']}: modality must be one of {', '.join(SENSES)}, got {row['modality']!r}")
+    column = {"text": "premise", "audio": "audio"}.get(row["modality"], "video")
+    value = row[column]
+    if not value:
+        raise ValueError(f"row {row['id']}: a premise of modality {row['modality']} needs {column}")
+    if column == "premise":
+        return value
+    if not value["bytes"]:
+        return str(Path(value["path"]).resolve())
+    # The content names the folder: two clips of one name stay two.
+    folder = clips / hashlib.sha256(value["bytes"]).hexdigest()[:16]
+    file = folder / Path(value["path"] or row["id"]).name
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(file.name + ".partial")
+        partial.write_bytes(value["bytes"])
+        partial.replace(file)
+    return str(file.resolve())
+
+
+def arrange(items: list[Item], pilot: int, seed: int) -> list[Place]:
+    """
+    Cuts the items into chunks, draws their order, and takes the first for the pilot set.
+
+    Args:
+        items (`list[Item]`): The items, those of one premise next to each other.
+        pilot (`int`): How many everybody judges.
+        seed (`int`): Draws the order of premises.
+
+    Returns:
+        `list[Place]`: the items in the order in which they are judged: the pilot set comes first.
+    """
+    chunks: list[list[Item]] = []
+    for item in items:
+        chunk = chunks[-1] if chunks else None
+        together = chunk and (chunk[0].modality, chunk[0].premise) == (item.modality, item.premise)
+        if together and len(chunk) < CLAIMS_TOGETHER:
+            chunk.append(item)
+        else:
+            chunks.append([item])
+    random.Random(seed).shuffle(chunks)
+    ordered = [(item, number) for number, chunk in enumerate(chunks) for item in chunk]
+    return [Place(item.id, number, rank < pilot) for rank, (item, number) in enumerate(ordered)]

@@ -1,0 +1,130 @@
+// The annotators' pages: instructions, training, items, the end.
+let premise = null;
+const premiseOf = (view) => {
+  const source = view.clip || view.text;
+  // Claims about one clip follow each other: it stays as it is, at the second where it is.
+  if (premise && premise.source === source) return premise.shown;
+  const shown = view.text
+    ? make("blockquote", {}, view.text)
+    : make(view.modality === "audio" ? "audio" : "video", {
+        src: view.clip, controls: true, preload: "auto", playsinline: true, muted: view.modality === "video",
+        "aria-label": view.modality === "audio" ? "The recording" : "The video",
+      });
+  premise = { source, shown };
+  return shown;
+};
+const playOrPause = (event) => {
+  const clip = premise && premise.shown;
+  const busy = ["BUTTON", "SUMMARY", "TEXTAREA", "VIDEO", "AUDIO", "A"].includes(event.target.tagName) || event.target.type === "checkbox";
+  if (event.key !== " " || busy || !clip || !clip.play) return;
+  event.preventDefault();
+  if (clip.paused) clip.play();
+  else clip.pause();
+};
+
+const hint = (view, back) =>
+  make("p", { class: "keys" }, "Keys: type a number or use the arrows · ", view.senses.map((s) => senseOf(s, view.modality)[2]).join(", "), ", n for what informed you · Enter saves", back ? " · p goes back" : "", view.clip ? " · Space plays" : "", view.context ? " · b for the story" : "");
+
+const judging = (view, kicker, save, back, after = null) => {
+  const card = judgement(view, save, back);
+  keyboard = (event) => {
+    playOrPause(event);
+    if (!event.defaultPrevented) card.keys(event);
+    if (!event.defaultPrevented && event.key === "p" && back && event.target.tagName !== "TEXTAREA") back.click();
+    if (!event.defaultPrevented && event.key === "Enter" && after && event.target.tagName !== "BUTTON") after.click();
+  };
+  say = (text) => { card.status.textContent = text; };
+  focusOn = card.focus;
+  return make(
+    "main",
+    { class: "judging" },
+    make("section", { class: `premise ${view.modality}`, "aria-label": `The ${KINDS[view.modality]}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, premiseOf(view)),
+    make("section", { class: "card", "aria-label": "Judgement" }, ...[kicker, ...card.parts, feedbackOf(view, after), view.feedback ? null : hint(view, back)].filter((part) => part)),
+  );
+};
+
+const feedbackOf = (view, after) => {
+  if (!view.feedback) return null;
+  const { fits, same_evidence, evidence, why } = view.feedback;
+  const named = evidence.map((sense) => senseOf(sense, view.modality)[1]).join(" and ");
+  return make(
+    "div",
+    { class: `feedback ${fits ? "fits" : "differs"}`, role: "status" },
+    make("strong", {}, fits ? "Yes." : `We would say ${rangeText(view.feedback)}.`),
+    ` ${why}`,
+    same_evidence ? null : make("p", {}, `What informed us: ${named || "nothing in it"}.`),
+    make("div", { class: "actions" }, after),
+  );
+};
+
+const item = (view) => {
+  const place = view.beside.findIndex((other) => other.id === view.id);
+  const kicker = make(
+    "nav",
+    { class: "kicker", "aria-label": "Claims about this premise" },
+    make("span", {}, `Claim ${place + 1} of ${view.beside.length} about this ${KINDS[view.modality]}`),
+    make("span", { class: "dots" }, ...view.beside.map((other, n) =>
+      make("button", {
+        type: "button", class: other.judged ? "judged" : "", "aria-current": other.id === view.id ? "step" : null,
+        "aria-label": `Claim ${n + 1}, ${other.judged ? "judged" : "not judged"}`, title: `Claim ${n + 1}`,
+        onclick: () => send("open", { id: other.id }),
+      }))),
+  );
+  const back = button("Back", () => send("open", { id: view.previous }));
+  back.disabled = !view.previous;
+  const page = judging(view, kicker, (answer) => send("judge", { id: view.id, answer }), back);
+  if (view.next) page.querySelector(".actions").lastChild.before(button("Next", () => send("open", { id: view.next })));
+  return page;
+};
+
+const training = (view) => {
+  const kicker = make("p", { class: "kicker" }, `Training ${view.number} of ${view.total}`);
+  const after = view.feedback ? button(view.number === view.total ? "Begin" : "Next", () => send("trained", { id: view.id }), "main", "Enter") : null;
+  const page = judging(view, kicker, (answer) => send("train", { answer }), null, after);
+  if (after) focusOn = after;
+  return page;
+};
+
+const instructions = (view) => {
+  const kind = KINDS[view.modality];
+  const begin = button(view.progress.judged ? "Go on" : "Begin", () => send("begin", {}), "main", "Enter");
+  keyboard = (event) => { if (event.key === "Enter" && !["BUTTON", "A"].includes(event.target.tagName)) begin.click(); };
+  const paragraph = (...text) => make("p", {}, ...text);
+  return make(
+    "main",
+    { class: "reading" },
+    make("h1", {}, "How probable is the claim?"),
+    paragraph(`You get a ${kind} and claims about it, one after the other. For each claim ask: is it true, going by this ${kind}? Your answer is a probability from 0 to 100 %.`),
+    make("h2", {}, "What the numbers mean"),
+    scaleTable(view.scale),
+    paragraph("Any whole number is fine. Where you hesitate between two ranges, take the lower. A claim that sounds likely by itself gains nothing by that: what counts is the evidence before you."),
+    make("h2", {}, "How to go about it"),
+    make("ol", {},
+      make("li", {}, "Read the background story, if there is one: unfold it under the claim."),
+      make("li", {}, view.modality === "text" ? "Read the whole text." : `Go through the whole ${kind}, as often as you like: people, things, places, speech, sounds, and any writing.`),
+      make("li", {}, "Judge each claim by itself."),
+      make("li", {}, "Say what informed you: everything that moved your number up or down. If nothing did, say so."),
+    ),
+    make("h2", {}, "What you may know and look up"),
+    paragraph("Use what people generally know of the world. Take the event as happening now, as if its end were not known yet. You may look up what makes you surer of the surroundings, but nothing that answers the claim itself."),
+    make("ul", {},
+      make("li", {}, "About a fire in a cathedral, you may look up what gothic means or where the city lies, but not how much was donated afterwards."),
+      make("li", {}, "About an election, you may look up who the candidates are, but not who won."),
+      make("li", {}, "About a storm, you may look up a map of the islands, but not a map of the storm's path."),
+    ),
+    make("h2", {}, "Good to know"),
+    paragraph("The slider has no value until you give it one. Each answer is kept at once; you can go back and change it, and close this page at any time. Nobody else sees your answers but the organiser. Everything works from the keyboard; the keys stand under each claim."),
+    make("div", { class: "actions" }, begin),
+  );
+};
+
+const done = (view) => {
+  const back = view.last && button("Look at my answers again", () => send("open", { id: view.last }));
+  return make(
+    "main",
+    { class: "reading done" },
+    make("h1", {}, view.progress.total ? "That was everything. Thank you." : "There is nothing for you yet."),
+    make("p", {}, view.progress.total ? `All ${view.progress.judged} of your answers are kept. If something is given on to you later, it appears here.` : "The organiser may add items later."),
+    make("div", { class: "actions" }, back || "", button("Look for more", () => send("resume", {}))),
+  );
+};

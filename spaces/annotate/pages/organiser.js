@@ -1,0 +1,61 @@
+// The organiser's page: how far everybody is, how far they agree, giving on, the export.
+const ago = (seconds) => {
+  const minutes = Math.max(0, (Date.now() / 1000 - seconds) / 60);
+  if (minutes < 2) return "now";
+  if (minutes < 120) return `${Math.floor(minutes)} min ago`;
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h ago` : `${Math.floor(minutes / 1440)} days ago`;
+};
+const bar = (part, whole, label) =>
+  make("div", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": `${whole}`, "aria-valuenow": `${part}`, "aria-label": label },
+    make("div", { style: `width: ${whole ? (100 * part) / whole : 0}%` }));
+
+const figure = (title, value, detail) =>
+  make("div", { class: "figure" }, make("span", {}, title), make("strong", {}, value), make("small", {}, detail));
+const alphaFigure = (title, alpha) =>
+  figure(title, alpha.value === null ? "–" : alpha.value.toFixed(3), alpha.reason || `over ${alpha.items} items of two or more judges`);
+
+const person = (one) => {
+  let sure = false;
+  const give = button("Give on", () => {
+    if (sure) return send("give_on", { annotator: one.annotator });
+    sure = true;
+    give.textContent = "Give on what is left?";
+    return null;
+  });
+  give.disabled = !one.present || one.judged === one.assigned;
+  return make("tr", {},
+    make("th", { scope: "row" }, one.annotator),
+    make("td", {}, bar(one.judged, one.assigned, `${one.annotator}'s progress`)),
+    make("td", { class: "count" }, `${one.judged} of ${one.assigned}`),
+    make("td", {}, one.present ? ago(one.seen) : "given on"),
+    make("td", {}, give));
+};
+
+const organiser = (view) => {
+  keyboard = () => null;
+  const column = (title) => make("th", { scope: "col" }, title);
+  return make(
+    "main",
+    { class: "office" },
+    make("h1", {}, "How it stands"),
+    view.short ? make("p", { class: "warning" }, `Each item wants ${view.per_item} judges: ${view.short} more annotators are needed.`) : null,
+    make("div", { class: "figures" },
+      figure("Items complete", `${view.complete} of ${view.items}`, `${view.pilot} in the pilot set, ${view.per_item} judges each for the rest`),
+      figure("Judgements", `${view.judgements}`, "kept on disk"),
+      alphaFigure("Krippendorff's α, pilot", view.pilot_alpha),
+      alphaFigure("Krippendorff's α, all", view.alpha)),
+    make("div", { class: "table" }, make("table", {},
+      make("thead", {}, make("tr", {}, ...["Annotator", "Progress", "Judged", "Last here", "What is left"].map(column))),
+      make("tbody", {}, ...view.people.map(person)))),
+    make("div", { class: "actions" }, button("Look again", () => send("overview", {})), button("Export", () => send("export", {}), "main")),
+    make("p", { class: "keys" }, "The export is judgements.jsonl, which python -m datasets_scripts.annotations reads, and pilot.txt for its --items."),
+  );
+};
+
+const download = (files) => {
+  for (const [name, text] of Object.entries(files)) {
+    const address = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+    make("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+  }
+};

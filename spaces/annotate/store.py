@@ -1,0 +1,364 @@
+"""
+Everything that must not be lost, in one SQLite file.
+
+A change is on disk before the call that made it returns (write-ahead log, `synchronous=FULL`): a process that is
+killed loses nothing it has confirmed. Judgements are only ever added: what somebody said before stays readable.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from assignment import Place, divide
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    item TEXT PRIMARY KEY, position INTEGER NOT NULL, chunk INTEGER NOT NULL, pilot INTEGER NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS annotators (
+    annotator TEXT PRIMARY KEY, present INTEGER NOT NULL DEFAULT 1, seen REAL NOT NULL,
+    instructed INTEGER NOT NULL DEFAULT 0, trained INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS assignments (
+    item TEXT NOT NULL REFERENCES items, annotator TEXT NOT NULL REFERENCES annotators,
+    opened INTEGER NOT NULL DEFAULT 0, released INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, annotator)
+) STRICT;
+CREATE TABLE IF NOT EXISTS judgements (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL REFERENCES items,
+    annotator TEXT NOT NULL REFERENCES annotators,
+    probability INTEGER NOT NULL CHECK (probability BETWEEN 0 AND 100),
+    evidence TEXT NOT NULL, note TEXT, judged REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS judgements_of ON judgements (item, annotator, number);
+CREATE VIEW IF NOT EXISTS latest AS
+    SELECT * FROM judgements WHERE number IN (SELECT MAX(number) FROM judgements GROUP BY item, annotator);
+"""
+
+
+class NotYours(ValueError):
+    """An item that this annotator does not judge."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    One item of an annotator's list.
+
+    Args:
+        item (`str`): The item.
+        chunk (`int`): Its chunk.
+        pilot (`bool`): Whether everybody judges it.
+        judged (`bool`): Whether this annotator has.
+    """
+
+    item: str
+    chunk: int
+    pilot: bool
+    judged: bool
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What somebody said.
+
+    Args:
+        item (`str`): About which item.
+        annotator (`str`): Who.
+        probability (`int`): Per cent.
+        evidence (`list[str]`): What informed it; nothing did if it is empty.
+        note (`str`, *optional*): A remark.
+    """
+
+    item: str
+    annotator: str
+    probability: int
+    evidence: list[str]
+    note: str | None
+
+
+class Store:
+    """
+    The file, for any number of threads.
+
+    Args:
+        file (`Path`): The database; made if it isn't there.
+        places (`list[Place]`): The items in their order.
+        digests (`dict[str, str]`): What tells whether an item is still the same.
+        annotators (`list[str]`): Who may annotate.
+        per_item (`int`): How many judge each item outside the pilot set.
+        patience (`float`): Seconds after which the items of somebody who stays away are given to others.
+        clock (`Callable[[], float]`, *optional*): What time it is, in seconds.
+
+    Raises:
+        `ValueError`: if the database is of other items than these, or of another order or pilot set.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        places: list[Place],
+        digests: dict[str, str],
+        annotators: list[str],
+        per_item: int,
+        patience: float,
+        clock: Callable[[], float] = time.time,
+    ):
+        self.file, self._places, self._annotators = file, places, annotators
+        self._per_item, self._patience, self._clock = per_item, patience, clock
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [(p.item, n, p.chunk, int(p.pilot), digests[p.item]) for n, p in enumerate(places)]
+        with closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(SCHEMA)
+        with self._change() as connection:
+            there = connection.execute("SELECT * FROM items ORDER BY position").fetchall()
+            if there and [tuple(row) for row in there] != rows:
+                raise ValueError(
+                    f"{file} holds judgements of other items, or of another order or pilot set: start with the "
+                    "dataset, ANNOTATE_PILOT and ANNOTATE_SEED that it was begun with, or with an empty folder"
+                )
+            if not there:
+                connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", rows)
+            now = self._clock()
+            for name in annotators:
+                connection.execute("INSERT OR IGNORE INTO annotators (annotator, seen) VALUES (?, ?)", (name, now))
+            # Who has been taken off the list doesn't come back; what they said stays.
+            for row in connection.execute("SELECT annotator FROM annotators WHERE present").fetchall():
+                if row["annotator"] not in annotators:
+                    self._release(connection, row["annotator"])
+            self._divide(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.file, timeout=30, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One change, on disk as a whole when the block ends, or not at all."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _read(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with closing(self._connect()) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _release(self, connection: sqlite3.Connection, annotator: str) -> None:
+        """Takes from somebody what they have not judged."""
+        left = "annotator = ? AND NOT EXISTS (SELECT 1 FROM judgements j WHERE j.item = assignments.item AND "
+        left += "j.annotator = assignments.annotator)"
+        connection.execute("UPDATE annotators SET present = 0 WHERE annotator = ?", (annotator,))
+        connection.execute(f"UPDATE assignments SET released = 1 WHERE {left}", (annotator,))
+
+    def _divide(self, connection: sqlite3.Connection) -> None:
+        """Deals anew what nobody has begun."""
+        connection.execute(
+            "DELETE FROM assignments WHERE NOT opened AND NOT EXISTS (SELECT 1 FROM judgements j WHERE "
+            "j.item = assignments.item AND j.annotator = assignments.annotator)"
+        )
+        kept = {tuple(row) for row in connection.execute("SELECT item, annotator FROM assignments WHERE NOT released")}
+        present = [row[0] for row in connection.execute("SELECT annotator FROM annotators WHERE present")]
+        added = divide(self._places, present, self._per_item, kept)
+        connection.executemany(
+            "INSERT INTO assignments (item, annotator) VALUES (?, ?) "
+            "ON CONFLICT (item, annotator) DO UPDATE SET released = 0",
+            sorted(added),
+        )
+
+    def arrive(self, annotator: str) -> None:
+        """
+        Notes that somebody is there; gives on what those left who have stayed away too long.
+
+        Args:
+            annotator (`str`): Who.
+        """
+        now = self._clock()
+        with self._change() as connection:
+            connection.execute("UPDATE annotators SET seen = ? WHERE annotator = ?", (now, annotator))
+            back = connection.execute(
+                "UPDATE annotators SET present = 1 WHERE annotator = ? AND NOT present", (annotator,)
+            ).rowcount
+            away = connection.execute(
+                "SELECT annotator FROM annotators WHERE present AND seen < ? AND EXISTS (SELECT 1 FROM assignments a "
+                "WHERE a.annotator = annotators.annotator AND NOT a.released AND NOT EXISTS (SELECT 1 FROM "
+                "judgements j WHERE j.item = a.item AND j.annotator = a.annotator))",
+                (now - self._patience,),
+            ).fetchall()
+            for row in away:
+                self._release(connection, row["annotator"])
+            if back or away:
+                self._divide(connection)
+
+    def give_on(self, annotator: str) -> None:
+        """
+        Gives what somebody has not judged to others, until they come back.
+
+        Args:
+            annotator (`str`): Who.
+        """
+        with self._change() as connection:
+            self._release(connection, annotator)
+            self._divide(connection)
+
+    def tasks(self, annotator: str) -> list[Task]:
+        """
+        The items of one annotator, in the order in which they are judged.
+
+        Args:
+            annotator (`str`): Who.
+
+        Returns:
+            `list[Task]`: the items.
+        """
+        rows = self._read(
+            "SELECT i.item, i.chunk, i.pilot, EXISTS (SELECT 1 FROM judgements j WHERE j.item = i.item AND "
+            "j.annotator = a.annotator) AS judged FROM assignments a JOIN items i USING (item) "
+            "WHERE a.annotator = ? AND NOT a.released ORDER BY i.position",
+            annotator,
+        )
+        return [Task(row["item"], row["chunk"], bool(row["pilot"]), bool(row["judged"])) for row in rows]
+
+    def open(self, annotator: str, item: str) -> Judgement | None:
+        """
+        Notes that somebody has an item before them: it stays theirs while others come and go.
+
+        Args:
+            annotator (`str`), item (`str`): Who and what.
+
+        Returns:
+            `Judgement`: what they said of it before, or `None`.
+
+        Raises:
+            [`NotYours`]: if it is not theirs.
+        """
+        with self._change() as connection:
+            opened = connection.execute(
+                "UPDATE assignments SET opened = 1 WHERE item = ? AND annotator = ? AND NOT released",
+                (item, annotator),
+            ).rowcount
+            if not opened:
+                raise NotYours("This claim is not in your list.")
+            row = connection.execute(
+                "SELECT * FROM latest WHERE item = ? AND annotator = ?", (item, annotator)
+            ).fetchone()
+        return row and _judgement(row)
+
+    def judge(self, judgement: Judgement) -> None:
+        """
+        Keeps a judgement; when this returns it is on disk.
+
+        Args:
+            judgement ([`Judgement`]): What was said.
+
+        Raises:
+            [`NotYours`]: if the item is not this annotator's, or has been given on and needs no more judges.
+        """
+        with self._change() as connection:
+            pair = judgement.item, judgement.annotator
+            mine = connection.execute(
+                "SELECT released FROM assignments WHERE item = ? AND annotator = ? AND opened", pair
+            ).fetchone()
+            if mine is None:
+                raise NotYours("This claim is not in your list.")
+            if mine["released"]:
+                self._take_back(connection, *pair)
+            connection.execute(
+                "INSERT INTO judgements (item, annotator, probability, evidence, note, judged) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (*pair, judgement.probability, json.dumps(judgement.evidence), judgement.note, self._clock()),
+            )
+
+    def _take_back(self, connection: sqlite3.Connection, item: str, annotator: str) -> None:
+        """An answer that comes late is welcome as long as the item has a judge too few who has begun."""
+        pilot = connection.execute("SELECT pilot FROM items WHERE item = ?", (item,)).fetchone()["pilot"]
+        begun = connection.execute(
+            "SELECT COUNT(*) FROM assignments WHERE item = ? AND opened AND NOT released", (item,)
+        ).fetchone()[0]
+        if not pilot and begun >= self._per_item:
+            raise NotYours("While you were away this claim was given to somebody else, so it needs no more answers.")
+        connection.execute("UPDATE assignments SET released = 0 WHERE item = ? AND annotator = ?", (item, annotator))
+        self._divide(connection)
+
+    def stages(self, annotator: str) -> tuple[bool, int]:
+        """
+        How far somebody has come before the first item.
+
+        Args:
+            annotator (`str`): Who.
+
+        Returns:
+            `tuple[bool, int]`: whether they have read the instructions; how many training items they have done.
+        """
+        row = self._read("SELECT instructed, trained FROM annotators WHERE annotator = ?", annotator)[0]
+        return bool(row["instructed"]), row["trained"]
+
+    def pass_stage(self, annotator: str, trained: int) -> None:
+        """
+        Notes that somebody has read the instructions and done so many training items; it is never taken back.
+
+        Args:
+            annotator (`str`): Who.
+            trained (`int`): Training items done.
+        """
+        with self._change() as connection:
+            connection.execute(
+                "UPDATE annotators SET instructed = 1, trained = MAX(trained, ?) WHERE annotator = ?",
+                (trained, annotator),
+            )
+
+    def progress(self) -> list[dict]:
+        """
+        How far everybody is, for the organiser.
+
+        Returns:
+            `list[dict]`: `annotator`, `present`, `seen` (seconds), `assigned` and `judged` of each, by name.
+        """
+        rows = self._read(
+            "SELECT annotator, present, seen, (SELECT COUNT(*) FROM assignments a WHERE a.annotator = p.annotator AND "
+            "NOT a.released) AS assigned, (SELECT COUNT(*) FROM latest j WHERE j.annotator = p.annotator) AS judged "
+            "FROM annotators p ORDER BY annotator"
+        )
+        return [dict(row) | {"present": bool(row["present"])} for row in rows]
+
+    def judgements(self) -> list[Judgement]:
+        """
+        What everybody said last of each item.
+
+        Returns:
+            `list[Judgement]`: in the order of the items, then of the names.
+        """
+        rows = self._read("SELECT l.* FROM latest l JOIN items i USING (item) ORDER BY i.position, l.annotator")
+        return [_judgement(row) for row in rows]
+
+    def snapshot(self, target: Path) -> None:
+        """
+        Copies the database as of one moment while others write to it.
+
+        Args:
+            target (`Path`): The file; it is replaced.
+        """
+        partial = target.with_name(target.name + ".partial")
+        partial.unlink(missing_ok=True)
+        with closing(self._connect()) as source, closing(sqlite3.connect(partial)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")
+        partial.replace(target)
+
+
+def _judgement(row: sqlite3.Row) -> Judgement:
+    return Judgement(row["item"], row["annotator"], row["probability"], json.loads(row["evidence"]), row["note"])

@@ -1,0 +1,225 @@
+"""What annotators and the organiser are shown, what they may send, and the files that come out."""
+
+import json
+import math
+
+import krippendorff
+import numpy as np
+import pytest
+from desk import BadAnswer, Desk, read_answer
+from export import judgement_lines, pilot_lines
+from items import arrange, load_items
+from organiser import Office, alpha
+from settings import read_settings
+from store import Judgement, NotYours, Store
+from training import feedback, load_examples
+from users import password_check, read_users
+
+from datasets_scripts.annotations import aggregate, judgement_matrix, read_judgements
+from datasets_scripts.judgements.agreement import krippendorff_alpha
+
+
+USERS = "# people\nannotator:ada:password-of-ada\norganiser:olga:password:of-olga\n"
+
+
+@pytest.fixture
+def office(umui, tmp_path):
+    """Two annotators before the items of the dataset folder: the store, the desk, the office."""
+    items = load_items(str(umui), "own", "test", tmp_path / "clips")
+    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    digests = {item.id: item.digest for item in items}
+    store = Store(tmp_path / "data" / "a.sqlite", places, digests, ["ada", "ben"], 1, 100)
+    return store, Desk(store, by_id, load_examples()), Office(store, by_id, places, 1), by_id, places
+
+
+def test_items_are_those_of_the_folder(umui, tmp_path):
+    """Every row is an item, claims about one clip together; the order is drawn by the seed alone."""
+    items = load_items(str(umui), "own", "test", tmp_path)
+    assert len(items) == 6 and {item.video for item in items} == {"harbour", "mirror"}
+    assert {(item.topic, item.context, item.modality) for item in items} == {
+        ("Harbour", "A ferry runs every hour.", "audiovisual")
+    }
+    orders = [[place.item for place in arrange(items, 2, seed)] for seed in (0, 0, 1, 2, 3, 4)]
+    assert orders[0] == orders[1] and len({tuple(order) for order in orders}) > 1
+    for place_list in (arrange(items, 2, seed) for seed in range(5)):
+        chunks = [place.chunk for place in place_list]
+        assert chunks == sorted(chunks) and [place.pilot for place in place_list] == [True] * 2 + [False] * 4
+
+
+def test_the_way_to_the_first_item(office):
+    """Instructions, then each training item with its explanation, then items; a reload goes on where one was."""
+    store, desk, *_ = office
+    assert desk.resume("ada")["page"] == "instructions"
+    page = desk.begin("ada")
+    for number, example in enumerate(load_examples()):
+        assert (page["page"], page["id"]) == ("training", number)
+        assert "why" not in json.dumps(page), "the explanation comes after the answer"
+        explained = desk.train("ada", {"probability": example.high, "evidence": example.evidence})
+        assert explained["feedback"]["fits"] and explained["feedback"]["same_evidence"]
+        desk.trained("ada", number)
+        page = desk.trained("ada", number)
+    assert page["page"] == "item" and page["answer"] is None and page["context"] == "A ferry runs every hour."
+    assert desk.resume("ada")["id"] == page["id"]
+
+
+def test_feedback_tells_apart():
+    """Outside the range, or informed by something else."""
+    example = load_examples()[-1]
+    assert not feedback(example, example.high + 1, example.evidence)["fits"]
+    assert not feedback(example, 0, ["video"])["same_evidence"]
+
+
+def test_going_back_and_changing(office):
+    """What was said is shown again, can be changed, and then the first open item comes."""
+    store, desk, *_ = office
+    first = desk._next("ada")
+    second = desk.judge("ada", first["id"], {"probability": 0, "evidence": [], "note": " why? "})
+    assert second["previous"] == first["id"] and second["progress"]["judged"] == 1
+    back = desk.open("ada", first["id"])
+    assert back["answer"] == {"probability": 0, "evidence": [], "note": "why?"} and back["next"] == second["id"]
+    after = desk.judge("ada", first["id"], {"probability": 100, "evidence": ["audio"]})
+    assert after["id"] == second["id"] and store.judgements()[0].probability == 100
+
+
+def test_nobody_is_shown_what_another_said(office):
+    """No page of one annotator holds a trace of the other's judgement, and their items can't be opened."""
+    store, desk, *_ = office
+    item = desk._next("ben")["id"]
+    desk.judge("ben", item, {"probability": 37, "evidence": ["text"], "note": "seen by ben alone"})
+    pages = [desk.resume("ada"), desk.open("ada", item)]
+    assert all("seen by ben" not in json.dumps(page) and not page.get("answer") for page in pages)
+    others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
+    for name in [*others, "../../etc/passwd", None, ["x"], 7]:
+        with pytest.raises(NotYours):
+            desk.open("ada", name)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        {"probability": None, "evidence": []},
+        {"probability": 101, "evidence": []},
+        {"probability": -1, "evidence": []},
+        {"probability": 50.5, "evidence": []},
+        {"probability": True, "evidence": []},
+        {"probability": "50", "evidence": []},
+        {"probability": math.nan, "evidence": []},
+        {"probability": 50, "evidence": None},
+        {"probability": 50, "evidence": ["smell"]},
+        {"probability": 50, "evidence": [["audio"]]},
+        {"probability": 50, "evidence": [], "note": "x" * 2001},
+        {"probability": 50, "evidence": [], "note": "\ud800"},
+        {"probability": 50, "evidence": [], "note": 3},
+    ],
+)
+def test_bad_answers_are_refused(answer):
+    """A judgement needs a number that somebody set, and what informed it."""
+    with pytest.raises(BadAnswer):
+        read_answer(answer, "audiovisual")
+
+
+def test_evidence_is_of_the_modality():
+    """Nobody hears a text."""
+    assert read_answer({"probability": 5, "evidence": ["text"]}, "text") == (5, ["text"], None)
+    with pytest.raises(BadAnswer):
+        read_answer({"probability": 5, "evidence": ["audio"]}, "text")
+
+
+def test_the_export_is_read_by_the_datasets_own_module(office, tmp_path):
+    """Every number, sense, note and fact arrives as it was said, also across lines and quotes."""
+    store, desk, _, by_id, places = office
+    said = {}
+    for name, step in (("ada", 7), ("ben", 11)):
+        for number, task in enumerate(store.tasks(name)):
+            evidence = [[], ["audio"], ["text", "video"]][number % 3]
+            note = ['two\nlines, "quoted"', None, "=1+1\u2028;"][number % 3]
+            answer = {"probability": (step * number) % 101, "evidence": evidence, "note": note}
+            desk.open(name, task.item)
+            desk.judge(name, task.item, answer)
+            said[name, task.item] = (answer["probability"] / 100, tuple(evidence), note)
+    file = tmp_path / "judgements.jsonl"
+    file.write_text(judgement_lines(store.judgements(), by_id), encoding="utf-8")
+    reading = read_judgements([file])
+    assert not reading.skipped and not reading.ignored
+    assert {(one.annotator, one.item): (one.probability, one.evidence, one.note) for one in reading.judgements} == said
+    assert len(aggregate(reading.judgements)) == 6
+    for one in reading.judgements:
+        item = by_id[one.item]
+        assert one.facts == {"claim": item.claim, "video": item.video, "topic": item.topic}
+    pilot = pilot_lines(places, store.judgements()).split()
+    assert pilot == [place.item for place in places if place.pilot]
+    matrix, _, _ = judgement_matrix([one for one in reading.judgements if one.item in pilot])
+    expected = krippendorff_alpha(matrix, 2, 0)["value"]
+    assert alpha([one for one in store.judgements() if one.item in pilot])["value"] == pytest.approx(expected)
+
+
+def test_the_organiser_sees_how_it_stands(office):
+    """Counts and alpha of what was said so far; giving on moves what is left."""
+    store, desk, office_page, *_ = office
+    page = office_page.page("olga")
+    assert (page["complete"], page["judgements"], page["alpha"]["value"]) == (0, 0, None)
+    shared = [task.item for task in store.tasks("ada") if task.pilot]
+    numbers = {"ada": [10, 90], "ben": [20, 70]}
+    for name, values in numbers.items():
+        for item, value in zip(shared, values, strict=True):
+            desk.open(name, item)
+            desk.judge(name, item, {"probability": value, "evidence": []})
+    page = office_page.page("olga")
+    expected = krippendorff.alpha(np.array(list(numbers.values())) / 100, level_of_measurement="interval")
+    assert page["pilot_alpha"] == {"items": 2, "value": pytest.approx(expected), "reason": None}
+    assert (page["complete"], page["judgements"]) == (2, 4)
+    page = office_page.give_on("olga", "ben")
+    assert {one["annotator"]: (one["assigned"], one["present"]) for one in page["people"]} == {
+        "ada": (6, True),
+        "ben": (2, False),
+    }
+
+
+def test_alpha_is_undefined_without_difference():
+    """One answer only: agreement says nothing."""
+    same = [Judgement("i", name, 50, [], None) for name in ("ada", "ben")]
+    assert alpha(same)["value"] is None and "same" in alpha(same)["reason"]
+
+
+def test_users_and_passwords():
+    """A password may hold colons; a name that is not there is refused as a wrong password is."""
+    check = password_check(read_users(USERS))
+    assert check("olga", "password:of-olga") and check("ada", "password-of-ada")
+    assert not check("ada", "password:of-olga") and not check("eve", "") and not check("ada", "pässword")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("ada:password-of-ada", "role:name:password"),
+        ("annotator:ada:short", "fewer than 12"),
+        ("annotator:a/b:password-of-ada", "a name is"),
+        ("annotator:ada:password-of-ada\nannotator:ada:password-of-ada", "twice"),
+        ("organiser:olga:password-of-olga", "nobody may annotate"),
+    ],
+)
+def test_bad_users_are_refused_without_telling_passwords(line, complaint):
+    """The message names the line, never the password."""
+    with pytest.raises(ValueError, match=complaint) as caught:
+        read_users(line)
+    assert "password-of" not in str(caught.value) and "short" not in str(caught.value)
+
+
+def test_settings_name_what_is_wrong(tmp_path):
+    """Every message names its variable; a password never shows where settings are printed."""
+    good = {"ANNOTATE_DATASET": "umui", "ANNOTATE_CONFIG": "own", "ANNOTATE_USERS": USERS}
+    settings = read_settings(good)
+    assert settings.annotators == ["ada"] and "password-of-ada" not in repr(settings)
+    (tmp_path / "users.txt").write_text(USERS)
+    from_file = good | {"ANNOTATE_USERS": "", "ANNOTATE_USERS_FILE": str(tmp_path / "users.txt")}
+    assert read_settings(from_file).users == settings.users
+    for name, value in (
+        ("ANNOTATE_DATASET", ""),
+        ("ANNOTATE_PILOT", "-1"),
+        ("ANNOTATE_PER_ITEM", "none"),
+        ("ANNOTATE_PATIENCE_HOURS", "nan"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            read_settings(good | {name: value})
