@@ -1,0 +1,141 @@
+"""Evaluations that go into one table: read, checked, and about the same rows wherever they share a column."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_scripts.digests import digest
+from evaluation.prediction_files import EvaluationRun, read_run
+
+
+# What the paper calls the data of our configurations, in its order.
+DATA = {
+    "clotho": "Clotho",
+    "unli": "UNLI",
+    "wikivideo-video": "WV-V",
+    "wikivideo-audio": "WV-A",
+    "wikivideo-audiovisual": "WV-AV",
+}
+# Rows that an error names.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One predictor's evaluation on one configuration.
+
+    Args:
+        name (`str`): The predictor's name in the table.
+        run (`EvaluationRun`): The evaluation.
+    """
+
+    name: str
+    run: EvaluationRun
+
+    @property
+    def config(self) -> str:
+        """The configuration it was evaluated on."""
+        return self.run.settings["config"]
+
+    @property
+    def data(self) -> str:
+        """What the paper calls that configuration; its own name where the paper has none."""
+        return DATA.get(self.config, self.config)
+
+    @property
+    def without_number(self) -> int:
+        """Rows whose answer has no number."""
+        return len(self.run.predictions) - len(self.run.measurable)
+
+    @property
+    def place(self) -> str:
+        """The name and the folder, for messages."""
+        return f"{self.name} ({self.run.folder})"
+
+
+def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
+    """
+    Reads the evaluations of a table.
+
+    Args:
+        named (`list[tuple[str, Path]]`): Names of predictors, each with the folder of one evaluation. A name stands as
+            often as it has evaluations.
+
+    Returns:
+        `list[Entry]`: the evaluations, in their order.
+
+    Raises:
+        `ValueError`: if a folder is no complete evaluation, its rows are not those that its settings tell of, a name
+            has two evaluations of one configuration or two models, or two evaluations of one configuration are about
+            different splits or rows.
+    """
+    entries = [_read(name, folder) for name, folder in named]
+    by_place, of_name, of_config = {}, {}, {}
+    for entry in entries:
+        other = by_place.setdefault((entry.name, entry.config), entry)
+        if other is not entry:
+            raise ValueError(
+                f"{entry.name} is given twice on {entry.config}: {other.run.folder} and {entry.run.folder}. Give them "
+                "two names, or leave one out."
+            )
+        first = of_name.setdefault(entry.name, entry)
+        if first.run.settings.get("weights") != entry.run.settings.get("weights"):
+            raise ValueError(
+                f"{entry.name} is two models: the weights of {first.run.folder} and {entry.run.folder} differ. Give "
+                "them two names."
+            )
+        check_same_rows(of_config.setdefault(entry.config, entry), entry)
+    return entries
+
+
+def _read(name: str, folder: Path) -> Entry:
+    run = read_run(folder, name)
+    missing = [key for key in ("config", "split", "rows") if key not in run.settings]
+    if missing:
+        raise ValueError(f"{folder}: settings.json does not tell {', '.join(missing)}: evaluate anew.")
+    # As evaluation.data.rows_digest takes it of the dataset.
+    columns = ("id", "premise", "hypothesis", "target")
+    found = digest([[row[column] for row in run.predictions] for column in columns])
+    if found != run.settings["rows"]:
+        raise ValueError(
+            f"{folder}: the rows of predictions.jsonl (digest {found}) are not those that settings.json tells of "
+            f"({run.settings['rows']}): a file was changed or replaced. Evaluate anew in another folder."
+        )
+    return Entry(name, run)
+
+
+def check_same_rows(first: Entry, second: Entry) -> None:
+    """
+    Makes sure that two evaluations are about the same rows, in whatever order.
+
+    Raises:
+        `ValueError`: if they are not; it names the folders, and rows that differ.
+    """
+    if first.run.settings["split"] != second.run.settings["split"]:
+        raise ValueError(
+            f"{first.place} and {second.place} are about different splits of {first.config}: "
+            f"{first.run.settings['split']} and {second.run.settings['split']}."
+        )
+    rows, others = (
+        {row["id"]: (row["premise"], row["hypothesis"], row["target"], row.get("label")) for row in one}
+        for one in (first.run.predictions, second.run.predictions)
+    )
+    differ = [
+        (f"only in {first.run.folder}", [name for name in rows if name not in others]),
+        (f"only in {second.run.folder}", [name for name in others if name not in rows]),
+    ]
+    shared = [name for name in rows if name in others]
+    for part, what in enumerate(("premise", "hypothesis", "target", "label")):
+        differ.append((f"of another {what}", [name for name in shared if rows[name][part] != others[name][part]]))
+    told = [f"{len(names)} rows {what}: {_some(names)}" for what, names in differ if names]
+    if told:
+        raise ValueError(
+            f"{first.place} and {second.place} are not about the same rows of {first.config} "
+            f"{first.run.settings['split']}, so they can't be compared. {'; '.join(told)}. "
+            "Evaluate both on one dataset."
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(str, names[:NAMED])) + more

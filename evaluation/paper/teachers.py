@@ -1,0 +1,109 @@
+"""Tables 1 and 5 of the paper: how good teachers' votes are on items that several people judged."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from datasets_scripts.paper_numbers import paper_numbers, paper_title
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.answer_files import read_answers
+from datasets_scripts.teachers.measures import votes_of
+from datasets_scripts.teachers.quality import match, read_people
+from evaluation.metrics.uncertain_inference.measures import measure
+from evaluation.paper.layout import Column, Row, Table, lay_out
+
+
+COLUMNS = {
+    1: [Column("accuracy", "accuracy"), Column("mse", "MSE")],
+    5: [
+        Column("accuracy", "accuracy"),
+        Column("mse", "MSE"),
+        Column("krippendorff_alpha", "Krippendorff's alpha"),
+    ],
+}
+NOTES = [
+    "Against the mean of what at least two people said of an item. Votes: 1, the first answer alone; N-majority and "
+    "N-mean of N answers (majority is called max in the paper).",
+    "Items without a number (their answers give no vote) are counted and in no measure: never 0.",
+    "Accuracy: vote and people on the same side of 0.5, without items on which people's mean is 0.5. Alpha: interval "
+    "data, two coders, the votes and people's means.",
+    "paper: what the paper prints for a teacher of the same name, on its own items: a reference, no competitor. Rows "
+    "with dashes are the paper's alone. How its MSE is formed it does not say: item by item, as here, 1.56e-5 beside "
+    "an accuracy of .857 would need the items on the wrong side to lie within about .01 of 0.5.",
+]
+
+
+def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples: int, seed: int) -> Table:
+    """
+    Makes table 1 or 5.
+
+    Args:
+        table (`int`): Its number.
+        answers (`dict[str, Path]`): Files or folders of answers, by the teacher's name.
+        judgements (`Path`): What `datasets_scripts.annotations aggregate` has written.
+        resamples (`int`): Bootstrap resamples.
+        seed (`int`): Their seed.
+
+    Returns:
+        `Table`: the table.
+
+    Raises:
+        `BuildError`: if a file is no good, or teachers were asked about different items.
+    """
+    people = {item: values for item, values in read_people(judgements).items() if len(values) >= 2}
+    if not people:
+        raise BuildError(f"--judgements {judgements}: none of its items was judged by two people")
+    videos = _videos(judgements)
+    rows, first = [], None
+    for name, path in answers.items():
+        found = match(read_answers(path), people, name)
+        first = first or (name, found)
+        _check_same_items(first, (name, found))
+        targets = np.array([math.fsum(people[item]) / len(people[item]) for item in found])
+        premises = np.array([videos.get(item) or f"item {item}" for item in found])
+        for votes, values in votes_of([pair.parsed for pair in found.values()]).items():
+            there = ~np.isnan(values)
+            counts = {"rows": len(found), "premises": len(set(premises)), "without number": int((~there).sum())}
+            if not there.any():
+                raise BuildError(f"--answers {name}: none of {len(found)} items has a vote by {votes}")
+            results = measure(
+                values[there],
+                targets[there],
+                clusters=premises[there],
+                resamples=resamples,
+                seed=seed,
+                only=[column.measure for column in COLUMNS[table]],
+            )
+            rows.append(Row({"teacher": name, "votes": votes}, counts, results, facts={"answers": str(path)}))
+    notes = [
+        f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise.",
+        *NOTES,
+    ]
+    unknown = sum(videos.get(item) is None for item in first[1])
+    if unknown:
+        notes.append(f"Of {unknown:,} items {judgements.name} tells no video: each is a premise of its own.")
+    ours = {f"{row.names['teacher']}, {row.names['votes']}": row for row in rows}
+    for (place, column), number in paper_numbers(table).items():
+        row = ours.setdefault(place, Row(dict(zip(("teacher", "votes"), place.split(", "), strict=True))))
+        row.paper[column] = number
+    return lay_out(f"table{table}", f"Table {table}: {paper_title(table)}", list(ours.values()), COLUMNS[table], notes)
+
+
+def _check_same_items(first: tuple[str, dict], second: tuple[str, dict]) -> None:
+    (name, found), (other, others) = first, second
+    apart = [(name, sorted(found.keys() - others.keys())), (other, sorted(others.keys() - found.keys()))]
+    told = [f"{len(items)} only to {who}, such as {items[0]!r}" for who, items in apart if items]
+    if told:
+        raise BuildError(
+            f"--answers: {name} and {other} were not asked about the same judged items, so they can't be compared: "
+            f"{'; '.join(told)}. Ask both about all of them, or make two tables"
+        )
+
+
+def _videos(judgements: Path) -> dict[str, str | None]:
+    """The video of each item, `None` where it isn't told. The file has been read before, and is sound."""
+    lines = judgements.read_text(encoding="utf-8-sig").split("\n")
+    records = [json.loads(line) for line in lines if line.strip()]
+    return {record["item"]: record.get("video") for record in records}

@@ -1,0 +1,38 @@
+"""Evaluations written by hand, whose measures are known without running anything."""
+
+import json
+
+import pytest
+
+from datasets_scripts.digests import digest
+
+
+def rows_of(predictions, targets, premises=None, labels=None):
+    """Rows of `predictions.jsonl`; `None` is an answer without a number."""
+    premises = premises or [f"p{number}" for number in range(len(targets))]
+    labels = labels or [None] * len(targets)
+    return [
+        {"id": f"r{number}", "premise": premise, "hypothesis": f"h{number}", "prediction": p, "target": t, "label": y}
+        for number, (p, t, premise, y) in enumerate(zip(predictions, targets, premises, labels, strict=True))
+    ]
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """Writes the folder of an evaluation and returns it."""
+
+    def write(name, rows, config="unli", **settings):
+        folder = tmp_path / name
+        folder.mkdir()
+        columns = ("id", "premise", "hypothesis", "target")
+        settings = {
+            **{"model": "m", "weights": "w", "dataset": "umui", "config": config, "split": "test"},
+            "rows": digest([[row[column] for row in rows] for column in columns]),
+            **settings,
+        }
+        (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "settings.json").write_text(json.dumps(settings))
+        (folder / "report.json").write_text(json.dumps({"n": len(rows), "settings": settings}))
+        return folder
+
+    return write
