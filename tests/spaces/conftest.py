@@ -84,7 +84,8 @@ def start_space() -> Callable[..., Space]:
         kept = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("HF_", "GRADIO_", "SPACE", "PYTHON", "PYTEST_")) and not key.lower().endswith("proxy")
+            if not key.startswith(("HF_", "GRADIO_", "SPACE", "PYTHON", "PYTEST_"))
+            and not key.lower().endswith("proxy")
         }
         told = {
             "HOME": str(home),

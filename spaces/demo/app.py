@@ -1,0 +1,245 @@
+"""The demo: a premise, hypotheses about it, and for each the probability that it is true."""
+
+import os
+from functools import wraps
+from html import escape
+from pathlib import Path
+
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr  # noqa: E402
+from answers import show_answers, show_refusal  # noqa: E402
+from judge import MODEL, judge  # noqa: E402
+from limits import (  # noqa: E402
+    MAX_FILE_MB,
+    MAX_HYPOTHESES,
+    MAX_HYPOTHESIS,
+    MAX_SECONDS,
+    Refusal,
+    check_clip,
+    check_text,
+    split_hypotheses,
+)
+from uploads import UploadsOnly  # noqa: E402
+
+
+HERE = Path(__file__).resolve().parent
+KINDS = ["Text", "Sound", "Video"]
+SOUND = {"Picture and sound": ["with sound"], "Picture only": ["without sound"]}
+SOUND["Both, side by side"] = ["with sound", "without sound"]
+EMPTY = "<p class='empty'>The answers will stand here: for each hypothesis a probability, and how sure it is.</p>"
+
+# Name: kind, text, sound, video, what to judge of it, hypotheses.
+EXAMPLES = {
+    "An urn in words": (
+        "Text",
+        "Balls in the urn: red, red, blue, green, red.",
+        None,
+        None,
+        "Picture and sound",
+        "A random ball is red.\nIt is neither red nor blue.\nThe ball is either blue or green.",
+    ),
+    "Beeps": (
+        "Sound",
+        "",
+        "beeps.flac",
+        None,
+        "Picture and sound",
+        "A random sound is high.\nIt is low.\nThe sound is middle.",
+    ),
+    "Coloured balls": (
+        "Video",
+        "",
+        None,
+        "balls.mp4",
+        "Picture only",
+        "The ball is red.\nIt is not blue.\nA random ball is yellow.",
+    ),
+    "Balls that beep": (
+        "Video",
+        "",
+        None,
+        "balls_that_beep.mp4",
+        "Both, side by side",
+        "It is red and high.\nThe draw is red but not high.\nThe ball is blue.",
+    ),
+}
+
+
+def judge_text(text: str, hypotheses: str) -> list[dict]:
+    """The answers about a text."""
+    return judge({"text": check_text(text)}, split_hypotheses(hypotheses))
+
+
+def judge_audio(audio: str | None, hypotheses: str) -> list[dict]:
+    """The answers about a sound."""
+    sentences = split_hypotheses(hypotheses)
+    return judge({"audio": check_clip(audio, "audio")}, sentences)
+
+
+def judge_video(video: str | None, hypotheses: str, with_sound: bool) -> list[dict]:
+    """The answers about a video, its picture alone or with its sound."""
+    sentences = split_hypotheses(hypotheses)
+    modality = "audiovisual" if with_sound else "video"
+    return judge({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
+
+
+def answer(kind: str, text: str, audio: str | None, video: str | None, sound: str, hypotheses: str) -> str:
+    """What the page shows: the answers, or why there are none."""
+    try:
+        if kind == "Text":
+            columns = {"": judge_text(text, hypotheses)}
+        elif kind == "Sound":
+            columns = {"": judge_audio(audio, hypotheses)}
+        else:
+            columns = {name: judge_video(video, hypotheses, name == "with sound") for name in SOUND[sound]}
+    except Refusal as refusal:
+        return show_refusal(str(refusal))
+    return show_answers(columns)
+
+
+def endpoint(function):
+    """The function with its refusals as errors that a client of the API gets to read."""
+
+    @wraps(function)
+    def called(*inputs):
+        try:
+            return function(*inputs)
+        except Refusal as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from refusal
+
+    return called
+
+
+def show_kind(kind: str) -> list:
+    """Which inputs a kind of premise has."""
+    return [gr.update(visible=kind == name) for name in (*KINDS, "Video")]
+
+
+def take_example(name: str) -> list:
+    """An example in place of what the inputs hold."""
+    kind, text, audio, video, sound, hypotheses = EXAMPLES[name]
+    clips = [clip and str(HERE / "examples" / clip) for clip in (audio, video)]
+    values = [text, *clips, sound]
+    shown = show_kind(kind)
+    return [
+        kind,
+        *({**update, "value": value} for update, value in zip(shown, values, strict=True)),
+        hypotheses,
+        EMPTY,
+    ]
+
+
+theme = gr.themes.Base(
+    primary_hue=gr.themes.colors.teal,
+    neutral_hue=gr.themes.colors.stone,
+    radius_size=gr.themes.sizes.radius_md,
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+).set(
+    color_accent="*primary_700",
+    checkbox_background_color_selected="*primary_700",
+    checkbox_background_color_selected_dark="*primary_300",
+    checkbox_border_color_selected="*primary_700",
+    checkbox_border_color_selected_dark="*primary_300",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_300",
+    button_primary_background_fill_hover_dark="*primary_200",
+    button_primary_text_color_dark="*neutral_950",
+)
+
+with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False, delete_cache=(600, 600)) as demo:
+    gr.HTML(
+        "<header class='top'><h1>How probable is it?</h1><p>Give a text, a sound or a video, and sentences about it. "
+        "CLUE says how probable it is that each is true.</p></header>"
+    )
+    with gr.Tabs():
+        with gr.Tab("Try it"):
+            with gr.Row(equal_height=False):
+                with gr.Column(scale=5, min_width=320):
+                    gr.HTML("<h2 class='heading'>Examples</h2>")
+                    with gr.Row(elem_classes="examples"):
+                        examples = {name: gr.Button(name, size="sm", min_width=90) for name in EXAMPLES}
+                    kind = gr.Radio(KINDS, value="Text", label="What the sentences are about")
+                    text = gr.Textbox(label="Text", lines=4, value=EXAMPLES["An urn in words"][1])
+                    audio = gr.Audio(
+                        label="Sound",
+                        type="filepath",
+                        sources=["upload", "microphone"],
+                        visible=False,
+                        buttons=[],
+                    )
+                    video = gr.Video(
+                        label="Video",
+                        sources=["upload", "webcam"],
+                        include_audio=True,
+                        visible=False,
+                        buttons=[],
+                    )
+                    sound = gr.Radio(list(SOUND), value="Picture and sound", label="What to judge", visible=False)
+                    hypotheses = gr.Textbox(
+                        label="Hypotheses, one a line",
+                        lines=4,
+                        max_lines=16,
+                        value=EXAMPLES["An urn in words"][5],
+                        info=f"Up to {MAX_HYPOTHESES} sentences of up to {MAX_HYPOTHESIS} characters.",
+                    )
+                    submit = gr.Button("Judge", variant="primary", size="lg")
+                    gr.HTML(
+                        f"<p class='small'>Answers by {escape(Path(MODEL).name)}. Clips up to {MAX_SECONDS} "
+                        f"seconds and {MAX_FILE_MB} MB. What you send is judged, kept for at most twenty minutes so "
+                        "that you can play it, and looked at by nobody.</p>"
+                    )
+                with gr.Column(scale=6, min_width=320):
+                    gr.HTML("<h2 class='heading'>Answers</h2>")
+                    shown = gr.HTML(EMPTY, elem_id="answers")
+        with gr.Tab("What the number means"):
+            gr.Markdown((HERE / "about.md").read_text(encoding="utf-8"), elem_classes="about")
+
+    inputs = [kind, text, audio, video, sound, hypotheses]
+    kind.input(show_kind, kind, [text, audio, video, sound], queue=False, api_visibility="private")
+    for name, button in examples.items():
+        button.click(
+            lambda name=name: take_example(name), None, [*inputs, shown], queue=False, api_visibility="private"
+        )
+    submit.click(answer, inputs, shown, api_visibility="private", concurrency_id="model", show_progress_on=shown).then(
+        None, js="() => document.getElementById('answers').scrollIntoView({block: 'nearest'})"
+    )
+
+    # What `gradio_client` calls, each with components that no page shows.
+    with gr.Column(visible=False):
+        result = gr.JSON()
+        with_sound = gr.Checkbox(label="with_sound")
+        for name, function, given in (
+            ("judge_text", judge_text, [text, hypotheses]),
+            ("judge_audio", judge_audio, [audio, hypotheses]),
+            ("judge_video", judge_video, [video, hypotheses, with_sound]),
+        ):
+            gr.Button(name).click(
+                endpoint(function),
+                given,
+                result,
+                api_name=name,
+                api_description=function.__doc__,
+                concurrency_id="model",
+            )
+
+demo.queue(default_concurrency_limit=1, max_size=64)
+
+if __name__ == "__main__":
+    demo.launch(
+        max_file_size=MAX_FILE_MB * 2**20,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=["api"],
+        theme=theme,
+        css_paths=HERE / "page.css",
+        # A screen reader hears the answers when they come.
+        js="() => { const e = document.getElementById('answers'); e.setAttribute('role', 'status');"
+        " e.setAttribute('aria-live', 'polite'); document.documentElement.lang = 'en'; }",
+    )

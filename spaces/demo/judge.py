@@ -1,0 +1,63 @@
+"""The checkpoint, taken as anybody would take it, and the one function that asks it."""
+
+import os
+import re
+from pathlib import Path
+
+
+ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
+if ZERO_GPU:
+    import spaces  # Hugging Face's package, which must come before torch
+
+import torch  # noqa: E402
+from limits import Refusal  # noqa: E402
+from transformers import pipeline  # noqa: E402
+
+
+TINY = Path(__file__).resolve().parents[2] / "checkpoints" / "clue-urn-tiny"
+MODEL = os.environ.get("CLUE_MODEL") or str(TINY)
+REVISION = os.environ.get("CLUE_REVISION")
+if not Path(MODEL).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", REVISION or ""):
+    raise SystemExit(
+        f"CLUE_MODEL is {MODEL}: give a folder, or a repository of the Hub and in CLUE_REVISION the commit to run (40 "
+        "digits). Its code is run here, so no other commit than the one you have read will do."
+    )
+
+on_gpu = ZERO_GPU or torch.cuda.is_available()
+# AutoModel and AutoProcessor with the checkpoint's own code, and the pipeline it brings along.
+clue = pipeline(
+    "uncertain-inference",
+    model=MODEL,
+    revision=REVISION,
+    trust_remote_code=True,
+    device="cuda" if on_gpu else "cpu",
+    dtype=torch.bfloat16 if on_gpu else torch.float32,
+)
+
+
+def forward(prepared: dict) -> dict:
+    """The model's pass, the only part that needs a GPU."""
+    return clue.forward([prepared])[0]
+
+
+if ZERO_GPU:
+    forward = spaces.GPU(duration=60)(forward)
+
+
+def judge(premise: dict, hypotheses: list[str]) -> list[dict]:
+    """
+    The pipeline's answers about a premise that was checked.
+
+    Args:
+        premise (`dict`): As the pipeline takes it.
+        hypotheses (`list[str]`): The hypotheses.
+
+    Raises:
+        Refusal: if the premise cannot be decoded after all.
+    """
+    try:
+        prepared = clue.preprocess({**premise, "hypotheses": hypotheses})
+    except ValueError as error:
+        # The message may hold the name of a file: it is not for the page.
+        raise Refusal("This clip is damaged, cut off or too short: it cannot be read to its end.") from error
+    return clue.postprocess(forward(prepared))
