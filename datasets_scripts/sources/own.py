@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VALIDATION", "TEST"),
         help="how much of a split by chance goes where, approximately (default: 0.8 0.1 0.1)",
     )
-    parser.add_argument("--percent", action="store_true", help="probabilities are in per cent, with % or without")
+    parser.add_argument("--percent", action="store_true", help="probabilities are in per cent, with %% or without")
     parser.add_argument(
         "--probability-source",
         choices=PROBABILITY_SOURCES,

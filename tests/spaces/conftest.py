@@ -71,14 +71,13 @@ def start_space() -> Callable[..., Space]:
     Starts a Space, in a process and a folder of its own: `start_space("demo", home)`.
 
     `home` is a folder that is its home and takes its temporary files; further named arguments are environment
-    variables. Started again in the same `home`, it finds what it left there. All are ended after the module.
+    variables. Started again in the same `home`, it finds what it left there, and with the `GRADIO_SERVER_PORT` it had
+    it is found at the same address. All are ended after the module.
     """
     started = []
 
     def start(name: str, home: Path, **environment: str) -> Space:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = environment.get("GRADIO_SERVER_PORT") or _free_port()
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         log = home / "log.txt"
         kept = {
@@ -115,13 +114,20 @@ def start_space() -> Callable[..., Space]:
         space.kill()
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def _wait_until_it_answers(space: Space) -> None:
     direct = build_opener(ProxyHandler({}))
     # A bound on a Space that hangs, not a measurement.
     last = time.monotonic() + START_SECONDS
     while True:
         try:
-            with direct.open(f"{space.url}/config", timeout=10):
+            # What a Space behind a login tells too.
+            with direct.open(f"{space.url}/gradio_api/app_id", timeout=10):
                 return
         except (URLError, ConnectionError, TimeoutError) as error:
             ended = space.process.poll() is not None

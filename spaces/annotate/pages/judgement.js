@@ -40,8 +40,8 @@ const judgement = (view, save, back) => {
     }
   });
   slider.addEventListener("input", () => set(Number(slider.value)));
-  // A tap right at the middle moves nothing, and is an answer all the same.
-  slider.addEventListener("click", () => set(Number(slider.value)));
+  // A tap right at the middle moves nothing, and is an answer all the same; by touch there is no click then.
+  for (const tap of ["click", "pointerup"]) slider.addEventListener(tap, () => explained || set(Number(slider.value)));
   number.addEventListener("input", () => {
     number.value = number.value.replace(/\D/g, "");
     const value = Number(number.value);
