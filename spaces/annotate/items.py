@@ -70,9 +70,10 @@ def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]
         `ValueError`: if a row lacks its premise, or an id is there twice; the message names the row.
     """
     rows = load_dataset(dataset, config, split=split)
-    for column, kind in (("audio", Audio), ("video", Video)):
-        if isinstance(rows.features[column], kind):
-            rows = rows.cast_column(column, kind(decode=False))
+    for column in ("audio", "video"):
+        # One loader reads all configs of a folder: sounds may come as `Video` too. Browsers decode, not we.
+        if isinstance(rows.features[column], (Audio, Video)):
+            rows = rows.cast_column(column, type(rows.features[column])(decode=False))
     by_premise: dict[tuple[str, str], list[Item]] = {}
     seen = set()
     for row in rows:

@@ -39,3 +39,14 @@ def umui(tmp_path_factory) -> Path:
     table, clips = folder / "pairs.csv", folder / "clips"
     build(["own", *options.split(), "--table", str(table), "--media-root", str(clips), "--out", str(folder / "umui")])
     return folder / "umui"
+
+
+@pytest.fixture(scope="session")
+def urn_umui(tmp_path_factory) -> Path:
+    """A dataset folder of all four modalities, two test premises each, three claims about each."""
+    from datasets_scripts.build import main as build
+
+    folder = tmp_path_factory.mktemp("urn") / "umui"
+    sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 3 --workers 1"
+    build(["urn", "--out", str(folder), *sizes.split()])
+    return folder

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import krippendorff
 import numpy as np
@@ -44,6 +45,15 @@ def test_items_are_those_of_the_folder(umui, tmp_path):
     for place_list in (arrange(items, 2, seed) for seed in range(5)):
         chunks = [place.chunk for place in place_list]
         assert chunks == sorted(chunks) and [place.pilot for place in place_list] == [True] * 2 + [False] * 4
+
+
+@pytest.mark.parametrize("modality", ["text", "audio", "video", "audiovisual"])
+def test_every_modality_is_read(urn_umui, modality, tmp_path):
+    """A clip is a file that is there, a text is itself; claims about one premise share it."""
+    items = load_items(str(urn_umui), f"urn-{modality}", "test", tmp_path)
+    assert len(items) == 6 and len({item.premise for item in items}) == 2
+    assert all(item.modality == modality for item in items)
+    assert all(Path(item.premise).is_file() == (modality != "text") for item in items)
 
 
 def test_the_way_to_the_first_item(office):
