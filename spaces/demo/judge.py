@@ -5,6 +5,15 @@ import re
 from pathlib import Path
 
 
+TINY = Path(__file__).resolve().parent / "../../checkpoints/clue-urn-tiny"
+MODEL = os.environ.get("CLUE_MODEL") or str(TINY)
+REVISION = os.environ.get("CLUE_REVISION")
+if not Path(MODEL).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", REVISION or ""):
+    raise SystemExit(
+        f"The checkpoint is {MODEL}. Give CLUE_MODEL a folder, or a repository of the Hub and CLUE_REVISION the "
+        "commit to run (40 digits): its code is run here, so no other commit than the one you have read will do."
+    )
+
 ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
 if ZERO_GPU:
     import spaces  # Hugging Face's package, which must come before torch
@@ -13,15 +22,6 @@ import torch  # noqa: E402
 from limits import Refusal  # noqa: E402
 from transformers import pipeline  # noqa: E402
 
-
-TINY = Path(__file__).resolve().parents[2] / "checkpoints" / "clue-urn-tiny"
-MODEL = os.environ.get("CLUE_MODEL") or str(TINY)
-REVISION = os.environ.get("CLUE_REVISION")
-if not Path(MODEL).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", REVISION or ""):
-    raise SystemExit(
-        f"CLUE_MODEL is {MODEL}: give a folder, or a repository of the Hub and in CLUE_REVISION the commit to run (40 "
-        "digits). Its code is run here, so no other commit than the one you have read will do."
-    )
 
 on_gpu = ZERO_GPU or torch.cuda.is_available()
 # AutoModel and AutoProcessor with the checkpoint's own code, and the pipeline it brings along.

@@ -2,6 +2,8 @@
 
 import re
 import struct
+import subprocess
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ from gradio_client.exceptions import AppError
 
 
 pytestmark = pytest.mark.processes
+SPACE = Path(__file__).resolve().parents[3] / "spaces" / "demo"
 URN = "Balls in the urn: red, red, blue, green, red."
 
 
@@ -51,6 +54,18 @@ def test_each_endpoint_gives_the_pipelines_answers(client, clue, clips):
             assert one["distribution"] == pytest.approx(other["distribution"], abs=1e-5)
             assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
             assert one["interval"] == pytest.approx(other["interval"], abs=1e-4)
+
+
+def test_the_documented_command(demo):
+    """The command of the README runs as it stands there, but for the port."""
+    command = re.search(r"^python -c '\n(.*?)^'$", (SPACE / "README.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+    code = command.replace("http://127.0.0.1:7860", demo.url)
+    done = subprocess.run([sys.executable, "-c", code], cwd=SPACE, capture_output=True, text=True, check=True)
+    assert [line[: line.rindex(" ")] for line in done.stdout.splitlines()] == [
+        "A random ball is red.",
+        "A random sound is high.",
+        "It is red and high.",
+    ]
 
 
 def test_only_the_documented_endpoints_are_there(client):

@@ -51,16 +51,30 @@ def test_sound(demo, visit, clue, clips):
     assert percentages(page, 2) == expected(answers)
 
 
+def test_a_recording(demo, visit):
+    """What a visitor records with the microphone is judged."""
+    page = visit(demo.url)
+    page.get_by_role("radio", name="Sound").check()
+    page.get_by_role("button", name="Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    page.get_by_label("Hypotheses, one a line").fill("It is low.")
+    judge(page)
+    assert len(percentages(page, 1)) == 1
+
+
 def test_video_with_and_without_its_sound(demo, visit, clue, clips):
     """An uploaded video is judged with and without its sound, side by side."""
     page = visit(demo.url, dark=True)
     page.get_by_role("radio", name="Video").check()
     page.locator("input[type=file]").first.set_input_files(clips / "balls_that_beep.mp4")
     page.get_by_role("radio", name="Both, side by side").check()
-    page.get_by_label("Hypotheses, one a line").fill("The draw is red but not high.")
+    page.get_by_label("Hypotheses, one a line").fill("It is red and high.")
     page.locator("video").wait_for()
     judge(page)
-    premise = {"video": str(clips / "balls_that_beep.mp4"), "hypotheses": ["The draw is red but not high."]}
+    premise = {"video": str(clips / "balls_that_beep.mp4"), "hypotheses": ["It is red and high."]}
     heard, seen = clue({**premise, "modality": "audiovisual"}), clue({**premise, "modality": "video"})
     assert percentages(page, 2) == expected(heard) + expected(seen)
     assert page.locator(".condition").all_inner_texts() == ["with sound", "without sound"]
