@@ -15,6 +15,8 @@ DATA = {
     "wikivideo-audio": "WV-A",
     "wikivideo-audiovisual": "WV-AV",
 }
+# Settings that say who answers.
+WHO_ANSWERS = ("predictor", "model", "weights")
 # Rows that an error names.
 NAMED = 5
 
@@ -66,8 +68,8 @@ def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
 
     Raises:
         `ValueError`: if a folder is no complete evaluation, its rows are not those that its settings tell of, a name
-            has two evaluations of one configuration or two models, or two evaluations of one configuration are about
-            different splits or rows.
+            has two evaluations of one configuration or two predictors, or two evaluations of one configuration are
+            about different splits or rows.
     """
     entries = [_read(name, folder) for name, folder in named]
     by_place, of_name, of_config = {}, {}, {}
@@ -79,10 +81,14 @@ def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
                 "two names, or leave one out."
             )
         first = of_name.setdefault(entry.name, entry)
-        if first.run.settings.get("weights") != entry.run.settings.get("weights"):
+        differ = [key for key in WHO_ANSWERS if first.run.settings.get(key) != entry.run.settings.get(key)]
+        # The same weights may lie in two places.
+        if entry.run.settings.get("weights") and "weights" not in differ and "model" in differ:
+            differ.remove("model")
+        if differ:
             raise ValueError(
-                f"{entry.name} is two models: the weights of {first.run.folder} and {entry.run.folder} differ. Give "
-                "them two names."
+                f"{entry.name} is two predictors: {', '.join(differ)} of {first.run.folder} and {entry.run.folder} "
+                "differ. Give them two names."
             )
         check_same_rows(of_config.setdefault(entry.config, entry), entry)
     return entries

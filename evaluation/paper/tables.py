@@ -164,7 +164,8 @@ def _temperatures(entries: list[Entry], fitted_on: list[Entry]) -> dict[tuple[st
 
 def _check_apart(scaled: Entry, fitted_on: Entry) -> None:
     settings, others = scaled.run.settings, fitted_on.run.settings
-    rows = ("dataset", "split", "rows")
+    # A teacher's answers to other rows are others.
+    rows = ("dataset", "split", "rows", "answers", "answers_digest")
     differ = [key for key in settings | others if key not in rows and settings.get(key) != others.get(key)]
     if differ:
         raise ValueError(f"--fit {fitted_on.place} is of another predictor than {scaled.place}: {', '.join(differ)}.")

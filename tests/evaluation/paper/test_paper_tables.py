@@ -159,7 +159,12 @@ def test_different_rows_are_never_compared(evaluation, tmp_path):
     refused("3 rows of another label: r0, r1, r2", f"B={labelled}")
     refused("different splits of unli", f"B={evaluation('dev', rows, split='validation')}")
     refused("A is given twice on unli", f"A={evaluation('again', rows)}")
-    refused("A is two models", f"A={evaluation('video', rows, 'wikivideo-video', weights='others')}")
+    refused(
+        "A is two predictors: weights of .*first and .*video",
+        f"A={evaluation('video', rows, 'wikivideo-video', weights='others')}",
+    )
+    served = evaluation("served", rows, "clotho", weights=None, model="n")
+    refused("A is two predictors: model, weights of", f"A={served}")
     refused("does not tell config", f"B={evaluation('bare', rows, None) and _without(tmp_path / 'bare', 'config')}")
     changed = evaluation("changed", rows)
     lines = (changed / "predictions.jsonl").read_text().replace('"target": 0.2', '"target": 0.25')
