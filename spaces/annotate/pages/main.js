@@ -6,6 +6,7 @@ let waiting = null;
 let keyboard = () => null;
 let say = () => null;
 let focusOn = null;
+let notice = null;
 
 // What was set and not saved yet outlives a reload of this tab: the server may go away at any moment.
 const place = (view) => `annotate/${view.user}/${view.page}/${view.id}`;
@@ -48,7 +49,9 @@ const show = () => {
   free();
   if (view.page === "message") {
     say(view.message);
-    if (view.gone) send("resume", {});
+    if (!view.gone) return;
+    notice = view.message;
+    send("resume", {});
     return;
   }
   if (view.saved !== undefined) sessionStorage.removeItem(`annotate/${view.user}/item/${view.saved}`);
@@ -60,9 +63,11 @@ const show = () => {
   focusOn = null;
   root.replaceChildren(head(view), PAGES[view.page](view));
   document.title = view.page === "item" ? `${view.number} of ${view.progress.total} · Annotate` : "Annotate";
+  if (notice) say(notice);
+  notice = null;
   if (focusOn) focusOn.focus({ preventScroll: true });
   if (!before || before.page !== view.page || before.id !== view.id) window.scrollTo(0, 0);
-  else if (view.feedback) focusOn.scrollIntoView({ block: "end" });
+  else if (view.feedback) root.querySelector(".feedback").scrollIntoView({ block: "end" });
 };
 
 document.addEventListener("keydown", (event) => {
