@@ -4,9 +4,10 @@ import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from assignment import Place
-from datasets import Audio, Video, load_dataset
+from datasets import Audio, Dataset, Video, load_dataset
 
 
 # What may inform a judgement of a premise: writing in a picture is "text".
@@ -69,7 +70,13 @@ def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]
     Raises:
         `ValueError`: if a row lacks its premise, or an id is there twice; the message names the row.
     """
-    rows = load_dataset(dataset, config, split=split)
+    # A folder is read anew each time: what `datasets` kept of it before may name clips where they no longer are.
+    with TemporaryDirectory() as cache:
+        rows = load_dataset(dataset, config, split=split, cache_dir=cache if Path(dataset).is_dir() else None)
+        return _items(rows, f"{dataset}, {config}, {split}", clips)
+
+
+def _items(rows: Dataset, name: str, clips: Path) -> list[Item]:
     for column in ("audio", "video"):
         # One loader reads all configs of a folder: sounds may come as `Video` too. Browsers decode, not we.
         if isinstance(rows.features[column], (Audio, Video)):
@@ -78,13 +85,13 @@ def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]
     seen = set()
     for row in rows:
         if row["id"] in seen:
-            raise ValueError(f"{dataset}, {config}, {split}: the id {row['id']!r} is there twice")
+            raise ValueError(f"{name}: the id {row['id']!r} is there twice")
         seen.add(row["id"])
         premise = _premise(row, clips)
         item = Item(row["id"], row["modality"], premise, row["hypothesis"], row["topic"], row["context"])
         by_premise.setdefault((row["modality"], premise), []).append(item)
     if not seen:
-        raise ValueError(f"{dataset}, {config}, {split} has no rows")
+        raise ValueError(f"{name} has no rows")
     return [item for items in by_premise.values() for item in items]
 
 
