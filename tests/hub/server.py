@@ -30,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-from store import Entry, HubError, Repo, Store, git_hash, lfs_pointer, wants_lfs
+from store import Entry, HubError, Repo, Store, git_hash, lfs_pointer, now, wants_lfs
 
 
 TOKEN = "hf_local_tests"
@@ -150,6 +150,9 @@ class Hub:
                 (f"{api}/branch/{{branch}}", self.branch, ["POST", "DELETE"]),
                 (f"{api}/tag/{{revision}}", self.tag, ["POST", "DELETE"]),
                 (f"{api}/settings", self.change_settings, ["PUT"]),
+                (f"{api}/variables", self.variables, ["GET", "POST", "DELETE"]),
+                (f"{api}/secrets", self.secrets, ["GET", "POST", "DELETE"]),
+                (f"{api}/hardware", self.hardware, ["POST"]),
                 (f"{api}/preupload/{{revision}}", self.preupload, ["POST"]),
                 (f"{api}/commit/{{revision}}", self.commit, ["POST"]),
                 (f"{page}/{{namespace}}/{{name}}.git/info/lfs/objects/batch", self.lfs_batch, ["POST"]),
@@ -280,8 +283,22 @@ class Hub:
 
     async def runtime(self, request: Request, repo: Repo) -> Response:
         """The state of a Space: none is ever run here."""
-        hardware = {"current": None, "requested": "cpu-basic"}
+        hardware = {"current": None, "requested": repo.settings().get("hardware", "cpu-basic")}
         return JSONResponse({"stage": "STOPPED", "hardware": hardware, "storage": None, "gcTimeout": None})
+
+    async def hardware(self, request: Request, repo: Repo) -> Response:
+        """Asks for other hardware."""
+        repo.update(hardware=(await request.json())["flavor"])
+        return await self.runtime(request, repo)
+
+    async def variables(self, request: Request, repo: Repo) -> Response:
+        """What a Space is told: anybody who may write reads it back."""
+        return JSONResponse(await _change_environment(request, repo, "variables"))
+
+    async def secrets(self, request: Request, repo: Repo) -> Response:
+        """What a Space is told in confidence: names alone come back."""
+        kept = await _change_environment(request, repo, "secrets")
+        return JSONResponse({key: {"updatedAt": entry["updatedAt"]} for key, entry in kept.items()})
 
     async def refs(self, request: Request, repo: Repo) -> Response:
         """Branches and tags."""
@@ -509,6 +526,23 @@ def _answer_error(request: Request, error: HubError, headers: dict | None = None
         headers or {}
     )
     return JSONResponse({"error": str(error)}, status_code=error.status, headers=headers)
+
+
+async def _change_environment(request: Request, repo: Repo, kind: str) -> dict[str, dict]:
+    if repo.kind != "space":
+        raise HubError(404, "NotFound", "only a Space has variables and secrets")
+    kept, other = (repo.settings().get(name, {}) for name in (kind, "secrets" if kind == "variables" else "variables"))
+    if request.method == "GET":
+        return kept
+    body = await request.json()
+    key = body["key"]
+    kept.pop(key, None)
+    if request.method == "POST":
+        if key in other:
+            raise HubError(400, "BadRequest", f"{key} is among the Space's variables or secrets already")
+        kept[key] = {"value": body["value"], "updatedAt": now()}
+    repo.update(**{kind: kept})
+    return kept
 
 
 def _is_true(value: str | None) -> bool:

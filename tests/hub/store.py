@@ -150,9 +150,9 @@ class Repo:
     def create(self, **settings) -> None:
         """Starts it with one commit, as the Hub does."""
         files = {".gitattributes": self.store.add(GITATTRIBUTES.encode())}
-        now = _now()
+        created = now()
         first = self._write_commit("initial commit", "", None, files)
-        self._save({"createdAt": now, "branches": {"main": first}, "tags": {}, **settings})
+        self._save({"createdAt": created, "branches": {"main": first}, "tags": {}, **settings})
 
     def delete(self) -> None:
         """Forgets it with its history. Contents stay: other repositories may have them."""
@@ -245,7 +245,7 @@ class Repo:
         return made
 
     def _write_commit(self, title: str, message: str, parent: str | None, files: dict[str, Entry]) -> str:
-        commit = {"title": title, "message": message, "date": _now(), "parent": parent}
+        commit = {"title": title, "message": message, "date": now(), "parent": parent}
         commit["files"] = {path: asdict(entry) for path, entry in sorted(files.items())}
         content = json.dumps(commit).encode()
         made = git_hash("commit", content)
@@ -287,5 +287,6 @@ def _write(path: Path, content: bytes) -> None:
         os.replace(f"{file.name}.whole", path)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, as the Hub tells it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

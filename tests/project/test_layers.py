@@ -1,6 +1,7 @@
 """Which package may import what: the arrows between the project's own folders, and the libraries each extra brings."""
 
 import ast
+import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -20,9 +21,10 @@ LAYERS = {
     "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
     "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train", "deepspeed"]),
     "evaluation": ({"modeling_clue", "datasets_scripts", "train"}, ["data", "eval"]),
-    # A Space takes a checkpoint as a stranger would, with its remote code.
-    "spaces": (set(), ["data", "space"]),
+    # The command that releases a Space speaks with the Hub as that for datasets does.
+    "spaces": ({"datasets_scripts"}, ["data", "space"]),
 }
+SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
 
 
 def imported_modules(folder: str) -> dict[str, str]:
@@ -46,6 +48,16 @@ def test_arrows_point_one_way(folder):
     below = LAYERS[folder][0] | {folder}
     astray = {module: path for module, path in imported_modules(folder).items() if module in OURS - below}
     assert not astray
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_space_stands_alone(space):
+    """On the Hub the folder of a Space is the root, and takes a checkpoint as a stranger would, with its remote code:
+    it imports nothing of ours. The one `spaces` there is Hugging Face's package for ZeroGPU."""
+    assert not OURS - {"spaces"} & imported_modules(f"spaces/{space}").keys()
+    beside = {path.stem for path in (ROOT / "spaces").iterdir() if path.stem not in SPACES}
+    for path in (ROOT / "spaces" / space).rglob("*.py"):
+        assert not re.search(rf"spaces(\.| import )({'|'.join(beside)})", path.read_text(encoding="utf-8")), path
 
 
 def test_modeling_clue_never_names_its_own_package():
