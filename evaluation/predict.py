@@ -1,7 +1,5 @@
 """Every row of a split scored once, written as it is made, so that a killed evaluation goes on."""
 
-import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +9,13 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from datasets import Dataset
 from tqdm.auto import tqdm
 
 from evaluation.predictors import AnyPrediction, Predictor, TwoStagePredictor
-from evaluation.report import write_text
+from evaluation.processes import told_by_main
+from evaluation.unfinished import append_predictions, check_settings, finish_predictions, only_run, read_predictions
 
 
 # Claims of one premise that go through the model together; more of them are scored in several passes.
@@ -29,91 +29,55 @@ def predict_split(
     out: Path,
     settings: dict,
     batch_size: int,
+    processes: PartialState,
 ) -> list[dict]:
     """
-    Scores every row once, going on from what an interrupted run has written.
+    Scores every row once, going on from what an interrupted run has written, whatever number of processes it had.
 
-    Predictions are appended to `predictions.jsonl.partial`, whole batches at a time and synced to disk; a line torn by
-    a kill is dropped and its row scored again. The file takes its final name when it holds every row.
+    Processes take turns at the batches, and keep what they make in files of their own. The file `predictions.jsonl` is
+    there when it holds every row.
 
     Args:
         make_predictor (`Callable`): Loads what scores them; called only if rows are left to score.
         rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
         keys (`list[str]`): The premise of each row.
-        out (`Path`): Folder of the predictions.
+        out (`Path`): Folder of the predictions, on a disk that all processes share.
         settings (`dict`): What the predictions depend on, kept in `settings.json` beside them.
         batch_size (`int`): Premises scored together.
+        processes (`PartialState`): Those that score them; each has to call this function.
 
     Returns:
-        `list[dict]`: the predictions, in the order of the rows.
+        `list[dict]`: the predictions, in the order of the rows; on other processes than the main one, nothing.
 
     Raises:
-        `ValueError`: if the folder holds predictions made with other settings, or a row cannot be scored.
+        `ValueError`: if the folder holds predictions made with other settings, another run is writing to it, or a
+            row cannot be scored.
     """
-    check_settings(out, settings)
     ids = rows["id"][:]
-    complete, partial = out / "predictions.jsonl", out / "predictions.jsonl.partial"
-    done = read_predictions(complete if complete.exists() else partial, ids)
-    if not complete.exists():
-        with open(partial, "ab") as file, tqdm(total=len(ids), initial=len(done), unit="hypotheses") as progress:
-            batches = make_batches([i for i, name in enumerate(ids) if name not in done], keys, batch_size)
-            if batches:
-                for answers in score_batches(make_predictor(), rows, batches, keys):
-                    lines = "".join(json.dumps(answer) + "\n" for answer in answers)
-                    file.write(lines.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                    done.update((answer["id"], answer) for answer in answers)
-                    progress.update(len(answers))
-        partial.replace(complete)
-    return [done[name] for name in ids]
 
+    def missing() -> list[int]:
+        check_settings(out, settings)
+        done = read_predictions(out, ids)
+        return [index for index, name in enumerate(ids) if name not in done]
 
-def check_settings(out: Path, settings: dict) -> None:
-    """Writes `settings.json`, or compares with the one that is there."""
-    path = out / "settings.json"
-    if not path.exists():
-        write_text(path, json.dumps(settings, indent=2) + "\n")
-        return
-    before = json.loads(path.read_text())
-    differ = [
-        f"{key} was {before.get(key)}, is {value}" for key, value in settings.items() if before.get(key) != value
-    ]
-    if differ:
-        raise ValueError(
-            f"{out} holds predictions made with other settings ({'; '.join(differ)}). "
-            "Give another --out, or remove that folder to evaluate anew."
-        )
-
-
-def read_predictions(path: Path, ids: list[str]) -> dict[str, dict]:
-    """
-    Reads the predictions written so far, and cuts a last line torn by a kill off the file.
-
-    Args:
-        path (`Path`): The file; it need not exist.
-        ids (`list[str]`): Ids of the rows that are evaluated.
-
-    Returns:
-        `dict[str, dict]`: predictions by id.
-
-    Raises:
-        `ValueError`: if a row is there twice or is none of the split's.
-    """
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    known, done = set(ids), {}
-    for line in whole.splitlines():
-        answer = json.loads(line)
-        if answer["id"] in done or answer["id"] not in known:
-            what = "twice" if answer["id"] in done else "but not in the split"
-            raise ValueError(f"Row {answer['id']} is in {path} {what}: remove the folder to evaluate anew.")
-        done[answer["id"]] = answer
-    return done
+    with only_run(out, processes):
+        left = told_by_main(processes, missing)
+        if processes.is_main_process and 0 < len(left) < len(ids):
+            print(f"{out} holds {len(ids) - len(left):,} of {len(ids):,} rows already: going on with the others.")
+        batches = make_batches(left, keys, batch_size)[processes.process_index :: processes.num_processes]
+        if batches:
+            scored = append_predictions(
+                out, processes.process_index, score_batches(make_predictor(), rows, batches, keys)
+            )
+            share = f"process 1 of {processes.num_processes}" if processes.num_processes > 1 else None
+            total = sum(len(group) for batch in batches for group in batch)
+            with tqdm(
+                desc=share, total=total, unit="hypotheses", disable=None if processes.is_main_process else True
+            ) as bar:
+                for answers in scored:
+                    bar.update(len(answers))
+        processes.wait_for_everyone()
+        return finish_predictions(out, ids) if processes.is_main_process else []
 
 
 def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[list[int]]]:

@@ -3,6 +3,7 @@ Evaluates a checkpoint on a split of a UMUI dataset.
 
 ```bash
 python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
+accelerate launch --multi_gpu --num_processes 8 -m evaluation.run --model runs/clue-3b --dataset umui --config unli
 ```
 
 The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those without a number are counted. With
@@ -11,7 +12,8 @@ evaluation/predictors/README.md.
 
 Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
 measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they
-are made: the same command goes on after an interruption, and only reports anew when they are complete.
+are made: the same command goes on after an interruption, by any number of processes, and only reports anew when they
+are complete. Processes of several machines need a disk that they share; evaluation/processes.py tells of CPUs.
 """
 
 import argparse
@@ -20,19 +22,42 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from accelerate import PartialState
+
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import PREDICTORS, add_predictor_options, choose_predictor
+from evaluation.processes import joined_processes, told_by_main
 from evaluation.report import counted, fit_baselines, make_report, without_number, write_report
 from evaluation.tables import measures_table
 
 
-def main(arguments: list[str] | None = None) -> dict:
-    """Runs the command line: predictions, then the report, which it returns."""
+def main(arguments: list[str] | None = None) -> dict | None:
+    """Runs the command line: predictions, then the report, which the main process returns."""
     args = parse(arguments)
-    # All that can fail on wrong options does so before the first prediction.
-    chosen = choose_predictor(args, args.dataset)
-    rows = load_rows(args.dataset, args.config, args.split)
+    with joined_processes() as processes:
+        return evaluate(args, processes, sys.argv[1:] if arguments is None else arguments)
+
+
+def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[str]) -> dict | None:
+    """
+    Evaluates as one of several processes.
+
+    Args:
+        args (`argparse.Namespace`): The options of the command.
+        processes (`PartialState`): Those that evaluate.
+        arguments (`list[str]`): The command line, for the report.
+
+    Returns:
+        `dict`: the report, on the main process.
+
+    Raises:
+        `ValueError`: if an option is wrong, or a row cannot be scored.
+    """
+    # All that can fail on wrong options does so before the first prediction. What is fetched is so once a machine.
+    with processes.local_main_process_first():
+        chosen = choose_predictor(args, args.dataset)
+        rows = load_rows(args.dataset, args.config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
@@ -40,8 +65,9 @@ def main(arguments: list[str] | None = None) -> dict:
     out = Path(args.out or f"runs/evaluation/{chosen.name}/{args.config}-{args.split}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --out, a folder.")
-    constant, seen = fit_baselines(args.dataset, args.config)
-    keys = premise_keys(rows)
+    if processes.is_main_process:
+        constant, seen = fit_baselines(args.dataset, args.config)
+    keys = told_by_main(processes, lambda: premise_keys(rows))
     settings = {
         **chosen.settings,
         "dataset": args.dataset,
@@ -51,11 +77,14 @@ def main(arguments: list[str] | None = None) -> dict:
     }
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size)
+    predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size, processes)
+    if not processes.is_main_process:
+        return None
     report = make_report(chosen.config, chosen.answer, predictions, constant, seen, settings)
+    report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()
-    report["command"] = ["python", "-m", "evaluation.run", *(sys.argv[1:] if arguments is None else arguments)]
+    report["command"] = ["python", "-m", "evaluation.run", *arguments]
     write_report(report, predictions, out)
     print(f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}")
     print(without_number(report))

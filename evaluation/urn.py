@@ -6,9 +6,10 @@ python -m evaluation.urn --model checkpoints/clue-urn-tiny
 python -m evaluation.urn --model checkpoints/clue-urn-tiny --balls 5 3 8 --premises 100 --senses either conflict
 ```
 
-Builds the suite that its options ask for, in `runs/urn/suites`; scores it, going on after an interruption; writes to
-the output folder `report.json`, `report.md`, `cells.csv`, `answers.csv` and `heatmap.png`, and what was predicted in a
-folder for each modality. evaluation/urn.md tells what is asked and how findings are made.
+Builds the suite that its options ask for, in `runs/urn/suites`; scores it, going on after an interruption, by one
+process or several (evaluation/processes.py); writes to the output folder `report.json`, `report.md`, `cells.csv`,
+`answers.csv` and `heatmap.png`, and what was predicted in a folder for each modality. evaluation/urn.md tells what is
+asked and how findings are made.
 """
 
 import argparse
@@ -16,8 +17,10 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from accelerate import PartialState
 from datasets import Dataset
 
 from datasets_scripts.arguments import positive, seed
@@ -26,39 +29,64 @@ from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
+from evaluation.processes import joined_processes, told_by_main
 from evaluation.report import counted
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
 
 
-def main(arguments: list[str] | None = None) -> dict:
-    """Runs the command line: suite, predictions, then the report, which it returns."""
+def main(arguments: list[str] | None = None) -> dict | None:
+    """Runs the command line: suite, predictions, then the report, which the main process returns."""
     args = parse(arguments)
+    with joined_processes() as processes:
+        return run_suite(args, processes, sys.argv[1:] if arguments is None else arguments)
+
+
+def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list[str]) -> dict | None:
+    """
+    Builds and scores the suite as one of several processes.
+
+    Args:
+        args (`argparse.Namespace`): The options of the command.
+        processes (`PartialState`): Those that score it.
+        arguments (`list[str]`): The command line, for the report.
+
+    Returns:
+        `dict`: the report, on the main process.
+
+    Raises:
+        `ValueError`: if an option is wrong, or a row cannot be scored.
+    """
     started = time.perf_counter()
     questions = urn_stress.make_questions(args)
     digest = urn_stress.suite_digest(questions)
     suite = args.suites / digest
     # All that can fail on wrong options does so before the first clip, but predictors look for the dataset's folder.
     suite.mkdir(parents=True, exist_ok=True)
-    chosen = choose_predictor(args, str(suite))
+    with processes.local_main_process_first():
+        chosen = choose_predictor(args, str(suite))
     out = Path(args.out or f"runs/urn/{chosen.name}-{digest}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --out, a folder.")
     # Trained models know the urn world; others are told of it.
     context = args.predictor != "auto" if args.context is None else args.context
-    build_suite(args, suite)
+    with processes.main_process_first():
+        build_suite(args, suite)
     predictions, content = {}, {}
     for modality in questions:
-        rows = load_rows(str(suite), f"stress-{modality}", "test")
+        with processes.local_main_process_first():
+            rows = load_rows(str(suite), f"stress-{modality}", "test")
         if not context:
             rows = without_context(rows)
-        keys = premise_keys(rows)
+        keys = told_by_main(processes, partial(premise_keys, rows))
         content[modality] = rows_digest(rows, keys)
         settings = {**chosen.settings, "suite": digest, "rows": content[modality], "context": context}
         folder = out / modality
         folder.mkdir(parents=True, exist_ok=True)
-        answered = predict_split(chosen.make, rows, keys, folder, settings, args.batch_size)
+        answered = predict_split(chosen.make, rows, keys, folder, settings, args.batch_size, processes)
         predictions |= {answer["id"]: answer["prediction"] for answer in answered}
+    if not processes.is_main_process:
+        return None
     options = urn_stress.suite_options(args)
     standard = urn_stress.suite_options(parse([]))
     report = {
@@ -76,7 +104,7 @@ def main(arguments: list[str] | None = None) -> dict:
         **analyse(questions, predictions),
         "seconds": round(time.perf_counter() - started, 1),
         "date": datetime.now(UTC).date().isoformat(),
-        "command": ["python", "-m", "evaluation.urn", *(sys.argv[1:] if arguments is None else arguments)],
+        "command": ["python", "-m", "evaluation.urn", *arguments],
     }
     write_stress_report(report, questions, predictions, out)
     print(f"{counted(report['n'], 'question')} of suite {digest} in {report['seconds']} s\n")

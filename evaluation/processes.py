@@ -1,0 +1,51 @@
+"""
+The processes of a command that `accelerate launch` has started several times; one of them otherwise.
+
+```bash
+accelerate launch --multi_gpu --num_processes 8 -m evaluation.run --model CHECKPOINT --dataset umui --config unli
+accelerate launch --config_file train/accelerate_configs/ddp_cpu.yaml -m evaluation.run ...   # two, without a GPU
+```
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+
+# How long a process waits for the others. They may have clips of another length, or a server that is busy; one that
+# fails ends all of them through its launcher, whatever this says.
+PATIENCE = timedelta(days=7)
+
+Value = TypeVar("Value")
+
+
+@contextmanager
+def joined_processes() -> Iterator[PartialState]:
+    """
+    Joins the other processes of this command, and parts from them when all is done.
+
+    An error does not wait for the others to part: the launcher ends them.
+
+    Yields:
+        `PartialState`: which process this is, of how many. On GPUs each has its own as the current device.
+    """
+    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    yield processes
+    processes.wait_for_everyone()
+    processes.destroy_process_group()
+
+
+def told_by_main(processes: PartialState, make: Callable[[], Value]) -> Value:
+    """
+    What `make` gives on the main process, on each of them: what reads every file of a dataset is done once.
+
+    Args:
+        processes (`PartialState`): All of them have to call it.
+        make (`Callable`): Called on the main process alone.
+    """
+    return broadcast_object_list([make() if processes.is_main_process else None])[0]

@@ -1,0 +1,178 @@
+"""An evaluation over two processes: each row once, in order, after a kill too, and whoever goes on with it."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate import PartialState
+
+from evaluation import run, urn
+from evaluation.prediction_files import read_run
+from evaluation.unfinished import only_run
+
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).resolve().parents[2]
+# The second process ends itself as a machine would that goes away, when its batch is on disk; the first stays behind.
+KILLED = """
+import os, signal
+from evaluation import run, unfinished
+
+fsync = os.fsync
+
+def fatal(handle):
+    fsync(handle)
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+unfinished.os.fsync = fatal
+run.main()
+"""
+
+
+def launch(cache: Path, *command: object) -> subprocess.CompletedProcess:
+    """Two processes of a command, as documented; they share a fresh cache, so that one of them has to go first."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+    config = ["--config_file", "train/accelerate_configs/ddp_cpu.yaml"]
+    return subprocess.run(
+        [*launcher, *config, *map(str, command)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def options(checkpoint: Path, dataset: Path, out: Path) -> list[str]:
+    """An evaluation of audio with one premise a batch."""
+    given = {"--model": checkpoint, "--dataset": dataset, "--config": "urn-audio", "--out": out, "--batch-size": 1}
+    return [str(part) for pair in given.items() for part in pair]
+
+
+def lines(path: Path) -> list[dict]:
+    """The rows of a JSONL file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_checkpoint, urn_world, tmp_path_factory) -> Path:
+    """The folder of one process's evaluation."""
+    out = tmp_path_factory.mktemp("alone")
+    run.main(options(tiny_checkpoint, urn_world, out))
+    return out
+
+
+def agree(one: Path, other: Path) -> None:
+    """The same rows in the same order, answered alike to what other batches and threads may change."""
+    for a, b in zip(read_run(one).predictions, read_run(other).predictions, strict=True):
+        assert a.pop("prediction") == pytest.approx(b.pop("prediction"), abs=1e-5)
+        assert (a["id"], a["premise"], a["target"]) == (b["id"], b["premise"], b["target"])
+    first, second = (json.loads((folder / "report.json").read_text()) for folder in (one, other))
+    for name, measure in first["measures"].items():
+        assert measure["value"] == pytest.approx(second["measures"][name]["value"], abs=1e-3), name
+
+
+def test_two_processes_give_what_one_gives(alone, tiny_checkpoint, urn_world, tmp_path):
+    """Predictions in the order of the split, one report, nothing left over, and both have worked."""
+    out = tmp_path / "out"
+    done = launch(tmp_path / "cache", "-m", "evaluation.run", *options(tiny_checkpoint, urn_world, out))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("urn-audio test:") == 1, "the main process alone reports"
+    agree(out, alone)
+    assert json.loads((out / "report.json").read_text())["processes"] == 2
+    assert not list(out.glob("*.partial")) and not list(out.glob("*.whole"))
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_checkpoint, urn_world, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The folder of an evaluation of which one process got SIGKILL, and its options."""
+    home = tmp_path_factory.mktemp("killed")
+    (home / "killed.py").write_text(KILLED)
+    given = options(tiny_checkpoint, urn_world, home / "out")
+    done = launch(home / "cache", home / "killed.py", *given)
+    assert done.returncode != 0
+    assert "Signal 9 (SIGKILL)" in done.stderr
+    return home / "out", given
+
+
+@pytest.mark.parametrize("going_on", [1, 2])
+def test_a_kill_loses_nothing_and_repeats_nothing(going_on, alone, killed, tmp_path):
+    """
+    One of two processes gets SIGKILL and the launcher ends the other. What both wrote is kept, byte for byte, and the
+    rest is scored by one process, or by two.
+    """
+    before, given = killed
+    out = tmp_path / "out"
+    shutil.copytree(before, out)
+    given = [*given, "--out", str(out)]
+    partial = out / "predictions.jsonl.1.partial"
+    assert len({row["premise"] for row in lines(partial)}) == 1
+    kept = [line for path in out.glob("*.partial") for line in path.read_text().splitlines()]
+    with pytest.raises(ValueError, match="unfinished"):
+        read_run(out)
+    with partial.open("a") as file:
+        file.write('{"id": "torn')
+    if going_on == 1:
+        run.main(given)
+    else:
+        done = launch(tmp_path / "cache", "-m", "evaluation.run", *given)
+        assert done.returncode == 0, done.stderr
+        assert "going on with the others" in done.stdout
+    written = (out / "predictions.jsonl").read_text().splitlines()
+    assert set(kept) <= set(written)
+    agree(out, alone)
+    assert not list(out.glob("*.partial"))
+
+
+def test_one_of_two_that_fails_ends_both_with_its_row(tiny_checkpoint, urn_world, tmp_path):
+    """A wrong option of the main process ends the other, which waits for it; the message is told."""
+    done = launch(
+        tmp_path / "cache", "-m", "evaluation.run", *options(tiny_checkpoint, urn_world, tmp_path), "--split", "dev"
+    )
+    assert done.returncode != 0
+    assert "has no split 'dev'" in done.stderr
+
+
+def test_a_process_that_outlived_its_launcher_keeps_others_out(tiny_checkpoint, urn_world, tmp_path):
+    """Whoever still holds the folder could write rows twice: the next run says so and writes nothing."""
+    out = tmp_path / "out"
+    out.mkdir()
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        with pytest.raises(ValueError, match="Another evaluation is writing to"):
+            run.main(options(tiny_checkpoint, urn_world, out))
+        assert not list(out.iterdir())
+    finally:
+        os.close(handle)
+    with only_run(out, PartialState()):
+        with pytest.raises(ValueError, match="Another evaluation"):
+            with only_run(out, PartialState()):
+                pytest.fail("two runs at once")
+    run.main(options(tiny_checkpoint, urn_world, out))
+
+
+def test_two_processes_take_the_stress_test(tmp_path):
+    """The suite is built once; the report is that of one process."""
+    checkpoint = ROOT / "checkpoints/clue-urn-tiny"
+    small = ["--premises", "4", "--balls", "5", "--distractors", "0", "--negations", "0", "1", "--senses", "either"]
+    given = ["--model", checkpoint, *small, "--modalities", "text", "audio", "--batch-size", "2"]
+    done = launch(
+        tmp_path / "cache",
+        *("-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--out", tmp_path / "two"),
+    )
+    assert done.returncode == 0, done.stderr
+    one = urn.main([*map(str, given), "--suites", str(tmp_path / "suites"), "--out", str(tmp_path / "one")])
+    two = json.loads((tmp_path / "two/report.json").read_text())
+    assert two["suite"] == one["suite"]
+    for modality in ("text", "audio"):
+        pairs = zip(*(lines(tmp_path / of / modality / "predictions.jsonl") for of in ("one", "two")), strict=True)
+        assert all(a["prediction"] == pytest.approx(b["prediction"], abs=1e-5) for a, b in pairs)
