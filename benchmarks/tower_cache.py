@@ -36,11 +36,10 @@ SUFFIX = {"video": "mp4", "audio": "wav"}
 VARIANTS = ("without", "with")
 
 
-def write_clips(folder: Path) -> None:
-    """Videos of a moving gradient and sounds of a rising tone, each a little different."""
+def write_videos(folder: Path, count: int) -> None:
+    """Videos of a moving gradient, each a little different."""
     across, down = np.arange(WIDTH) // 4, np.arange(HEIGHT) // 4
-    clock = np.arange(SECONDS * 16000) / 16000
-    for number in range(CLIPS):
+    for number in range(count):
         image = np.full((HEIGHT * 3 // 2, WIDTH), 128, dtype=np.uint8)  # brightness, then colour: grey
         with av.open(folder / f"{number}.mp4", "w") as output:
             track = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
@@ -49,6 +48,12 @@ def write_clips(folder: Path) -> None:
                 image[:HEIGHT] = (across[None] + down[:, None] * (number + 1) + 3 * index) % 256
                 output.mux(track.encode(av.VideoFrame.from_ndarray(image, format="yuv420p")))
             output.mux(track.encode())
+
+
+def write_sounds(folder: Path, count: int) -> None:
+    """Sounds of a rising tone, each a little different."""
+    clock = np.arange(SECONDS * 16000) / 16000
+    for number in range(count):
         tone = 0.3 * np.sin(2 * np.pi * (200 + 10 * (number + 1) * clock) * clock)
         soundfile.write(folder / f"{number}.wav", tone, 16000)
 
@@ -131,7 +136,8 @@ def run(threads: int) -> dict[str, dict[str, dict]]:
     results: dict[str, dict[str, dict]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_clips(folder)
+        write_videos(folder, CLIPS)
+        write_sounds(folder, CLIPS)
         for modality in SUFFIX:
             results[modality] = {}
             for variant in VARIANTS:
