@@ -182,7 +182,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     item.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
     item.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")
     item.add_argument("--dataset", help="its dataset, if that has been moved")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command == "risk-coverage":
+        options.by = list(dict.fromkeys(options.by))
+    return options
 
 
 def _figure_file(text: str) -> Path:

@@ -87,7 +87,7 @@ def draw_distributions(
     Returns:
         `tuple[Figure, str]`: the figure, and what it shows, in words.
     """
-    figure, panels = grid(len(answers), 1.75 if len(answers) > 1 else 2.3, extra=0.3)
+    figure, panels = grid(list(answers), 1.75 if len(answers) > 1 else 2.3, extra=0.3)
     shares = {name: _shares(values) for name, values in answers.items()}
     expected = _shares(reference)
     edges = np.linspace(0, 1, len(expected) + 1)

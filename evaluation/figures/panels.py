@@ -11,24 +11,32 @@ from evaluation.plots import COLUMN, PAGE
 
 # Panels beside each other: more could not be read at the width of a page.
 MOST_COLUMNS = 4
+# Inches of a line of a title.
+LINE = 0.135
 
 
-def grid(count: int, height: float, ratios: tuple[int, ...] = (1,), extra: float = 0.0) -> tuple[Figure, np.ndarray]:
+def grid(
+    names: list[str], height: float, ratios: tuple[int, ...] = (1,), extra: float = 0.0
+) -> tuple[Figure, np.ndarray]:
     """
     A figure of panels: one is as wide as a column, two and more share the page.
 
     Args:
-        count (`int`): Number of panels.
+        names (`list[str]`): What each panel is of, which its title begins with: a long name makes the figure taller,
+            not its axes smaller.
         height (`float`): Height of a panel in inches.
         ratios (`tuple[int, ...]`, *optional*): Relative heights of the axes of a panel, which stand above each other.
         extra (`float`, *optional*): Inches for what stands outside of the panels.
 
     Returns:
-        `tuple[Figure, np.ndarray]`: the figure, and its axes of shape `(count, len(ratios))`.
+        `tuple[Figure, np.ndarray]`: the figure, and its axes of shape `(len(names), len(ratios))`.
     """
+    count = len(names)
     columns = count if count <= MOST_COLUMNS else MOST_COLUMNS if count % 3 else 3
     lines = -(-count // columns)
     width = COLUMN if columns == 1 else PAGE * (0.75 if columns == 2 else 1)
+    further = [wrapped(name, count).count("\n") for name in names]
+    extra += LINE * sum(max(further[first : first + columns]) for first in range(0, count, columns))
     figure = Figure(figsize=(width, height * lines + extra), layout="constrained")
     axes = figure.subplots(
         lines * len(ratios),

@@ -17,6 +17,7 @@ from evaluation.metrics.uncertain_inference.calibration_errors import (
 from evaluation.metrics.uncertain_inference.measures import bootstrap_interval, cluster_weights
 from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
+from evaluation.report import counted
 
 
 LEVEL = 0.95
@@ -115,7 +116,7 @@ def draw_reliability(
         `tuple[Figure, str]`: the figure, and what it shows, in words.
     """
     name = "equal-mass ECE" if equal_mass else "ECE"
-    figure, panels = grid(len(runs), 3.6 if len(runs) > 1 else 5.2, (9, 5, 3), extra=0.35)
+    figure, panels = grid([run.name for run in runs], 3.6 if len(runs) > 1 else 5.2, (9, 5, 3), extra=0.35)
     words = [
         f"Reliability diagrams of {'; '.join(run.name for run in runs)}. Mean target against mean prediction in "
         f"{num_bins} bins of equal {'mass' if equal_mass else 'width'}; beneath, the gap between the two with "
@@ -159,7 +160,7 @@ def draw_reliability(
         worst = bins[np.abs(gap).argmax()]
         words.append(
             f"{run.name}: {name} {_shown(error)}, {_rows(run)}; the largest gap is where {worst['prediction']:.2f} is "
-            f"predicted: the mean target there is {worst['target']:.2f} ({worst['n']:,} rows)."
+            f"predicted: the mean target there is {worst['target']:.2f} ({counted(worst['n'], 'row')})."
         )
     for _, gaps, counts in panels:
         gaps.set_ylim(-1.1 * max(widest, 0.001), 1.1 * max(widest, 0.001))
@@ -177,5 +178,5 @@ def _shown(error: dict) -> str:
 
 def _rows(run: EvaluationRun) -> str:
     missing = len(run.predictions) - len(run.measurable)
-    told = f"{len(run.measurable):,} rows"
+    told = counted(len(run.measurable), "row")
     return f"{told}, {missing:,} without a number" if missing else told

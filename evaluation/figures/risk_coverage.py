@@ -9,6 +9,7 @@ from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.measures import bootstrap_interval, cluster_weights
 from evaluation.plots import COLOURS, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
+from evaluation.report import counted
 
 
 LEVEL = 0.95
@@ -23,6 +24,8 @@ UNCERTAINTIES = {
     "probability": ("nearness to 0.5", lambda row: 0.5 - abs(row["prediction"] - 0.5)),
 }
 STYLES = ("-", "--", "-.", ":")
+# Where no risk is above the first, the axis ends at the second.
+ROUNDING, LEAST = 1e-12, 0.001
 
 
 def _kept(losses: np.ndarray, uncertainties: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,14 +175,16 @@ def draw_risk_coverage(
     Returns:
         `tuple[Figure, str]`: the figure, and what it shows, in words.
     """
-    figure, panels = grid(len(runs), 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2))
+    figure, panels = grid(
+        [run.name for run in runs], 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2)
+    )
     words = [
         f"Risk-coverage curves of {'; '.join(run.name for run in runs)}. The {RISKS[risk]} of the most certain "
         f"answers against the share of answers kept, with {LEVEL:.0%} bands over premises, between that of deferring "
         "at random and of deferring the largest errors first."
     ]
     for run, (axes,) in zip(runs, panels, strict=True):
-        told = []
+        told, highest = [], 0.0
         for place, name in enumerate(by):
             found = deferral(run, name, risk, resamples, seed)
             look = {"color": COLOURS[place], "zorder": 3 - place / 10}
@@ -187,21 +192,24 @@ def draw_risk_coverage(
                 axes.fill_between(COVERAGES, *found["band"], alpha=0.2, linewidth=0, **look)
             axes.plot(COVERAGES, found["risk"], linestyle=STYLES[place], label=UNCERTAINTIES[name][0], **look)
             told.append(_shown(found["aurc"], found["interval"]))
+            highest = max(highest, found["risk"].max())
             words.append(
                 f"{run.name}, by {UNCERTAINTIES[name][0]}: AURC {told[-1]}; at random {found['all']:.4g}, at best "
                 f"{found['aurc_oracle']:.4g}. Deferring the least certain tenth leaves "
                 f"{found['risk'][89]:.4g} of {found['all']:.4g}, deferring half of them {found['risk'][49]:.4g} "
-                f"({found['n']:,} rows)."
+                f"({counted(found['n'], 'row')})."
             )
         axes.axhline(found["all"], color="0.45", linestyle=(0, (1, 1.5)), linewidth=1, label="random order", zorder=1)
         axes.plot(COVERAGES, found["oracle"], color=TRUTH, linewidth=1, label="largest errors first", zorder=2)
         axes.set_xlim(0, 1)
-        axes.set_ylim(0, None)
+        # Of errors of nothing but rounding, the axis would show the rounding.
+        axes.set_ylim(0, None if highest > ROUNDING else LEAST)
         axes.set_xticks([0, 0.5, 1] if len(runs) > 2 else [0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(color="0.92", linewidth=0.5)
         axes.set_axisbelow(True)
-        single = f"\nAURC {told[0]}" if len(by) == 1 else ""
+        # The interval has a line of its own where it would run into the next panel.
+        single = "\nAURC " + (told[0].replace(" [", "\n[") if len(runs) > 2 else told[0]) if len(by) == 1 else ""
         axes.set_title(wrapped(run.name, len(runs)) + single, parse_math=False)
         if is_first(axes):
             axes.set_ylabel(RISKS[risk])

@@ -221,3 +221,10 @@ def test_wrong_options_are_told(evaluation, tmp_path, capsys):
     (tmp_path / "a.png").mkdir()
     with pytest.raises(SystemExit, match="is a folder"):
         draw("reliability", evaluation, "--out", tmp_path / "a.png")
+
+
+def test_an_uncertainty_named_twice_is_drawn_once(evaluation, tmp_path):
+    """More names than there are colours are no error: each is one curve."""
+    draw("risk-coverage", evaluation, "--out", tmp_path / "a.png", "--by", *["entropy", "interval"] * 3)
+    words = (tmp_path / "a.alt.txt").read_text()
+    assert words.count("by entropy") == words.count("by interval width") == 1
