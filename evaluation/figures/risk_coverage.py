@@ -175,9 +175,7 @@ def draw_risk_coverage(
     Returns:
         `tuple[Figure, str]`: the figure, and what it shows, in words.
     """
-    figure, panels = grid(
-        [run.name for run in runs], 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2)
-    )
+    figure, panels = grid([run.name for run in runs], 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2))
     words = [
         f"Risk-coverage curves of {'; '.join(run.name for run in runs)}. The {RISKS[risk]} of the most certain "
         f"answers against the share of answers kept, with {LEVEL:.0%} bands over premises, between that of deferring "

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +24,13 @@ LATEX = str.maketrans(
         # After the end of a row these would be an option of it.
         "[": "{[}",
         "*": "{*}",
+        # Printed as an opening quotation mark, or as a Spanish one after ? and !.
+        "`": r"\textasciigrave{}",
         **{sign: "\\" + sign for sign in "&%$#_{}"},
     }
 )
+# As small as it takes to be no wider than the page, and no larger than it is.
+FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
 
 
 @dataclass(frozen=True)
@@ -108,21 +113,21 @@ class Table:
         return file.getvalue()
 
     def latex(self) -> str:
-        """The table as a float of LaTeX; the document needs the package booktabs."""
+        """The table as a float of LaTeX; the document needs the packages booktabs and graphicx."""
         columns = "l" * self.words + "r" * (len(self.header) - self.words)
-        lines = [" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in [self.header, *self.shown]]
-        notes = [rf"\par {note.translate(LATEX)}" for note in self.notes]
+        lines = [" & ".join(map(in_latex, row)) + r" \\" for row in [self.header, *self.shown]]
+        notes = [rf"\par {in_latex(note)}" for note in self.notes]
         return "\n".join(
             [
-                r"% \usepackage{booktabs}",
+                r"% \usepackage{booktabs,graphicx}",
                 r"\begin{table*}",
                 r"\centering",
                 r"\scriptsize" if len(self.header) > 8 else r"\footnotesize",
                 r"\setlength{\tabcolsep}{3pt}",
-                rf"\caption{{{self.caption.translate(LATEX)}}}",
+                rf"\caption{{{in_latex(self.caption)}}}",
                 rf"\label{{tab:{self.name}}}",
-                rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-                *[r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"],
+                rf"{FIT}{{\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+                *[r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}}"],
                 *([r"\par\smallskip\raggedright", *notes] if notes else []),
                 r"\end{table*}",
                 "",
@@ -187,6 +192,11 @@ def lay_out(name: str, caption: str, rows: list[Row], columns: list[Column], not
     heads = [head for column in columns for head in (f"{column.label} [95%]", *(["paper"] if column.in_paper else []))]
     notes = [*notes, *(f"({number}) {text}" for text, number in footnotes.items())]
     return Table(name, caption, [*names, *counts, *heads], shown, len(names), records, notes)
+
+
+def in_latex(text: str) -> str:
+    """A text that LaTeX prints as it is: no sign is a command, and two hyphens don't become a dash."""
+    return re.sub("(?<=-)(?=-)", "{}", text.translate(LATEX))
 
 
 def with_interval(result: dict, scale: float = 1.0) -> str:

@@ -45,7 +45,10 @@ def latex_cells(path):
     table = dict(back)
     lines = [line.removesuffix(r" \\") for line in body.splitlines() if line.endswith(r" \\")]
     return [
-        [pattern.sub(lambda found: table[found[0]], cell) for cell in re.split(r"(?<!\\)&", line.replace(" & ", "&"))]
+        [
+            pattern.sub(lambda found: table[found[0]], cell.replace("-{}-", "--"))
+            for cell in re.split(r"(?<!\\)&", line.replace(" & ", "&"))
+        ]
         for line in lines
     ]
 
@@ -98,7 +101,7 @@ def test_the_papers_numbers_stand_beside_ours_and_its_other_rows_stay(evaluation
 
 def test_the_three_forms_tell_the_same(evaluation, tmp_path):
     """Cells of Markdown and LaTeX are equal, and the CSV file's digits round to them; any sign of a name survives."""
-    name = r"[*]a_b & 50% #1 \x ^~{}$ <|>"
+    name = r"[*]a_b & 50% #1 \x ^~{}$ <|> --fit ?`quoted'"
     folder = evaluation("d", rows_of(PREDICTIONS, TARGETS, PREMISES))
     given = [f"{name}={folder}", f"CLUE-D={folder}"]
     for number in (2, 3, 4, 7, 8):
@@ -121,7 +124,7 @@ def test_the_three_forms_tell_the_same(evaluation, tmp_path):
 
 def test_latex_is_whole(evaluation, tmp_path):
     """Every row has as many cells as columns are declared, environments close, no sign of a name is a command."""
-    name = r"\input{x} % & [4pt] *"
+    name = r"\input{x} % & [4pt] * --- `"
     main(["table8", "--predictions", f"{name}={evaluation('d_%&', rows_of([0.5, 0.1], [0.4, 0.2]))}"]
          + ["--out", str(tmp_path / "t")])  # fmt: skip
     text = (tmp_path / "t/table8.tex").read_text()
@@ -130,14 +133,25 @@ def test_latex_is_whole(evaluation, tmp_path):
     assert re.findall(r"\\(begin|end)\{(.*?)\}", text) == [
         *[("begin", "table*"), ("begin", "tabular"), ("end", "tabular"), ("end", "table*")]
     ]
+    assert text.count("--") == 0, "it would be printed as a dash"
+    assert text.count(r"\ifdim\width>\textwidth\textwidth") == 1, "names may be long: it must fit the page"
     bare = re.sub(r"\\[\\%&#_{}$]", "", text.split("\n", 1)[1])
-    assert "%" not in bare and "#" not in bare and "$" not in bare and "\\input" not in bare
+    assert "%" not in bare and "#" not in bare and "`" not in bare and "$" not in bare and "\\input" not in bare
     assert bare.count("{") == bare.count("}")
     commands = set(re.findall(r"\\([a-zA-Z]+)", bare))
     assert commands <= {
         *("begin", "end", "centering", "scriptsize", "footnotesize", "setlength", "tabcolsep", "caption", "label"),
         *("toprule", "midrule", "bottomrule", "par", "smallskip", "raggedright"),
-        *("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"),
+        *("resizebox", "ifdim", "width", "textwidth", "else", "fi"),
+        *(
+            "textbackslash",
+            "textasciitilde",
+            "textasciicircum",
+            "textasciigrave",
+            "textless",
+            "textgreater",
+            "textbar",
+        ),
     }
 
 
