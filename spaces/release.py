@@ -111,7 +111,7 @@ def _print_plan(
 ) -> None:
     standing = "it is private" if there.private else "it is public"
     if there.head is None:
-        standing = f"is not there, or not open to this token; made {'private' if options.private else 'public'}"
+        standing = f"is not there, or not open to this token; to be made {'private' if options.private else 'public'}"
     print(f"{options.repo}: {standing}")
     print(f"  files: {_amount(files)}; to send: {_amount(change.files)}")
     for path in change.files:

@@ -110,7 +110,9 @@ def _same_but_cards(api: HfApi, model: str, one: str | None, other: str) -> bool
 
 
 def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:
-    secrets = {"ANNOTATE_USERS": "lines role:name:password, as python users.py draws them"}
+    secrets = {"ANNOTATE_USERS": "lines role:name:password, as spaces/annotate/users.py draws them"}
+    if "ANNOTATE_SYNC" in there:
+        secrets["HF_TOKEN"] = f"a token that may write to {there['ANNOTATE_SYNC']}"
     variables = {}
     for name, key in (("dataset", "ANNOTATE_DATASET"), ("config", "ANNOTATE_CONFIG")):
         given = getattr(options, name)
@@ -132,7 +134,5 @@ def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings
     if configs and config not in configs:
         raise BuildError(f"--config {config}: {dataset} has {', '.join(configs)}")
     if info.private:
-        secrets["HF_TOKEN"] = f"a token that may read {dataset}, which is private"
-    if there.get("ANNOTATE_SYNC"):
-        secrets["HF_TOKEN"] = f"a token that may write to {there['ANNOTATE_SYNC']}"
+        secrets.setdefault("HF_TOKEN", f"a token that may read {dataset}, which is private")
     return Settings(variables, datasets=[dataset], secrets=secrets)
