@@ -28,6 +28,7 @@ from torch.nn.functional import binary_cross_entropy
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
+from datasets_scripts.arguments import positive
 from datasets_scripts.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
@@ -98,14 +99,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation", help="split to fit to (default: validation)")
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
-    parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
     parser.add_argument("--compare-on", help="split to print measures on, with and without, such as test")
     parser.add_argument("--out", help="new folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
     if not 0 < args.coverage < 1:
         parser.error("--coverage must lie strictly between 0 and 1")
-    if args.batch_size < 1:
-        parser.error("--batch-size must be at least 1")
     if args.out is None and not Path(args.model).is_dir():
         parser.error("--model is no folder to calibrate in place: give --out")
     return args
@@ -161,9 +160,11 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
         `dict`: as `modeling_clue.posthoc` describes it.
 
     Raises:
-        `ValueError`: if there are too few premises, or no temperature within bounds is the best.
+        `ValueError`: if there are no rows or too few premises, or no temperature within bounds is the best.
     """
     targets, keys = np.asarray(targets, dtype=float), np.asarray(keys)
+    if not len(keys):
+        raise ValueError("There are no rows to fit to: the split is empty.")
     mapped = np.ones(len(keys), dtype=bool)
     widened = mapped
     if "conformal" in methods and len(set(methods)) > 1:
@@ -234,9 +235,10 @@ def fit_temperature(logits: torch.Tensor, targets: ArrayLike) -> float:
     limit = log(MAX_TEMPERATURE)
     found = minimize_scalar(cross_entropy, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4})
     if abs(found.x) > limit - 0.01:
+        means = "say next to nothing about these targets" if found.x > 0 else "are too faint for these targets"
         raise ValueError(
-            f"The best temperature lies beyond {exp(found.x):.3g}, the last that is tried: the logits say next to "
-            "nothing about these targets. Look at the model, or leave the method out."
+            f"The best temperature lies beyond {exp(found.x):.3g}, the last that is tried: the logits {means}. Look "
+            "at the model, or leave the method out."
         )
     return exp(found.x)
 
@@ -248,7 +250,8 @@ def fit_isotonic(predictions: ArrayLike, targets: ArrayLike) -> dict[str, list[f
     Raises:
         `ValueError`: if the predictions are all equal.
     """
-    predictions = np.asarray(predictions, dtype=float).clip(0, 1)  # a sum in float32 may pass 1 by a rounding
+    # In float32, in which the points are applied; a sum may pass 1 by a rounding.
+    predictions = np.asarray(predictions, dtype=np.float32).clip(0, 1).astype(float)
     regression = IsotonicRegression(y_min=0, y_max=1, increasing=True, out_of_bounds="clip").fit(predictions, targets)
     if len(regression.X_thresholds_) < 2:
         raise ValueError(f"All {len(predictions)} predictions are {predictions[0]:.4g}: there is nothing to map.")

@@ -43,11 +43,12 @@ def check_calibration(calibration: dict[str, Any]) -> None:
             raise ValueError("`x` and `y` of the isotonic `calibration` must be lists of numbers.")
         if len(x) != len(y) or len(x) < 2:
             raise ValueError(f"The isotonic `calibration` needs two points or more, got {len(x)} x and {len(y)} y.")
-        rises = all(a < b for a, b in zip(x, x[1:], strict=False)) and all(
-            a <= b for a, b in zip(y, y[1:], strict=False)
-        )
-        if not rises or min(*x, *y) < 0 or max(*x, *y) > 1:
-            raise ValueError("The points of the isotonic `calibration` must rise, in x and in y, within [0, 1].")
+        # In float32, in which they are applied: between points that are one there, there is no line.
+        steps = [torch.tensor(values, dtype=torch.float32, device="cpu").diff() for values in (x, y)]
+        if not (steps[0] > 0).all() or not (steps[1] >= 0).all() or min(*x, *y) < 0 or max(*x, *y) > 1:
+            raise ValueError(
+                "The points of the isotonic `calibration` must rise, in x and in y, within [0, 1], also in float32."
+            )
     if "conformal" in calibration:
         coverage, quantile = _fields("conformal", calibration["conformal"], ("coverage", "quantile"))
         if not (_is_number(coverage) and 0 < coverage < 1):

@@ -54,8 +54,26 @@ def test_logits_without_information_have_no_temperature():
     """Logits that contradict the targets call for an endless temperature, which is refused."""
     logits = torch.zeros(10, 5)
     logits[:5, 0], logits[5:, 4] = 5, 5
-    with pytest.raises(ValueError, match="next to nothing"):
+    with pytest.raises(ValueError, match="beyond 20, .*next to nothing"):
         posthoc.fit_temperature(logits, np.array([1.0] * 5 + [0.0] * 5))
+    with pytest.raises(ValueError, match="beyond 0.05, .*too faint"):
+        posthoc.fit_temperature(logits / 1000, np.array([0.0] * 5 + [1.0] * 5))
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic", "conformal"])
+def test_nothing_is_fitted_to_no_rows(method):
+    """An empty split is told as such, whatever was asked for."""
+    with pytest.raises(ValueError, match="no rows to fit to"):
+        posthoc.fit(torch.zeros(0, 5), [], [], [method])
+
+
+def test_isotonic_points_differ_in_float32():
+    """Predictions that are one number in float32 are one point: there is no step of no width, where 0 / 0 would be."""
+    x = np.array([0.2, 0.5, 0.5 + 1e-9, 0.5 + 2e-9, 0.8])
+    points = posthoc.fit_isotonic(x, [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert np.diff(np.float32(points["x"])).min() > 0
+    given = calibrated_probability(torch.tensor([[0.5, 0.5]]), {"isotonic": points})
+    assert given.item() == pytest.approx(0.5)
 
 
 def test_isotonic_is_that_of_sklearn():
@@ -135,6 +153,7 @@ def test_crps_is_the_integral_of_squared_distance():
         ({"temperature": math.nan}, "positive"),
         ({"isotonic": {"x": [0.1]}}, "'x' and 'y'"),
         ({"isotonic": {"x": [0.1, 0.1], "y": [0, 1]}}, "must rise"),
+        ({"isotonic": {"x": [0.5, 0.5 + 1e-9], "y": [0, 1]}}, "must rise.*float32"),
         ({"isotonic": {"x": [0.1, 0.2], "y": [0, 2]}}, "within"),
         ({"isotonic": {"x": [0.1], "y": [0.1]}}, "two points"),
         ({"conformal": {"coverage": 1.0, "quantile": 0.1}}, "strictly between"),
