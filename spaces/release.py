@@ -17,6 +17,7 @@ missing. The token is that of HF_TOKEN or of `hf auth login`.
 import argparse
 import sys
 
+import yaml
 from huggingface_hub import HfApi, RepoCard, get_token
 
 from datasets_scripts.releasing.hub import told_in_words
@@ -40,8 +41,14 @@ def render_card(text: str, settings: Settings) -> str:
 
     Returns:
         `str`: the whole README.md.
+
+    Raises:
+        `BuildError`: if its front matter is broken.
     """
-    card = RepoCard(text)
+    try:
+        card = RepoCard(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise BuildError(f"the front matter of README.md is broken: {error}") from error
     for name in ("models", "datasets"):
         links = getattr(settings, name)
         if links:
@@ -69,6 +76,9 @@ def release(options: argparse.Namespace) -> None:
         raise BuildError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
     api = HfApi(token=token)
     folder = read_folder(SPACES / options.space)
+    missing = {"README.md", "app.py", "requirements.txt"} - folder.files.keys()
+    if missing:
+        raise BuildError(f"{SPACES / options.space} has no {min(missing)} that git has too: no Space runs without")
     there = look_at(api, options.repo, options.space)
     if options.private and there.head is not None and not there.private:
         raise BuildError(

@@ -122,7 +122,7 @@ def send(api: HfApi, repo: str, there: There, change: Change, message: str, priv
     Args:
         api (`HfApi`): The client.
         repo (`str`): The Space's repository, made if it isn't there.
-        there ([`There`]): What `change` was compared with; if anybody else changed it since, nothing is sent.
+        there ([`There`]): What `change` was compared with; if anybody else changed it since, no file is sent.
         change ([`Change`]): What to do.
         message (`str`): Title of the commit.
         private (`bool`): Whether a new Space is private.

@@ -308,15 +308,21 @@ def test_errors_are_told_in_words(hub, clone):
     """What can't be released is refused before anything is changed, and says what to do."""
     home = clone.parent / "home"
     put(hub, home, "space", "clue/foreign", {"main.py": "", "README.md": "---\ntitle: a\nsdk: gradio\n---\n"})
+    put(hub, home, "space", "clue/public", {"README.md": "---\ntitle: a\nsdk: gradio\n---\n"})
     put(hub, home, "model", "clue/no-checkpoint", {"README.md": "a"})
+    docker = "from huggingface_hub import create_repo; create_repo('clue/box', repo_type='space', space_sdk='docker')"
+    hub.run(home, docker)
+    (clone / "spaces" / "annotate" / "requirements.txt").unlink()
     hub.clear_log()
     expected = {
         "clue demo": "--repo clue: must be ORG/NAME",
         "clue/a~b demo": "no name of a repository",
         "clue/x demos": "--space demos: .* has annotate, demo",
+        "clue/x annotate": "annotate has no requirements.txt that git has too",
+        "clue/box demo": "--repo clue/box is a Space with the SDK docker",
+        "clue/public demo --private": "clue/public is public, and --private would not change that",
         "clue/foreign demo": "holds main.py and 0 more files, and no release of demo is in its history",
         "clue/x demo --dataset clue/x": "--dataset is for --space annotate, not for demo",
-        "clue/x annotate --model-revision main": "--model-revision is for --space demo",
         "clue/x demo --model-revision main": "the model on the Hub that --model names",
         "clue/x demo --model clue/nowhere": "clue/nowhere is not on http",
         "clue/x demo --model clue/no-checkpoint": "has no config.json",
