@@ -84,7 +84,8 @@ def reliability_diagram(bins: list[dict], path: str | Path, title: str) -> None:
         label="gap",
     )
     diagram.plot([b["prediction"] for b in full], [b["target"] for b in full], "o-", color=MODEL, label="model")
-    diagram.set(ylabel="mean target", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title)
+    diagram.set(ylabel="mean target", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    diagram.set_title(title, parse_math=False)
     widths = [b["high"] - b["low"] for b in bins]
     bars = counts.bar(
         [b["low"] for b in bins], [b["n"] for b in bins], widths, align="edge", color=MODEL, edgecolor="w"
@@ -113,7 +114,8 @@ def prediction_histogram(predictions: ArrayLike, targets: ArrayLike, path: str |
     edges = np.linspace(0, 1, 41)
     axes.hist(targets, edges, color=TRUTH, alpha=0.45, label="targets")
     axes.hist(predictions, edges, color=MODEL, histtype="step", linewidth=1.6, label="predictions")
-    axes.set(xlabel="probability", ylabel="rows", xlim=(-0.02, 1.02), title=title)
+    axes.set(xlabel="probability", ylabel="rows", xlim=(-0.02, 1.02))
+    axes.set_title(title, parse_math=False)
     _count_rows(axes)
     # Below the axes: anywhere inside them it would hide bars.
     figure.legend(frameon=False, loc="outside lower center", ncols=2)

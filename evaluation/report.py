@@ -199,5 +199,5 @@ def counted(number: int, thing: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file through a temporary name, so that nobody finds half of it."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)

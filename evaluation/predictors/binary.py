@@ -19,6 +19,8 @@ from evaluation.predictors.prompting import LocalPrompting, Prompt, ServerPrompt
 # How byte-level and SentencePiece vocabularies write white space, where a server sends tokens as they are stored.
 STORED_SPACE = "ĠĊ▁"
 TOP_LOGPROBS = 20
+# What OpenAI's API gives for a token that has next to no probability, in place of its logarithm.
+NEVER = -9999.0
 
 
 def said(token: str) -> str | None:
@@ -82,7 +84,8 @@ class ServerBinary(ServerPrompting):
     """
     The next token of a model behind a server, yes or no, from the log-probabilities of the likeliest tokens.
 
-    A word that is not among them has at most the probability of the least likely of them, and is taken as never said.
+    A word that is not among them has at most the probability of the least likely of them, and is taken as never said;
+    so is one whose log-probability is the -9999 that stands for none.
     """
 
     def read(self, choice: dict) -> WrittenPrediction:
@@ -96,7 +99,7 @@ class ServerBinary(ServerPrompting):
                 f"{self.options.url} sends no log-probabilities for {self.model!r}, which --predictor binary reads: "
                 "use --predictor scalar, or a server and model that give them"
             ) from error
-        probability, both = yes_among(tokens)
+        probability, both = yes_among((token, logprob) for token, logprob in tokens if logprob > NEVER)
         answer = f"{likeliest!r}; yes and no together {both:.3g}"
         if probability is None:
             return WrittenPrediction(None, answer, f"neither yes nor no among the {len(tokens)} likeliest tokens", [])

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from evaluation.plots import save_figure
 
 
 # The darkest colour stands for this error or more: what a predictor has that always says 0.5.
@@ -29,7 +30,6 @@ def heat_map(cells: list[dict], path: Path, title: str) -> None:
         if cell["mae"] is not None:
             errors[modalities.index(cell["modality"]), names.index(cell["cell"])] = cell["mae"]["value"]
     figure = Figure(figsize=(3.2 + 0.72 * len(names), 1.9 + 0.55 * len(modalities)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(errors), cmap="YlOrRd", vmin=0, vmax=DARKEST, aspect="auto")
     axes.set_facecolor("0.93")
@@ -49,8 +49,6 @@ def heat_map(cells: list[dict], path: Path, title: str) -> None:
             places = [column for column, name in enumerate(knobs) if name == knob]
             axes.text(np.mean(places), -0.62, knob, ha="center", va="bottom", fontsize=10)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, pad=30, fontsize=11)
+    axes.set_title(title, pad=30, fontsize=11, parse_math=False)
     figure.colorbar(image, ax=axes, label="mean absolute error", extend="max")
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=130)
-    partial.replace(path)
+    save_figure(figure, path, dpi=130)

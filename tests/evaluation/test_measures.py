@@ -319,3 +319,5 @@ def test_measures_can_be_picked():
     assert list(picked) == ["ece", "mae"]
     everything = measure(**given)
     assert all(picked[name] == everything[name] for name in picked)
+    with pytest.raises(ValueError, match="There is no brier, speed of what was given; there are mse, "):
+        measure(**given, only=("mse", "brier", "speed"))

@@ -8,6 +8,8 @@ from PIL import Image
 from evaluation.calibration import reliability
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.report import write_text
+from evaluation.stress.heatmap import heat_map
 from evaluation.tables import comparison_table, further_measures_table, lacking_table, markdown_table, measures_table
 
 
@@ -58,6 +60,23 @@ def test_figures_are_written_whole(tmp_path):
             image = np.asarray(Image.open(tmp_path / name).convert("L"))
             assert image.min() < 100 < 250 < image.max()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.png", "reliability.png"]
+
+
+def test_names_are_no_formulas(tmp_path):
+    """Dollar signs of a model's or a config's name are drawn, where they would be a formula, and no sound one."""
+    title = r"R&D_50% $\x^{$"
+    reliability_diagram(reliability([0.2], [0.3]), tmp_path / "reliability.png", title)
+    prediction_histogram([0.2], [0.3], tmp_path / "predictions.png", title)
+    cell = {"modality": "text", "cell": "base", "knob": "base", "mae": {"value": 0.1}}
+    heat_map([cell], tmp_path / "heatmap.png", title)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_reports_are_utf_8_everywhere(tmp_path, monkeypatch):
+    """Whatever encoding the system prefers, and whatever stands in a server's words or a model's name."""
+    monkeypatch.setattr("io.text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+    write_text(tmp_path / "report.md", "模型 αβ\n")
+    assert (tmp_path / "report.md").read_bytes() == "模型 αβ\n".encode()
 
 
 def test_rows_without_a_number_add_up():

@@ -209,8 +209,8 @@ def measure(
         it is undefined and the value therefore `None`, the `reason`.
 
     Raises:
-        `ValueError`: if lengths differ, there are no rows, or a value is not a probability, or not what a distribution
-            can have (the rows are named).
+        `ValueError`: if lengths differ, there are no rows, a value is not a probability, or not what a distribution
+            can have (the rows are named), or a measure is wanted that is unknown or needs what was not given.
     """
     predictions = _check("prediction", predictions, ids)
     targets = _check("target", targets, ids)
@@ -239,6 +239,8 @@ def measure(
         if column in known:
             taken[name] = (function, known[column], targets, everything, limits)
     if only is not None:
+        if lacking := [name for name in only if name not in taken]:
+            raise ValueError(f"There is no {', '.join(lacking)} of what was given; there are {', '.join(taken)}.")
         taken = {name: taken[name] for name in only}
     results = {}
     for name, (function, given, truth, _, _) in taken.items():

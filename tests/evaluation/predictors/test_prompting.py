@@ -22,7 +22,7 @@ from datasets_scripts.teachers.rubrics import decimals_rubric, rubric, yes_no_ru
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predict import score_batches
-from evaluation.predictors.binary import LocalBinary, said, yes_among
+from evaluation.predictors.binary import LocalBinary, ServerBinary, said, yes_among
 from evaluation.predictors.choose import MODELS, add_predictor_options, choose_predictor
 from evaluation.predictors.digits import NUMBERS, DigitsPredictor
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
@@ -237,6 +237,20 @@ def test_yes_among_hand_made_probabilities():
     assert yes_among([("Perhaps", -0.1)]) == (None, 0.0)
     probability, both = yes_among([("Yes", -2000.0), ("No", -2000.0 + math.log(3))])
     assert probability == pytest.approx(0.25) and both == 0.0
+
+
+def test_a_server_that_says_never_is_taken_at_its_word():
+    """-9999 stands for no probability: beside a real one it counts nothing, and two of them are no answer of 0.5."""
+
+    def read(*shares: float) -> WrittenPrediction:
+        top = [{"token": t, "logprob": share} for t, share in zip(("It", "Yes", "No"), shares, strict=True)]
+        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}})
+
+    for never in (-9999.0, -math.inf):
+        assert read(0.0, never, never).probability is None
+        assert read(0.0, never, never).reason == "neither yes nor no among the 3 likeliest tokens"
+        assert read(0.0, -30.0, never).probability == 1.0
+        assert read(0.0, never, -30.0).probability == 0.0
 
 
 def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: F811
