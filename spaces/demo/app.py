@@ -5,8 +5,11 @@ from functools import wraps
 from html import escape
 from pathlib import Path
 
+from sweep import MINUTES, own_folder, sweep_now_and_then
+
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+UPLOADS = own_folder()
 
 import gradio as gr  # noqa: E402
 from answers import show_answers, show_refusal  # noqa: E402
@@ -25,6 +28,7 @@ from uploads import UploadsOnly  # noqa: E402
 
 
 HERE = Path(__file__).resolve().parent
+LOCAL = "http://127.0.0.1:7860"
 KINDS = ["Text", "Sound", "Video"]
 SOUND = {"Picture and sound": ["with sound"], "Picture only": ["without sound"]}
 SOUND["Both, side by side"] = ["with sound", "without sound"]
@@ -143,6 +147,12 @@ theme = gr.themes.Base(
     checkbox_background_color_selected_dark="*primary_300",
     checkbox_border_color_selected="*primary_700",
     checkbox_border_color_selected_dark="*primary_300",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    input_background_fill="*background_fill_primary",
+    input_border_color="*neutral_500",
+    input_border_color_dark="*neutral_500",
+    input_border_width="1px",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
     button_primary_background_fill="*primary_700",
@@ -152,7 +162,7 @@ theme = gr.themes.Base(
     button_primary_text_color_dark="*neutral_950",
 )
 
-with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False, delete_cache=(600, 600)) as demo:
+with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as demo:
     gr.HTML(
         "<header class='top'><h1>How probable is it?</h1><p>Give a text, a sound or a video, and sentences about it. "
         "CLUE says how probable it is that each is true.</p></header>"
@@ -163,7 +173,7 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False, del
                 with gr.Column(scale=5, min_width=320):
                     gr.HTML("<h2 class='heading'>Examples</h2>")
                     with gr.Row(elem_classes="examples"):
-                        examples = {name: gr.Button(name, size="sm", min_width=90) for name in EXAMPLES}
+                        examples = {name: gr.Button(name, size="md", min_width=90) for name in EXAMPLES}
                     kind = gr.Radio(KINDS, value="Text", label="What the sentences are about")
                     text = gr.Textbox(label="Text", lines=4, value=EXAMPLES["An urn in words"][1])
                     audio = gr.Audio(
@@ -191,14 +201,17 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False, del
                     submit = gr.Button("Judge", variant="primary", size="lg")
                     gr.HTML(
                         f"<p class='small'>Answers by {escape(Path(MODEL).name)}. Clips up to {MAX_SECONDS} "
-                        f"seconds and {MAX_FILE_MB} MB. What you send is judged, kept for at most twenty minutes so "
-                        "that you can play it, and looked at by nobody.</p>"
+                        f"seconds and {MAX_FILE_MB} MB. What you send is judged, kept for at most {2 * MINUTES} "
+                        "minutes so that you can play it, and looked at by nobody.</p>"
                     )
                 with gr.Column(scale=6, min_width=320):
                     gr.HTML("<h2 class='heading'>Answers</h2>")
                     shown = gr.HTML(EMPTY, elem_id="answers")
         with gr.Tab("What the number means"):
-            gr.Markdown((HERE / "about.md").read_text(encoding="utf-8"), elem_classes="about")
+            about = (HERE / "about.md").read_text(encoding="utf-8")
+            # On the Hub a client calls a Space by its name.
+            about = about.replace(LOCAL, os.environ.get("SPACE_ID", LOCAL))
+            gr.Markdown(about, elem_classes="about")
 
     inputs = [kind, text, audio, video, sound, hypotheses]
     kind.input(show_kind, kind, [text, audio, video, sound], queue=False, api_visibility="private")
@@ -231,12 +244,15 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False, del
 demo.queue(default_concurrency_limit=1, max_size=64)
 
 if __name__ == "__main__":
+    sweep_now_and_then(Path(UPLOADS.name))
     demo.launch(
         max_file_size=MAX_FILE_MB * 2**20,
         ssr_mode=False,
         run_history=False,
+        # Of each session Gradio keeps a hundred kilobytes; nothing here depends on it.
+        state_session_capacity=100,
         enable_monitoring=False,
-        footer_links=["api"],
+        footer_links=[],
         theme=theme,
         css_paths=HERE / "page.css",
         # A screen reader hears the answers when they come.

@@ -14,7 +14,8 @@ if not Path(MODEL).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", REVISION or ""
         "commit to run (40 digits): its code is run here, so no other commit than the one you have read will do."
     )
 
-ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
+# As the package reads it.
+ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if ZERO_GPU:
     import spaces  # Hugging Face's package, which must come before torch
 

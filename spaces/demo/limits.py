@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 
 import av
 
@@ -9,13 +10,20 @@ import av
 MAX_FILE_MB = 50
 MAX_SECONDS = 120
 MAX_PIXELS = 1920 * 1088
+MAX_ASPECT = 20
+# A minute at 120 pictures a second: each is decoded, and a few bytes can stand for one.
+MAX_PICTURES = 7_200
+# Eight channels at 48 kHz, or two at 192 kHz: silence packs into next to nothing.
+MAX_SAMPLES_A_SECOND = 8 * 48_000
 MAX_TEXT = 4_000
 MAX_HYPOTHESES = 16
 MAX_HYPOTHESIS = 300
 # Tags, and the marks by which prompts are written.
 MARKUP = re.compile(r"<\s*[/!|a-zA-Z]")
+# Invisible, but needed to write Persian, the languages of India, and families of emoji.
+JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 # Formats that hold their own data; a playlist would name other files.
-FORMATS = "wav,w64,flac,ogg,mp3,aac,aiff,caf,mov,matroska,webm,avi,mpegts,asf,flv"
+FORMATS = "wav,w64,flac,ogg,mp3,aac,aiff,caf,mov,matroska,webm,avi,mpeg,mpegts,asf,flv"
 
 
 class Refusal(ValueError):
@@ -26,7 +34,8 @@ def split_hypotheses(lines: str) -> list[str]:
     """The hypotheses of a text, one a line; empty lines are passed over."""
     if not isinstance(lines, str) or len(lines) > MAX_HYPOTHESES * (MAX_HYPOTHESIS + 2) * 2:
         raise Refusal(f"Too much at once: give up to {MAX_HYPOTHESES} hypotheses, one a line.")
-    hypotheses = [line.strip() for line in lines.splitlines() if line.strip()]
+    # Blanks of any kind are one blank: what is copied from a page has tabs and blanks that don't break.
+    hypotheses = [" ".join(line.split()) for line in lines.splitlines() if line.strip()]
     if not hypotheses:
         raise Refusal("Write at least one hypothesis: a sentence that may be true or false, one a line.")
     if len(hypotheses) > MAX_HYPOTHESES:
@@ -34,8 +43,7 @@ def split_hypotheses(lines: str) -> list[str]:
     for place, hypothesis in enumerate(hypotheses, start=1):
         if len(hypothesis) > MAX_HYPOTHESIS:
             raise Refusal(f"Hypothesis {place} is longer than {MAX_HYPOTHESIS} characters: make it one sentence.")
-        if MARKUP.search(hypothesis) or not hypothesis.isprintable():
-            raise Refusal(f"Hypothesis {place} has markup in it: write it as a plain sentence.")
+        _check_letters(hypothesis, f"Hypothesis {place}")
     return hypotheses
 
 
@@ -45,9 +53,15 @@ def check_text(text: str | None) -> str:
         raise Refusal("Write the text that the hypotheses are about.")
     if len(text) > MAX_TEXT:
         raise Refusal(f"The text is longer than {MAX_TEXT:,} characters: shorten it.")
-    if MARKUP.search(text):
-        raise Refusal("The text has markup in it: write it in plain words.")
+    _check_letters(" ".join(text.split()), "The text")
     return text
+
+
+def _check_letters(words: str, name: str) -> None:
+    if MARKUP.search(words):
+        raise Refusal(f"{name} has markup in it, a < before a letter: write it in plain words.")
+    if not words.translate(JOINERS).isprintable():
+        raise Refusal(f"{name} has letters in it that nobody can see: type it anew.")
 
 
 def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
@@ -68,31 +82,54 @@ def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
     word = "sound" if kind == "audio" else "video"
     if not path:
         raise Refusal(f"Add a {word} first: choose a file, record one, or take an example.")
+    if not os.path.exists(path):
+        raise Refusal(f"This {word} is not here any more: files are deleted after some minutes. Choose it again.")
     if os.path.getsize(path) > MAX_FILE_MB * 2**20:
         raise Refusal(f"The file is larger than {MAX_FILE_MB} MB.")
     unreadable = Refusal(f"This file is not a {word} that can be read, whatever its name says; or it is damaged.")
     try:
         # As an open file: no name is taken for an address.
         with open(path, "rb") as file, av.open(file, options={"format_whitelist": FORMATS}) as container:
-            stream = container.streams.best(kind)
-            if stream is None:
-                raise Refusal(f"There is no {'sound' if kind == 'audio' else 'picture'} in this file.")
-            if with_sound and container.streams.best("audio") is None:
-                raise Refusal("This video has no sound: judge its picture only.")
-            if kind == "video" and stream.width * stream.height > MAX_PIXELS:
-                raise Refusal("The picture is larger than 1920 x 1080: make it smaller.")
-            declared = (container.duration or 0) / av.time_base
-            if declared > MAX_SECONDS or _lasts_too_long(container):
-                raise Refusal(f"The {word} is longer than {MAX_SECONDS} seconds: cut it.")
+            pictures, sound = container.streams.best("video"), container.streams.best("audio")
+            if kind == "video":
+                _check_pictures(pictures)
+                if with_sound and sound is None:
+                    raise Refusal("This video has no sound: judge its picture only.")
+            if kind == "audio" or with_sound:
+                _check_sound(sound)
+            _check_length(container, word)
     except (av.FFmpegError, OSError) as error:
         raise unreadable from error
     return path
 
 
-def _lasts_too_long(container: av.container.InputContainer) -> bool:
-    """Whether any packet lies beyond the limit: some recorders declare no length, and some headers lie."""
+def _check_pictures(stream: av.VideoStream | None) -> None:
+    if stream is None:
+        raise Refusal("There is no picture in this file.")
+    if stream.width * stream.height > MAX_PIXELS:
+        raise Refusal("The picture is larger than 1920 x 1080: make it smaller.")
+    if max(stream.width, stream.height) > MAX_ASPECT * min(stream.width, stream.height):
+        raise Refusal(f"The picture is a mere stripe: its sides may differ {MAX_ASPECT} times at most.")
+
+
+def _check_sound(stream: av.AudioStream | None) -> None:
+    if stream is None:
+        raise Refusal("There is no sound in this file.")
+    if stream.rate * stream.channels > MAX_SAMPLES_A_SECOND:
+        raise Refusal("The sound has too many channels or samples a second: save it in stereo at 48 kHz.")
+
+
+def _check_length(container: av.container.InputContainer, word: str) -> None:
+    """By the packets too: some recorders declare no length, and some headers lie."""
+    too_long = Refusal(f"The {word} is longer than {MAX_SECONDS} seconds: cut it.")
+    if (container.duration or 0) / av.time_base > MAX_SECONDS:
+        raise too_long
+    pictures = Counter()
     for packet in container.demux():
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and float(stamp * packet.time_base) > MAX_SECONDS + 1:
-            return True
-    return False
+            raise too_long
+        if packet.stream.type == "video":
+            pictures[packet.stream.index] += 1
+            if pictures[packet.stream.index] > MAX_PICTURES:
+                raise Refusal(f"The video has more than {MAX_PICTURES:,} pictures: cut it, or take fewer a second.")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +42,9 @@ DEVICES = {
     },
 }
 START_SECONDS = 180
+# Bounds on what hangs, not measurements: the machine may have other work.
+PAGE_SECONDS = 120
+expect.set_options(timeout=1000 * PAGE_SECONDS)
 
 
 @dataclass
@@ -180,6 +183,7 @@ class Visits:
         """
         scheme = "dark" if dark else "light"
         visitor = self.browser.new_context(**DEVICES[device], color_scheme=scheme, locale="en-US", **context)
+        visitor.set_default_timeout(1000 * PAGE_SECONDS)
         self.contexts.append(visitor)
         home = urlsplit(url).netloc
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from transformers import pipeline
 
+from tests.hub.conftest import hub  # noqa: F401
+
 
 ROOT = Path(__file__).resolve().parents[3]
 
