@@ -24,6 +24,19 @@ from users import User, password_check
 
 
 PAGES = Path(__file__).resolve().parent / "pages"
+# For the page of the login, which is Gradio's; the others are drawn by `pages/`.
+THEME = gr.themes.Base(
+    primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    input_background_fill="*background_fill_primary",
+    input_border_color="*neutral_500",
+    input_border_color_dark="*neutral_500",
+    input_border_width="1px",
+)
 SCRIPTS = ("elements.js", "judgement.js", "annotator.js", "organiser.js", "main.js")
 
 
@@ -119,9 +132,7 @@ def main(settings: Settings) -> None:
         run_history=False,
         footer_links=[],
         ssr_mode=False,
-        theme=gr.themes.Base(
-            primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-        ),
+        theme=THEME,
         css_paths=PAGES / "style.css",
     )
 

@@ -28,7 +28,9 @@ class Desk:
 
     def __init__(self, store: Store, items: dict[str, Item], examples: list[Example]):
         self._store, self._items, self._examples = store, items, examples
-        self._modality = next(iter(items.values())).modality
+        # Clips come before texts.
+        there = {item.modality for item in items.values()}
+        self._modalities = [modality for modality in reversed(SENSES) if modality in there]
 
     def resume(self, annotator: str) -> dict:
         """
@@ -50,7 +52,8 @@ class Desk:
 
     def instructions(self, annotator: str) -> dict:
         """The instructions; `annotator` (`str`) is who reads them."""
-        return self._page(annotator, "instructions", scale=scale(self._modality), modality=self._modality)
+        ranges = scale(self._modalities[0])
+        return self._page(annotator, "instructions", scale=ranges, modalities=self._modalities)
 
     def begin(self, annotator: str) -> dict:
         """Goes on from the instructions, which `annotator` (`str`) has read."""

@@ -326,14 +326,16 @@ class Store:
         How far everybody is, for the organiser.
 
         Returns:
-            `list[dict]`: `annotator`, `present`, `seen` (seconds), `assigned` and `judged` of each, by name.
+            `list[dict]`: `annotator`, `present`, `instructed` (whether they have begun), `seen` (seconds), `assigned`
+            and `judged` of each, by name.
         """
         rows = self._read(
-            "SELECT annotator, present, seen, (SELECT COUNT(*) FROM assignments a WHERE a.annotator = p.annotator AND "
-            "NOT a.released) AS assigned, (SELECT COUNT(*) FROM latest j WHERE j.annotator = p.annotator) AS judged "
+            "SELECT annotator, present, instructed, seen, "
+            "(SELECT COUNT(*) FROM assignments a WHERE a.annotator = p.annotator AND NOT a.released) AS assigned, "
+            "(SELECT COUNT(*) FROM latest j WHERE j.annotator = p.annotator) AS judged "
             "FROM annotators p ORDER BY annotator"
         )
-        return [dict(row) | {"present": bool(row["present"])} for row in rows]
+        return [dict(row) | {name: bool(row[name]) for name in ("present", "instructed")} for row in rows]
 
     def judgements(self) -> list[Judgement]:
         """

@@ -5,7 +5,7 @@ const premiseOf = (view) => {
   // Claims about one clip follow each other: it stays as it is, at the second where it is.
   if (premise && premise.source === source) return premise.shown;
   const shown = view.text
-    ? make("blockquote", {}, view.text)
+    ? make("blockquote", { dir: "auto" }, view.text)
     : make(view.modality === "audio" ? "audio" : "video", {
         src: view.clip, controls: true, preload: "auto", playsinline: true, muted: view.modality === "video",
         "aria-label": view.modality === "audio" ? "The recording" : "The video",
@@ -36,8 +36,8 @@ const judging = (view, kicker, save, back, after = null) => {
   say = (text) => { card.status.textContent = text; };
   focusOn = card.focus;
   return make(
-    "main",
-    { class: "judging" },
+    "div",
+    { class: "page judging" },
     make("section", { class: `premise ${view.modality}`, "aria-label": `The ${KINDS[view.modality]}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, premiseOf(view)),
     make("section", { class: "card", "aria-label": "Judgement" }, ...[kicker, ...card.parts, feedbackOf(view, after), view.feedback ? null : hint(view, back)].filter((part) => part)),
   );
@@ -86,13 +86,14 @@ const training = (view) => {
 };
 
 const instructions = (view) => {
-  const kind = KINDS[view.modality];
+  const kinds = [...new Set(view.modalities.map((modality) => KINDS[modality]))];
+  const kind = kinds.join(" or ");
   const begin = button(view.progress.judged ? "Go on" : "Begin", () => send("begin", {}), "main", "Enter");
   keyboard = (event) => { if (event.key === "Enter" && !["BUTTON", "A"].includes(event.target.tagName)) begin.click(); };
   const paragraph = (...text) => make("p", {}, ...text);
   return make(
-    "main",
-    { class: "reading" },
+    "div",
+    { class: "page reading" },
     make("h1", {}, "How probable is the claim?"),
     paragraph(`You get a ${kind} and claims about it, one after the other. For each claim ask: is it true, going by this ${kind}? Your answer is a probability from 0 to 100 %.`),
     make("h2", {}, "What the numbers mean"),
@@ -101,7 +102,7 @@ const instructions = (view) => {
     make("h2", {}, "How to go about it"),
     make("ol", {},
       make("li", {}, "Read the background story, if there is one: unfold it under the claim."),
-      make("li", {}, view.modality === "text" ? "Read the whole text." : `Go through the whole ${kind}, as often as you like: people, things, places, speech, sounds, and any writing.`),
+      make("li", {}, kind === "text" ? "Read the whole text." : `Go through the whole ${kind}, as often as you like: people, things, places, speech, sounds, and any writing.`),
       make("li", {}, "Judge each claim by itself."),
       make("li", {}, "Say what informed you: everything that moved your number up or down. If nothing did, say so."),
     ),
@@ -121,8 +122,8 @@ const instructions = (view) => {
 const done = (view) => {
   const back = view.last && button("Look at my answers again", () => send("open", { id: view.last }));
   return make(
-    "main",
-    { class: "reading done" },
+    "div",
+    { class: "page reading done" },
     make("h1", {}, view.progress.total ? "That was everything. Thank you." : "There is nothing for you yet."),
     make("p", {}, view.progress.total ? `All ${view.progress.judged} of your answers are kept. If something is given on to you later, it appears here.` : "The organiser may add items later."),
     make("div", { class: "actions" }, back || "", button("Look for more", () => send("resume", {}))),

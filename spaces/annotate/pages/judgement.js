@@ -83,7 +83,7 @@ const judgement = (view, save, back) => {
   const noted = unfolding("Add a note", note);
   noted.open = Boolean(answer.note);
 
-  const story = view.context && unfolding("Background story", make("p", {}, view.context));
+  const story = view.context && unfolding("Background story", make("p", { dir: "auto" }, view.context));
   const submit = () => {
     if (answer.probability === null) {
       status.textContent = "Set the slider first: any whole number from 0 to 100.";
@@ -98,7 +98,7 @@ const judgement = (view, save, back) => {
   const main = button(view.page === "training" ? "Check" : "Save and go on", submit, "main", "Enter");
 
   const parts = [
-    make("p", { class: "claim", id: "claim" }, view.claim),
+    make("h1", { class: "claim", id: "claim", dir: "auto" }, view.claim),
     story,
     make("div", { class: "value" }, make("span", { class: "ask", id: "probability" }, "How probable is it?"), number, make("span", {}, "%")),
     track,
@@ -124,6 +124,6 @@ const judgement = (view, save, back) => {
     return event.preventDefault();
   };
   set(answer.probability);
-  if (explained) track.append(make("div", { class: "reference", style: `left: ${view.feedback.low}%; width: ${Math.max(view.feedback.high - view.feedback.low, 1)}%` }));
+  if (explained) track.append(make("div", { class: "reference", style: `--low: ${view.feedback.low / 100}; --high: ${view.feedback.high / 100}` }));
   return { parts, keys: explained ? () => null : keys, focus: slider, status };
 };

@@ -5,6 +5,11 @@ const ago = (seconds) => {
   if (minutes < 120) return `${Math.floor(minutes)} min ago`;
   return minutes < 2880 ? `${Math.floor(minutes / 60)} h ago` : `${Math.floor(minutes / 1440)} days ago`;
 };
+const several = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
+const whereabouts = (one) => {
+  if (!one.present) return "given on";
+  return one.instructed ? ago(one.seen) : "not begun";
+};
 const bar = (part, whole, label) =>
   make("div", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": `${whole}`, "aria-valuenow": `${part}`, "aria-label": label },
     make("div", { style: `width: ${whole ? (100 * part) / whole : 0}%` }));
@@ -12,7 +17,7 @@ const bar = (part, whole, label) =>
 const figure = (title, value, detail) =>
   make("div", { class: "figure" }, make("span", {}, title), make("strong", {}, value), make("small", {}, detail));
 const alphaFigure = (title, alpha) =>
-  figure(title, alpha.value === null ? "–" : alpha.value.toFixed(3), alpha.reason || `over ${alpha.items} items of two or more judges`);
+  figure(title, alpha.value === null ? "–" : alpha.value.toFixed(3), alpha.reason || `over ${several(alpha.items, "item")} with two or more judges`);
 
 const person = (one) => {
   let sure = false;
@@ -27,7 +32,7 @@ const person = (one) => {
     make("th", { scope: "row" }, one.annotator),
     make("td", {}, bar(one.judged, one.assigned, `${one.annotator}'s progress`)),
     make("td", { class: "count" }, `${one.judged} of ${one.assigned}`),
-    make("td", {}, one.present ? ago(one.seen) : "given on"),
+    make("td", {}, whereabouts(one)),
     make("td", {}, give));
 };
 
@@ -35,12 +40,12 @@ const organiser = (view) => {
   keyboard = () => null;
   const column = (title) => make("th", { scope: "col" }, title);
   return make(
-    "main",
-    { class: "office" },
+    "div",
+    { class: "page office" },
     make("h1", {}, "How it stands"),
-    view.short ? make("p", { class: "warning" }, `Each item wants ${view.per_item} judges: ${view.short} more annotators are needed.`) : null,
+    view.short ? make("p", { class: "warning" }, `Each item wants ${several(view.per_item, "judge")}: ${several(view.short, "more annotator")} must come.`) : null,
     make("div", { class: "figures" },
-      figure("Items complete", `${view.complete} of ${view.items}`, `${view.pilot} in the pilot set, ${view.per_item} judges each for the rest`),
+      figure("Items complete", `${view.complete} of ${view.items}`, `${view.pilot} in the pilot set, ${several(view.per_item, "judge")} each for the rest`),
       figure("Judgements", `${view.judgements}`, "kept on disk"),
       alphaFigure("Krippendorff's α, pilot", view.pilot_alpha),
       alphaFigure("Krippendorff's α, all", view.alpha)),

@@ -43,7 +43,7 @@ def log_in(page: Page, name: str) -> None:
     """Logs in with the keyboard alone."""
     for label, text in (("username", name), ("password", PASSWORDS[name])):
         field = page.get_by_label(label)
-        expect(field).to_be_visible(timeout=60_000)
+        expect(field).to_be_visible()
         for _ in range(10):
             if field.evaluate("field => field === document.activeElement"):
                 break
