@@ -59,7 +59,7 @@ CHAT_TEMPLATE = (
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj|lm_head"}
 
 
-def write_root(out: Path, num_bins: int = NUM_BINS) -> Path:
+def write_root(out: Path, num_bins: int = NUM_BINS, **saving) -> Path:
     """A random Thinker in bfloat16 under the published names, its tokenizer with `<CON_i>`, and its processor."""
     tokenizer = train_tokenizer([SYSTEM, TEXT, *USER.values(), *HYPOTHESES], 400, num_bins=0)
     tokenizer = type(tokenizer)(
@@ -79,7 +79,7 @@ def write_root(out: Path, num_bins: int = NUM_BINS) -> Path:
         for parameter in model.model.parameters():  # at the usual scale all places of a clip look alike
             parameter *= 3 if parameter.ndim > 1 else 1
         model.lm_head.weight.normal_(0, 0.1)
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out, **saving)
     Qwen2_5OmniProcessor(
         Qwen2VLImageProcessor(),
         Qwen2VLVideoProcessor(),
@@ -288,10 +288,12 @@ def test_half_the_size_costs_digits(research, tmp_path):
     assert all(torch.equal(value.bfloat16(), rounded[name]) for name, value in weights.items())
 
 
-@pytest.mark.parametrize("num_bins", [2, 100])
-def test_any_number_of_bins(research, tmp_path, num_bins):
-    """The tokens are found whatever their number, and the rows of the vocabulary suffice or grow."""
-    root = write_root(tmp_path / "root", num_bins)
+@pytest.mark.parametrize(("num_bins", "saving"), [(2, {}), (20, {}), (200, {"max_shard_size": "100KB"})])
+def test_any_number_of_bins(research, tmp_path, num_bins, saving):
+    """The tokens are found whatever their number, the rows of the vocabulary suffice or grow, and the root's weights
+    may lie in several files."""
+    root = write_root(tmp_path / "root", num_bins, **saving)
+    assert len(list(root.glob("*.safetensors"))) > 1 if saving else (root / "model.safetensors").exists()
     adapter = write_adapter(root, tmp_path / "adapter")
     in_old_names(adapter, root / "lora")
     clue = from_research(root, research.prompts, tmp_path / "clue")
@@ -342,6 +344,24 @@ def test_merged_as_peft_does_it(research, tmp_path, options):
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6, msg=name)
         assert name in changed or torch.equal(value, before[name])
     assert len(changed) >= 9
+
+
+@pytest.mark.parametrize("prefix", ["model.", "thinker.model.", "thinker.model.language_model."])
+def test_layers_are_found_under_every_name_they_had(research, tmp_path, prefix):
+    """Inside a whole Qwen2.5-Omni or alone, before transformers 5 moved them and since: the same merge."""
+    given = tmp_path / "lora"
+    shutil.copytree(research.adapter, given)
+    weights = load_file(given / "adapter_model.safetensors")
+    layers = "base_model.model.model.language_model."
+    weights = {name.replace(layers, f"base_model.model.{prefix}"): value for name, value in weights.items()}
+    assert sum(f"model.{prefix}layers." in name for name in weights) == 16
+    save_file(weights, given / "adapter_model.safetensors", {"format": "pt"})
+    expected, found = original(research.folder, None), original(research.folder, None)
+    assert merge_adapter(expected, research.adapter.parent, research.adapter.name) == merge_adapter(
+        found, tmp_path, "lora"
+    )
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
 
 
 def edited(research, out: Path, *, weights=None, config=None) -> Path:
