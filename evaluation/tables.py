@@ -4,6 +4,8 @@
 MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
 # Servers put numbers of requests and the like into their errors: no two are the same.
 MOST_REASONS = 10
+# What a sum of probabilities in float32 may be off by.
+ROUNDING = 1e-7
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
@@ -30,8 +32,11 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """`0.0123`, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """`0.0123`, or a dash where there is none; `4.0e-06` where only zeros would be left of more than rounding."""
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return f"{value:.1e}" if abs(value) > ROUNDING and not float(text) else text
 
 
 def with_interval(result: dict) -> str:

@@ -10,7 +10,15 @@ from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
 from evaluation.report import write_text
 from evaluation.stress.heatmap import heat_map
-from evaluation.tables import comparison_table, further_measures_table, lacking_table, markdown_table, measures_table
+from evaluation.tables import (
+    comparison_table,
+    further_measures_table,
+    lacking_table,
+    markdown_table,
+    measures_table,
+    number,
+    with_interval,
+)
 
 
 def a_report():
@@ -35,6 +43,13 @@ def test_tables_tell_the_numbers_and_a_dash_where_there_is_none():
     assert table["spearman"].split("|")[3].strip() == "-"
     row = comparison_table({"urn-text": a_report()}).splitlines()[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["urn-text", "3", "0.0025 [0.0025, 0.0025]"]
+
+
+def test_what_is_small_is_not_nothing():
+    """An error of a few millionths keeps its first two digits, of either sign; what is left of rounding is 0."""
+    shown = [number(value) for value in (0.0, 9e-9, 0.01234, 0.00006, 0.0000499, 3.97e-6, -2e-5, None)]
+    assert shown == ["0.0000", "0.0000", "0.0123", "0.0001", "5.0e-05", "4.0e-06", "-2.0e-05", "-"]
+    assert with_interval({"value": 4e-6, "interval": [0.0, 0.0002]}) == "4.0e-06 [0.0000, 0.0002]"
 
 
 def test_every_measure_is_in_one_of_two_tables():
