@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assignment import Place
-from datasets import Audio, Dataset, Video, load_dataset
+from datasets import Audio, Dataset, Video, load_dataset_builder
+from datasets.data_files import DataFilesDict
 
 
 # What may inform a judgement of a premise: writing in a picture is "text".
@@ -68,12 +69,22 @@ def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]
         `list[Item]`: the items, in the order in which their premises first appear.
 
     Raises:
-        `ValueError`: if a row lacks its premise, or an id is there twice; the message names the row.
+        `ValueError`: if there is no such split, a row lacks its premise, or an id is there twice; the message names
+            the splits or the row.
     """
     # A folder is read anew each time: what `datasets` kept of it before may name clips where they no longer are.
-    with TemporaryDirectory() as cache:
-        rows = load_dataset(dataset, config, split=split, cache_dir=cache if Path(dataset).is_dir() else None)
-        return _items(rows, f"{dataset}, {config}, {split}", clips)
+    with TemporaryDirectory() as scratch:
+        cache = scratch if Path(dataset).is_dir() else None
+        builder = load_dataset_builder(dataset, config, cache_dir=cache)
+        files = builder.config.data_files
+        if split not in files:
+            raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {', '.join(files)}")
+        # `load_dataset` would fetch the clips of the other splits too.
+        alone = type(builder)(
+            cache_dir=cache, base_path=builder.base_path, data_files=DataFilesDict({split: files[split]})
+        )
+        alone.download_and_prepare()
+        return _items(alone.as_dataset(split=split), f"{dataset}, {config}, {split}", clips)
 
 
 def _items(rows: Dataset, name: str, clips: Path) -> list[Item]:

@@ -204,3 +204,22 @@ def test_no_such_split(hub, umui, tmp_path):
     code = "import sys\nfrom datasets_scripts.load import load_split\nload_split(sys.argv[1], 'urn-text', 'dev')"
     failed = hub.run(tmp_path, code, REPO, check=False)
     assert "has no split 'dev': it has ['test', 'train', 'validation']" in failed.stderr
+
+
+def test_the_annotation_tool_fetches_its_split_alone(hub, umui, tmp_path):
+    """What people judge is there as files of this machine; clips of the other splits stay on the Hub."""
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, 'spaces/annotate')\n"
+        "from items import load_items\n"
+        "items = load_items(sys.argv[1], 'urn-audiovisual', 'test', Path(sys.argv[2]))\n"
+        "assert all(Path(item.premise).is_file() for item in items)\n"
+        "print(json.dumps([item.id for item in items]))\n"
+    )
+    hub.clear_log()
+    done = hub.run(tmp_path / "home", code, REPO, tmp_path / "clips")
+    rows = pq.read_table(umui / "urn-audiovisual/test/metadata.parquet")
+    assert json.loads(done.stdout.splitlines()[-1]) == rows["id"].to_pylist()
+    fetched = {entry["path"] for entry in hub.log() if entry["method"] == "GET" and "/media/" in entry["path"]}
+    assert len(fetched) == 3 and all("/urn-audiovisual/test/media/" in path for path in fetched)
