@@ -113,6 +113,8 @@ def test_two_people_at_once_and_a_kill(space, start_space, settings, home, visit
         log_in(page, name)
         read_and_train(page, answer)
 
+    # A screen reader finds the claim as the page's heading.
+    expect(ada.get_by_role("heading", level=1)).to_have_count(1)
     # Nothing is sent before the slider is set, nor before it is said what informed the judgement.
     ada.keyboard.press("Enter")
     expect(ada.locator("p.status")).to_contain_text("Set the slider first")
@@ -207,6 +209,7 @@ def test_nobody_gets_at_another_s_answers(start_space, settings, home, umui, vis
     """Without a login nothing is told; an annotator reaches neither the database, nor the export, nor other files."""
     space = start_space("annotate", home, ANNOTATE_DATA=str(home / "data"), **settings)
     stranger = visit(space.url)
+    expect(stranger).to_have_title("Annotate")
     forged = {"Cookie": "access-token-unsecure-x=ada; access-token-x=ada"}
     for path in ("config", "gradio_api/info", f"gradio_api/file={home}/data/annotations.sqlite"):
         for headers in ({}, forged):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import krippendorff
@@ -11,6 +12,7 @@ from desk import BadAnswer, Desk, read_answer
 from export import judgement_lines, pilot_lines
 from items import arrange, load_items
 from organiser import Office, alpha
+from scale import scale
 from settings import read_settings
 from store import Judgement, NotYours, Store
 from training import feedback, load_examples
@@ -70,6 +72,15 @@ def test_the_way_to_the_first_item(office):
         page = desk.trained("ada", number)
     assert page["page"] == "item" and page["answer"] is None and page["context"] == "A ferry runs every hour."
     assert desk.resume("ada")["id"] == page["id"]
+
+
+def test_instructions_name_every_kind_there_is(office):
+    """A set that mixes clips and texts is told of as such, clips first, with their ranges."""
+    store, _, _, by_id, _ = office
+    one, other = list(by_id)[:2]
+    mixed = by_id | {one: replace(by_id[one], modality="text"), other: replace(by_id[other], modality="audio")}
+    page = Desk(store, mixed, load_examples()).instructions("ada")
+    assert page["modalities"] == ["audiovisual", "audio", "text"] and page["scale"] == scale("audiovisual")
 
 
 def test_feedback_tells_apart():
@@ -170,6 +181,9 @@ def test_the_organiser_sees_how_it_stands(office):
     store, desk, office_page, *_ = office
     page = office_page.page("olga")
     assert (page["complete"], page["judgements"], page["alpha"]["value"]) == (0, 0, None)
+    desk.begin("ada")
+    begun = {one["annotator"]: one["instructed"] for one in office_page.page("olga")["people"]}
+    assert begun == {"ada": True, "ben": False}, "who never came is not said to be here"
     shared = [task.item for task in store.tasks("ada") if task.pilot]
     numbers = {"ada": [10, 90], "ben": [20, 70]}
     for name, values in numbers.items():
