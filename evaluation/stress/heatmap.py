@@ -1,5 +1,6 @@
 """The heat map of a stress test: the error of each modality at each level of each knob."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from evaluation.plots import save_figure
 
 # The darkest colour stands for this error or more: what a predictor has that always says 0.5.
 DARKEST = 0.4
+# Of a title, that are sure to fit an inch.
+LETTERS = 7
 
 
 def heat_map(cells: list[dict], path: Path, title: str) -> None:
@@ -49,6 +52,7 @@ def heat_map(cells: list[dict], path: Path, title: str) -> None:
             places = [column for column, name in enumerate(knobs) if name == knob]
             axes.text(np.mean(places), -0.62, knob, ha="center", va="bottom", fontsize=10)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, pad=30, fontsize=11, parse_math=False)
+    lines = textwrap.fill(title, int(LETTERS * figure.get_figwidth()))
+    axes.set_title(lines, pad=30, fontsize=11, parse_math=False)
     figure.colorbar(image, ax=axes, label="mean absolute error", extend="max")
     save_figure(figure, path, dpi=130)

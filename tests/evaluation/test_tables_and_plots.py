@@ -87,6 +87,18 @@ def test_names_are_no_formulas(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_heat_map_of_few_cells_holds_its_title(tmp_path, monkeypatch):
+    """However long the model's name, nothing of the title is outside of the figure."""
+    drawn = []
+    monkeypatch.setattr("evaluation.stress.heatmap.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    cell = {"modality": "audiovisual", "cell": "base", "knob": "base", "mae": {"value": 0.1}}
+    heat_map([cell], tmp_path / "heatmap.png", "scalar-Qwen3-Omni-30B-A3B-Instruct: error by difficulty")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    title = figure.axes[0].title.get_window_extent()
+    assert 0 <= title.x0 and title.x1 <= figure.bbox.x1 and title.y1 <= figure.bbox.y1
+
+
 def test_reports_are_utf_8_everywhere(tmp_path, monkeypatch):
     """Whatever encoding the system prefers, and whatever stands in a server's words or a model's name."""
     monkeypatch.setattr("io.text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
