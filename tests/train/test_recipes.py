@@ -149,6 +149,20 @@ def test_figure_5_compares_nothing_else():
         assert differing == {"modality_batching", "output_dir"}
 
 
+@pytest.mark.parametrize(
+    ("name", "base", "keys"),
+    [
+        ("unli_cpu_text", "unli_cpu", {"variant", "target"}),
+        ("unli_after_captions", "unli_small", {"model_name_or_path", "num_train_epochs"}),
+    ],
+)
+def test_rows_of_the_unli_table_differ_in_what_they_say(name, base, keys):
+    """What evaluation/unli.md sets side by side differs in nothing that its names do not tell."""
+    recipe, other = (yaml.safe_load(text(f"{one}.yaml")) for one in (name, base))
+    differing = {key for key in recipe | other if recipe.get(key) != other.get(key)}
+    assert differing == keys | {"output_dir"}
+
+
 def test_a_step_has_as_many_premises_in_all_large_recipes():
     """Premises of a process times accumulated batches: the rows of a table differ in what they are about."""
     recipes = [yaml.safe_load(text(name)) for name in LARGE]
