@@ -132,15 +132,6 @@ def test_a_kill_loses_nothing_and_repeats_nothing(going_on, alone, killed, tmp_p
     assert not list(out.glob("*.partial"))
 
 
-def test_one_of_two_that_fails_ends_both_with_its_row(tiny_checkpoint, urn_world, tmp_path):
-    """A wrong option of the main process ends the other, which waits for it; the message is told."""
-    done = launch(
-        tmp_path / "cache", "-m", "evaluation.run", *options(tiny_checkpoint, urn_world, tmp_path), "--split", "dev"
-    )
-    assert done.returncode != 0
-    assert "has no split 'dev'" in done.stderr
-
-
 def test_a_process_that_outlived_its_launcher_keeps_others_out(tiny_checkpoint, urn_world, tmp_path):
     """Whoever still holds the folder could write rows twice: the next run says so and writes nothing."""
     out = tmp_path / "out"
