@@ -8,13 +8,13 @@ python benchmarks/evaluation_at_scale.py
 - `rows`: row by row, as the paper's research code does it: the clip is decoded for each of its hypotheses, and
   transformers' own forward of the Thinker gives logits over the whole vocabulary at every position;
 - `rows, head`: the same, but the last position alone is projected, onto the confidence bins;
-- `in turn`: the rows of a premise together, as in `evaluation.run`, each batch decoded and then scored;
-- `evaluation`: `evaluation.run` without its report: the next batch is decoded while the model is at one, and what is
-  written is synced to disk;
+- `in turn`: the rows of a premise together, each batch decoded and then scored;
+- `evaluation`: what `evaluation.run` does but its report: the next batch is decoded while the model is at one, and
+  what is written is synced to disk;
 - `evaluation, 2 processes`: the same under `accelerate launch`, each with half of the threads.
 
-The clips are H.264 files of 30 s, 1280 x 720, in a dataset that `datasets_scripts.build own` makes of them. The model
-is that of `shared_premise.py`, of middle size with random weights. Loading it is not counted.
+The four clips are H.264 files of 30 s, 1280 x 720, in a dataset that `datasets_scripts.build own` makes of them. The
+model is that of `shared_premise.py`, of middle size with random weights. Loading it is not counted.
 """
 
 import argparse
