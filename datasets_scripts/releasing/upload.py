@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.hf_api import RepoFile
@@ -74,7 +75,7 @@ def compare(api: HfApi, repo: str, commit: str, files: list[ReleaseFile]) -> Cha
     changed = [
         file
         for file in tqdm(files, "comparing", unit=" files", disable=None)
-        if file.path not in remote or _differs(file.local, remote[file.path])
+        if file.path not in remote or _file_differs(file.local, remote[file.path])
     ]
     planned = {file.path for file in files}
     return Change(changed, sorted(path for path in _released(remote, planned) if path not in planned))
@@ -121,6 +122,25 @@ def send(api: HfApi, repo: str, revision: str, head: str, change: Change) -> int
     return len(batches)
 
 
+def differs(content: BinaryIO, size: int, remote: RepoFile) -> bool:
+    """
+    Whether a file of the repository has another content, told by size and hash.
+
+    Args:
+        content (`BinaryIO`): The content here.
+        size (`int`): Its length in bytes.
+        remote (`RepoFile`): The file there.
+    """
+    if size != remote.size:
+        return True
+    if remote.lfs is not None:
+        return hashlib.file_digest(content, "sha256").hexdigest() != remote.lfs.sha256
+    # What git keeps itself, it calls by this hash.
+    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    blob.update(content.read())
+    return blob.hexdigest() != remote.blob_id
+
+
 def size_text(size: float) -> str:
     """A number of bytes as people read it."""
     if size < 1000:
@@ -129,6 +149,11 @@ def size_text(size: float) -> str:
     while size >= 1000:
         size, unit = size / 1000, next(units)
     return f"{size:.1f} {unit}"
+
+
+def _file_differs(local: Path, remote: RepoFile) -> bool:
+    with local.open("rb") as file:
+        return differs(file, local.stat().st_size, remote)
 
 
 def _send_contents(api: HfApi, repo: str, revision: str, additions: list, sent: set[bytes]) -> None:
@@ -153,19 +178,6 @@ def _batches(files: list[ReleaseFile]) -> Iterator[list[ReleaseFile]]:
         size += more
     if batch:
         yield batch
-
-
-def _differs(local: Path, remote: RepoFile) -> bool:
-    size = local.stat().st_size
-    if size != remote.size:
-        return True
-    with local.open("rb") as file:
-        if remote.lfs is not None:
-            return hashlib.file_digest(file, "sha256").hexdigest() != remote.lfs.sha256
-        # What git keeps itself, it calls by this hash.
-        blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-        blob.update(file.read())
-        return blob.hexdigest() != remote.blob_id
 
 
 def _released(remote: dict[str, RepoFile], planned: set[str]) -> Iterator[str]:

@@ -1,13 +1,14 @@
 """The repository of a Space: what is there, what differs, and the changes."""
 
-import hashlib
 from dataclasses import dataclass
+from io import BytesIO
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from datasets_scripts.releasing.hub import told_in_words
+from datasets_scripts.releasing.upload import differs
 from datasets_scripts.schema import BuildError
 
 
@@ -109,7 +110,11 @@ def compare(there: There, files: dict[str, bytes], variables: dict[str, str]) ->
         [`Change`]: what differs. A release is the whole Space: other files go.
     """
     return Change(
-        files={path: content for path, content in files.items() if _differs(content, there.files.get(path))},
+        files={
+            path: content
+            for path, content in files.items()
+            if path not in there.files or differs(BytesIO(content), len(content), there.files[path])
+        },
         deleted=sorted(set(there.files) - set(files) - {".gitattributes"}),
         variables={key: value for key, value in variables.items() if there.variables.get(key) != value},
     )
@@ -143,13 +148,3 @@ def send(api: HfApi, repo: str, there: There, change: Change, message: str, priv
             api.create_commit(
                 repo, operations, commit_message=message, repo_type="space", revision="main", parent_commit=head
             )
-
-
-def _differs(content: bytes, there: RepoFile | None) -> bool:
-    if there is None or there.size != len(content):
-        return True
-    if there.lfs is not None:
-        return hashlib.sha256(content).hexdigest() != there.lfs.sha256
-    # What git keeps itself, it calls by this hash.
-    blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
-    return blob.hexdigest() != there.blob_id
