@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# Of 20,000 installed files a few hundred are ever imported: Python compiles these at first use.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 
 # On Linux without an NVIDIA GPU the CPU builds of torch are looked for first, since PyPI's bring several GB of CUDA.
 # Where that address cannot be reached pip says so and goes on with its other sources. `make TORCH_INDEX= demo` leaves
@@ -22,7 +23,7 @@ demo: setup
 	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
 
 test: setup browser
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quality: setup
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure

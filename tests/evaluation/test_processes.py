@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ from accelerate import PartialState
 from evaluation import run, urn
 from evaluation.prediction_files import read_run
 from evaluation.unfinished import only_run
+from tests.launching import launch
 
 
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
+DDP = "train/accelerate_configs/ddp_cpu.yaml"
 # The second process ends itself as a machine would that goes away, when its batch is on disk; the first stays behind.
 KILLED = """
 import os, signal
@@ -37,18 +40,11 @@ run.main()
 """
 
 
-def launch(cache: Path, *command: object) -> subprocess.CompletedProcess:
-    """Two processes of a command, as documented; they share a fresh cache, so that one of them has to go first."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
-    config = ["--config_file", "train/accelerate_configs/ddp_cpu.yaml"]
-    return subprocess.run(
-        [*launcher, *config, *map(str, command)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_on_two(home: Path, *command: object) -> tuple[list[int], str]:
+    """Two processes of a command. They share a fresh cache, so that one of them has to go first."""
+    log, cache = home / "log.txt", home / "cache"
+    ended = launch(DDP, *map(str, command), log=log, HF_DATASETS_CACHE=str(cache))
+    return ended, log.read_text()
 
 
 def options(checkpoint: Path, dataset: Path, out: Path) -> list[str]:
@@ -83,9 +79,9 @@ def agree(one: Path, other: Path) -> None:
 def test_two_processes_give_what_one_gives(alone, tiny_checkpoint, urn_world, tmp_path):
     """Predictions in the order of the split, one report, nothing left over, and both have worked."""
     out = tmp_path / "out"
-    done = launch(tmp_path / "cache", "-m", "evaluation.run", *options(tiny_checkpoint, urn_world, out))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("urn-audio test:") == 1, "the main process alone reports"
+    ended, log = run_on_two(tmp_path, "-m", "evaluation.run", *options(tiny_checkpoint, urn_world, out))
+    assert ended == [0, 0], log
+    assert log.count("urn-audio test:") == 1, "the main process alone reports"
     agree(out, alone)
     assert json.loads((out / "report.json").read_text())["processes"] == 2
     assert not list(out.glob("*.partial")) and not list(out.glob("*.whole"))
@@ -97,9 +93,8 @@ def killed(tiny_checkpoint, urn_world, tmp_path_factory) -> tuple[Path, list[str
     home = tmp_path_factory.mktemp("killed")
     (home / "killed.py").write_text(KILLED)
     given = options(tiny_checkpoint, urn_world, home / "out")
-    done = launch(home / "cache", home / "killed.py", *given)
-    assert done.returncode != 0
-    assert "Signal 9 (SIGKILL)" in done.stderr
+    ended, log = run_on_two(home, home / "killed.py", *given)
+    assert ended[1] == -signal.SIGKILL, log
     return home / "out", given
 
 
@@ -123,9 +118,9 @@ def test_a_kill_loses_nothing_and_repeats_nothing(going_on, alone, killed, tmp_p
     if going_on == 1:
         run.main(given)
     else:
-        done = launch(tmp_path / "cache", "-m", "evaluation.run", *given)
-        assert done.returncode == 0, done.stderr
-        assert "going on with the others" in done.stdout
+        ended, log = run_on_two(tmp_path, "-m", "evaluation.run", *given)
+        assert ended == [0, 0], log
+        assert "going on with the others" in log
     written = (out / "predictions.jsonl").read_text().splitlines()
     assert set(kept) <= set(written)
     agree(out, alone)
@@ -152,13 +147,18 @@ def test_a_process_that_outlived_its_launcher_keeps_others_out(tiny_checkpoint, 
 
 
 def test_two_processes_take_the_stress_test(tmp_path):
-    """The suite is built once; the report is that of one process."""
+    """Launched as documented, the suite is built once; the report is that of one process."""
     checkpoint = ROOT / "checkpoints/clue-urn-tiny"
     small = ["--premises", "4", "--balls", "5", "--distractors", "0", "--negations", "0", "1", "--senses", "either"]
     given = ["--model", checkpoint, *small, "--modalities", "text", "audio", "--batch-size", "2"]
-    done = launch(
-        tmp_path / "cache",
-        *("-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--out", tmp_path / "two"),
+    command = ["-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--out", tmp_path / "two"]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--config_file", DDP, "--main_process_port", "0"]
+        + [str(part) for part in command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     one = urn.main([*map(str, given), "--suites", str(tmp_path / "suites"), "--out", str(tmp_path / "one")])

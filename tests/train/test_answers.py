@@ -1,9 +1,6 @@
 """CLUE-T: its loss and gradients against transformers' own model, what is trained, and what is saved."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +11,12 @@ from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGenerati
 
 from modeling_clue import CLUEConfig, CLUEProcessor
 from modeling_clue.processing_clue import MODALITIES
+from tests.launching import launch
 from tests.train.conftest import CONFIGS, HYPOTHESES
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
 from train.sft import main
-
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -264,14 +259,9 @@ def test_two_processes_train_as_one(dataset, tiny_checkpoint, tmp_path):
     """Batches of 3 or 4 premises on each of two processes are the same steps as batches of 7 on one."""
     sgd = ("--optim", "sgd", "--learning_rate", "0.1", "--max_grad_norm", "0", "--configs", "urn-text")
     one = train(dataset, tiny_checkpoint, tmp_path / "one", *sgd, "--per_device_train_batch_size", "7")
-    command = [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", "train/accelerate_configs/ddp_cpu.yaml", "--main_process_port", "0", "train/sft.py"),
-        *options(dataset, tiny_checkpoint, tmp_path / "two", *sgd, "--per_device_train_batch_size", "4"),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    two = options(dataset, tiny_checkpoint, tmp_path / "two", *sgd, "--per_device_train_batch_size", "4")
+    log = tmp_path / "log.txt"
+    assert launch("train/accelerate_configs/ddp_cpu.yaml", "train/sft.py", *two, log=log) == [0, 0], log.read_text()
     losses = [[entry["loss"] for entry in history(tmp_path / name) if "loss" in entry] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     expected, found = (load_file(folder / "model.safetensors") for folder in (one, tmp_path / "two"))

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 import train.sft
+from tests.launching import TIMEOUT, launch
 from tests.train.backend_run import BackendTrainer, ZeroGradientsTrainer
 from tests.train.conftest import CONFIGS
 from train.answers import CLUEForTextAnswers
@@ -24,8 +25,6 @@ from train.backends import check_backend
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = "train/accelerate_configs"
-# A run takes some 10 s. What hangs is to fail.
-TIMEOUT = 150
 STEPS = 8
 # Of the loss of a step, relative to it, and of a weight, where Adam has moved the weights by up to 4e-3. Sums are
 # in another order, and Adam brings out the sign of a gradient near zero: seen were 1e-6 and 7e-5.
@@ -52,10 +51,18 @@ def train_on_one(output: Path, dataset: Path, checkpoint: Path, *arguments: str,
         train.sft.main([*options(output, dataset, checkpoint, processes=1), *arguments])
 
 
-def train_on_two(
+def train_on_two(output: Path, dataset: Path, checkpoint: Path, *arguments: str, config: str, **environment: str):
+    """Trains on two processes."""
+    command = ["tests/train/backend_run.py", *options(output, dataset, checkpoint, processes=2), *arguments]
+    log = output.with_suffix(".txt")
+    ended = launch(f"{ACCELERATE}/{config}.yaml", *command, log=log, **environment)
+    assert ended == [0, 0], log.read_text()
+
+
+def train_by_launchers(
     output: Path, dataset: Path, checkpoint: Path, *arguments: str, launchers: list[list[str]], **environment: str
 ) -> None:
-    """Trains on two processes.
+    """Trains on two processes as from a shell.
 
     Args:
         launchers: Options of `accelerate launch`, for one launcher or for one on each "machine".
@@ -66,7 +73,7 @@ def train_on_two(
         for launcher in launchers:
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "accelerate.commands.launch", *launcher, *command],
+                    [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", *launcher, *command],
                     cwd=ROOT,
                     env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
                     stdout=subprocess.PIPE,
@@ -81,11 +88,6 @@ def train_on_two(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert all(process.returncode == 0 for process in started), "\n".join(printed)
-
-
-def config(name: str, *options: str) -> list[str]:
-    """Options of `accelerate launch` for two processes on this machine."""
-    return ["--config_file", f"{ACCELERATE}/{name}.yaml", "--num_processes", "2", "--main_process_port", "0", *options]
 
 
 def steps(output: Path) -> list[dict]:
@@ -136,7 +138,7 @@ def test_two_processes_take_the_steps_of_one(
     sharded = backend in ("zero3", "fsdp2")
     if sharded:
         arguments = (*arguments, "--save_strategy", "steps", "--save_steps", "5")
-    train_on_two(two, dataset, tiny_checkpoint, *arguments, launchers=[config(backend)], **environment)
+    train_on_two(two, dataset, tiny_checkpoint, *arguments, config=backend, **environment)
     assert_same_steps(two, one)
     assert {path.name for path in two.glob("*.py")} == {path.name for path in one.glob("*.py")}
     model, info = AutoModel.from_pretrained(two, trust_remote_code=True, output_loading_info=True)
@@ -147,7 +149,7 @@ def test_two_processes_take_the_steps_of_one(
         weights = load_file(two / "model.safetensors")
         (two / f"checkpoint-{STEPS}").rename(tmp_path / "removed")
         arguments = (*arguments, "--resume_from_checkpoint", "true")
-        train_on_two(two, dataset, tiny_checkpoint, *arguments, launchers=[config(backend)], **environment)
+        train_on_two(two, dataset, tiny_checkpoint, *arguments, config=backend, **environment)
         resumed = load_file(two / "model.safetensors")
         assert all(torch.equal(resumed[name], weights[name]) for name in weights)
 
@@ -158,10 +160,10 @@ def test_two_machines_take_the_steps_of_one(dataset, tiny_checkpoint, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    place = ["--config_file", f"{ACCELERATE}/multi_machine.yaml", "--num_processes", "2"]
-    place += ["--main_process_ip", "127.0.0.1", "--main_process_port", port]
+    place = ["--config_file", f"{ACCELERATE}/multi_machine.yaml", "--main_process_ip", "127.0.0.1"]
+    place += ["--main_process_port", port]
     machines = [[*place, "--machine_rank", rank] for rank in ("0", "1")]
-    train_on_two(tmp_path / "two", dataset, tiny_checkpoint, *FROZEN, launchers=machines)
+    train_by_launchers(tmp_path / "two", dataset, tiny_checkpoint, *FROZEN, launchers=machines)
     train_on_one(tmp_path / "one", dataset, tiny_checkpoint, *FROZEN)
     assert_same_steps(tmp_path / "two", tmp_path / "one")
 
@@ -175,7 +177,8 @@ def test_deepspeed_needs_no_compiler(dataset, tiny_checkpoint, tmp_path):
     (tmp_path / "bin").mkdir()
     bare = {"PATH": str(tmp_path / "bin"), "CXX": "absent", "TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")}
     bfloat16 = ("--dtype", "bfloat16", "--bf16", "true", *FROZEN)
-    train_on_two(tmp_path / "two", dataset, tiny_checkpoint, *bfloat16, launchers=[config("zero2")], **bare)
+    launcher = ["--config_file", f"{ACCELERATE}/zero2.yaml", "--main_process_port", "0"]
+    train_by_launchers(tmp_path / "two", dataset, tiny_checkpoint, *bfloat16, launchers=[launcher], **bare)
     assert not (tmp_path / "extensions").exists()
     train_on_one(tmp_path / "one", dataset, tiny_checkpoint, *FROZEN)
     losses = [[entry["loss"] for entry in steps(tmp_path / run)] for run in ("two", "one")]

@@ -6,13 +6,14 @@ had been. Two of the moments belong to the suite; KILLS=all tries the ten.
 import json
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.train.test_processes import EPOCHS, RANKS, STEPS_PER_EPOCH, launch
+from tests.train.test_processes import EPOCHS, RANKS, STEPS_PER_EPOCH, train_on_two
 from train.checkpoints import check_files
 
 
@@ -58,8 +59,8 @@ TRIED = MOMENTS if os.environ.get("KILLS") == "all" else MOMENTS[:2]
 def whole(tmp_path_factory, dataset, tiny_checkpoint) -> Path:
     """Folder of the run that was left alone."""
     output = tmp_path_factory.mktemp("kills") / "whole"
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2)
-    assert status == 0, (output / "log.txt").read_text()
+    ended = train_on_two(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2)
+    assert ended == [0, 0], (output / "log.txt").read_text()
     return output
 
 
@@ -80,17 +81,16 @@ def test_a_killed_run_ends_as_if_it_had_not_been(moment, whole, dataset, tiny_ch
     none, and ends with the same weights and states, bit for bit, and the same losses.
     """
     output = tmp_path / "run"
-    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, KILL_AT=moment) != 0
-    log = (output / "log.txt").read_text()
-    assert "Signal 9 (SIGKILL)" in log, log
+    ended = train_on_two(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, KILL_AT=moment)
+    assert -signal.SIGKILL in ended, (output / "log.txt").read_text()
     left = sorted(output.glob("checkpoint-*"))
     for checkpoint in left:
         check_files(checkpoint)
     assert not (output / "config.json").exists()
 
     resume = ("--resume_from_checkpoint", "true") if left else ()
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, *resume, config=ZERO_2)
-    assert status == 0, (output / "log.txt").read_text()
+    ended = train_on_two(output, dataset, tiny_checkpoint, *OPTIONS, *resume, config=ZERO_2)
+    assert ended == [0, 0], (output / "log.txt").read_text()
     assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     ends = [json.loads((run / f"checkpoint-{STEPS}" / "manifest.json").read_text()) for run in (output, whole)]
     assert ends[0]["settings"] == ends[1]["settings"]
@@ -123,12 +123,12 @@ def test_a_full_disk_stops_both_processes_and_room_lets_them_go_on(whole, datase
     size = sum(file.stat().st_size for file in (whole / f"checkpoint-{STEPS}").rglob("*") if file.is_file())
     resize(small_disk, int(1.5 * size))
     output = small_disk / "run"
-    assert launch(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, RECORDS=str(whole)) != 0
+    assert 0 not in train_on_two(output, dataset, tiny_checkpoint, *OPTIONS, config=ZERO_2, RECORDS=str(whole))
     resize(small_disk, 6 * size)
     log = (output / "log.txt").read_text()
     assert "checkpoint-4 could not be written to" in log and "make room" in log, log
     assert [path.name for path in output.glob("checkpoint-*")] == ["checkpoint-2"]
     check_files(output / "checkpoint-2")
-    status = launch(output, dataset, tiny_checkpoint, *OPTIONS, "--resume_from_checkpoint", "true", config=ZERO_2)
-    assert status == 0, (output / "log.txt").read_text()
+    ended = train_on_two(output, dataset, tiny_checkpoint, *OPTIONS, "--resume_from_checkpoint", "true", config=ZERO_2)
+    assert ended == [0, 0], (output / "log.txt").read_text()
     assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

@@ -1,13 +1,10 @@
 """Two processes train together: what each of them sees, the gradients they agree on, and a run that is killed."""
 
 import json
-import os
-import subprocess
-import sys
+import signal
 from collections import Counter
 from pathlib import Path
 
-import filelock
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,13 +12,13 @@ from safetensors.torch import load_file
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.processing_clue import MODALITIES
+from tests.launching import launch
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
 from train.premises import PREMISE_COLUMNS
 
 
 pytestmark = pytest.mark.processes
 
-ROOT = Path(__file__).resolve().parents[2]
 RANKS = 2
 EPOCHS = 3
 # Two premises on each of two ranks, two of these to a step: 8 batches of each rank, 4 steps an epoch.
@@ -29,19 +26,17 @@ STEPS_PER_EPOCH = 4
 KILLED_AT = 6
 
 
-def launch(
+def train_on_two(
     output: Path,
     dataset: Path,
     checkpoint: Path,
     *arguments: str,
     config: str = "train/accelerate_configs/ddp_cpu.yaml",
     **environment: str,
-) -> int:
-    """Trains on two processes and returns the exit status."""
+) -> list[int]:
+    """Trains on two processes and returns their exit status; what they print is in `log.txt`."""
     output.mkdir(exist_ok=True)
     command = [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", config, "--num_processes", str(RANKS), "--main_process_port", "0"),
         *("tests/train/record_run.py", "--use_cpu", "true", "--report_to", "none", "--disable_tqdm", "true"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
         *("--dataset", str(dataset), "--configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
@@ -50,10 +45,7 @@ def launch(
         *("--eval_strategy", "epoch", "--per_device_eval_batch_size", "2", "--save_steps", "5"),
         *arguments,
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "RECORDS": str(output)} | environment
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    (output / "log.txt").write_text(result.stdout + result.stderr)
-    return result.returncode
+    return launch(config, *command, log=output / "log.txt", **{"RECORDS": str(output)} | environment)
 
 
 def records(output: Path) -> list[list[dict]]:
@@ -62,29 +54,24 @@ def records(output: Path) -> list[list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, dataset, tiny_checkpoint, worker_id) -> dict[str, Path]:
+def runs(tmp_path_factory, dataset, tiny_checkpoint) -> dict[str, Path]:
     """
     Folders of runs with the same settings: `whole` was left alone; `cut` was killed in the middle of its second epoch,
     `resumed` is the records of how it went on from there. `checkpoint` and `dataset` are what they started from.
     """
-    # One of pytest's workers runs them for all.
-    shared = tmp_path_factory.getbasetemp().parent if worker_id != "master" else tmp_path_factory.mktemp("runs")
-    done = shared / "two-processes.json"
-    with filelock.FileLock(f"{done}.lock"):
-        if not done.exists():
-            whole, cut, resumed = (shared / f"two-processes-{name}" for name in ("whole", "cut", "resumed"))
-            resumed.mkdir()
-            assert launch(whole, dataset, tiny_checkpoint) == 0, (whole / "log.txt").read_text()
-            assert launch(cut, dataset, tiny_checkpoint, KILL_AT=f"step:{KILLED_AT}") != 0
-            # As if the kill had come while a newer checkpoint was being written.
-            torn = cut / "_partial" / f"checkpoint-{KILLED_AT}"
-            torn.mkdir(parents=True)
-            (torn / "trainer_state.json").write_text('{"global_step": 6, "ep')
-            status = launch(cut, dataset, tiny_checkpoint, "--resume_from_checkpoint", "true", RECORDS=str(resumed))
-            assert status == 0, (cut / "log.txt").read_text()
-            folders = {"whole": whole, "cut": cut, "resumed": resumed, "checkpoint": tiny_checkpoint}
-            done.write_text(json.dumps({name: str(path) for name, path in (folders | {"dataset": dataset}).items()}))
-        return {name: Path(path) for name, path in json.loads(done.read_text()).items()}
+    home = tmp_path_factory.mktemp("two-processes")
+    whole, cut, resumed = (home / name for name in ("whole", "cut", "resumed"))
+    resumed.mkdir()
+    assert train_on_two(whole, dataset, tiny_checkpoint) == [0, 0], (whole / "log.txt").read_text()
+    ended = train_on_two(cut, dataset, tiny_checkpoint, KILL_AT=f"step:{KILLED_AT}")
+    assert -signal.SIGKILL in ended, (cut / "log.txt").read_text()
+    # As if the kill had come while a newer checkpoint was being written.
+    torn = cut / "_partial" / f"checkpoint-{KILLED_AT}"
+    torn.mkdir(parents=True)
+    (torn / "trainer_state.json").write_text('{"global_step": 6, "ep')
+    ended = train_on_two(cut, dataset, tiny_checkpoint, "--resume_from_checkpoint", "true", RECORDS=str(resumed))
+    assert ended == [0, 0], (cut / "log.txt").read_text()
+    return {"whole": whole, "cut": cut, "resumed": resumed, "checkpoint": tiny_checkpoint, "dataset": dataset}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as upstream
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import save_whole
 from tests.train.conftest import CONFIGS, TRAIN_PREMISES, VALIDATION_PREMISES
-from tests.train.test_processes import launch
+from tests.train.test_processes import train_on_two
 from tests.train.test_sft import history, train
 from train import towers
 from train.arguments import CLUETrainingArguments
@@ -173,7 +173,7 @@ def test_two_ranks_share_a_cache(dataset, tiny_checkpoint, tmp_path):
     cache = ("--tower_cache", str(tmp_path / "cache"))
     for name, options in (("without", frozen), ("cached", (*frozen, *cache))):
         output = tmp_path / name
-        assert launch(output, dataset, tiny_checkpoint, *options) == 0, (output / "log.txt").read_text()
+        assert train_on_two(output, dataset, tiny_checkpoint, *options) == [0, 0], (output / "log.txt").read_text()
     assert_same_losses(tmp_path / "cached", tmp_path / "without")
     assert len(entries(tmp_path / "cache")) == CLIPS + 3 * VALIDATION_PREMISES
 
