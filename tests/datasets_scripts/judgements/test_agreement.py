@@ -218,7 +218,7 @@ def test_an_annotator_who_always_says_the_same_has_no_correlation():
     assert ["same", "varied", "2", "n/a", "n/a", "0.3250", f"{constant['js_distance']:.4f}"] in cells
 
 
-@pytest.mark.parametrize("annotators", [1, 2, 10, 25])
+@pytest.mark.parametrize("annotators", [1, 2, 16])
 def test_reports_of_any_size_are_written_whole(tmp_path, annotators):
     """JSON holds every number (null where there is none), the figures are figures, and no warning is raised."""
     matrix = with_holes(0, annotators=annotators)
