@@ -23,7 +23,7 @@ demo: setup
 	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
 
 test: setup browser
-	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quality: setup
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure

@@ -49,10 +49,9 @@ from transformers import (
 )
 
 from .adapter import merge_adapter
+from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from .confidence import bin_values
-from .configuration_clue import CLUEConfig
-from .modeling_clue import CLUEForConfidenceEstimation
-from .processing_clue import DEFAULT_MEDIA, POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND, CLUEProcessor
+from .processing_clue import DEFAULT_MEDIA, POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND
 from .prompt_file import read_prompt_file
 
 
@@ -480,9 +479,13 @@ def rehouse(model, model_class, config):
     return new
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m modeling_clue.conversion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE")
     thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving")
@@ -513,18 +516,17 @@ def main() -> None:
         default="float32",
         help="of the weights written (default: float32, which alone keeps the answers to four digits)",
     )
-    given = sys.argv[1:]
+    given = sys.argv[1:] if arguments is None else arguments
     if "--from-research-checkpoint" in given:
-        given[given.index("--from-research-checkpoint")] = "--source"
-        given = ["from-research", *given]
-    arguments = parser.parse_args(given)
-    if arguments.command == "from-research":
-        dtype = DTYPES[arguments.dtype]
-        out = from_research(arguments.source, arguments.prompt, arguments.out, dtype=dtype)
-    elif arguments.command == "to-clue":
-        out = to_clue(arguments.source, arguments.out, num_bins=arguments.num_bins, words=tuple(arguments.words))
+        given = ["from-research", *("--source" if word == "--from-research-checkpoint" else word for word in given)]
+    options = parser.parse_args(given)
+    if options.command == "from-research":
+        dtype = DTYPES[options.dtype]
+        out = from_research(options.source, options.prompt, options.out, dtype=dtype)
+    elif options.command == "to-clue":
+        out = to_clue(options.source, options.out, num_bins=options.num_bins, words=tuple(options.words))
     else:
-        out = to_thinker(arguments.source, arguments.out, layout=arguments.layout)
+        out = to_thinker(options.source, options.out, layout=options.layout)
     print(f"Wrote {out}.")
 
 

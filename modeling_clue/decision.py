@@ -27,9 +27,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.decision import DecisionConfig, parse_questions
 from transformers.decision.modeling_utils import DecisionMixin
 
-from .configuration_clue import CLUEConfig
-from .modeling_clue import CLUEForConfidenceEstimation
-from .processing_clue import CLUEProcessor
+from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 
 
 # As for the class it is made from: transformers goes by its name.

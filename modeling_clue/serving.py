@@ -23,9 +23,8 @@ import httpx2
 import torch
 from transformers import AutoConfig
 
-from .configuration_clue import CLUEConfig
+from .auto import CLUEConfig, CLUEProcessor
 from .pipeline_clue import answers, hypotheses_of, premise_of
-from .processing_clue import CLUEProcessor
 
 
 # As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).

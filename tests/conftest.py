@@ -17,8 +17,8 @@ TEXTS = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start processes come first: they take longest, and the short ones fill what is left at the end."""
-    long = {item.path for item in items if item.get_closest_marker("processes")}
+    """Files that take long come first, and the short ones fill what is left at the end."""
+    long = {item.path for item in items if any(item.iter_markers("processes")) or any(item.iter_markers("long"))}
     items.sort(key=lambda item: item.path not in long)
 
 

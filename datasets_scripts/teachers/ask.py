@@ -24,7 +24,6 @@ from datasets_scripts.schema import SPLITS, BuildError
 from datasets_scripts.teachers.counts import count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
 from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.local import LocalServer, check_local
 from datasets_scripts.teachers.openai_server import OpenAIServer, check_server
 from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from datasets_scripts.teachers.record import keep_record
@@ -107,6 +106,9 @@ def run(options: argparse.Namespace) -> None:
         extra=options.extra,
     )
     if options.local:
+        # With torch and transformers, which who asks a server need not wait for.
+        from datasets_scripts.teachers.local import LocalServer, check_local
+
         check_local(options.local)
         server = partial(LocalServer, failures=options.stop_after_failures)
     else:

@@ -5,6 +5,7 @@ import sys
 import pytest
 import yaml
 
+from modeling_clue.conversion import from_research
 from tests.modeling_clue.test_research import PROMPTS, in_old_names, write_adapter, write_root
 
 
@@ -26,10 +27,9 @@ def test_from_a_repository(hub, tmp_path):
     prompts = tmp_path / "prompts.yaml"
     prompts.write_text(yaml.safe_dump(PROMPTS))
     hub.run(tmp_path / "author", UPLOAD, "tester/research", root)
-    for source, out in (("tester/research", "from_hub"), (root, "from_folder")):
-        command = [sys.executable, "-m", "modeling_clue.conversion", "--from-research-checkpoint", str(source)]
-        hub.call(
-            tmp_path / "stranger", [*command, "--prompt", str(prompts), "--out", str(tmp_path / out)], token=False
-        )
+    from_research(root, prompts, tmp_path / "from_folder")
+    command = [sys.executable, "-m", "modeling_clue.conversion", "--from-research-checkpoint", "tester/research"]
+    command += ["--prompt", str(prompts), "--out", str(tmp_path / "from_hub")]
+    hub.call(tmp_path / "stranger", command, token=False)
     for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
         assert (tmp_path / "from_hub" / file).read_bytes() == (tmp_path / "from_folder" / file).read_bytes(), file

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,7 @@ from transformers import (
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.confidence import expectation
-from modeling_clue.conversion import NAMED_TOKENS, confidence_tokens, initial_head, to_clue, to_thinker
+from modeling_clue.conversion import NAMED_TOKENS, confidence_tokens, initial_head, main, to_clue, to_thinker
 from train.tiny import tiny_config, train_tokenizer
 
 
@@ -416,12 +414,8 @@ def test_number_of_bins_of_an_exported_thinker_is_fixed(clue_folder, tmp_path):
         to_clue(folder, tmp_path / "out")
 
 
-@pytest.mark.processes
 def test_command_line(thinker_source, tmp_path):
     """Both commands run as documented."""
     for command, source, out in (("to-clue", thinker_source, "clue"), ("to-thinker", tmp_path / "clue", "thinker")):
-        subprocess.run(
-            [sys.executable, "-m", "modeling_clue.conversion", command, "--source", source, "--out", tmp_path / out],
-            check=True,
-        )
+        main([command, "--source", str(source), "--out", str(tmp_path / out)])
     assert Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(tmp_path / "thinker").config.text_config

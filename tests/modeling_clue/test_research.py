@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +25,7 @@ from transformers import (
 )
 
 from modeling_clue.adapter import merge_adapter
-from modeling_clue.conversion import NAMED_TOKENS, from_research, to_clue, to_thinker
+from modeling_clue.conversion import NAMED_TOKENS, from_research, main, to_clue, to_thinker
 from modeling_clue.processing_clue import MODALITIES
 from tests.modeling_clue.conftest import write_clip
 from train.tiny import tiny_config, train_tokenizer
@@ -440,12 +438,9 @@ def test_media_settings_that_cannot_be(research, tmp_path, media, message):
         from_research(root, prompts, tmp_path / "clue")
 
 
-@pytest.mark.processes
 def test_command_line(research, tmp_path):
     """The command runs as documented, in both its forms."""
     for source, out in ((["--from-research-checkpoint"], "one"), (["from-research", "--source"], "two")):
-        options = ["--prompt", research.prompts, "--out", tmp_path / out]
-        command = [sys.executable, "-m", "modeling_clue.conversion", *source, research.folder, *options]
-        subprocess.run(command, check=True)
+        main([*source, str(research.folder), "--prompt", str(research.prompts), "--out", str(tmp_path / out)])
         for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
             assert (tmp_path / out / file).read_bytes() == (research.clue / file).read_bytes(), file

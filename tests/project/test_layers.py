@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import modeling_clue
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +66,31 @@ def test_a_space_stands_alone(space):
 def test_modeling_clue_never_names_its_own_package():
     """Saved beside a checkpoint, the files import one another as siblings: the package may not be installed."""
     assert "modeling_clue" not in imported_modules("modeling_clue")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "module",
+    ["modeling_clue.media", "datasets_scripts.build", "datasets_scripts.release", "datasets_scripts.teachers.ask"],
+)
+def test_what_needs_no_model_does_not_wait_for_torch(module):
+    """Neither torch nor transformers, of several seconds each, is imported to build, to send, or to ask a server."""
+    code = f"import sys, {module}; print({{'torch', 'transformers'}} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "set()"
+
+
+@pytest.mark.processes
+def test_a_name_of_the_package_makes_it_known_to_transformers():
+    """Whichever name is taken first, `AutoConfig` and `AutoModel` know CLUE without remote code."""
+    code = (
+        "from modeling_clue import CLUEProcessor; from transformers import AutoConfig, AutoModel\n"
+        "config = AutoConfig.from_pretrained('checkpoints/clue-urn-tiny')\n"
+        "print(type(config).__module__, type(AutoModel.from_config(config)).__module__)"
+    )
+    told = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert told == ["modeling_clue.configuration_clue", "modeling_clue.modeling_clue"]
+    with pytest.raises(AttributeError, match="module 'modeling_clue' has no attribute 'CLUEModel'"):
+        _ = modeling_clue.CLUEModel
 
 
 @pytest.mark.parametrize("folder", LAYERS)

@@ -24,6 +24,8 @@ from train.sft import main
 from train.tiny import build_tiny
 
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).resolve().parents[2] / "train" / "recipes"
 RECIPES = [str(file.relative_to(FOLDER)) for file in sorted(FOLDER.rglob("*.yaml"))]
 LARGE = [name for name in RECIPES if name.startswith("3b/")]
