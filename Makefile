@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-# Of 20,000 installed files a few hundred are ever imported: Python compiles these at first use.
+# Compiled are all files at the end, on all cores.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 
 # On Linux without an NVIDIA GPU the CPU builds of torch are looked for first, since PyPI's bring several GB of CUDA.
@@ -15,7 +15,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
 # Nothing is fetched from the Hub or sent to it, and one thread a process keeps two test processes on two cores steady.
-TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+# Some containers tell Python to keep no bytecode: a hundred processes would each compile anew what they import.
+TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 \
+	PYTHONDONTWRITEBYTECODE=
 
 .PHONY: setup demo test quality bench browser
 
@@ -64,6 +66,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
 	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,deepspeed,space,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some files are templates of code, and none
 	@touch $@
 
 # Only beside a CPU build of torch whose torchvision does not load; see tools/torchvision_cpu.
