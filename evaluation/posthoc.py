@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
 from datasets_scripts.arguments import positive
+from datasets_scripts.commands import in_words
 from datasets_scripts.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
@@ -352,4 +353,4 @@ def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

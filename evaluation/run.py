@@ -24,6 +24,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
+from datasets_scripts.commands import in_words
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import PREDICTORS, add_predictor_options, choose_predictor
@@ -114,4 +115,4 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

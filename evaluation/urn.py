@@ -25,6 +25,7 @@ from datasets import Dataset
 
 from datasets_scripts.arguments import positive, seed
 from datasets_scripts.building.writer import write_config
+from datasets_scripts.commands import in_words
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
@@ -158,4 +159,4 @@ def without_context(rows: Dataset) -> Dataset:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from datasets_scripts.commands import in_words
 from datasets_scripts.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
 from train.record import ROOT, read_record, replace_text, shown_path, told, write_record
@@ -428,4 +429,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

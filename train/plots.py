@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from datasets_scripts.commands import in_words
 from train.curves import ALL, FINAL, Curve, Run, loss_levels, modalities_of, read_run, summarize
 from train.logs import MIXED
 
@@ -221,4 +222,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

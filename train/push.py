@@ -33,6 +33,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from trl import ModelConfig
 
+from datasets_scripts.commands import in_words
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
 from train.checkpoints import MANIFEST
@@ -320,4 +321,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)
