@@ -1,18 +1,15 @@
 """How a command ends whose input is wrong."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def in_words(main: Callable[[], object]) -> None:
-    """
-    Runs a command. What is wrong with its input ends it with the message alone; `python -X dev` shows the traceback.
-
-    Args:
-        main (`Callable`): Runs the command line of the process.
-    """
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Ends a command whose input is wrong with the message alone; `python -X dev` shows the traceback."""
     try:
-        main()
+        yield
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:
             raise

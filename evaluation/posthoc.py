@@ -353,4 +353,5 @@ def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    in_words(main)
+    with in_words():
+        main()

@@ -115,4 +115,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    in_words(main)
+    with in_words():
+        main()

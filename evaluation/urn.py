@@ -159,4 +159,5 @@ def without_context(rows: Dataset) -> Dataset:
 
 
 if __name__ == "__main__":
-    in_words(main)
+    with in_words():
+        main()

@@ -222,4 +222,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    in_words(main)
+    with in_words():
+        main()

@@ -221,4 +221,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    in_words(main)
+    with in_words():
+        main()

@@ -17,7 +17,6 @@ written beside it as `.alt.txt` and kept in its metadata.
 """
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -27,9 +26,9 @@ from matplotlib.ticker import MaxNLocator
 
 from datasets_scripts.annotations import judgement_matrix, read_judgements
 from datasets_scripts.arguments import positive, seed
+from datasets_scripts.commands import in_words
 from datasets_scripts.judgements.agreement import agreement_report, markdown_report
 from datasets_scripts.judgements.figures import heatmaps
-from datasets_scripts.schema import BuildError
 from evaluation.figures.distributions import draw_distributions, ratio_predictions, teacher_answers
 from evaluation.figures.items import draw_items, read_items
 from evaluation.figures.reliability import draw_reliability
@@ -46,7 +45,7 @@ from train.plots import draw as draw_training
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse(arguments)
-    try:
+    with in_words():
         if options.command in ("ratios", "reliability", "risk-coverage"):
             _refuse_equal_names(options.runs)
         figure, words = options.draw(options)
@@ -55,8 +54,6 @@ def main(arguments: list[str] | None = None) -> None:
             if path.is_dir():
                 raise ValueError(f"--out {path} is a folder: name a file.")
             path.parent.mkdir(parents=True, exist_ok=True)
-    except (ValueError, BuildError, OSError) as error:
-        sys.exit(f"error: {error}")
     for path in options.out:
         save_figure(figure, path, words, options.dpi)
         beside = path.with_suffix(".alt.txt")

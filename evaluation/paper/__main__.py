@@ -13,12 +13,11 @@ bash makes two of the first). README.md beside this file tells of each table.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from datasets_scripts.arguments import positive, seed
+from datasets_scripts.commands import in_words
 from datasets_scripts.paper_numbers import paper_title
-from datasets_scripts.schema import BuildError
 from evaluation.metrics.uncertain_inference.measures import MEASURES
 from evaluation.paper import tables, teachers
 from evaluation.paper.compare import MAIN, compare
@@ -28,11 +27,9 @@ from evaluation.paper.layout import Table
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse(arguments)
-    try:
+    with in_words():
         table = make(options)
         table.write(options.out)
-    except (ValueError, BuildError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(table.markdown())
     print(f"Wrote {options.out / table.name}.md, .csv and .tex")
 

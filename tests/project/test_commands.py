@@ -42,16 +42,10 @@ def test_a_folder_that_is_missing_is_named(module, tmp_path, monkeypatch, capsys
 def test_developers_see_where(monkeypatch):
     """Under `python -X dev` the error is raised as it is; what is no fault of the input always is."""
 
-    def wrong():
+    with pytest.raises(SystemExit, match="^error: wrong$"), in_words():
         raise ValueError("wrong")
-
-    def broken():
+    with pytest.raises(KeyError), in_words():
         raise KeyError("broken")
-
-    with pytest.raises(SystemExit, match="^error: wrong$"):
-        in_words(wrong)
-    with pytest.raises(KeyError):
-        in_words(broken)
     monkeypatch.setattr("datasets_scripts.commands.sys.flags", type("Flags", (), {"dev_mode": True}))
-    with pytest.raises(ValueError, match="^wrong$"):
-        in_words(wrong)
+    with pytest.raises(ValueError, match="^wrong$"), in_words():
+        raise ValueError("wrong")
