@@ -6,12 +6,13 @@ from hashlib import blake2b
 
 import av
 import soundfile
+import soxr
 import torch
 import transformers
 from peft import PeftModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from modeling_clue import CLUEProcessor, media, processing_clue
+from modeling_clue import CLUEProcessor, media, media_container, media_frames, media_sound, processing_clue
 from modeling_clue.processing_clue import SPECIAL_TOKENS
 from train.tower_cache import TowerCache
 from train.trainer import CLUETrainer
@@ -61,8 +62,11 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         "towers": [tower.config.to_dict() for tower in towers.values()],
         "processor": processor_parts(processor),
         "precision": [trainer.accelerator.mixed_precision, trainer.is_deepspeed_enabled, trainer.args.device.type],
-        "code": [inspect.getsource(module) for module in (media, processing_clue)],
-        "versions": [library.__version__ for library in (av, soundfile, torch, transformers)],
+        "code": [
+            inspect.getsource(module)
+            for module in (media, media_container, media_frames, media_sound, processing_clue)
+        ],
+        "versions": [library.__version__ for library in (av, soundfile, soxr, torch, transformers)],
     }
     fingerprint = blake2b(json.dumps(depends_on, sort_keys=True, default=str).encode()).hexdigest()
     tokens = (model.config.audio_token_id, model.config.video_token_id)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from modeling_clue import media
+from modeling_clue import media_container
 from modeling_clue.media import MediaError, has_audio, load_audio, load_video, probe_modality
 
 
@@ -435,7 +435,7 @@ def test_unusable_file_is_named(tmp_path, file_name, content, complaint):
 def test_bare_flac_is_not_left_to_ffmpeg(monkeypatch):
     """FFmpeg mistakes samples for frame headers in one sound FLAC of some thousands, and refuses the file: libsndfile
     reads them, whole and equal to what was written."""
-    monkeypatch.setattr(media.av, "open", None)
+    monkeypatch.setattr(media_container.av, "open", None)
     waveform = sine(16000, 1.0)
     audio = load_audio(sound_bytes(waveform, container="FLAC"))
     assert np.abs(audio.waveform - waveform).max() < 1e-4

@@ -1,0 +1,254 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Opening what a person gave: files, bytes, arrays and decoders, and the tracks of a container.
+
+Files are opened by Python and handed to FFmpeg as bytes, and only formats that hold their own data are accepted: no
+name is ever interpreted as a protocol, and no playlist can make FFmpeg open a second file.
+"""
+
+import contextlib
+import io
+import math
+import os
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import av
+import numpy as np
+
+
+# Demuxers that read one self-contained file. Playlists (hls, concat, dash, sdp), image sequences and devices are left
+# out on purpose: they name other files.
+_FORMATS = (
+    "wav,w64,flac,ogg,mp3,aac,aiff,caf,amr,au,ac3,eac3,dts,wv,tta,ape,"
+    "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,gif,ivf,dv,nut"
+)
+# Formats whose header says how long the tracks are. The others (MP3, ADTS, MPEG-PS and -TS, Ogg) have their length
+# estimated from the very bytes that are there, so that a missing end cannot be seen in it.
+_DECLARING_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "avi", "asf"})
+# A file is called truncated when more than this much of a track's declared length is missing: headers round, and the
+# last packet's length is often unknown.
+MISSING_SECONDS = 0.25
+MISSING_SHARE = 0.05
+# What an MP4 file is a sequence of.
+_MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
+# Below this many pixels a frame decodes faster than threads hand it over.
+_THREADED_PIXELS = 640 * 360
+
+
+class MediaError(ValueError):
+    """A sound or video input cannot be used. The message names the input and what to do."""
+
+
+@runtime_checkable
+class _BinaryFile(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def tell(self) -> int: ...
+
+
+class _Nameless:
+    """A file without its name: FFmpeg then judges the content alone, and cannot resolve anything relative to it."""
+
+    def __init__(self, file: _BinaryFile):
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def unwrap(source: Any, name: str | None) -> tuple[Any, str]:
+    """The path, bytes, file, array `dict` or decoder inside `source`, and what to call it in an error."""
+    label = name
+    if isinstance(source, dict):
+        if "array" in source or "frames" in source:
+            return source, label or ("<array>" if "array" in source else "<frames>")
+        if source.get("bytes") is not None:
+            label = label or source.get("path")
+            source = source["bytes"]
+        elif source.get("path") is not None:
+            source = source["path"]
+        else:
+            raise MediaError(
+                f"{label or 'A media input'} is a dict with keys {sorted(map(str, source))}: give "
+                '{"bytes", "path"}, {"array", "sampling_rate"} or {"frames", "fps"} with a value.'
+            )
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return path, path if label in (None, path) else f"{label} ({path})"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), label or f"<{len(source)} bytes>"
+    if isinstance(source, (np.ndarray, list, tuple)):
+        raise MediaError(
+            f'{label or "An array"} comes without its rate: pass {{"array": ..., "sampling_rate": ...}} for sound or '
+            '{"frames": ..., "fps": ...} for video.'
+        )
+    if isinstance(source, _BinaryFile) or any(
+        is_torchcodec(source, kind) for kind in ("AudioDecoder", "VideoDecoder")
+    ):
+        return source, label or f"<{type(source).__name__}>"
+    raise MediaError(f"{label or 'A media input'} is a {type(source).__name__}, which is not sound or video.")
+
+
+def is_torchcodec(source: Any, kind: str) -> bool:
+    """Whether `source` is torchcodec's `kind` or the subclass `datasets` yields, without importing torchcodec."""
+    return any(cls.__name__ == kind and cls.__module__.startswith("torchcodec.") for cls in type(source).__mro__)
+
+
+@contextlib.contextmanager
+def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
+    """`source` as a file at its start, and its size in bytes."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, bytes):
+            file = io.BytesIO(source)
+        elif isinstance(source, str):
+            try:
+                file = stack.enter_context(open(source, "rb"))
+            except (OSError, ValueError) as error:
+                hint = " Only local files are read: download it first." if "://" in source else ""
+                raise MediaError(f"{label} cannot be opened: {error}.{hint}") from error
+        else:
+            file = source
+        try:
+            size = file.seek(0, io.SEEK_END)
+            size = file.tell() if size is None else size
+            file.seek(0)
+        except OSError as error:
+            raise MediaError(f"{label} cannot be rewound ({error}): read it and pass its bytes.") from error
+        if size == 0:
+            raise MediaError(f"{label} is empty (0 bytes).")
+        yield file, size
+
+
+@contextlib.contextmanager
+def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
+    """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
+    with contextlib.ExitStack() as stack:
+        file, size = stack.enter_context(readable(source, label))
+        _check_size(file, size, label)
+        try:
+            container = stack.enter_context(
+                av.open(_Nameless(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
+            )
+        except av.FFmpegError as error:
+            raise MediaError(
+                f"{label} is not a sound or video file that can be read: whatever its name says, its content is "
+                "damaged, cut off, or of another kind."
+            ) from error
+        try:
+            yield container
+        except av.FFmpegError as error:
+            raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error.strerror}).") from error
+
+
+def _check_size(file: _BinaryFile, size: int, label: str) -> None:
+    """Compares the size that WAV, AVI and MP4 files state of their parts with what is there.
+
+    FFmpeg reads on with less, and takes an MP4 whose index is cut off for one with fewer tracks.
+    """
+    start, head = 0, file.read(16)
+    if not isinstance(head, bytes):
+        raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
+    if head[:4] == b"RIFF":
+        declared = int.from_bytes(head[4:8], "little") + 8
+        # Programs that write to a pipe leave the size at 0 or at its maximum, meaning unknown.
+        if 8 < declared < 0xFFFFFFFF and declared - size > MISSING_SHARE * declared:
+            raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
+    while head[4:8] in _MP4_BOXES:
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if start + length > size:
+            raise MediaError(f"{label} is truncated: {size} of at least {start + length} bytes.")
+        if length < 8:  # up to the end of the file
+            break
+        start += length
+        file.seek(start)
+        head = file.read(16)
+    file.seek(0)
+
+
+def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Returns the track with the moving pictures; the cover picture of a song is none."""
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+        return None
+    return stream
+
+
+def video_stream(container: av.container.InputContainer, label: str) -> av.VideoStream:
+    """Returns the track of [`find_video`], ready to be decoded.
+
+    Raises:
+        MediaError: if there is none, or no decoder for it.
+    """
+    stream = find_video(container)
+    if stream is None:
+        raise MediaError(f"{label} has no video track ({describe_tracks(container)}).")
+    check_decoder(stream, label)
+    # Threads pay for large frames only; on small ones starting them takes longer than decoding.
+    stream.thread_type = "AUTO" if stream.width * stream.height >= _THREADED_PIXELS else "NONE"
+    return stream
+
+
+def check_decoder(stream: av.stream.Stream, label: str) -> None:
+    """Raises a `MediaError` if nothing here can decode the track."""
+    if stream.codec_context is None:
+        raise MediaError(f"{label} has a {stream.type} track in a coding that cannot be decoded here.")
+
+
+def describe_tracks(container: av.container.InputContainer) -> str:
+    """Returns the kind of file and of its tracks, for errors."""
+    kinds = [stream.type for stream in container.streams]
+    return f"a {container.format.name} file with " + (", ".join(kinds) if kinds else "no tracks")
+
+
+class Demuxer:
+    """Yields the packets of one track and keeps count of how far it, and the file, really reach."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
+        self.container, self.stream = container, stream
+        self.start = math.inf
+        self.end = self.file_end = -math.inf
+
+    def __iter__(self) -> Iterator[av.Packet]:
+        for packet in self.container.demux():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            own = packet.stream.index == self.stream.index
+            if stamp is not None and not packet.is_discard:
+                end = float((stamp + (packet.duration or 0)) * packet.time_base)
+                self.file_end = max(self.file_end, end)
+                if own:
+                    self.start = min(self.start, float(stamp * packet.time_base))
+                    self.end = max(self.end, end)
+            if own:
+                yield packet
+                if is_last(packet):
+                    return
+
+    def check_complete(self, label: str) -> None:
+        """Compares what is there with what the header declares.
+
+        Raises:
+            MediaError: if more than 0.25 s and 5 % of the length that the header declares is not there.
+        """
+        if self.container.format.name not in _DECLARING_FORMATS:
+            return
+        if self.stream.duration:
+            declared, found = float(self.stream.duration * self.stream.time_base), self.end - self.start
+        elif self.container.duration:
+            # Matroska declares one length for the whole file: a track may be shorter, but then another one reaches it.
+            declared, found = self.container.duration / av.time_base, self.file_end
+        else:
+            return
+        if declared - found > max(MISSING_SECONDS, MISSING_SHARE * declared):
+            raise MediaError(
+                f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, "
+                f"{max(found, 0.0):.2f} s are there."
+            )
+
+
+def is_last(packet: av.Packet) -> bool:
+    """Whether this is the packet without content that ends a track.
+
+    Nothing must be read behind it: PyAV fails there on files whose further tracks come up midway.
+    """
+    return packet.size == 0 and packet.dts is None
