@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .media_container import MediaError, find_video, is_torchcodec, opened, unwrap, video_stream
-from .media_frames import CLOCK_SLACK, decode_frames, plan_frames, read_timeline, rgb_from_array
+from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
 from .media_sound import decode_flac, decode_sound, is_flac, mono_from_array, resample
 
 
@@ -131,6 +131,7 @@ def load_video(
     max_frames: int,
     min_frames: int = 2,
     sampling: str = "rate",
+    shrink: Shrink | None = None,
     name: str | None = None,
 ) -> Video:
     """Reads the frames on display at times `k / fps` from the first frame on, or as many from the first to the last.
@@ -155,6 +156,9 @@ def load_video(
             Fewest frames to return.
         sampling (`str`, *optional*, defaults to `"rate"`):
             `"rate"` or `"span"`.
+        shrink (`Callable`, *optional*):
+            Called with each frame chosen, as soon as it is decoded, and with their number; what it returns takes the
+            frame's place. Many large frames then never lie in memory together.
         name (`str`, *optional*):
             What to call the input in errors, e.g. `"row 7"`.
 
@@ -180,7 +184,8 @@ def load_video(
         shown_at = np.arange(len(frames)) / rate if sampling == "span" else None
         plan = plan_frames(len(frames) / rate, fps, max_frames, min_frames, shown_at)
         shown = np.floor((plan.times + CLOCK_SLACK) * rate).astype(int)
-        return Video(frames[np.minimum(shown, len(frames) - 1)], plan.fps, plan.duration, plan.notes)
+        chosen = [frames[index] for index in np.minimum(shown, len(frames) - 1)]
+        return Video(_stack(chosen, shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "VideoDecoder"):
         start, end = source.metadata.begin_stream_seconds, source.metadata.end_stream_seconds
         shown_at = None
@@ -190,7 +195,8 @@ def load_video(
         # A frame asked for at the very time it appears may come out as the one before it.
         times = plan.times + (0 if shown_at is None else (end - start) / source.metadata.num_frames / 2)
         batch = source.get_frames_played_at(seconds=[start + float(time) for time in times])
-        return Video(rgb_from_array(np.asarray(batch.data), label), plan.fps, plan.duration, plan.notes)
+        frames = rgb_from_array(np.asarray(batch.data), label)
+        return Video(_stack(list(frames), shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "AudioDecoder"):
         raise MediaError(f"{label} is a decoded audio column, not a video.")
     with opened(source, label) as container:
@@ -198,8 +204,13 @@ def load_video(
     shown_at = timeline.shown_at if sampling == "span" else None
     plan = plan_frames(timeline.duration, fps, max_frames, min_frames, shown_at)
     with opened(source, label) as container:
-        frames = decode_frames(container, video_stream(container, label), timeline, plan.times, label)
-    return Video(frames, plan.fps, plan.duration, plan.notes)
+        frames, notes = decode_frames(container, video_stream(container, label), timeline, plan.times, label, shrink)
+    return Video(frames, plan.fps, plan.duration, plan.notes + timeline.notes + notes)
+
+
+def _stack(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
+    """Frames that were given decoded, as one array."""
+    return np.stack([frame if shrink is None else shrink(frame, len(frames)) for frame in frames])
 
 
 def has_audio(source: Any, *, name: str | None = None) -> bool:

@@ -10,6 +10,8 @@ from itertools import zip_longest
 import numpy as np
 import torch
 from transformers import BatchFeature, ProcessorMixin
+from transformers.image_utils import SizeDict
+from transformers.video_processing_utils import BaseVideoProcessor
 
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 
@@ -545,22 +547,56 @@ class CLUEProcessor(ProcessorMixin):
     def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
         processor = self.video_processor
         chosen = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
-        video = load_video(source, **chosen)
-        frames = torch.from_numpy(video.frames).permute(0, 3, 1, 2)
-        if options["frame_size"] is not None:
-            # As torchvision resizes bytes: rounded to whole ones again.
-            frames = torch.nn.functional.interpolate(
-                frames.float(), size=(options["frame_size"],) * 2, mode="bicubic", align_corners=False, antialias=True
-            )
-            frames = frames.clamp(0, 255).round()
-        height, width = frames.shape[2:]
-        if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
-            raise MediaError(f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read.")
-        patches = processor(videos=[frames], do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt")
+
+        def shrink(frame: np.ndarray, num_frames: int) -> np.ndarray:
+            """Resizes a frame as the video processor would with all of them, before the next one is decoded."""
+            pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None]
+            if options["frame_size"] is not None:
+                # As torchvision resizes bytes: rounded to whole ones again.
+                pixels = torch.nn.functional.interpolate(
+                    pixels.float(),
+                    size=(options["frame_size"],) * 2,
+                    mode="bicubic",
+                    align_corners=False,
+                    antialias=True,
+                )
+                pixels = pixels.clamp(0, 255).round()
+            height, width = pixels.shape[2:]
+            if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+                raise MediaError(
+                    f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read."
+                )
+            return self._resize(pixels, num_frames)[0].numpy()
+
+        video = load_video(source, shrink=shrink, **chosen)
+        patches = processor(
+            videos=[torch.from_numpy(video.frames)],
+            do_resize=False,
+            do_sample_frames=False,
+            cap_pixels_per_frame=True,
+            return_tensors="pt",
+        )
         encoded.pixel_values_videos = patches["pixel_values_videos"]
         encoded.video_grid_thw = patches["video_grid_thw"][0]
         encoded.video_second_per_grid = float(options["second_per_grid"] or processor.temporal_patch_size / video.fps)
         encoded.notes += video.notes
+
+    def _resize(self, frame: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """One of `num_frames` frames, `(1, 3, height, width)`, in the size the video processor makes them all."""
+        processor = self.video_processor
+        kinds = {
+            "size": SizeDict(**{edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}),
+            "resample": processor.resample,
+            "factor": processor.patch_size * processor.merge_size,
+            "temporal_factor": processor.temporal_patch_size,
+            "cap_pixels_per_frame": True,
+        }
+        # Without memory: only the size that comes out is wanted, which depends on the number of frames.
+        everything = torch.empty((1, num_frames, *frame.shape[1:]), dtype=frame.dtype, device="meta")
+        height, width = processor.resize(videos=everything, **kinds).shape[-2:]
+        return BaseVideoProcessor.resize(
+            processor, frame, SizeDict(height=height, width=width), resample=processor.resample
+        )
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
         """The places of sound and frames between their markers; in an audiovisual premise in turns of a chunk of time.

@@ -20,15 +20,28 @@ import numpy as np
 # out on purpose: they name other files.
 _FORMATS = (
     "wav,w64,flac,ogg,mp3,aac,aiff,caf,amr,au,ac3,eac3,dts,wv,tta,ape,"
-    "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,gif,ivf,dv,nut"
+    "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,gif,ivf,dv,nut,mxf,"
+    "apng,mjpeg,yuv4mpegpipe,h264,hevc,vvc,m4v,obu,vc1"
+)
+# The same for people.
+_READABLE = (
+    "MP4/MOV, Matroska/WebM, AVI, MPEG-PS/-TS, FLV, WMV/ASF, MXF, GIF, APNG, motion JPEG, Y4M and raw "
+    "H.264/HEVC video; WAV, FLAC, Ogg/Opus, MP3, AAC, M4A, AIFF, CAF, AMR, AU, AC-3, DTS, WMA, WavPack, APE and TTA "
+    "sound"
 )
 # Formats whose header says how long the tracks are. The others (MP3, ADTS, MPEG-PS and -TS, Ogg) have their length
 # estimated from the very bytes that are there, so that a missing end cannot be seen in it.
-_DECLARING_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "avi", "asf"})
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # as FFmpeg calls the format
+_DECLARING_FORMATS = frozenset({MP4, "matroska,webm", "flac", "avi", "asf"})
 # A file is called truncated when more than this much of a track's declared length is missing: headers round, and the
 # last packet's length is often unknown.
 MISSING_SECONDS = 0.25
 MISSING_SHARE = 0.05
+# Recordings joined byte by byte: where a track's clock goes back, or forward by more than FFmpeg's own limit, the next
+# recording begins and is played right behind.
+_JOINABLE = av.format.Flags.ts_discont.value
+_JUMP_BACK_SECONDS = 0.1
+_JUMP_FORWARD_SECONDS = 10.0
 # What an MP4 file is a sequence of.
 _MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Below this many pixels a frame decodes faster than threads hand it over.
@@ -131,7 +144,7 @@ def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
         except av.FFmpegError as error:
             raise MediaError(
                 f"{label} is not a sound or video file that can be read: whatever its name says, its content is "
-                "damaged, cut off, or of another kind."
+                f"damaged, cut off, or of a kind that is not supported. Supported are {_READABLE}."
             ) from error
         try:
             yield container
@@ -202,21 +215,49 @@ def describe_tracks(container: av.container.InputContainer) -> str:
 
 
 class Demuxer:
-    """Yields the packets of one track and keeps count of how far it, and the file, really reach."""
+    """Yields the packets of one track, on one clock, and keeps count of how far it, and the file, really reach."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
         self.container, self.stream = container, stream
         self.start = math.inf
         self.end = self.file_end = -math.inf
+        self._decoded = 0.0  # the sum of the packets' lengths, which is what MP4 declares whatever the order of frames
+        self._joined = bool(container.format.flags & _JOINABLE)
+        self._offsets = [0.0]  # of the clock of each recording in the file, in seconds
+        self._recording: dict[int, int] = {}  # the one that each track is in
+        self._reached: dict[int, tuple[float, float]] = {}  # the last packet of each track: its time, and its end
+
+    def _put_on_one_clock(self, packet: av.Packet) -> None:
+        """Moves the stamps of a packet whose track's clock has jumped. All tracks move by the same time."""
+        stamp, track = packet.pts if packet.dts is None else packet.dts, packet.stream.index
+        if stamp is None or packet.stream.type not in ("audio", "video"):
+            return
+        recording = self._recording.get(track, len(self._offsets) - 1)
+        own = float(stamp * packet.time_base)
+        time = own + self._offsets[recording]
+        last, expected = self._reached.get(track, (time, time))
+        if time < last - _JUMP_BACK_SECONDS or time > expected + _JUMP_FORWARD_SECONDS:
+            recording += 1
+            if recording == len(self._offsets):
+                self._offsets.append(expected - own)
+            time = own + self._offsets[recording]
+        self._recording[track] = recording
+        self._reached[track] = time, time + float((packet.duration or 0) * packet.time_base)
+        shift = round(self._offsets[recording] / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
 
     def __iter__(self) -> Iterator[av.Packet]:
         for packet in self.container.demux():
+            if self._joined:
+                self._put_on_one_clock(packet)
             stamp = packet.dts if packet.pts is None else packet.pts
             own = packet.stream.index == self.stream.index
             if stamp is not None and not packet.is_discard:
                 end = float((stamp + (packet.duration or 0)) * packet.time_base)
                 self.file_end = max(self.file_end, end)
                 if own:
+                    self._decoded += float((packet.duration or 0) * packet.time_base)
                     self.start = min(self.start, float(stamp * packet.time_base))
                     self.end = max(self.end, end)
             if own:
@@ -233,7 +274,10 @@ class Demuxer:
         if self.container.format.name not in _DECLARING_FORMATS:
             return
         if self.stream.duration:
-            declared, found = float(self.stream.duration * self.stream.time_base), self.end - self.start
+            declared, found = (
+                float(self.stream.duration * self.stream.time_base),
+                max(self.end - self.start, self._decoded),
+            )
         elif self.container.duration:
             # Matroska declares one length for the whole file: a track may be shorter, but then another one reaches it.
             declared, found = self.container.duration / av.time_base, self.file_end

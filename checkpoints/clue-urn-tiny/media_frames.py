@@ -2,17 +2,26 @@
 """Which frames of a video to look at, and their pixels."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
-from .media_container import MISSING_SECONDS, MISSING_SHARE, Demuxer, MediaError, is_last
+from .media_container import MISSING_SECONDS, MISSING_SHARE, MP4, Demuxer, MediaError
 
 
 # Containers round time stamps (Matroska to milliseconds): a frame is on display at t if it starts by t + this.
 CLOCK_SLACK = 1e-3
+# PQ and HLG.
+_HIGH_DYNAMIC_RANGE = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+# A pixel said to be longer than this (four times as wide as high, or as high as wide) is a mistake of the writer.
+_WIDEST_PIXEL = 4.0
+
+# Makes a chosen frame, RGB, smaller as soon as it is decoded: it also gets the number of frames.
+Shrink = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,30 +65,63 @@ class _Timeline:
     duration: float
     keyframes: np.ndarray
     shown_at: np.ndarray  # seconds after the first frame at which each appears
+    step: float  # the length of a frame that does not state its own
+    notes: tuple[str, ...]
 
 
 def read_timeline(container: av.container.InputContainer, stream: av.VideoStream, label: str) -> _Timeline:
     """Reads the time stamps of all packets of the track."""
     demuxer = Demuxer(container, stream)
-    starts, keyframes = [], []
+    starts, lengths, keyframes, unstamped = [], [], [], []
     for packet in demuxer:
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is None or packet.is_discard:
+        if packet.is_discard or packet.size == 0:
             continue
-        time = float(stamp * packet.time_base)
-        starts.append(time)
+        stamp = packet.dts if packet.pts is None or _counts_slots(container) else packet.pts
+        length = float((packet.duration or 0) * packet.time_base)
+        if stamp is None:
+            unstamped.append(length)
+            continue
+        lengths.append(length)
+        starts.append(float(stamp * packet.time_base))
         if packet.is_keyframe and packet.pts is not None:
-            keyframes.append(time)
+            keyframes.append(starts[-1])
+    step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    notes: tuple[str, ...] = ()
+    if unstamped and not starts:
+        # A raw stream has no clock: its frames follow each other at the rate that it states, or FFmpeg's of 25.
+        step = max(unstamped) or step
+        starts, lengths = list(np.arange(len(unstamped)) * step), unstamped
+        notes = (f"the video has no time stamps: taken at {1 / step:.4g} frames per second",)
     if not starts:
         raise MediaError(f"{label} has a video track of zero length.")
     demuxer.check_complete(label)
-    last = max(starts)
-    end = demuxer.end
-    if end <= last and stream.average_rate:
-        # A last frame without a stated length lasts as long as frames do on the average.
-        end = last + 1 / float(stream.average_rate)
-    shown_at = np.sort(starts) - demuxer.start
-    return _Timeline(demuxer.start, last, end - demuxer.start, np.sort(keyframes), shown_at)
+    start, last = min(starts), max(starts)
+    rest = _last_length(container, stream, np.array(starts), lengths)
+    if rest <= 0:
+        rest = min((length for length in lengths if length > 0), default=step)
+    return _Timeline(start, last, last + rest - start, np.sort(keyframes), np.sort(starts) - start, step, notes)
+
+
+def _last_length(
+    container: av.container.InputContainer, stream: av.VideoStream, starts: np.ndarray, lengths: list[float]
+) -> float:
+    """How long the last frame is shown, in seconds; 0 if nothing tells."""
+    if container.format.name != MP4:
+        return lengths[int(starts.argmax())]
+    # In MP4 a length reaches to the next packet in the order of decoding, perhaps over a pause. An edit list tells the
+    # length of the whole, and FFmpeg then declares less than the sum; else that of the last packet decoded is left.
+    declared = float((stream.duration or 0) * stream.time_base)
+    if 0 < declared < sum(lengths) - CLOCK_SLACK:
+        return float(starts.min() + declared - starts.max())
+    return lengths[-1]
+
+
+def _counts_slots(container: av.container.InputContainer) -> bool:
+    """Whether packets lie in slots of equal length in the order of decoding, and what else is told of time is guessed.
+
+    So it is in AVI. An empty slot, of a frame that was dropped, takes up its time too.
+    """
+    return container.format.name == "avi"
 
 
 def decode_frames(
@@ -88,20 +130,26 @@ def decode_frames(
     timeline: _Timeline,
     times: np.ndarray,
     label: str,
-) -> np.ndarray:
-    """The frames on display at `times` (seconds after the first frame), shape `(len(times), height, width, 3)`.
+    shrink: Shrink | None = None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the frames on display at `times` (seconds after the first frame), and notes about them.
 
-    One pass: only chosen frames are converted to RGB, runs of packets that no chosen frame depends on are not decoded,
-    and nothing is read after the last chosen frame.
+    Their shape is `(len(times), height, width, 3)`. One pass: only chosen frames are converted to RGB and shrunk, runs
+    of packets that no chosen frame depends on are not decoded, and nothing is read after the last chosen frame.
     """
     targets = times + timeline.start + CLOCK_SLACK
     # Only with an index is a keyframe known to be one, rather than guessed from the stream.
-    seekable = container.format.name in ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+    seekable = container.format.name in (MP4, "matroska,webm")
     images: list[np.ndarray] = []
     shown, shown_time, image = None, -math.inf, None
     fed, resume = -math.inf, None
-    clock = _FrameClock(container, stream, timeline.start)
-    for packet in container.demux(stream):
+    clock, picture = _FrameClock(container, timeline), _Picture(stream, label)
+
+    def convert(frame: av.VideoFrame) -> np.ndarray:
+        rgb = picture.rgb(frame)
+        return np.ascontiguousarray(rgb) if shrink is None else shrink(rgb, len(targets))
+
+    for packet in Demuxer(container, stream):
         if packet.pts is not None:
             time = float(packet.pts * packet.time_base)
             if resume is not None:
@@ -113,17 +161,15 @@ def decode_frames(
         for frame in packet.decode():
             time = clock.time(frame)
             while len(images) < len(targets) and shown is not None and targets[len(images)] < time:
-                image = _rgb(shown, images, label) if image is None else image
+                image = convert(shown) if image is None else image
                 images.append(image)
             if len(images) == len(targets):
-                return np.stack(images)
+                return np.stack(images), picture.notes
             shown, shown_time, image = frame, time, None
             if seekable and len(timeline.keyframes):
                 earlier = timeline.keyframes[timeline.keyframes <= targets[len(images)]]
                 if len(earlier) and earlier[-1] > fed:
                     resume = earlier[-1]
-        if is_last(packet):
-            break
     if shown is None:
         raise MediaError(f"{label} has a video track from which no frame can be decoded.")
     if timeline.last - shown_time > max(MISSING_SECONDS, MISSING_SHARE * timeline.duration):
@@ -131,38 +177,78 @@ def decode_frames(
             f"{label} is damaged: frames can be decoded up to {shown_time - timeline.start:.2f} s of "
             f"{timeline.duration:.2f} s."
         )
-    image = _rgb(shown, images, label) if image is None else image
-    return np.stack(images + [image] * (len(targets) - len(images)))
+    image = convert(shown) if image is None else image
+    return np.stack(images + [image] * (len(targets) - len(images))), picture.notes
 
 
 class _FrameClock:
     """When a decoded frame is shown, in the stream's seconds."""
 
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, start: float):
-        # AVI stores no display times, and what decoders pass on instead is in the order of decoding: count.
-        self.counts = container.format.name == "avi"
-        self.step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-        self.next = start
+    def __init__(self, container: av.container.InputContainer, timeline: _Timeline):
+        self.counts_slots = _counts_slots(container)
+        self.start, self.step = timeline.start, timeline.step
+        self.next = timeline.start
+        self.first_slot: int | None = None
 
     def time(self, frame: av.VideoFrame) -> float:
-        time = self.next if self.counts or frame.time is None else frame.time
+        """Returns the time of the frame; each decoded frame has to be asked about, in order."""
+        time = frame.time
+        if self.counts_slots:
+            # A frame carries the slot of the packet with which it came out: all come out equally late.
+            time = None
+            if frame.dts is not None:
+                self.first_slot = frame.dts if self.first_slot is None else self.first_slot
+                time = self.start + float((frame.dts - self.first_slot) * frame.time_base)
+        time = self.next if time is None else time
         self.next = time + self.step
         return time
 
 
-def _rgb(frame: av.VideoFrame, images: list[np.ndarray], label: str) -> np.ndarray:
-    """Upright RGB of the size of the first image, for a stream may change its size midway."""
-    if frame.is_corrupt:
-        raise MediaError(f"{label} is damaged: the frame at {frame.time:.2f} s cannot be decoded whole.")
-    turns = round(frame.rotation / 90) % 4
-    if images:
-        height, width = images[0].shape[:2]
-        if turns % 2:
-            height, width = width, height
-        image = frame.to_ndarray(format="rgb24", width=width, height=height)
-    else:
-        image = frame.to_ndarray(format="rgb24")
-    return np.rot90(image, turns)
+class _Picture:
+    """Turns decoded frames into upright RGB pictures of square pixels, all of the size of the first."""
+
+    def __init__(self, stream: av.VideoStream, label: str):
+        self.label = label
+        self.reformatter = VideoReformatter()
+        self.size: tuple[int, int] | None = None  # width and height of the first, before it is turned
+        self.notes: tuple[str, ...] = ()
+        shape = float(stream.sample_aspect_ratio or 1)
+        self.pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0
+
+    def rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        """Returns the frame as an array of shape `(height, width, 3)`."""
+        if frame.is_corrupt:
+            raise MediaError(f"{self.label} is damaged: the frame at {frame.time:.2f} s cannot be decoded whole.")
+        matrix = np.eye(2)
+        if "DISPLAYMATRIX" in frame.side_data:
+            matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)[:2, :2]
+        (a, b), (c, d) = matrix.tolist()
+        transposed = abs(a) + abs(d) < abs(b) + abs(c)
+        if self.size is None:
+            self.size = max(1, round(frame.width * self.pixel_shape)), frame.height
+            self.transposed = transposed
+        width, height = self.size if transposed == self.transposed else self.size[::-1]
+        image = self._scale(frame, width, height).to_ndarray()
+        # The matrix takes (x, y) to (a x + c y, b x + d y).
+        if transposed:
+            image, a, d = image.swapaxes(0, 1), c, b
+        return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+    def _scale(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+        """The frame as RGB of standard dynamic range."""
+        wanted = {"width": width, "height": height, "format": "rgb24"}
+        if frame.color_trc not in _HIGH_DYNAMIC_RANGE:
+            return self.reformatter.reformat(frame, **wanted)
+        try:
+            # swscale maps 203 nits to white and Rec. 2020's colours to Rec. 709's.
+            scaled = self.reformatter.reformat(
+                frame, **wanted, dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709
+            )
+        except av.FFmpegError:  # a matrix of colours it does not know, such as ICtCp
+            self.notes = ("HDR video that cannot be tone-mapped: its colours are flat and wrong",)
+            return VideoReformatter().reformat(frame, **wanted, src_colorspace=Colorspace.BT2020)
+        self.notes = ("HDR video shown in standard range: whatever is brighter than white (203 nits) is white",)
+        return scaled
 
 
 def rgb_from_array(array: Any, label: str) -> np.ndarray:

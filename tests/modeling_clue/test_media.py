@@ -407,9 +407,9 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde" + b
     ("file_name", "content", "complaint"),
     [
         ("empty.wav", b"", "is empty"),
-        ("text.mp4", b"this is no video, whatever it is called. " * 50, "of another kind"),
-        ("picture.wav", PNG, "of another kind"),
-        ("zeros.mp3", b"\0" * 5000, "of another kind"),
+        ("text.mp4", b"this is no video, whatever it is called. " * 50, "a kind that is not supported"),
+        ("picture.wav", PNG, "a kind that is not supported"),
+        ("zeros.mp3", b"\0" * 5000, "a kind that is not supported"),
         ("header.wav", sound_bytes(np.zeros(0, np.float32)), "zero length"),
         ("half_an_index.mp4", video_bytes(sound=sine(16000, 5.0))[:-1500], "is truncated"),
         ("no_index.mp4", video_bytes(num_frames=5)[:300], "is truncated"),
@@ -626,7 +626,7 @@ def test_playlists_cannot_read_another_file(tmp_path, file_name, text):
     for target in (secret, secret.name):
         path.write_text(text.format(path=target))
         for source in (path, path.read_bytes()):
-            with pytest.raises(MediaError, match="of another kind"):
+            with pytest.raises(MediaError, match="a kind that is not supported"):
                 load_video(source, fps=1.0, max_frames=4)
 
 
