@@ -42,6 +42,8 @@ MISSING_SHARE = 0.05
 _JOINABLE = av.format.Flags.ts_discont.value
 _JUMP_BACK_SECONDS = 0.1
 _JUMP_FORWARD_SECONDS = 10.0
+# A RIFF file that says to be larger than this, and is less than half as large, has a made-up size.
+_UNKNOWN_BYTES = 1_900_000_000
 # What an MP4 file is a sequence of.
 _MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Below this many pixels a frame decodes faster than threads hand it over.
@@ -162,8 +164,9 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
     if head[:4] == b"RIFF":
         declared = int.from_bytes(head[4:8], "little") + 8
-        # Programs that write to a pipe leave the size at 0 or at its maximum, meaning unknown.
-        if 8 < declared < 0xFFFFFFFF and declared - size > MISSING_SHARE * declared:
+        # Programs that write to a pipe leave the size at 0 or at a number near the end of the range: it is unknown.
+        unknown = declared == 8 or (declared > _UNKNOWN_BYTES and size < declared / 2)
+        if not unknown and declared - size > MISSING_SHARE * declared:
             raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
     while head[4:8] in _MP4_BOXES:
         length = int.from_bytes(head[:4], "big")
@@ -185,6 +188,25 @@ def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         return None
     return stream
+
+
+def find_sound(source: Any, label: str) -> int | None:
+    """Returns the index of the sound track to take, or None if there is none, or none that holds samples.
+
+    It is FFmpeg's choice, unless only another one can be decoded or holds samples.
+    """
+    with opened(source, label) as container:
+        best = container.streams.best("audio")
+        tracks = sorted(container.streams.audio, key=lambda track: (track.codec_context is None, track != best))
+        filled = set()
+        for packet in container.demux(*tracks) if tracks else ():
+            if packet.size:
+                filled.add(packet.stream.index)
+            if tracks[0].index in filled:
+                break
+            if is_last(packet) and len(tracks) == 1:
+                break
+        return next((track.index for track in tracks if track.index in filled), None)
 
 
 def video_stream(container: av.container.InputContainer, label: str) -> av.VideoStream:

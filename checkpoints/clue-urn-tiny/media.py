@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .media_container import MediaError, find_video, is_torchcodec, opened, unwrap, video_stream
+from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, unwrap, video_stream
 from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
 from .media_sound import decode_flac, decode_sound, is_flac, mono_from_array, resample
 
 
 # How frames are chosen: see `load_video`.
 SAMPLINGS = ("rate", "span")
+# Lossy codecs and mixes reach over full scale, but not by 24 dB: such samples were never scaled.
+_LOUDEST = 16.0
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,17 @@ def load_audio(
     if isinstance(source, dict):
         if "array" not in source:
             raise MediaError(f"{label} holds frames without sound. Give the sound beside them, under `audio`.")
-        waveform, rate = mono_from_array(source["array"], label), source.get("sampling_rate")
+        waveform, rate = mono_from_array(source["array"], label, notes), source.get("sampling_rate")
     elif is_torchcodec(source, "AudioDecoder"):
         samples = source.get_all_samples()
-        waveform, rate = mono_from_array(np.asarray(samples.data), label), samples.sample_rate
+        waveform, rate = mono_from_array(np.asarray(samples.data), label, notes), samples.sample_rate
     elif is_torchcodec(source, "VideoDecoder"):
         raise MediaError(
             f"{label} is a decoded video column, which has no access to the sound. Cast the column with "
             "`Video(decode=False)` and pass the row as it is."
         )
     elif is_flac(source, label):
-        waveform, rate = decode_flac(source, label)
+        waveform, rate = decode_flac(source, label, notes)
     else:
         waveform, rate, not_decoded = decode_sound(source, label, max_seconds, notes)
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
@@ -113,6 +115,12 @@ def load_audio(
         raise MediaError(f"{label} holds a sound of zero length.")
     if not np.isfinite(waveform).all():
         raise MediaError(f"{label} holds samples that are not finite numbers.")
+    peak = float(np.abs(waveform).max())
+    if peak > _LOUDEST:
+        raise MediaError(
+            f"{label} has samples of up to {peak:.6g}, but full scale is 1: divide them (16 bits by 32768) or "
+            "give them as integers."
+        )
     seconds = len(waveform) / rate + not_decoded
     if max_seconds is not None and seconds > max_seconds:
         # A margin of a tenth of a second lets the resampling filter see past the cut.
@@ -228,8 +236,7 @@ def has_audio(source: Any, *, name: str | None = None) -> bool:
         raise MediaError(
             f"{label} is a decoded video column, which does not tell of sound: use `Video(decode=False)`."
         )
-    with opened(source, label) as container:
-        return container.streams.best("audio") is not None
+    return find_sound(source, label) is not None
 
 
 def probe_modality(source: Any, *, name: str | None = None) -> str:
@@ -248,6 +255,6 @@ def probe_modality(source: Any, *, name: str | None = None) -> str:
     with opened(source, label) as container:
         if find_video(container) is not None:
             return "video"
-        if container.streams.best("audio") is not None:
-            return "audio"
+    if find_sound(source, label) is not None:
+        return "audio"
     raise MediaError(f"{label} holds neither sound nor video.")
