@@ -44,6 +44,9 @@ _JUMP_BACK_SECONDS = 0.1
 _JUMP_FORWARD_SECONDS = 10.0
 # A RIFF file that says to be larger than this, and is less than half as large, has a made-up size.
 _UNKNOWN_BYTES = 1_900_000_000
+# Of a name in an error, and of a path on any system.
+_LONGEST_NAME = 200
+_LONGEST_PATH = 4096
 # What an MP4 file is a sequence of.
 _MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Below this many pixels a frame decodes faster than threads hand it over.
@@ -88,7 +91,14 @@ def unwrap(source: Any, name: str | None) -> tuple[Any, str]:
             )
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        return path, path if label in (None, path) else f"{label} ({path})"
+        shown = path if len(path) <= _LONGEST_NAME else f"{path[:_LONGEST_NAME]}..."
+        if label not in (None, path):
+            shown = f"{label[:_LONGEST_NAME]} ({shown})"
+        if path[:5].lower() == "data:" or len(path) > _LONGEST_PATH:
+            raise MediaError(f"{shown} is no path but the content of a file: decode it and pass its bytes.")
+        if path[:7].lower() == "file://":
+            raise MediaError(f"{shown} is an address: pass the path alone, without `file://`.")
+        return path, shown
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), label or f"<{len(source)} bytes>"
     if isinstance(source, (np.ndarray, list, tuple)):

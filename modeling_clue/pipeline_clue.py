@@ -13,6 +13,10 @@ from .confidence import central_interval, standard_deviation
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
 
 
+# Hypotheses of one premise that go into one row: more are judged in several passes.
+_MOST_HYPOTHESES = 64
+
+
 class UncertainInferencePipeline(Pipeline):
     """How probable are hypotheses about a premise of text, sound, video, or video with its sound?
 
@@ -45,7 +49,8 @@ class UncertainInferencePipeline(Pipeline):
             num_workers (`int`, *optional*, defaults to 0):
                 Processes that decode clips while the model works.
             batch_size (`int`, *optional*, defaults to 1):
-                Premises in one forward pass, each with all its hypotheses. It changes the speed, not the answers.
+                Premises in one forward pass, each with its hypotheses, at most 64 at a time. It changes the speed, not
+                the answers.
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
             calibrated (`bool`, *optional*, defaults to `True`):
@@ -113,29 +118,36 @@ class UncertainInferencePipeline(Pipeline):
 
     def preprocess(self, input_: dict, **media) -> dict:
         """Decodes and tokenizes one premise, and checks its hypotheses."""
-        if not isinstance(input_, dict):
-            raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")
-        hypotheses = hypotheses_of(input_)
-        return {"premise": self.processor.encode_premise(premise_of(input_), **media), "hypotheses": hypotheses}
+        return _Preparation(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
-        """Judges a batch of what `preprocess` returns, in one pass."""
-        hypotheses = [item["hypotheses"] for item in batch]
-        inputs = self.processor.collate([item["premise"] for item in batch], hypotheses)
-        output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
+        """Judges a batch of what `preprocess` returns; many hypotheses in parts, each with the clips' towers run once.
+
+        In one row their cost would grow with the square of their number.
+        """
+        premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
+        most = max(map(len, hypotheses))
+        part = most if self.processor.one_hypothesis_a_row else _MOST_HYPOTHESES
+        logits: list[list[torch.Tensor]] = [[] for _ in batch]
+        for start in range(0, most, part):
+            rows = [row for row, sentences in enumerate(hypotheses) if len(sentences) > start]
+            parts = [hypotheses[row][start : start + part] for row in rows]
+            inputs = self.processor.collate([premises[row] for row in rows], parts)
+            output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
+            for row, judged in zip(rows, output.logits.split([len(sentences) for sentences in parts]), strict=True):
+                logits[row].append(judged)
+            if start == 0 and most > part:
+                premises = self.processor.with_tower_outputs(premises, output.audio_embeds, output.video_embeds)
         calibration = self.model.config.calibration if calibrated else None
-        counts = [len(sentences) for sentences in hypotheses]
         return [
             {
                 "hypotheses": sentences,
-                "logits": logits,
+                "logits": torch.cat(judged),
                 "calibration": calibration,
-                "modality": modality,
-                "notes": notes,
+                "modality": premise.modality,
+                "notes": list(premise.notes),
             }
-            for sentences, logits, modality, notes in zip(
-                hypotheses, output.logits.split(counts), inputs.modalities, inputs.notes, strict=True
-            )
+            for premise, sentences, judged in zip(premises, hypotheses, logits, strict=True)
         ]
 
     def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:
@@ -151,13 +163,7 @@ class UncertainInferencePipeline(Pipeline):
         self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
     ) -> Iterator[list[dict]]:
         """Replaces that of the base class, which pads tensors by their names: here the processor makes the batch."""
-
-        def prepare(index: int, input_: dict) -> dict:
-            try:
-                return self.preprocess(input_, **preprocess_params)
-            except ValueError as error:
-                raise type(error)(f"Input {index}: {error}") from error
-
+        prepare = _Preparation(self.processor, preprocess_params)
         if isinstance(inputs, Sized):
             prepared = _Prepared(inputs, prepare)
         else:
@@ -173,28 +179,48 @@ class UncertainInferencePipeline(Pipeline):
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
+class _Preparation:
+    """Prepares inputs: what a process that decodes clips needs of the pipeline, without its model."""
+
+    def __init__(self, processor, media: dict):
+        self.processor, self.media = processor, media
+
+    def __call__(self, input_: dict) -> dict:
+        if not isinstance(input_, dict):
+            raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")
+        hypotheses = hypotheses_of(input_)
+        return {"premise": self.processor.encode_premise(premise_of(input_), **self.media), "hypotheses": hypotheses}
+
+    def numbered(self, index: int, input_: dict) -> dict:
+        """Prepares one of many inputs; an error tells its place."""
+        try:
+            return self(input_)
+        except ValueError as error:
+            raise type(error)(f"Input {index}: {error}") from error
+
+
 class _Prepared(Dataset):
     """A list or dataset of inputs, each prepared when it is read."""
 
-    def __init__(self, inputs, prepare):
+    def __init__(self, inputs, prepare: _Preparation):
         self.inputs, self.prepare = inputs, prepare
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __getitem__(self, index: int) -> dict:
-        return self.prepare(index, self.inputs[index])
+        return self.prepare.numbered(index, self.inputs[index])
 
 
 class _PreparedStream(IterableDataset):
     """A generator of inputs, each prepared when it is read."""
 
-    def __init__(self, inputs, prepare):
+    def __init__(self, inputs, prepare: _Preparation):
         self.inputs, self.prepare = inputs, prepare
 
     def __iter__(self) -> Iterator[dict]:
         for index, input_ in enumerate(self.inputs):
-            yield self.prepare(index, input_)
+            yield self.prepare.numbered(index, input_)
 
 
 def answers(

@@ -4,7 +4,7 @@
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -51,6 +51,14 @@ POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
 
 # The resizing of Qwen2-VL's frames refuses more.
 MAX_ASPECT_RATIO = 200
+
+# A text that is no sentence but the name or address of a clip.
+_FILE_NAME = re.compile(
+    r"(?:\S+|(?:[~./\\]|[a-z]:[/\\])[^\n]*)"
+    r"\.(?:wav|flac|ogg|oga|opus|mp3|m4a|aac|aiff?|wma|amr|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|flv|wmv|3gp|gif)"
+    r"|(?:file|data|https?):\S+",
+    re.IGNORECASE,
+)
 
 PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
 
@@ -305,14 +313,14 @@ class CLUEProcessor(ProcessorMixin):
         return encoded
 
     def encode_hypothesis(self, hypothesis: str) -> list[int]:
-        """Tokens of a hypothesis, without the prompt around it.
+        """Tokens of a hypothesis, without blanks and ends of lines around it, and without the prompt.
 
         Raises:
             ValueError: if it is not a string or has nothing but blanks.
         """
         if not isinstance(hypothesis, str) or not hypothesis.strip():
-            raise ValueError(f"A hypothesis is a sentence, got {hypothesis!r}.")
-        return self._tokenize_content(hypothesis)
+            raise ValueError(f"A hypothesis is a sentence, got {hypothesis!r:.100}.")
+        return self._tokenize_content(hypothesis.strip())
 
     def encode_answer(self, probability: float) -> list[int]:
         """Tokens of a probability as a model writes it, by the part `"answer"` of the prompt.
@@ -360,6 +368,7 @@ class CLUEProcessor(ProcessorMixin):
                     branches.append(self.encode_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
+            sentences = [sentence.strip() for sentence in sentences]
             answers = [[] for _ in branches]
             if probabilities is not None:
                 answers = [self.encode_answer(probability) for probability in probabilities[index]]
@@ -412,6 +421,30 @@ class CLUEProcessor(ProcessorMixin):
             else:
                 inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
         return inputs
+
+    def with_tower_outputs(
+        self, premises: list[EncodedPremise], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
+    ) -> list[EncodedPremise]:
+        """Puts what the towers gave for a batch, in row order, in place of the sound and frames of its premises.
+
+        Args:
+            premises (`list[EncodedPremise]`): those of the batch, each in one row.
+            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): as the model
+                returns them.
+
+        Returns:
+            `list[EncodedPremise]`: copies, which need no towers.
+        """
+        done = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
+        for name, token, embeds in (
+            ("audio_embeds", "<|AUDIO|>", audio_embeds),
+            ("video_embeds", "<|VIDEO|>", video_embeds),
+        ):
+            counts = [premise.input_ids.count(self._ids[token]) for premise in premises]
+            if embeds is not None:
+                for premise, own in zip(done, embeds.split(counts), strict=True):
+                    setattr(premise, name, own if len(own) else None)
+        return done
 
     @property
     def one_hypothesis_a_row(self) -> bool:
@@ -519,7 +552,12 @@ class CLUEProcessor(ProcessorMixin):
                 f"The premise is said to be {modality} but has none (keys: {', '.join(map(str, premise))})."
             )
         if modality == "text" and (not isinstance(text, str) or not text.strip()):
-            raise ValueError(f"The text of a premise is a string that is not empty, got {text!r}.")
+            raise ValueError(f"The text of a premise is a string that is not empty, got {text!r:.100}.")
+        if modality == "text" and _FILE_NAME.fullmatch(text.strip()):
+            raise ValueError(
+                f"The text of the premise is the name of a file, {text.strip()[:200]!r}: give a clip as "
+                "{'audio': ...}, {'video': ...} or a `pathlib.Path`."
+            )
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:

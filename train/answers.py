@@ -70,7 +70,7 @@ class CLUEForTextAnswers(BranchedThinker):
         """
         if answer_mask is None:
             raise ValueError("`answer_mask` is missing: give the processor's `collate` the probabilities.")
-        hidden_states, audio_embeds, video_embeds = self.encode(input_ids, branch_ids=branch_ids, **inputs)
+        outputs, audio_embeds, video_embeds = self.encode(input_ids, branch_ids=branch_ids, **inputs)
         answered = answer_mask.bool()
         starts = answered & ~answered.roll(1, dims=1)
         hypotheses = int(branch_ids.amax(dim=1).clamp(min=0).sum())
@@ -79,7 +79,7 @@ class CLUEForTextAnswers(BranchedThinker):
             raise ValueError(f"{hypotheses} hypotheses need as many answers and labels, got {counts}.")
 
         # The token before predicts; only these positions meet the vocabulary.
-        logits = self.lm_head(hidden_states[answered.roll(-1, dims=1)]).float()
+        logits = self.lm_head(outputs.last_hidden_state[answered.roll(-1, dims=1)]).float()
         token_loss = F.cross_entropy(logits, input_ids[answered], reduction="none")
         hypothesis = starts.flatten().cumsum(0)[answered.flatten()] - 1
         sums = token_loss.new_zeros(hypotheses).index_add(0, hypothesis, token_loss)

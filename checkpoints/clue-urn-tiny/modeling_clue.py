@@ -15,10 +15,12 @@ import torch
 from torch import nn
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, logging
 
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig
+from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability
 
 
@@ -31,6 +33,10 @@ register_checkpoint_conversion_mapping(
     get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"),
     overwrite=True,
 )
+
+
+# Arguments of other models that CLUE works out itself.
+_FOLLOWS = ("inputs_embeds", "position_ids", "past_key_values", "cache_position", "pixel_values", "image_grid_thw")
 
 
 @dataclass
@@ -51,6 +57,8 @@ class CLUEOutput(ModelOutput):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
         audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, hidden_size)`, *optional*):
             What the towers gave for sound and frames, detached; to be passed in again instead of them.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*):
+            Of the language model, with `output_hidden_states=True` and `output_attentions=True`.
     """
 
     loss: torch.FloatTensor | None = None
@@ -60,6 +68,8 @@ class CLUEOutput(ModelOutput):
     hypothesis_loss: torch.FloatTensor | None = None
     audio_embeds: torch.FloatTensor | None = None
     video_embeds: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
@@ -93,19 +103,24 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         audio_embeds: torch.Tensor | None = None,
         video_embeds: torch.Tensor | None = None,
         **kwargs,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    ) -> tuple[ModelOutput, torch.Tensor | None, torch.Tensor | None]:
         """Runs towers and language model, each hypothesis a branch of its premise.
 
         Arguments are those of [`CLUEForConfidenceEstimation.forward`].
 
         Returns:
-            `tuple`: last hidden states of shape `(batch_size, sequence_length, hidden_size)`, and the outputs of audio
-            and vision tower, `(num_tokens, hidden_size)` each, or `None`.
+            `tuple`: the language model's output, with last hidden states of shape `(batch_size, sequence_length,
+            hidden_size)`, and the outputs of audio and vision tower, `(num_tokens, hidden_size)` each, or `None`.
 
         Raises:
             ValueError: if `branch_ids` are missing or malformed, places of media and what is given for them do not
-                agree, or several hypotheses share a premise under an attention that takes no mask.
+                agree, a row is longer than the model's positions, several hypotheses share a premise under an
+                attention that takes no mask, or an argument comes that follows from the others.
         """
+        kwargs.pop("use_cache", None)  # nothing is generated, so there is nothing to keep
+        given = [name for name in _FOLLOWS if kwargs.pop(name, None) is not None]
+        if given:
+            raise ValueError(f"`{given[0]}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
         if branch_ids is None:
             raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
         if not bool((branch_ids > 0).any(dim=1).all()):
@@ -134,16 +149,24 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
             if num_places:
                 inputs_embeds = inputs_embeds.masked_scatter(places[..., None], embeds.to(inputs_embeds))
 
+        position_ids = self._branch_position_ids(
+            input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
+        )
+        longest, limit = int(position_ids.max()) + 1, self.config.text_config.max_position_embeddings
+        if longest > limit:
+            row = int(position_ids.amax(dim=(0, 2)).argmax())
+            raise ValueError(
+                f"Premise {row} of the batch reaches {longest} positions with a hypothesis, but the model was "
+                f"built for {limit}: shorten its text, or lower `max_frames`, `fps` or `max_audio_seconds`."
+            )
         outputs = self.model.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=self._branch_mask(branch_ids, attention_mask),
-            position_ids=self._branch_position_ids(
-                input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-            ),
+            position_ids=position_ids,
             use_cache=False,
             **kwargs,
         )
-        return outputs.last_hidden_state, audio_embeds, video_embeds
+        return outputs, audio_embeds, video_embeds
 
     def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
         """Token i sees j <= i if j belongs to the premise or to the branch of i."""
@@ -264,8 +287,9 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         calibrated: bool = True,
+        return_dict: bool | None = None,
         **kwargs,
-    ) -> CLUEOutput:
+    ) -> CLUEOutput | tuple[torch.Tensor, ...]:
         """Judges every hypothesis of the batch.
 
         Args:
@@ -296,6 +320,10 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             calibrated (`bool`, defaults to `True`):
                 Whether `probability` goes through the checkpoint's calibration, if it has one. Logits and losses
                 never do.
+            return_dict (`bool`, *optional*, defaults to `True`):
+                `False` for the values of [`CLUEOutput`] that are there, as a tuple.
+            **kwargs:
+                For the language model, such as `output_hidden_states` and `output_attentions`.
 
         Returns:
             [`CLUEOutput`]
@@ -304,7 +332,7 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             ValueError: if `branch_ids` are missing or malformed, the number of labels is not that of the hypotheses,
                 or several hypotheses share a premise under an attention that takes no mask.
         """
-        hidden_states, audio_embeds, video_embeds = self.encode(
+        outputs, audio_embeds, video_embeds = self.encode(
             input_ids,
             attention_mask,
             branch_ids,
@@ -320,7 +348,7 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         last_of_branch = (branch_ids > 0) & (branch_ids != branch_ids.roll(-1, dims=1))
         last_of_branch[:, -1] = branch_ids[:, -1] > 0
 
-        read_out = hidden_states[last_of_branch]
+        read_out = outputs.last_hidden_state[last_of_branch]
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
             head_dtype = next(self.confidence_head.parameters()).dtype
             logits = self.confidence_head(read_out.to(head_dtype))
@@ -331,6 +359,8 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             premise_index=last_of_branch.nonzero()[:, 0],
             audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
             video_embeds=None if video_embeds is None else video_embeds.detach(),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )
         if labels is not None:
             if labels.shape != logits.shape[:1]:
@@ -339,7 +369,18 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             count = len(labels) if num_items_in_batch is None else num_items_in_batch
             output.loss = hypothesis_loss.sum() / count
             output.hypothesis_loss = hypothesis_loss.detach()
-        return output
+        return output.to_tuple() if return_dict is False else output
+
+    def generate(self, *args, **kwargs):
+        """Always raises: the answer is a distribution over the confidence bins, not a text."""
+        raise NotImplementedError(
+            "CLUE writes no text: call the model for probabilities, or turn it into a plain Thinker with "
+            "`python -m modeling_clue.conversion to-thinker`."
+        )
 
 
 CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")
+# For `pipeline("uncertain-inference", model=model, processor=processor)` with a model that is loaded already.
+PIPELINE_REGISTRY.register_pipeline(
+    "uncertain-inference", pipeline_class=UncertainInferencePipeline, pt_model=CLUEForConfidenceEstimation
+)

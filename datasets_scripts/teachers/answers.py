@@ -23,6 +23,7 @@ Where the number is looked for: what stands in `<think>...</think>` is left out,
 | outside of 0 to 1 | `1.5`, `85`, `100`, `150%`, `-0.3` | "out of range" |
 | a whole number with a word after it | `1 dog barks`, `1. The video shows` | "unclear" |
 | a whole number before a last full stop | `0.`, which may be the start of `0.85` | "unclear" |
+| a number beside a negation | `95% certain that it is false`, `No (0.9)`, `not likely, 0.2` | "unclear" |
 | a comma that may part thousands | `1,000` | "unclear" |
 | digits that are part of something else | `1.2.3`, `0:21`, `H2O`, `10^-2`, `0.8²` | "unclear" |
 | no digits | `zero`, `NaN`, `½`, `unsure`, an empty tag | "no number" |
@@ -91,6 +92,13 @@ BOUND_BEFORE = re.compile(
     re.IGNORECASE,
 )
 LONGEST_BOUND = 24
+# Beside one of these a number may be the probability that the hypothesis is false.
+NEGATION = re.compile(
+    r"\b(?:no|not|cannot|never|none|neither|nor|nope|false|untrue|wrong|incorrect|unlikely|improbable|implausible"
+    r"|impossible|unsupported|doubt\w*|opposite|contrary|contradict\w*|refut\w*|disprov\w*|reject\w*|den(?:y|ies|ied))\b"
+    r"|n['’]t\b",
+    re.IGNORECASE,
+)
 # After a whole number: the thing counted, the text of an item in a list, or the end of a text that broke off.
 COUNTED = re.compile(r"[.):]?\s+[^\W\d_]|\.\s*$")
 
@@ -211,6 +219,8 @@ def _number(text: str) -> Parsed:
         return Parsed(None, UNCLEAR)
     if not numbers:
         return Parsed(None, NO_NUMBER)
+    if NEGATION.search(text):
+        return Parsed(None, UNCLEAR)
     gaps = {text[a.end() : b.start()].strip().lower() for a, b in zip(numbers, numbers[1:], strict=False)}
     for reason, meant in ((A_RANGE, RANGE_GAPS), (A_FRACTION, FRACTION_GAPS)):
         if gaps & meant:

@@ -421,3 +421,40 @@ def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path
         loaded.merge_and_unload().save_pretrained(tmp_path / "merged")
         merged = fresh(tmp_path / "merged")
         torch.testing.assert_close(merged(**inputs).probability, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("task_type", [None, "FEATURE_EXTRACTION", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"])
+def test_what_peft_passes_in_is_taken(tiny_checkpoint, model, processor, premises, task_type):
+    """An adapter of any task passes `inputs_embeds=None` and its like on; an untrained one changes no answer."""
+    inputs = processor(premises["text"], ["It is red.", "It is blue."])
+    base = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], task_type=task_type)).eval()
+    assert torch.equal(adapted(**inputs).probability, model(**inputs).probability)
+
+
+def test_common_arguments_of_forward(model, processor, premises):
+    """What every model of transformers takes is taken with its usual effect, or refused in a sentence."""
+    inputs = processor(premises["text"], ["It is red."])
+    plain = model(**inputs)
+    for name, value in {"use_cache": False, "inputs_embeds": None, "past_key_values": None}.items():
+        assert torch.equal(model(**inputs, **{name: value}).probability, plain.probability)
+    assert torch.equal(model(**inputs, return_dict=False)[1], plain.probability)
+    states = model(**inputs, output_hidden_states=True).hidden_states
+    assert len(states) == model.config.text_config.num_hidden_layers + 1
+    for name in ("inputs_embeds", "position_ids", "past_key_values"):
+        with pytest.raises(ValueError, match=f"`{name}` cannot be given"):
+            model(**inputs, **{name: torch.zeros(1)})
+    with pytest.raises(NotImplementedError, match="CLUE writes no text"):
+        model.generate(**inputs)
+
+
+def test_more_positions_than_the_model_has(tiny_checkpoint, processor):
+    """A row beyond the model's positions is an error that names its premise and what to shorten."""
+    model = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
+    inputs = processor(["Short.", "Balls: " + "red, " * 60], [["It is red."]] * 2)
+    reached = int(inputs["attention_mask"].sum(dim=1).max())
+    model.config.text_config.max_position_embeddings = reached
+    model(**inputs)
+    model.config.text_config.max_position_embeddings = reached - 1
+    with pytest.raises(ValueError, match=f"Premise 1 of the batch reaches {reached} positions.*shorten its text"):
+        model(**inputs)

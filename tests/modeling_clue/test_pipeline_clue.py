@@ -336,3 +336,38 @@ def test_real_clips(clue):
     answers = clue(inputs, batch_size=3, **limits)
     assert [results[0]["modality"] for results in answers] == ["audio", "video", "audiovisual"]
     assert_same(answers, [clue(question, **limits) for question in inputs], tolerance=1e-5)
+
+
+def test_a_loaded_model_makes_its_pipeline(clue, tiny_checkpoint, clips):
+    """`pipeline` takes a model that is loaded already, with its processor, and answers as from the folder."""
+    loaded = pipeline("uncertain-inference", model=clue.model, processor=clue.processor)
+    assert loaded(questions(clips)[0]) == clue(questions(clips)[0])
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_do_not_fork(clue, clips, method):
+    """Where processes are not forked, what a worker needs reaches it, and answers are the same."""
+    before = torch.multiprocessing.get_start_method()
+    torch.multiprocessing.set_start_method(method, force=True)
+    try:
+        assert clue(questions(clips), num_workers=1) == clue(questions(clips))
+    finally:
+        torch.multiprocessing.set_start_method(before, force=True)
+
+
+def test_many_hypotheses_are_judged_in_parts(clue, clips):
+    """More hypotheses than fit into one row answer as each of them alone, in a batch of several premises; the clip's
+    towers run once."""
+    many = [f"The ball has number {number}." for number in range(150)]
+    inputs = [{"video": str(clips["video"]), "modality": "audiovisual", "hypotheses": many}, questions(clips)[0]]
+    runs = []
+    hook = clue.model.model.visual.register_forward_hook(lambda *_: runs.append(1))
+    together = clue(inputs, batch_size=2)
+    hook.remove()
+    assert len(runs) == 1 and [len(answers) for answers in together] == [150, 3]
+    alone = [clue({**inputs[0], "hypotheses": [many[number]]})[0] for number in (0, 63, 64, 149)]
+    parts = [together[0][number] for number in (0, 63, 64, 149)]
+    for one, other in zip(alone, parts, strict=True):
+        assert one["hypothesis"] == other["hypothesis"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)

@@ -493,3 +493,43 @@ def test_tokenizer_without_the_special_tokens(processor):
     other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
     with pytest.raises(ValueError, match=r"<\|AUDIO\|>"):
         CLUEProcessor(processor.feature_extractor, processor.video_processor, other)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clip.mp4",
+        "/srv/my clips/a.WAV",
+        "C:\\clips\\a b.mov",
+        "./a.flac",
+        "file:///srv/a.wav",
+        "data:audio/wav;base64,AA",
+    ],
+)
+@pytest.mark.parametrize("form", ["str", "text", "premise"])
+def test_the_name_of_a_file_is_no_text(processor, name, form):
+    """A clip's name given as a text is refused with the ways to give a clip, never judged."""
+    with pytest.raises(ValueError, match="is the name of a file.*'video'"):
+        processor.encode_premise(name if form == "str" else {form: name})
+
+
+@pytest.mark.parametrize("text", ["He saved it as clip.mp4", "See main.wav for the sound.", "README", "9/10", "Rain."])
+def test_sentences_about_files_are_texts(processor, text):
+    """What is a sentence stays one."""
+    assert processor.encode_premise(text).text == text
+
+
+@pytest.mark.parametrize("source", ["data:audio/wav;base64," + "A" * 9000, "A" * 9000, "x" * 300 + ".wav"])
+def test_errors_can_be_read(processor, source):
+    """No error holds what was given when that is a whole file."""
+    with pytest.raises(MediaError) as error:
+        processor.encode_premise({"audio": source})
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("around", ["{}\n", "  {}", "\t{}\r\n", "\u00a0{}"])
+def test_blanks_around_a_hypothesis_change_nothing(processor, around):
+    """Ends of lines and blanks around a sentence are not part of it."""
+    hypothesis = "The ball is red."
+    given, plain = (processor("An urn.", [text]) for text in (around.format(hypothesis), hypothesis))
+    assert given["input_ids"].tolist() == plain["input_ids"].tolist()

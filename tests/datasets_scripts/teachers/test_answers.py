@@ -258,3 +258,31 @@ def test_the_majority_is_no_maximum():
     assert summarise(given).mean == pytest.approx(0.4)
     # 0.5 counts as true.
     assert summarise([Parsed(value, None) for value in (0.5, 0.7, 0.0)]).majority == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am 95% certain that the hypothesis is false.",
+        "There is a 90% chance that it is not true.",
+        "Wrong with probability 0.9",
+        "No. 95%",
+        "Confidence: 0.9. Answer: No",
+        "It isn’t so: 0.8",
+        "It doesn't follow (0.8)",
+        "Unlikely, 0.9",
+        "I doubt it: 80%",
+        "The opposite, 0.7",
+        "0.9 (contradicted)",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "<think>hm</think><answer>{}</answer>"])
+def test_a_negation_beside_a_number_is_unclear(text, form):
+    """A number that may be the probability that the hypothesis is false is never read as that it is true."""
+    parsed = parse_answer(form.format(text))
+    assert parsed.probability is None and parsed.reason == "unclear"
+
+
+def test_a_negation_outside_of_the_answer_does_no_harm():
+    """Words before the tag are not beside the number."""
+    assert parse_answer("It is not red, so no. <answer>0.1</answer>").probability == 0.1
