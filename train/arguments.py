@@ -1,10 +1,12 @@
 """The options of a training run, beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from transformers import TrainingArguments
 
+from datasets_scripts.schema import MODALITIES
 from train.backends import keep_to_torch_collectives
 
 
@@ -114,6 +116,15 @@ class DataArguments:
             raise ValueError(f"sigma must be positive, got {self.sigma}.")
 
 
+# What the Trainer gives for a modality, or for all: see `train.trainer.compute_metrics`. All are errors.
+METRIC = re.compile(rf"(loss|mse|mae)(_({'|'.join(MODALITIES)}))?")
+# The Trainer's options that do nothing with this model, their defaults, and why.
+WITHOUT_EFFECT = {
+    "label_smoothing_factor": (0.0, "labels are probabilities; the width of the target is sigma"),
+    "eval_do_concat_batches": (True, "errors are measured over all batches together"),
+}
+
+
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`, and other
@@ -141,6 +152,19 @@ class CLUETrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         keep_to_torch_collectives()
+        for option, (default, reason) in WITHOUT_EFFECT.items():
+            if getattr(self, option) != default:
+                raise ValueError(f"{option} has no effect here: {reason}. Leave it out.")
+        if self.load_best_model_at_end and self.metric_for_best_model is not None:
+            metric = self.metric_for_best_model.removeprefix("eval_")
+            if not METRIC.fullmatch(metric):
+                raise ValueError(
+                    f"metric_for_best_model={self.metric_for_best_model!r} is not measured: it is loss, mse or mae of "
+                    "all hypotheses or of a modality's, such as mse_audio."
+                )
+            if self.greater_is_better:
+                raise ValueError(f"greater_is_better must be false: {metric} is an error, the less the better.")
+            self.greater_is_better = False
         super().__post_init__()
         if not 0 <= self.decay_ratio <= 1:
             raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")

@@ -25,6 +25,7 @@ accelerate launch --config_file train/accelerate_configs/ddp.yaml \
 ```
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ from train.trackers import local_trackers
 from train.trainer import CLUETrainer
 
 
+TOWERS = re.compile(r"\b(audio_tower|visual)\.")
 # A plain list of names would also hit the audio tower.
 LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
@@ -111,7 +113,27 @@ def load_model(
         peft_config.target_modules = LORA_TARGET_MODULES
     if peft_config.modules_to_save is None and data_args.variant == "distribution":
         peft_config.modules_to_save = ["confidence_head"]
-    return get_peft_model(model, peft_config)
+    if freeze_towers:
+        # The towers have layers of the same names.
+        peft_config.exclude_modules = f".*{TOWERS.pattern}.*"
+    adapted = get_peft_model(model, peft_config)
+    inside = [name for name, weight in adapted.named_parameters() if weight.requires_grad and TOWERS.search(name)]
+    if freeze_towers and inside:
+        raise ValueError(
+            f"{inside[0]} would be trained inside a frozen tower: choose other LoRA modules, or --freeze_towers false."
+        )
+    return adapted
+
+
+def train_in_float32(model: CLUEForConfidenceEstimation | CLUEForTextAnswers | PeftModel) -> None:
+    """Turns the weights that are trained into float32: in bfloat16 a step below 1/256 of a weight is lost.
+
+    Args:
+        model ([`~modeling_clue.CLUEForConfidenceEstimation`], or as [`load_model`] returns it): Changed in place.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -122,6 +144,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
     data_args, training_args, model_args = parser.parse_args_and_config(arguments)
+    if model_args.load_in_4bit or model_args.load_in_8bit:
+        raise ValueError("load_in_4bit and load_in_8bit have no effect here: nothing is quantized. Leave them out.")
     resume_from_checkpoint = checkpoint_to_resume(training_args)
     check_push(data_args, training_args, model_args)
     Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
@@ -175,6 +199,8 @@ def main(arguments: list[str] | None = None) -> None:
         callbacks=local_trackers(training_args, resumes=resume_from_checkpoint is not None),
     )
     check_backend(trainer)
+    if not trainer.is_deepspeed_enabled:  # which keeps copies in float32 itself
+        train_in_float32(model)
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
     trainer.record = describe_run(trainer, sys.argv[1:] if arguments is None else arguments, data_args, model_args)

@@ -231,3 +231,58 @@ def test_impossible_options_are_refused(option, value):
     """The error names the option."""
     with pytest.raises(ValueError, match=option):
         main(["--config", DEMO, f"--{option}", value])
+
+
+@pytest.mark.parametrize("metric", ["mse", "loss_text", "eval_mae"])
+def test_the_best_model_has_the_least_error(dataset, tiny_checkpoint, tmp_path, metric):
+    """Of every number that is measured less is better: the checkpoint kept is the one with the least."""
+    often = ("--save_strategy", "steps", "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1")
+    best = ("--load_best_model_at_end", "true", "--metric_for_best_model", metric, "--learning_rate", "1e-2")
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", *often, *best, steps=4)
+    name = f"eval_{metric.removeprefix('eval_')}"
+    values = {entry["step"]: entry[name] for entry in history(output) if name in entry}
+    state = json.loads((output / "trainer_state.json").read_text())
+    assert len(values) == 4
+    assert int(state["best_model_checkpoint"].rsplit("-", 1)[1]) == min(values, key=values.get)
+
+
+@pytest.mark.parametrize("modules", [("q_proj", "v_proj"), ("all-linear",), (r".*\.(q|v|qkv)(_proj)?",)])
+def test_adapters_never_reach_frozen_towers(dataset, tiny_checkpoint, tmp_path, modules):
+    """However LoRA's modules are named, the weights of frozen towers stay as they were."""
+    lora = ("--use_peft", "true", "--freeze_towers", "true", "--lora_r", "2", "--lora_target_modules", *modules)
+    moved = changed(train(dataset, tiny_checkpoint, tmp_path / "out", *lora), tiny_checkpoint)
+    assert any("q_proj" in name for name in moved)
+    assert not [name for name in moved if "audio_tower" in name or "visual" in name]
+
+
+def test_trained_weights_are_float32(dataset, tiny_checkpoint, tmp_path):
+    """Of a checkpoint loaded in bfloat16 what is trained is kept in float32, where a small step moves it."""
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", "--dtype", "bfloat16", "--learning_rate", "1e-6")
+    after = load_file(output / "model.safetensors")
+    rounded = {
+        name: weight.bfloat16().float() for name, weight in load_file(tiny_checkpoint / "model.safetensors").items()
+    }
+    moved = [
+        (after[name] != rounded[name]).float().mean()
+        for name in after
+        if "mlp" in name and name.startswith("model.layers")
+    ]
+    assert moved and min(moved) > 0.9
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--load_in_4bit", "true"),
+        ("--load_in_8bit", "true"),
+        ("--label_smoothing_factor", "0.1"),
+        ("--eval_do_concat_batches", "false"),
+        ("--load_best_model_at_end", "true", "--metric_for_best_model", "accuracy"),
+        ("--load_best_model_at_end", "true", "--metric_for_best_model", "mse", "--greater_is_better", "true"),
+    ],
+)
+def test_options_without_effect_are_refused(dataset, tiny_checkpoint, tmp_path, option):
+    """What would do nothing, or the opposite of what is meant, is refused at the start by its name."""
+    with pytest.raises(ValueError, match=option[-2].removeprefix("--")):
+        train(dataset, tiny_checkpoint, tmp_path / "out", *option)
+    assert not (tmp_path / "out").exists()
