@@ -211,6 +211,7 @@ class _Picture:
         self.label = label
         self.reformatter = VideoReformatter()
         self.size: tuple[int, int] | None = None  # width and height of the first, before it is turned
+        self.transposed = False  # whether the first is turned by a quarter
         self.notes: tuple[str, ...] = ()
         shape = float(stream.sample_aspect_ratio or 1)
         self.pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0

@@ -306,10 +306,8 @@ class Demuxer:
         if self.container.format.name not in _DECLARING_FORMATS:
             return
         if self.stream.duration:
-            declared, found = (
-                float(self.stream.duration * self.stream.time_base),
-                max(self.end - self.start, self._decoded),
-            )
+            declared = float(self.stream.duration * self.stream.time_base)
+            found = max(self.end - self.start, self._decoded)
         elif self.container.duration:
             # Matroska declares one length for the whole file: a track may be shorter, but then another one reaches it.
             declared, found = self.container.duration / av.time_base, self.file_end

@@ -252,7 +252,7 @@ def _full_scale(samples: np.ndarray) -> np.ndarray:
 def resample(waveform: np.ndarray, rate: float, target: int) -> np.ndarray:
     """Returns the waveform at the rate `target`, resampled by soxr's HQ and as long as `librosa.resample` makes it.
 
-    That is what the processors of Qwen's models were trained with; another filter moves a probability by up to 3e-3.
+    The processors of Qwen's models take their sound so.
     """
     if rate == target:
         return waveform
