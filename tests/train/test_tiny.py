@@ -38,7 +38,7 @@ def test_checkpoint_is_complete(tmp_path):
     assert len(vocabulary) == 300 == model.lm_head.out_features
     assert set(SPECIAL_TOKENS) | {f"<CONF_{index}>" for index in range(20)} <= vocabulary.keys()
     for text in ("The ball is red.", "  früher\n\t37 % 球 🙂"):
-        assert processor.tokenizer.decode(processor.encode_hypothesis(text)) == text
+        assert processor.tokenizer.decode(processor.encode_premise(text).input_ids) == text
     with torch.no_grad():
         assert model(**processor("An urn.", ["It is red.", "No."])).logits.shape == (2, 20)
 

@@ -90,7 +90,7 @@ def test_generation_writes_what_branches_would(trained, predictor, urn_world, mo
             branch = texts.index(text) + 1
             for _ in range(model.generation_config.max_new_tokens):
                 last = int((inputs["branch_ids"][0] == branch).nonzero()[-1])
-                token = model.lm_head(model.encode(**inputs)[0][0, last]).argmax()
+                token = model.lm_head(model.encode(**inputs)[0].last_hidden_state[0, last]).argmax()
                 if token == end:
                     break
                 for name, value in (("input_ids", token), ("branch_ids", branch), ("attention_mask", 1)):
