@@ -1,11 +1,16 @@
 """Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
 
 import hashlib
+import json
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
 from datasets_scripts.digests import digest, file_digest
 from datasets_scripts.load import load_split
@@ -28,18 +33,45 @@ def load_rows(dataset: str, config: str, split: str) -> Dataset:
         `ValueError`: if there is no such configuration or split, ids repeat or a row has no probability to
             compare with.
     """
-    rows = load_split(dataset, config, split)
+    rows, without = load_judged(dataset, config, split)
     ids = rows["id"][:]
     if len(set(ids)) < len(ids):
         repeated = [name for name, count in Counter(ids).most_common(5) if count > 1]
         raise ValueError(f"Ids of {dataset} {config} {split} must be unique; repeated: {', '.join(repeated)}.")
-    untold = [name for name, probability in zip(ids, rows["probability"][:], strict=True) if probability is None]
-    if untold:
+    if without:
         raise ValueError(
-            f"{len(untold)} rows of {dataset} {config} {split} have no probability to evaluate against, "
-            f"the first of them {untold[0]}. Filter them out of the split."
+            f"{len(without)} rows of {dataset} {config} {split} have no probability to evaluate against, "
+            f"the first of them {without[0]}. Filter them out of the split."
         )
     return rows
+
+
+def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[str]]:
+    """
+    Loads the rows of a split that have a probability.
+
+    Args:
+        dataset (`str`), config (`str`), split (`str`): As in [`load_rows`].
+
+    Returns:
+        `tuple[datasets.Dataset, list[str]]`: these rows, and the ids of the others.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: as [`load_rows`], and if a probability is outside of [0, 1].
+    """
+    rows = load_split(dataset, config, split)
+    probabilities = np.array(rows["probability"][:], dtype=float)
+    outside = np.flatnonzero((probabilities < 0) | (probabilities > 1))
+    if len(outside):
+        first = rows[int(outside[0])]
+        raise ValueError(
+            f"{len(outside)} rows of {dataset} {config} {split} have a probability outside of [0, 1], the first of "
+            f"them {first['id']}: {first['probability']:g}. Correct them, or build the config anew."
+        )
+    without = np.isnan(probabilities)
+    if not without.any():
+        return rows, []
+    return rows.select(np.flatnonzero(~without)), rows.select(np.flatnonzero(without))["id"][:]
 
 
 def premise_keys(rows: Dataset) -> list[str]:
@@ -57,27 +89,79 @@ def premise_keys(rows: Dataset) -> list[str]:
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 
 
-def hold_out_premises(rows: Dataset) -> tuple[Dataset, Dataset]:
+def shuffled_premises(keys: Iterable[str]) -> list[str]:
+    """The different ones of the keys of premises, the same order each time, which has nothing to do with them."""
+    return sorted(set(keys), key=digest)
+
+
+def about_other_premises(rows: Dataset, others: Dataset) -> Dataset:
     """
-    Sets a tenth of the premises aside, at least one and the same ones each time.
+    Leaves out the rows about a premise that `others` are about too.
 
     Args:
-        rows (`datasets.Dataset`): Rows as `load_rows` gives them, about two premises or more.
+        rows (`datasets.Dataset`), others (`datasets.Dataset`): Rows as `load_rows` gives them. A clip is the same
+            premise by whatever senses it is judged.
 
     Returns:
-        `tuple[datasets.Dataset, datasets.Dataset]`: the rows about nine tenths of the premises, and the others.
+        `datasets.Dataset`: the rows that are left.
+    """
+    known = list(_contents(others))
+    sizes, identities = {_size(content) for content in known}, {_identity(content) for content in known}
+    # Only a file of a known size need be read.
+    apart = [
+        place
+        for place, content in enumerate(_contents(rows))
+        if _size(content) not in sizes or _identity(content) not in identities
+    ]
+    return rows if len(apart) == len(rows) else rows.select(apart)
+
+
+def describe(dataset: str, config: str, rows: Dataset) -> dict:
+    """
+    Tells what rows are, whatever their config is called.
+
+    Args:
+        dataset (`str`): A UMUI folder, or its name on the Hub.
+        config (`str`): Name of the configuration.
+        rows (`datasets.Dataset`): Rows of it as `load_rows` gives them.
+
+    Returns:
+        `dict`: `sources` and `modalities` of the rows, what their probabilities are by (`probability_sources`), and,
+        of the training split, the `ratio` and the `teacher` that labelled it, as `build.json` tells them; `None` where
+        nothing does.
 
     Raises:
-        `ValueError`: if there is only one premise.
+        `ValueError`: if `build.json` can't be read.
     """
-    keys = premise_keys(rows)
-    # In the order of their hashes, which has nothing to do with what they are.
-    premises = sorted(set(keys), key=digest)
-    if len(premises) < 2:
-        raise ValueError("The training split is about one premise: none can be held out. Add a validation split.")
-    held_out = set(premises[: max(1, len(premises) // 10)])
-    aside = [key in held_out for key in keys]
-    return tuple(rows.select([k for k, out in enumerate(aside) if out == wanted]) for wanted in (False, True))
+    build = _read_build(dataset, config)
+    told = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
+    restored = build.get("source") == "restore"  # of which only the rows tell what it was
+    return {
+        "sources": told["source"] if restored or "source" not in build else [build["source"]],
+        "modalities": told["modality"],
+        "probability_sources": told["probability_source"],
+        "ratio": None if restored else build.get("ratio"),
+        "teacher": build.get("options", {}).get("labelled_by"),
+    }
+
+
+def _read_build(dataset: str, config: str) -> dict:
+    """What a build has noted beside a config, which goes to the Hub with it; nothing if it is none of ours."""
+    path = Path(dataset) / config / "build.json"
+    if not Path(dataset).is_dir():
+        try:
+            path = Path(hf_hub_download(dataset, f"{config}/build.json", repo_type="dataset"))
+        except EntryNotFoundError:
+            return {}
+    if not path.is_file():
+        return {}
+    try:
+        build = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read, which tells how {config} was built: {error}") from error
+    if not isinstance(build, dict):
+        raise ValueError(f"{path} must hold a JSON object, which tells how {config} was built.")
+    return build
 
 
 def rows_digest(rows: Dataset, keys: list[str]) -> str:
@@ -89,6 +173,18 @@ def rows_digest(rows: Dataset, keys: list[str]) -> str:
 def _file_digest(path: str, changed: int) -> str:
     # Many rows share a file: it is read once, until it changes.
     return file_digest(path)
+
+
+def _contents(rows: Dataset) -> Iterator[str | dict | None]:
+    """The text or the clip that each row is about."""
+    for row in rows.select_columns(["premise", "audio", "video"]):
+        yield row["premise"] or row["audio"] or row["video"]
+
+
+def _size(value: str | dict | None) -> int:
+    if not isinstance(value, dict):
+        return len(value or "")
+    return len(value["bytes"]) if value["bytes"] is not None else Path(value["path"]).stat().st_size
 
 
 def _identity(value: str | dict | None) -> str | None:

@@ -20,6 +20,8 @@ from evaluation.unfinished import append_predictions, check_settings, finish_pre
 
 # Claims of one premise that go through the model together; more of them are scored in several passes.
 HYPOTHESES_PER_PASS = 64
+# What a prediction is about beside its premise, by what it is called there, and the columns of rows that have it.
+ASKED = {"hypothesis": "hypothesis", "target": "probability", "label": "label"}
 
 
 def predict_split(
@@ -53,11 +55,15 @@ def predict_split(
         `ValueError`: if the folder holds predictions made with other settings, another run is writing to it, or a
             row cannot be scored.
     """
+    columns = {"premise": keys} | {name: rows[column][:] for name, column in ASKED.items()}
     ids = rows["id"][:]
+    asked = {
+        name: dict(zip(columns, values, strict=True)) for name, *values in zip(ids, *columns.values(), strict=True)
+    }
 
     def missing() -> list[int]:
         check_settings(out, settings)
-        done = read_predictions(out, ids)
+        done = read_predictions(out, asked)
         return [index for index, name in enumerate(ids) if name not in done]
 
     with only_run(out, processes):
@@ -77,7 +83,7 @@ def predict_split(
                 for answers in scored:
                     bar.update(len(answers))
         processes.wait_for_everyone()
-        return finish_predictions(out, ids) if processes.is_main_process else []
+        return finish_predictions(out, asked) if processes.is_main_process else []
 
 
 def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[list[int]]]:

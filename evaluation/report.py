@@ -2,45 +2,28 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 from transformers import PreTrainedConfig
 
-from datasets_scripts.load import split_names
+from evaluation.baselines import Baselines, describe_baselines
 from evaluation.calibration import perfect_distributions, perfect_predictions, reliability, written_predictions
-from evaluation.data import hold_out_premises, load_rows
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram, reliability_diagram
-from evaluation.predictors import INTERVAL_MASS, ConstantMean, HypothesisOnly
+from evaluation.predictors import INTERVAL_MASS
 from evaluation.tables import further_measures_table, measures_table
-
-
-def fit_baselines(dataset: str, config: str) -> tuple[ConstantMean, HypothesisOnly]:
-    """
-    The predictors that see no premise, fitted on the training split, the better of many chosen by validation.
-
-    A config without a validation split gives a tenth of its training premises for it.
-    """
-    train = load_rows(dataset, config, "train")
-    if "validation" in split_names(dataset, config):
-        validation = load_rows(dataset, config, "validation")
-    else:
-        train, validation = hold_out_premises(train)
-    known = train["hypothesis"][:], train["probability"][:]
-    return ConstantMean().fit(*known), HypothesisOnly().fit(
-        *known, validation["hypothesis"][:], validation["probability"][:]
-    )
 
 
 def make_report(
     config: PreTrainedConfig | None,
     answer: str | None,
     predictions: list[dict],
-    constant: ConstantMean,
-    seen: HypothesisOnly,
+    baselines: Baselines,
     settings: dict,
+    data: dict,
 ) -> dict:
     """
     Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
@@ -52,9 +35,9 @@ def make_report(
             perfect learner is measured too. What was trained on none has no such floor.
         answer (`str`, *optional*): The format of the answers of a model that writes them.
         predictions (`list[dict]`): The predictions, one for each row.
-        constant (`ConstantMean`): The constant mean.
-        seen (`HypothesisOnly`): The hypothesis-only predictor.
+        baselines ([`Baselines`]): Those that can be had.
         settings (`dict`): What the predictions depend on, to be told.
+        data (`dict`): What the rows are, as `evaluation.data.describe` tells it.
 
     Returns:
         `dict`: the content of `report.json`.
@@ -68,12 +51,8 @@ def make_report(
             f"None of the {len(predictions)} answers has a number to measure: read them in predictions.jsonl, the "
             f"first is {predictions[0]['answer']!r}."
         )
-    columns = {
-        name: [row[name] for row in measurable]
-        for name in ("id", "premise", "hypothesis", "prediction", "target", "label")
-    }
+    columns = {name: [row[name] for row in measurable] for name in ("id", "premise", "prediction", "target", "label")}
     targets = np.array(columns["target"])
-    hypotheses = columns["hypothesis"]
     labels = None if any(label is None for label in columns["label"]) else np.array(columns["label"])
 
     # A predictor that gives no distribution has no such columns, and no such measures.
@@ -111,16 +90,16 @@ def make_report(
     counts = {"without_number": {"n": reasons.total(), "reasons": dict(reasons.most_common())}} if may_lack else {}
     return {
         "settings": settings,
+        "data": data,
         "n": len(predictions),
         **counts,
         "premises": len({row["premise"] for row in predictions}),
         "rows_with_notes": sum(bool(row["notes"]) for row in predictions),
         "measures": of_model,
-        "constant_mean": {"mean": constant.mean, "measures": measured(constant.predict(hypotheses))},
-        "hypothesis_only": {
-            "predictor": seen.name,
-            "validation_mse": seen.validation_mse,
-            "measures": measured(seen.predict(hypotheses)),
+        "baselines": asdict(baselines.fitted_to),
+        **{
+            kind: {**one.facts, "measures": measured([one.answers[name] for name in columns["id"]])}
+            for kind, one in baselines.by_kind.items()
         },
         **({} if learnt is None else {"target_floor": {"target": learnt, "measures": floors[learnt]}}),
         "floors": {
@@ -153,10 +132,8 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
 {without_number(report)}
 {measures_table(report)}
 
-Intervals hold 95% of 1,000 resamples of the premises. The constant mean is {report["constant_mean"]["mean"]:.4f}, of
-the training split. Hypothesis only is the best predictor on the validation split that does not see the premise:
-{report["hypothesis_only"]["predictor"]}. {_floor(report)}A low ECE alone proves nothing: the
-constant mean can have it.
+Intervals hold 95% of 1,000 resamples of the premises. {describe_baselines(report)} {_floor(report)}
+A low ECE alone proves nothing: the constant mean can have it.
 
 Further measures; evaluation/metrics/README.md defines them all.
 

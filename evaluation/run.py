@@ -25,11 +25,13 @@ from pathlib import Path
 from accelerate import PartialState
 
 from datasets_scripts.commands import in_words
-from evaluation.data import load_rows, premise_keys, rows_digest
+from datasets_scripts.digests import digest
+from evaluation.baselines import describe_baselines, fit_baselines
+from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors.choose import PREDICTORS, add_predictor_options, choose_predictor
+from evaluation.predictors.choose import PREDICTORS, PROMPTED, add_predictor_options, choose_predictor, fitted_baseline
 from evaluation.processes import joined_processes, told_by_main
-from evaluation.report import counted, fit_baselines, make_report, without_number, write_report
+from evaluation.report import counted, make_report, without_number, write_report
 from evaluation.tables import measures_table
 
 
@@ -63,12 +65,17 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
         raise ValueError(f"{args.dataset} {args.config} {args.split} has no rows to evaluate.")
-    out = Path(args.out or f"runs/evaluation/{chosen.name}/{args.config}-{args.split}")
+    name = args.predictor if chosen is None else chosen.name
+    out = Path(args.out or f"runs/evaluation/{name}/{args.config}-{args.split}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --out, a folder.")
-    if processes.is_main_process:
-        constant, seen = fit_baselines(args.dataset, args.config)
     keys = told_by_main(processes, lambda: premise_keys(rows))
+    baselines = told_by_main(
+        processes,
+        lambda: fit_baselines(args.dataset, args.config, args.split, rows, keys, args.baselines_from),
+    )
+    if chosen is None:
+        chosen = fitted_baseline(args.predictor, baselines)
     settings = {
         **chosen.settings,
         "dataset": args.dataset,
@@ -76,12 +83,16 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
         "split": args.split,
         "rows": rows_digest(rows, keys),
     }
+    contexts = rows["context"][:]
+    if args.predictor in PROMPTED and any(contexts):
+        settings["contexts"] = digest(contexts)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size, processes)
     if not processes.is_main_process:
         return None
-    report = make_report(chosen.config, chosen.answer, predictions, constant, seen, settings)
+    data = describe(args.dataset, args.config, rows)
+    report = make_report(chosen.config, chosen.answer, predictions, baselines, settings, data)
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()
@@ -89,7 +100,7 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
     write_report(report, predictions, out)
     print(f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}")
     print(without_number(report))
-    print(measures_table(report))
+    print(f"{measures_table(report)}\n\n{describe_baselines(report)}")
     print(f"\nReport, figures and predictions: {out}")
     return report
 
@@ -104,6 +115,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
     parser.add_argument("--out", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
     parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
+    parser.add_argument(
+        "--baselines-from", metavar="CONFIG", help="config of the dataset to fit the baselines to (default: --config)"
+    )
     parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
     add_predictor_options(parser, PREDICTORS)
     args = parser.parse_args(arguments)

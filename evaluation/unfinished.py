@@ -61,7 +61,9 @@ def check_settings(out: Path, settings: dict) -> None:
         return
     before = json.loads(path.read_text())
     differ = [
-        f"{key} was {before.get(key)}, is {value}" for key, value in settings.items() if before.get(key) != value
+        f"{key} was {before.get(key)}, is {settings.get(key)}"
+        for key in settings | before
+        if before.get(key) != settings.get(key)
     ]
     if differ:
         raise ValueError(
@@ -70,28 +72,35 @@ def check_settings(out: Path, settings: dict) -> None:
         )
 
 
-def read_predictions(out: Path, ids: list[str]) -> dict[str, dict]:
+def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
     """
     Reads the predictions written so far, by however many processes, and cuts off last lines torn by a kill.
 
     Args:
         out (`Path`): The folder.
-        ids (`list[str]`): Ids of the rows that are evaluated.
+        asked (`dict[str, dict]`): The rows that are evaluated by id: what each asks, and its answer is measured by.
 
     Returns:
         `dict[str, dict]`: predictions by id.
 
     Raises:
-        `ValueError`: if a row is there twice or is none of the split's.
+        `ValueError`: if a row is there twice, is none of the split's, or was another when it was predicted.
     """
     finished = out / FINISHED
-    known, done = set(ids), {}
+    done = {}
     for path in [finished] if finished.exists() else _partial_files(out):
         for answer in _whole_lines(path):
-            if answer["id"] in done or answer["id"] not in known:
-                what = "twice" if answer["id"] in done else "but not in the split"
-                raise ValueError(f"Row {answer['id']} is in {path} {what}: remove the folder to evaluate anew.")
-            done[answer["id"]] = answer
+            name = answer["id"]
+            if name in done or name not in asked:
+                what = "twice" if name in done else "but not in the split"
+                raise ValueError(f"Row {name} is in {path} {what}: remove the folder to evaluate anew.")
+            differ = [what for what, value in asked[name].items() if answer.get(what) != value]
+            if differ:
+                raise ValueError(
+                    f"Row {name} is in {path} with another {', '.join(differ)}: the dataset was changed since. Give "
+                    "another --out, or remove that folder to evaluate anew."
+                )
+            done[name] = answer
     return done
 
 
@@ -116,19 +125,19 @@ def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -
             yield answers
 
 
-def finish_predictions(out: Path, ids: list[str]) -> list[dict]:
+def finish_predictions(out: Path, asked: dict[str, dict]) -> list[dict]:
     """
     Makes one file of what all processes have written, when every row is there; it may be there already.
 
     Args:
         out (`Path`): The folder.
-        ids (`list[str]`): Ids of the rows, in the order of the split.
+        asked (`dict[str, dict]`): The rows, as in [`read_predictions`], in the order of the split.
 
     Returns:
         `list[dict]`: the predictions in that order.
     """
-    done = read_predictions(out, ids)
-    predictions = [done[name] for name in ids]
+    done = read_predictions(out, asked)
+    predictions = [done[name] for name in asked]
     if not (out / FINISHED).exists():
         whole = out / f"{FINISHED}.whole"  # `.partial` is what was made and not yet kept elsewhere
         with open(whole, "w", encoding="utf-8") as file:

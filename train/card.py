@@ -40,6 +40,7 @@ METRICS = {
     "recall": "Recall",
     "f1": "F1",
 }
+BASELINES = ("constant_mean", "hypothesis_only")
 VALIDATION_COLUMNS = {"loss": "loss", "mse": "MSE", "mae": "MAE", "constant_mean_mse": "MSE of the labels' mean"}
 
 WHAT = """Given a premise (here {premises}) and a hypothesis, this model gives the probability that the hypothesis is \
@@ -179,8 +180,8 @@ def add_report(record: dict, checkpoint: Path, path: Path) -> None:
         "premises": report["premises"],
         "without_number": report.get("without_number", {"n": 0})["n"],
         "measures": report["measures"],
-        "constant_mean_mse": report["constant_mean"]["measures"]["mse"]["value"],
-        "hypothesis_only_mse": report["hypothesis_only"]["measures"]["mse"]["value"],
+        # Of a single premise there is no baseline.
+        **{f"{kind}_mse": report[kind]["measures"]["mse"]["value"] if kind in report else None for kind in BASELINES},
         "command": report["command"],
         "date": report["date"],
     }
@@ -265,7 +266,7 @@ def _results(record: dict) -> str:
                 *(f"`{one[name]}`" for name in ("dataset", "config", "split")),
                 *(f"{one[name]:,}" for name in ("rows", "premises")),
                 *(_with_interval(one["measures"][name]) for name in ("mse", "mae", "ece")),
-                *(f"{one[name]:.4g}" for name in ("constant_mean_mse", "hypothesis_only_mse")),
+                *("-" if (mse := one[f"{kind}_mse"]) is None else f"{mse:.4g}" for kind in BASELINES),
             )
             for one in record["reports"]
         ]

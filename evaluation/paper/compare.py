@@ -21,7 +21,7 @@ HEADER = [
 
 def compare(named: list[tuple[str, Path]], measures: list[str], resamples: int, seed: int) -> Table:
     """
-    Compares every two predictors on every configuration that both were evaluated on.
+    Compares every two predictors on all data that both were evaluated on.
 
     Args:
         named (`list[tuple[str, Path]]`): Predictors, each with the folder of an evaluation.
@@ -33,13 +33,13 @@ def compare(named: list[tuple[str, Path]], measures: list[str], resamples: int, 
         `Table`: a row for each comparison; its p values are corrected over all of them.
 
     Raises:
-        `ValueError`: if no two evaluations are of one configuration, or these are not about the same rows.
+        `ValueError`: if no two evaluations are on one data set, or these are not about the same rows.
     """
     entries = read_entries(named)
-    pairs = [(a, b) for a, b in combinations(entries, 2) if a.config == b.config]
+    pairs = [(a, b) for a, b in combinations(entries, 2) if a.data == b.data]
     if not pairs:
-        told = "; ".join(f"{entry.place} on {entry.config}" for entry in entries)
-        raise ValueError(f"No two predictors were evaluated on one configuration: {told}.")
+        told = "; ".join(f"{entry.place} on {entry.data}" for entry in entries)
+        raise ValueError(f"No two predictors were evaluated on the same data: {told}.")
     records = [record for a, b in pairs for record in _records(a, b, measures, resamples, seed)]
     tested = [record for record in records if record["p"] != ""]
     for record, p in zip(tested, holm([record["p"] for record in tested]), strict=True):
@@ -61,7 +61,7 @@ def compare(named: list[tuple[str, Path]], measures: list[str], resamples: int, 
         f"{seed}. p: how often the difference of a resample is as far from their mean as 0 is from the difference "
         "found, two-sided. With fewer than about 20 premises both are rough.",
         f"p (Holm): corrected over the {len(tested)} comparisons of this table (Holm 1979).",
-        *(f"{e.name} on {e.data}: {e.run.folder}, rows {e.run.settings['rows']}." for e in entries),
+        *(entry.provenance for entry in entries),
     ]
     return Table("compare", "Paired comparisons of predictors", HEADER, shown, 4, records, notes)
 

@@ -4,17 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_scripts.digests import digest
+from evaluation.baselines import describe_baselines
 from evaluation.prediction_files import EvaluationRun, read_run
+from evaluation.predictors.choose import BASELINES
 
 
-# What the paper calls the data of our configurations, in its order.
+# What the paper calls its data, in its order, by the source and the modality of the rows.
 DATA = {
-    "clotho": "Clotho",
-    "unli": "UNLI",
-    "wikivideo-video": "WV-V",
-    "wikivideo-audio": "WV-A",
-    "wikivideo-audiovisual": "WV-AV",
+    ("clotho", "audio"): "Clotho",
+    ("unli", "text"): "UNLI",
+    ("wikivideo", "video"): "WV-V",
+    ("wikivideo", "audio"): "WV-A",
+    ("wikivideo", "audiovisual"): "WV-AV",
 }
+# The names that these have as they are built, which is all that is known of evaluations of before.
+NAMES = dict(
+    zip(("clotho", "unli", "wikivideo-video", "wikivideo-audio", "wikivideo-audiovisual"), DATA.values(), strict=True)
+)
 # Settings that say who answers.
 WHO_ANSWERS = ("predictor", "model", "weights")
 # Rows that an error names.
@@ -41,8 +47,40 @@ class Entry:
 
     @property
     def data(self) -> str:
-        """What the paper calls that configuration; its own name where the paper has none."""
-        return DATA.get(self.config, self.config)
+        """
+        What the paper calls the rows, whatever their configuration is called; its name where they are none of the
+        paper's: of another source or modality, or with probabilities of a teacher in the place of people's.
+        """
+        data = self.run.report.get("data")
+        if data is None:
+            known = NAMES.get(self.config)
+        elif "teacher" in data["probability_sources"]:
+            known = None
+        else:
+            known = DATA.get((*data["sources"], *data["modalities"]))
+        # A configuration of one's own may be called UNLI.
+        return known or (f"{self.config} (not the paper's)" if self.config in DATA.values() else self.config)
+
+    @property
+    def provenance(self) -> str:
+        """A line that tells what is behind its numbers: folder, configuration, who answered, rows, baselines."""
+        settings, data = self.run.settings, self.run.report.get("data") or {}
+        parts = [str(self.run.folder), f"config {self.config}"]
+        if data.get("probability_sources"):
+            parts.append(f"probabilities by {' and '.join(data['probability_sources'])}")
+        if data.get("ratio"):
+            parts.append(f"training split {data['ratio']}")
+        if data.get("teacher") is not None:
+            parts.append(f"labelled by {data['teacher'].get('model', 'a teacher')}")
+        parts += [f"{key} {settings[key]}" for key in ("model", "weights", "split", "rows") if settings.get(key)]
+        line = f"{self.name} on {self.data}: {', '.join(parts)}."
+        if not data and self.config not in NAMES:
+            line += " Its report.json does not tell what these rows are: give its command again."
+        return (
+            f"{line} {describe_baselines(self.run.report)}"
+            if settings.get("predictor") in BASELINES and data
+            else line
+        )
 
     @property
     def without_number(self) -> int:
@@ -68,16 +106,16 @@ def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
 
     Raises:
         `ValueError`: if a folder is no complete evaluation, its rows are not those that its settings tell of, a name
-            has two evaluations of one configuration or two predictors, or two evaluations of one configuration are
-            about different splits or rows.
+            has two evaluations on one data set or two predictors, or two evaluations on one data set are about
+            different splits or rows.
     """
     entries = [_read(name, folder) for name, folder in named]
-    by_place, of_name, of_config = {}, {}, {}
+    by_place, of_name, of_data = {}, {}, {}
     for entry in entries:
-        other = by_place.setdefault((entry.name, entry.config), entry)
+        other = by_place.setdefault((entry.name, entry.data), entry)
         if other is not entry:
             raise ValueError(
-                f"{entry.name} is given twice on {entry.config}: {other.run.folder} and {entry.run.folder}. Give them "
+                f"{entry.name} is given twice on {entry.data}: {other.run.folder} and {entry.run.folder}. Give them "
                 "two names, or leave one out."
             )
         first = of_name.setdefault(entry.name, entry)
@@ -90,7 +128,7 @@ def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
                 f"{entry.name} is two predictors: {', '.join(differ)} of {first.run.folder} and {entry.run.folder} "
                 "differ. Give them two names."
             )
-        check_same_rows(of_config.setdefault(entry.config, entry), entry)
+        check_same_rows(of_data.setdefault(entry.data, entry), entry)
     return entries
 
 
@@ -119,7 +157,7 @@ def check_same_rows(first: Entry, second: Entry) -> None:
     """
     if first.run.settings["split"] != second.run.settings["split"]:
         raise ValueError(
-            f"{first.place} and {second.place} are about different splits of {first.config}: "
+            f"{first.place} and {second.place} are about different splits of {first.data}: "
             f"{first.run.settings['split']} and {second.run.settings['split']}."
         )
     rows, others = (
@@ -136,7 +174,7 @@ def check_same_rows(first: Entry, second: Entry) -> None:
     told = [f"{len(names)} rows {what}: {_some(names)}" for what, names in differ if names]
     if told:
         raise ValueError(
-            f"{first.place} and {second.place} are not about the same rows of {first.config} "
+            f"{first.place} and {second.place} are not about the same rows of {first.data} "
             f"{first.run.settings['split']}, so they can't be compared. {'; '.join(told)}. "
             "Evaluate both on one dataset."
         )

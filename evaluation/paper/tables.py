@@ -74,7 +74,7 @@ def make_table(
             )
         )
         if table == 7:
-            _scale(rows[-1], entry, temperatures.get((entry.name, entry.config)), columns, resamples, seed)
+            _scale(rows[-1], entry, temperatures.get((entry.name, entry.data)), columns, resamples, seed)
     notes = [_how(resamples, seed), MISSING, REFERENCE]
     if table in (2, 4, 7):
         notes.append(DECISION)
@@ -84,7 +84,7 @@ def make_table(
             "applies itself has no values before. Dividing log odds moves no probability across 0.5 and so changes no "
             "decision, although the paper's tables 2 and 7 differ for its baselines."
         )
-    notes += [_source(entry) for entry in entries]
+    notes += [entry.provenance for entry in entries]
     rows = _with_paper(table, rows, columns, head)
     return lay_out(f"table{table}", f"Table {table}: {paper_title(table)}", rows, columns, notes)
 
@@ -140,13 +140,13 @@ def _counts(entry: Entry) -> dict[str, int]:
 
 
 def _temperatures(entries: list[Entry], fitted_on: list[Entry]) -> dict[tuple[str, str], float]:
-    """Temperatures by predictor and configuration."""
-    known = {(entry.name, entry.config): entry for entry in entries}
+    """Temperatures by predictor and data."""
+    known = {(entry.name, entry.data): entry for entry in entries}
     temperatures = {}
     for entry in fitted_on:
-        scaled = known.get((entry.name, entry.config))
+        scaled = known.get((entry.name, entry.data))
         if scaled is None:
-            raise ValueError(f"--fit {entry.place}: --predictions has no {entry.name} on {entry.config} to be scaled.")
+            raise ValueError(f"--fit {entry.place}: --predictions has no {entry.name} on {entry.data} to be scaled.")
         _check_apart(scaled, entry)
         rows = entry.run.measurable
         if not rows:
@@ -158,14 +158,14 @@ def _temperatures(entries: list[Entry], fitted_on: list[Entry]) -> dict[tuple[st
             temperature = fit_temperature(logits, [row["target"] for row in rows])
         except ValueError as error:
             raise ValueError(f"--fit {entry.place}: {error}") from error
-        temperatures[entry.name, entry.config] = temperature
+        temperatures[entry.name, entry.data] = temperature
     return temperatures
 
 
 def _check_apart(scaled: Entry, fitted_on: Entry) -> None:
     settings, others = scaled.run.settings, fitted_on.run.settings
-    # A teacher's answers to other rows are others.
-    rows = ("dataset", "split", "rows", "answers", "answers_digest")
+    # A teacher's answers to other rows are others, and their backgrounds.
+    rows = ("dataset", "config", "split", "rows", "contexts", "answers", "answers_digest")
     differ = [key for key in settings | others if key not in rows and settings.get(key) != others.get(key)]
     if differ:
         raise ValueError(f"--fit {fitted_on.place} is of another predictor than {scaled.place}: {', '.join(differ)}.")
@@ -220,9 +220,3 @@ def _how(resamples: int, seed: int) -> str:
     return (
         f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise."
     )
-
-
-def _source(entry: Entry) -> str:
-    settings = entry.run.settings
-    told = [f"{key} {settings[key]}" for key in ("model", "weights", "split") if settings.get(key)]
-    return f"{entry.name} on {entry.data}: {entry.run.folder}, {', '.join([*told, 'rows ' + settings['rows']])}."

@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
-from evaluation.predictors.prediction import PointPrediction
+from evaluation.predictors.prediction import PointPrediction, TwoStagePredictor
 
 
 class ConstantMean:
-    """Answers the mean probability of the training split to everything."""
+    """Answers everything with the mean probability of what it was fitted to."""
 
     def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
         """Takes the mean of `probabilities`; returns itself."""
@@ -81,9 +81,8 @@ class HypothesisOnly:
     The best of several predictors that see the text of the hypothesis and nothing of the premise.
 
     What it reaches can be had by knowing which hypotheses tend to be true; only what a model does better was learnt
-    from premises. Candidates are the mean of identical texts and ridge regressions on their words, fitted on the
-    training split; the one with the least squared error on the validation split is kept, as `name` and
-    `validation_mse` tell.
+    from premises. Candidates are the mean of identical texts and ridge regressions on their words; the one with the
+    least squared error on the pairs to choose by is kept, as `name` and `validation_mse` tell.
     """
 
     def fit(
@@ -113,19 +112,30 @@ class HypothesisOnly:
         return self.best.predict(hypotheses)
 
 
-class BaselinePredictor:
+class BaselinePredictor(TwoStagePredictor):
     """
     A baseline behind the interface of all predictors.
 
     Args:
-        baseline (`ConstantMean` or `HypothesisOnly`): It, fitted.
+        answers (`dict[str, float]`): What it answers to each row, by id.
     """
 
-    def __init__(self, baseline: ConstantMean | HypothesisOnly):
-        self.baseline = baseline
+    def __init__(self, answers: dict[str, float]):
+        self.answers = answers
 
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[PointPrediction]]:
-        """See [`Predictor`]; the premises are not looked at."""
-        return [
-            [PointPrediction(float(value), []) for value in self.baseline.predict(claims)] for claims in hypotheses
-        ]
+    def prepare(self, premises: list[dict], hypotheses: list[list[str]]) -> list[list[str]]:
+        """
+        Refused: what a baseline was fitted to may depend on the row, which hypotheses alone don't tell.
+
+        Raises:
+            `TypeError`: always.
+        """
+        raise TypeError("a baseline's answers are looked up by the ids of rows: use prepare_rows")
+
+    def prepare_rows(self, groups: list[list[dict]]) -> list[list[str]]:
+        """Takes the ids of rows, those of one premise together."""
+        return [[row["id"] for row in rows] for rows in groups]
+
+    def answer(self, prepared: list[list[str]]) -> list[list[PointPrediction]]:
+        """See [`TwoStagePredictor`]."""
+        return [[PointPrediction(self.answers[name], []) for name in names] for names in prepared]

@@ -16,17 +16,19 @@ from datasets_scripts.digests import digest, weights_digest
 from datasets_scripts.schema import MODALITIES
 from datasets_scripts.teachers.answer_files import read_answers
 from datasets_scripts.teachers.options import add_sending_options, read_sending_options
+from evaluation.baselines import Baselines
 from evaluation.predictors.baselines import BaselinePredictor
 from evaluation.predictors.clue import CLUEPredictor
 from evaluation.predictors.prediction import Predictor
 from evaluation.predictors.teacher import TeacherPredictor
 from evaluation.predictors.text import TextPredictor, answer_format
-from evaluation.report import fit_baselines
 
 
 # What can answer any rows, and what needs more of their dataset.
-MODELS = ("auto", "scalar", "binary", "digits")
-PREDICTORS = (*MODELS, "teacher", "constant_mean", "hypothesis_only")
+PROMPTED = ("scalar", "binary", "digits")
+MODELS = ("auto", *PROMPTED)
+BASELINES = ("constant_mean", "hypothesis_only")
+PREDICTORS = (*MODELS, "teacher", *BASELINES)
 # Fields of a request that have an option of their own, or that would change what is read.
 RESERVED = {"messages", "model", "temperature", "max_tokens", "seed", "n", "stream", "logprobs", "top_logprobs"}
 # Rows without media or context, to tell one wording of the prompts from another.
@@ -76,7 +78,7 @@ def add_predictor_options(parser: argparse.ArgumentParser, predictors: tuple[str
     add_sending_options(prompting, failures=20)
 
 
-def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
+def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor | None:
     """
     Reads the options that [`add_predictor_options`] added. Nothing is loaded yet.
 
@@ -85,7 +87,8 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
         dataset (`str`): The folder of the dataset, or its name on the Hub.
 
     Returns:
-        [`ChosenPredictor`]: what scores the rows.
+        [`ChosenPredictor`]: what scores the rows; `None` for a baseline, which has to be fitted first
+            ([`fitted_baseline`]).
 
     Raises:
         `ValueError`: if the options do not go together, or name what isn't there.
@@ -105,7 +108,7 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
         return _trained(args)
     if kind == "teacher":
         return _teacher(args)
-    return _prompted(args, dataset) if kind in MODELS else _baseline(kind, dataset, args.config)
+    return _prompted(args, dataset) if kind in MODELS else None
 
 
 def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
@@ -179,14 +182,26 @@ def _teacher(args: argparse.Namespace) -> ChosenPredictor:
     )
 
 
-def _baseline(kind: str, dataset: str, config: str) -> ChosenPredictor:
-    """What sees no premise, fitted on the training split."""
-    constant, seen = fit_baselines(dataset, config)
-    fitted = {"constant_mean": {"mean": constant.mean}}
-    fitted["hypothesis_only"] = {"name": seen.name, "validation_mse": seen.validation_mse}
-    baseline = {"constant_mean": constant, "hypothesis_only": seen}[kind]
+def fitted_baseline(kind: str, baselines: Baselines) -> ChosenPredictor:
+    """
+    A baseline as what scores the rows.
+
+    Args:
+        kind (`str`): One of [`BASELINES`].
+        baselines ([`Baselines`]): Those that were fitted.
+
+    Raises:
+        `ValueError`: if it is not among them.
+    """
+    if kind not in baselines.by_kind:
+        raise ValueError(
+            f"--predictor {kind} has too few premises to be fitted to: name a config that has more with "
+            "--baselines-from."
+        )
+    baseline = baselines.by_kind[kind]
+    fitted = {"name" if fact == "predictor" else fact: value for fact, value in baseline.facts.items()}
     return ChosenPredictor(
-        kind, {"predictor": kind, "model": None, "fitted": fitted[kind]}, lambda: BaselinePredictor(baseline)
+        kind, {"predictor": kind, "model": None, "fitted": fitted}, lambda: BaselinePredictor(baseline.answers)
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from datasets_scripts.build import main as build
 from datasets_scripts.schema import FEATURES
-from evaluation.data import hold_out_premises, load_rows, premise_keys, rows_digest
+from evaluation.data import load_rows, premise_keys, rows_digest
 
 
 CARD = """---
@@ -105,14 +105,3 @@ def test_unusable_rows_are_named(tmp_path):
         load_rows(write(tmp_path / "b", [0.1, None]), "small", "test")
     with pytest.raises(FileNotFoundError, match="no dataset folder"):
         load_rows(str(tmp_path / "nothing"), "small", "test")
-
-
-def test_held_out_premises_are_a_tenth_and_whole(tmp_path):
-    """All rows of a premise are on one side; the sides are the same each time and together are all rows."""
-    rows = load_rows(write(tmp_path, [0.5] * 60), "small", "test")
-    kept, aside = hold_out_premises(rows)
-    assert len(set(aside["premise"])) == 3 and not set(aside["premise"]) & set(kept["premise"])
-    assert sorted(kept["id"][:] + aside["id"][:]) == sorted(rows["id"][:])
-    assert hold_out_premises(rows)[1]["id"][:] == aside["id"][:]
-    with pytest.raises(ValueError, match="one premise"):
-        hold_out_premises(rows.select([0, 1]))

@@ -21,7 +21,7 @@ def rows_of(predictions, targets, premises=None, labels=None):
 def evaluation(tmp_path):
     """Writes the folder of an evaluation and returns it."""
 
-    def write(name, rows, config="unli", **settings):
+    def write(name, rows, config="unli", data=None, **settings):
         folder = tmp_path / name
         folder.mkdir()
         columns = ("id", "premise", "hypothesis", "target")
@@ -32,7 +32,7 @@ def evaluation(tmp_path):
         }
         (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         (folder / "settings.json").write_text(json.dumps(settings))
-        (folder / "report.json").write_text(json.dumps({"n": len(rows), "settings": settings}))
+        (folder / "report.json").write_text(json.dumps({"n": len(rows), "settings": settings, "data": data}))
         return folder
 
     return write

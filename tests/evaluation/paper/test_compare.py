@@ -106,7 +106,7 @@ def test_what_cannot_be_compared_is_told(evaluation, tmp_path):
             main(["compare", "--predictions", *given, "--out", str(tmp_path / "t")])
 
     a = f"A={evaluation('a', rows_of([0.1, None], [0.2, 0.3]))}"
-    refused("No two predictors were evaluated on one configuration: A .*a. on unli", a)
+    refused("No two predictors were evaluated on the same data: A .*a. on UNLI", a)
     refused("there is no row on which both have a number", a, f"B={evaluation('b', rows_of([None, 0.1], [0.2, 0.3]))}")
     c = f"C={evaluation('c', rows_of([0.3, None], [0.2, 0.3]))}"
     refused("brier is against labels", a, c, "--measures", "brier")

@@ -166,13 +166,13 @@ def test_different_rows_are_never_compared(evaluation, tmp_path):
         assert not (tmp_path / "t").exists()
 
     fewer = evaluation("fewer", rows[1:])
-    refused("first.*fewer.*not about the same rows of unli test.*1 rows only in .*first: r0", f"B={fewer}")
+    refused("first.*fewer.*not about the same rows of UNLI test.*1 rows only in .*first: r0", f"B={fewer}")
     other = evaluation("other", [{**rows[0], "target": 0.9}, {**rows[1], "premise": "x"}, rows[2]])
     refused("1 rows of another premise: r1; 1 rows of another target: r0", f"B={other}")
     labelled = evaluation("labelled", [{**row, "label": 1} for row in rows])
     refused("3 rows of another label: r0, r1, r2", f"B={labelled}")
-    refused("different splits of unli", f"B={evaluation('dev', rows, split='validation')}")
-    refused("A is given twice on unli", f"A={evaluation('again', rows)}")
+    refused("different splits of UNLI", f"B={evaluation('dev', rows, split='validation')}")
+    refused("A is given twice on UNLI", f"A={evaluation('again', rows)}")
     refused(
         "A is two predictors: weights of .*first and .*video",
         f"A={evaluation('video', rows, 'wikivideo-video', weights='others')}",
@@ -196,6 +196,30 @@ def _without(folder, key):
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "report.json").write_text(json.dumps({"n": 3, "settings": settings}))
     return folder
+
+
+def test_a_row_is_the_papers_by_what_its_data_is(evaluation, tmp_path):
+    """Source and modality decide, not the config's name; a teacher's probabilities are not those of people."""
+    rows = rows_of([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
+    facts = {"sources": ["wikivideo"], "modalities": ["audiovisual"], "probability_sources": ["human"]}
+    facts |= {"ratio": "1:1", "teacher": {"model": "Qwen3"}}
+    cases = {
+        "wikivideo-audiovisual-1to1": (facts, "WV-AV"),
+        "by-sight": (facts | {"modalities": ["video"]}, "WV-V"),
+        "unli": (facts | {"sources": ["mine"]}, "unli"),
+        "clotho": (
+            facts | {"sources": ["clotho"], "modalities": ["audio"], "probability_sources": ["teacher"]},
+            "clotho",
+        ),
+        "WV-A": (facts | {"sources": ["mine", "wikivideo"]}, "WV-A (not the paper's)"),
+    }
+    given = [f"A={evaluation(config, rows, config, data=data)}" for config, (data, _) in cases.items()]
+    main(["table3", "--predictions", *given, "--out", str(tmp_path / "t")])
+    assert {data for name, data in records(tmp_path / "t", "table3") if name == "A"} == {
+        data for _, data in cases.values()
+    }
+    notes = (tmp_path / "t/table3.md").read_text()
+    assert "config wikivideo-audiovisual-1to1, probabilities by human, training split 1:1, labelled by Qwen3" in notes
 
 
 def test_the_order_of_rows_does_not_matter(evaluation, tmp_path):
@@ -227,7 +251,7 @@ def test_a_temperature_is_fitted_to_other_rows_and_undoes_overconfidence(evaluat
     assert float(one["MSE x100"]) < 1e-3 < float(one["MSE x100 before"])
     with pytest.raises(SystemExit, match="shares 50 premises"):
         main([*command, f"Q2.5-O={test}"])
-    with pytest.raises(SystemExit, match="has no other on unli to be scaled"):
+    with pytest.raises(SystemExit, match="has no other on UNLI to be scaled"):
         main([*command, f"other={dev}"])
     with pytest.raises(SystemExit, match="of another predictor than .*: weights"):
         main([*command, f"Q2.5-O={evaluation('o', rows('o', 40), split='validation', weights='other')}"])
