@@ -6,14 +6,14 @@ python -m datasets_scripts.annotations aggregate --raw ann.csv ben.jsonl --out j
 python -m datasets_scripts.annotations agreement --raw ann.csv ben.jsonl --items pilot.txt --out agreement
 ```
 
-A judgement is a row of a CSV file or a line of a JSONL file: `annotator`, `item`, `probability` (0 to 100, per cent),
-`evidence` (the senses that informed it: audio, video, text), `note`, and what the item is: `claim`, `video`, `topic`.
+A judgement is a row of a CSV, TSV or Parquet file or a line of a JSONL file: `annotator`, `item`, `probability` (0 to
+100, per cent), `evidence` (the senses that informed it: audio, video, text), `note`, and what the item is: `claim`,
+`video`, `topic`.
 Only the first three must be there. In CSV, evidence is joined with ";". No evidence is not the same as no answer: `[]`
 or an empty CSV field says that nothing informed the annotator, `null` or no such column that nobody asked.
 """
 
 import argparse
-import csv
 import json
 import math
 import sys
@@ -25,10 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from datasets_scripts.arguments import positive, seed
+from datasets_scripts.building.drafts import Problem
 from datasets_scripts.judgements.agreement import agreement_report, write_agreement
-from datasets_scripts.schema import SENSES, BuildError
+from datasets_scripts.judgements.scale import Scale
+from datasets_scripts.schema import SENSES, BuildError, name_of, one_form
+from datasets_scripts.tables import DELIMITERS, column_names, columns_there, read_table
 
 
+TOGETHER = "all together"
 REQUIRED = ("annotator", "item", "probability")
 FACTS = ("claim", "video", "topic")
 COLUMNS = (*REQUIRED, "evidence", "note", *FACTS)
@@ -68,21 +72,24 @@ class Reading:
         judgements (`list[Judgement]`): The good ones, in the order of the files.
         skipped (`list[str]`): One complaint for each line that was left out.
         ignored (`list[str]`): Names of columns that mean nothing here, sorted.
+        doubtful (`list[str]`): Annotators whose only answer above 0 is not above 1 %, sorted: it may be a fraction.
     """
 
     judgements: list[Judgement]
     skipped: list[str]
     ignored: list[str]
+    doubtful: list[str]
 
 
-def read_judgements(paths: list[Path], on_error: str = "stop") -> Reading:
+def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = False) -> Reading:
     """
     Reads raw judgements and checks them, one by one and against each other.
 
     Args:
-        paths (`list[Path]`): CSV and JSONL files, UTF-8.
+        paths (`list[Path]`): CSV, TSV, JSONL and Parquet files.
         on_error (`str`, *optional*, defaults to `"stop"`):
             `"stop"` refuses files with any bad line, `"skip"` leaves bad lines out and lists them.
+        percent (`bool`, *optional*, defaults to `False`): Whether even answers that look like fractions are per cent.
 
     Returns:
         [`Reading`]: the judgements and what was left out.
@@ -94,8 +101,7 @@ def read_judgements(paths: list[Path], on_error: str = "stop") -> Reading:
     judgements, complaints, ignored = [], [], set()
     judged, of_item, item_of = {}, {}, {}
     for path in paths:
-        for row, record in _records(path):
-            place = f"{path} row {row}"
+        for place, record in _records(path):
             if isinstance(record, str):
                 complaints.append(f"{place}: {record}")
                 continue
@@ -122,8 +128,8 @@ def read_judgements(paths: list[Path], on_error: str = "stop") -> Reading:
         )
     if not judgements:
         raise BuildError(f"no judgement in {', '.join(map(str, paths))}, {len(complaints)} bad ones aside")
-    _refuse_fractions(judgements)
-    return Reading(judgements, complaints, sorted(ignored))
+    doubtful = [] if percent else _check_scale(judgements)
+    return Reading(judgements, complaints, sorted(ignored), doubtful)
 
 
 def aggregate(judgements: list[Judgement]) -> list[dict]:
@@ -166,39 +172,19 @@ def judgement_matrix(judgements: list[Judgement]) -> tuple[np.ndarray, list[str]
     return matrix, items, annotators
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict | str]]:
-    """Each row's number with its values as JSON has them, or with what is wrong with it."""
-    kinds = {".csv": _csv_records, ".jsonl": _jsonl_records}
-    if path.suffix.lower() not in kinds:
-        raise BuildError(f"--raw {path}: must end in .csv or .jsonl")
-    if not path.is_file():
-        raise BuildError(f"--raw {path}: there is no such file")
-    try:
-        yield from kinds[path.suffix.lower()](path)
-    except UnicodeDecodeError as error:
-        raise BuildError(f"--raw {path} is not in UTF-8: {error}") from error
+def _records(path: Path) -> Iterator[tuple[str, dict | str]]:
+    """Each row's place with its values as JSON has them, or with what is wrong with it."""
+    names = [name.strip() for name in column_names(path)]
+    if path.suffix.lower() != ".jsonl" and (missing := [name for name in REQUIRED if name not in names]):
+        raise BuildError(f"--raw {path} lacks the columns {missing}: {columns_there(path, names)}")
+    typed = _typed if path.suffix.lower() in DELIMITERS else dict
+    for record in read_table(path, is_row=lambda values: not _complaints(_typed(values))):
+        place = str(path.parent / record.place)
+        yield place, record.complaint if isinstance(record, Problem) else typed(record.values)
 
 
-def _csv_records(path: Path) -> Iterator[tuple[int, dict | str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        # Not a DictReader: it passes over blank rows, and the numbers of all that follow would be wrong.
-        reader = csv.reader(file)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            missing = [name for name in REQUIRED if name not in header]
-            doubled = sorted(name for name, times in Counter(header).items() if times > 1)
-            if missing or doubled:
-                raise BuildError(f"--raw {path}: missing columns {missing}, doubled columns {doubled}, got {header}")
-            for row, fields in enumerate(reader, start=2):
-                if fields and len(fields) != len(header):
-                    yield row, f"{len(fields)} fields under {len(header)} columns: is a comma not quoted?"
-                elif fields:
-                    yield row, _typed(dict(zip(header, fields, strict=True)))
-        except csv.Error as error:
-            raise BuildError(f"--raw {path} line {reader.line_num} is no CSV: {error}") from error
-
-
-def _typed(fields: dict[str, str]) -> dict:
+def _typed(values: dict[str, str]) -> dict:
+    fields = {name.strip(): text for name, text in values.items()}
     record = {name: text if text.strip() else None for name, text in fields.items()}
     if "evidence" in fields:
         record["evidence"] = [sense.strip() for sense in fields["evidence"].split(";") if sense.strip()]
@@ -210,24 +196,15 @@ def _typed(fields: dict[str, str]) -> dict:
     return record
 
 
-def _jsonl_records(path: Path) -> Iterator[tuple[int, dict | str]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for row, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield row, f"no JSON: {error}"
-                continue
-            yield row, record if isinstance(record, dict) else f"must be an object, got {line.strip():.80}"
-
-
 def _complaints(record: dict) -> list[str]:
     """What is wrong with a record by itself."""
     found = []
     for name in ("annotator", "item"):
-        if not isinstance(record.get(name), str) or not record[name].strip():
+        try:
+            is_name = type(record.get(name)) in (str, int, float) and name_of(record[name]) != ""
+        except ValueError:
+            is_name = False
+        if not is_name:
             found.append(f"{name} must be a non-empty string, got {record.get(name)!r}")
     probability = record.get("probability")
     is_number = isinstance(probability, (int, float)) and not isinstance(probability, bool)
@@ -252,13 +229,13 @@ def _judgement(place: str, record: dict) -> Judgement:
     texts = {name: record[name] for name in ("note", *FACTS) if record.get(name) and record[name].strip()}
     return Judgement(
         place=place,
-        annotator=record["annotator"].strip(),
-        item=record["item"].strip(),
+        annotator=name_of(record["annotator"]),
+        item=name_of(record["item"]),
         probability=record["probability"] / 100,
         evidence=None if evidence is None else tuple(sorted(set(evidence))),
         note=texts.pop("note", None),
         # A claim with two spaces is the same claim, here as in a build.
-        facts={name: " ".join(text.split()) for name, text in texts.items()},
+        facts={name: one_form(text) for name, text in texts.items()},
     )
 
 
@@ -286,22 +263,26 @@ def _conflicts(judgement: Judgement, judged: dict, of_item: dict, item_of: dict)
     return found
 
 
-def _refuse_fractions(judgements: list[Judgement]) -> None:
-    by_annotator = {}
+def _check_scale(judgements: list[Judgement]) -> list[str]:
+    """Refuses fractions, of one annotator or of all together; the names of those who may have given one."""
+    scales: dict[str, Scale] = {}
     for judgement in judgements:
-        by_annotator.setdefault(judgement.annotator, set()).add(judgement.probability * 100)
-    # Somebody who never goes above 1 % and has several shades below it gives fractions.
+        for name in (repr(judgement.annotator), TOGETHER):
+            scales.setdefault(name, Scale()).add(judgement.probability * 100)
     suspects = {
-        name: sorted(value for value in values if 0 < value < 1)
-        for name, values in sorted(by_annotator.items())
-        if max(values) <= 1 and sum(0 < value < 1 for value in values) >= 2
+        name: f"{', '.join(f'{value:g}' for value in scale.below_1[:3]) or 1}, at most {scale.highest:g}"
+        for name, scale in sorted(scales.items())
+        if scale.is_mixed or (scale.is_fractions and scale.up_to_1 > 1)
     }
+    if len(suspects) > 1:
+        suspects.pop(TOGETHER, None)
     if suspects:
-        shown = "; ".join(f"{name!r}: {', '.join(f'{v:g}' for v in few[:3])}" for name, few in suspects.items())
+        shown = "; ".join(f"{name}: {few}" for name, few in suspects.items())
         raise BuildError(
-            f"probabilities are per cent, but some annotators only answer between 0 and 1 ({shown}): multiply theirs "
-            "by 100"
+            f"probabilities are per cent, but some annotators answer between 0 and 1 ({shown}): multiply these "
+            "answers by 100, or pass --percent if they are per cent all the same"
         )
+    return sorted(name for name, scale in scales.items() if scale.is_fractions and name != TOGETHER)
 
 
 def _aggregate_item(item: str, given: list[Judgement]) -> dict:
@@ -326,7 +307,7 @@ def _aggregate_item(item: str, given: list[Judgement]) -> dict:
 def _read_items(path: Path, judgements: list[Judgement]) -> set[str]:
     """Names of items, one a line, all of them judged by somebody."""
     try:
-        items = {line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()}
+        items = {name_of(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"--items {path} can't be read as text in UTF-8: {error}") from error
     if not items:
@@ -346,9 +327,12 @@ def _write_lines(records: list[dict], out: Path) -> None:
 
 
 def _read_and_tell(options: argparse.Namespace) -> list[Judgement]:
-    reading = read_judgements(options.raw, options.on_error)
+    reading = read_judgements(options.raw, options.on_error, options.percent)
     if reading.skipped:
         print("\n  ".join([f"skipped {len(reading.skipped)} bad judgements:", *reading.skipped]), file=sys.stderr)
+    if reading.doubtful:
+        names = ", ".join(reading.doubtful)
+        print(f"warning: only answers of up to 1 % are from {names}: are they fractions?", file=sys.stderr)
     if reading.ignored:
         print(f"ignored columns: {', '.join(reading.ignored)}", file=sys.stderr)
     return reading.judgements
@@ -385,9 +369,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements, CSV or JSONL")
+    common.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
     common.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="bad judgements (default: %(default)s)"
+    )
+    common.add_argument(
+        "--percent", action="store_true", help="take answers from 0 to 1 as per cent, whatever they look like"
     )
     one = commands.add_parser("aggregate", parents=[common], help="one probability an item, as JSONL")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSONL file; it is replaced")

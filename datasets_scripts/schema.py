@@ -1,6 +1,11 @@
 """The columns of UMUI: one row is one premise-hypothesis pair with the probability that the hypothesis is true."""
 
+import math
+import re
+import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
 from datasets import Audio, Features, List, Value, Video
 
@@ -42,6 +47,38 @@ class BuildError(ValueError):
 
 class RowError(BuildError):
     """A row that does not fit the schema; the message names the row."""
+
+
+def one_form(text: str) -> str:
+    """
+    A text in the form in which texts are compared: letters composed with their accents (NFC), and each run of white
+    space, no-break spaces and line breaks included, one blank, with none at the ends.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def name_of(value: Any) -> str:
+    """
+    What a value names, whatever kind of table it comes from: 7, 7.0 and the text "7.0" are all "7".
+
+    Args:
+        value: The value.
+
+    Returns:
+        `str`: texts in [`one_form`], others as Python writes them.
+
+    Raises:
+        `ValueError`: if it is a number that names nothing, or that may have been rounded.
+    """
+    if isinstance(value, str):
+        text = one_form(value)
+        return str(int(text.split(".")[0])) if re.fullmatch(r"-?(0|[1-9][0-9]*)\.0*", text) else text
+    if isinstance(value, (float, Decimal)):
+        # From there on, not every whole number has a floating-point number of its own.
+        if not math.isfinite(value) or (isinstance(value, float) and abs(value) >= 2**53):
+            raise ValueError(f"must be text or a whole number with all its digits, got {value}")
+        return str(int(value)) if value == int(value) else str(value)
+    return str(value)
 
 
 def validate_row(row: Mapping, name: str) -> None:

@@ -42,6 +42,8 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
         `ClipError`: if the file is missing, is no regular file, is empty, unreadable, damaged or truncated, lacks the
             pictures or the sound that `modality` wants, or changes meanwhile.
     """
+    if clip.content is not None:
+        return _store_content(clip, modality, target)
     before = _look_at(clip.path)
     if not _is_stored(target, before, clip.sound_only):
         partial = target.with_name(f".{target.name}.partial")
@@ -62,6 +64,20 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
         target.unlink(missing_ok=True)
         raise ClipError(f"{clip.path} was changed while it was read: build again")
     return digest
+
+
+def _store_content(clip: Clip, modality: str, target: Path) -> str:
+    """Stores a clip that is no file by way of one."""
+    raw = target.with_name(f".{target.name}.raw")
+    try:
+        raw.write_bytes(clip.content)
+        # The key stands for the content: what an earlier build stored under it is the same.
+        os.utime(raw, ns=(0, 0))
+        return store_clip(Clip(raw, clip.key, clip.sound_only), modality, target)
+    except ClipError as error:
+        raise ClipError(str(error).replace(str(raw), str(clip.path))) from error
+    finally:
+        raw.unlink(missing_ok=True)
 
 
 def _look_at(path: Path) -> os.stat_result:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
@@ -24,11 +24,14 @@ class Clip:
         key (`str`): Its name in the source, unique there, e.g. `"birds/morning 1.wav"`; with it goes [`stored_name`].
         sound_only (`bool`, *optional*, defaults to `False`):
             Store the sound track of a video, as FLAC (16 kHz, mono).
+        content (`bytes`, *optional*):
+            The clip itself, if it is no file; its key then belongs to no other content, and `path` is but a name.
     """
 
     path: Path
     key: str
     sound_only: bool = False
+    content: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

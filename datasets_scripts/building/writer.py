@@ -10,16 +10,18 @@ import filecmp
 import json
 import os
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as pq
 from datasets import Features, Value
 from tqdm import tqdm
@@ -30,7 +32,7 @@ from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.building.folder import FolderError, check_free, folder_lock, put_in_place, recover
 from datasets_scripts.building.ratio import choose, side_of
 from datasets_scripts.building.report import Report
-from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, BuildError, RowError, validate_row
+from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, BuildError, RowError, one_form, validate_row
 
 
 MEDIA_COLUMNS = ("audio", "video")
@@ -39,6 +41,7 @@ MEDIA_COLUMNS = ("audio", "video")
 KINDS = Features(FEATURES | {f"{name}_file_name": Value("string") for name in MEDIA_COLUMNS})
 ROWS_IN_A_GROUP = 10_000
 CLIPS_AHEAD_A_WORKER = 4
+ONE_PER_CENT = 0.01
 # Beside `media/` while a split is being made: an empty file for each clip that was found good, and for what.
 CHECKED = "checked"
 
@@ -115,6 +118,9 @@ def write_config(
             if ratio is not None:
                 _thin(folder / "train", ratio, seed)
             summary = Summary(_measure(folder), dict(sorted(report.counts.items())))
+            if 0 < _highest_answer(folder) <= ONE_PER_CENT:
+                question = "were fractions taken as per cent?"
+                print(f"warning: no probability in {config} is above {ONE_PER_CENT:.0%}: {question}", file=sys.stderr)
             _share_clips(out, folder)
             for marks in folder.glob(f"*/{CHECKED}"):
                 shutil.rmtree(marks)
@@ -169,11 +175,12 @@ class _Checks:
             return Problem(place, "media", str(content))
         # Clips are compared by content: one under two names is still one premise.
         media = content or f"{split}/{row['audio'] or row['video']}"
-        premise = json.dumps([row["modality"], row["premise"] or media])
+        # Written in another way, in accents or white space, a text is the same.
+        premise = json.dumps([row["modality"], one_form(row["premise"]) if row["premise"] else media])
         other, _, where = (self._premises.put(premise, f"{split} {place}") or f"{split} ").partition(" ")
         if other != split:
             return Problem(place, "split", f"its premise is that of {where}, in the {other} split")
-        where = self._pairs.put(premise + row["hypothesis"], place)
+        where = self._pairs.put(premise + one_form(row["hypothesis"]), place)
         if where is not None:
             return Problem(place, "duplicate", f"the same premise and hypothesis as {where}")
         where = self._ids.put(row["id"], place)
@@ -227,7 +234,8 @@ def _with_clips(
 
         def store(clip: Clip, modality: str) -> tuple[str, Future]:
             name = stored_name(clip.key, clip.sound_only)
-            if clips.setdefault(name, clip) != clip:
+            # Kept without its content: there may be as many as rows.
+            if clips.setdefault(name, replace(clip, content=None)) != clip:
                 raise BuildError(
                     f"two clips of {folder.name} are called {clip.key!r}: {clips[name].path}, {clip.path}"
                 )
@@ -333,6 +341,17 @@ def _measure(folder: Path) -> dict[str, dict[str, int]]:
     if len({size["clips"] > 0 for size in sizes.values()}) == 2:
         raise FolderError(f"some splits have clips and others none, which `datasets` can't load: {sizes}")
     return sizes
+
+
+def _highest_answer(folder: Path) -> float:
+    """The highest probability that people or teachers gave; 0 if they gave none."""
+    highest = 0.0
+    for file in folder.glob("*/metadata.parquet"):
+        with pq.ParquetFile(file) as rows:
+            for batch in rows.iter_batches(columns=["probability", "probability_source"]):
+                is_answer = compute.is_in(batch["probability_source"], pa.array(["human", "teacher"]))
+                highest = max(highest, compute.max(batch["probability"].filter(is_answer)).as_py() or 0.0)
+    return highest
 
 
 def _share_clips(out: Path, folder: Path) -> None:

@@ -17,7 +17,6 @@ are reported as problems of kind `"split"` and give no row.
 
 import argparse
 import ast
-import csv
 import html
 import re
 from collections import defaultdict
@@ -26,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import BuildError, one_form
 from datasets_scripts.sources.media_files import files_below
+from datasets_scripts.tables import read_table
 
 
 DESCRIPTION = "Clotho entailment: audio clips, and their captions as text, from the published CSVs"
@@ -136,24 +136,22 @@ def read_records(file: Path, part: str) -> Iterator[Record | Problem]:
     Raises:
         `BuildError`: if the file can't be read or lacks columns.
     """
+    for record in read_table(file, COLUMNS, _is_row):
+        if isinstance(record, Problem):
+            yield record
+        elif not is_file_name(record.values["Audio file"]):
+            complaint = f"Audio file is not a file name: {record.values['Audio file']!r}"
+            yield Problem(record.place, "row", complaint)
+        else:
+            yield Record(file, part, record.number, record.values)
+
+
+def _is_row(values: dict[str, str]) -> bool:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            missing = set(COLUMNS) - set(reader.fieldnames or ())
-            if missing:
-                raise BuildError(f"{file} lacks the columns {sorted(missing)}: it has {reader.fieldnames or 'none'}")
-            for number, fields in enumerate(reader, start=2):
-                place = f"{file.name} row {number}"
-                # Under `None` are fields that have no column; columns that have no field hold `None`.
-                if None in fields or None in fields.values():
-                    amount = "more" if None in fields else "fewer"
-                    yield Problem(place, "row", f"{amount} fields than columns: is a quotation mark missing?")
-                elif not is_file_name(fields["Audio file"]):
-                    yield Problem(place, "row", f"Audio file is not a file name: {fields['Audio file']!r}")
-                else:
-                    yield Record(file, part, number, {name: fields[name] for name in COLUMNS})
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BuildError(f"{file} is no CSV file in UTF-8 that can be read: {error}") from error
+        parse_captions(values["Caption"])
+    except ValueError:
+        return False
+    return is_file_name(values["Audio file"])
 
 
 def is_file_name(name: str) -> bool:
@@ -167,7 +165,7 @@ def recording_of(clip: str) -> str:
 
     Clotho writes one name in two ways: special characters as entities of HTML, or with `_` in place of `&`, `#`, `;`.
     """
-    return html.unescape(re.sub(r"__(\d+)_", r"&#\1;", clip))
+    return one_form(html.unescape(re.sub(r"__(\d+)_", r"&#\1;", clip)))
 
 
 def recordings_in_later_parts(records: Iterable[Record]) -> dict[tuple[str, str], str]:
@@ -258,7 +256,7 @@ class ClipFolder:
     @staticmethod
     def _key(name: str) -> str:
         stem = html.unescape(Path(name).stem)
-        return " ".join(re.sub(r'[<>:"|?*]', "_", stem).casefold().split())
+        return one_form(re.sub(r'[<>:"|?*]', "_", stem).casefold())
 
 
 def clip_drafts(
@@ -345,7 +343,7 @@ def hypothesis_drafts(record: Record, config: str, **premise) -> Iterator[Draft]
         row = new_row(
             id=f"{config}-{record.part}-{record.number:06d}-{category.lower()}",
             source="clotho",
-            hypothesis=" ".join(record.fields[category].split()),
+            hypothesis=one_form(record.fields[category]),
             probability=probability,
             label=label,
             probability_source="label",
@@ -391,7 +389,7 @@ def sentences(captions: list[str]) -> list[str]:
     """
     found = {}
     for caption in captions:
-        text = " ".join(caption.split())
+        text = one_form(caption)
         bare = text.rstrip(" .").casefold()
         if bare and bare not in found:
             found[bare] = text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,9 +1,14 @@
-"""Finds the clips of a source below a folder, however its archives were unpacked."""
+"""Finds the clips of a source below a folder, however its archives were unpacked and its tables spell their names."""
 
 import os
+import posixpath
+import re
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import BuildError, one_form
+
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(file|data):", re.IGNORECASE)
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Path]:
@@ -35,3 +40,78 @@ def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Pa
     if not found:
         raise BuildError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
     return sorted(found)
+
+
+class MediaRoot:
+    """
+    A folder with clips that a table names. A name leads to nothing but what lies below the folder.
+
+    Args:
+        folder (`Path`): The folder.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(os.path.realpath(folder))
+        self._entries: dict[Path, dict[str, list[str]]] = {}
+
+    def key(self, name: str) -> str:
+        """
+        The path of a clip, from the folder on, as it is on disk.
+
+        A name in other case or with other accents (composed, decomposed) and one with back slashes is that of a clip
+        too, if it can be that of one only and there is none of that very name.
+
+        Args:
+            name (`str`): What the table calls it.
+
+        Returns:
+            `str`: the path; where there is no such file, that which the name tells.
+
+        Raises:
+            `ValueError`: if it is an address or leads out of the folder, or several files may be meant.
+        """
+        slashed = name.replace("\\", "/")
+        if ADDRESS.match(name):
+            raise ValueError(f"must be a path below --media-root, got an address: {name!r:.200}")
+        if slashed.startswith("/") or re.match("[a-z]:/", slashed, re.IGNORECASE) or ".." in slashed.split("/"):
+            raise ValueError(f"must be a path below --media-root, without .., got {name!r:.200}")
+        if "\0" in name:
+            raise ValueError(f"must be a path, got {name!r:.200}")
+        path = posixpath.normpath(name)
+        if not os.path.lexists(self.folder / path):
+            path, found = posixpath.normpath(slashed), ""
+            for part in path.split("/"):
+                found = posixpath.join(found, self._entry(found, part))
+            path = found
+        self._check(path)
+        return path
+
+    def path(self, key: str) -> Path:
+        """Where the clip of a key lies, links followed."""
+        return Path(os.path.realpath(self.folder / key))
+
+    def _entry(self, folder: str, name: str) -> str:
+        place = self.folder / folder
+        if os.path.lexists(place / name):
+            return name
+        self._check(folder)
+        if place not in self._entries:
+            entries = self._entries[place] = {}
+            for entry in os.listdir(place) if place.is_dir() else ():
+                entries.setdefault(one_form(entry).casefold(), []).append(entry)
+        alike = self._entries[place].get(one_form(name).casefold(), [])
+        alike = [entry for entry in alike if one_form(entry) == one_form(name)] or alike
+        if len(alike) > 1:
+            raise ValueError(f"may be {' or '.join(map(repr, sorted(alike)))}, got {name!r}: write it as the file is")
+        return alike[0] if alike else name
+
+    def _check(self, key: str) -> None:
+        # A link may lead out of the folder, and the table's author need not be the folder's: only those of the Hub's
+        # cache do so by design, from a snapshot to the blobs beside it.
+        real = self.path(key)
+        caches = [place.parent for place in (self.folder / key).parents if place.name == "snapshots"]
+        if not any(real.is_relative_to(place) for place in (self.folder, *(cache / "blobs" for cache in caches))):
+            raise ValueError(
+                f"must be a path below --media-root, but {key!r} is a link that leads out of it: put a copy in its "
+                "place, or pass a folder that holds both"
+            )

@@ -15,21 +15,35 @@ approximately, as by a die that is thrown for each group.
 import argparse
 import functools
 import hashlib
+import io
 import itertools
 import json
 import math
 import os
-import posixpath
 import re
 import reprlib
+import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import soundfile
+
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.schema import MODALITIES, PREMISE_COLUMN, PROBABILITY_SOURCES, SPLITS, BuildError
-from datasets_scripts.sources.own_tables import Record, column_names, read_table
+from datasets_scripts.judgements.scale import Scale
+from datasets_scripts.schema import (
+    MODALITIES,
+    PREMISE_COLUMN,
+    PROBABILITY_SOURCES,
+    SPLITS,
+    BuildError,
+    name_of,
+    one_form,
+)
+from datasets_scripts.sources.media_files import MediaRoot
+from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality
 
 
@@ -37,7 +51,7 @@ DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a fol
 
 DEFAULT_SHARES = (0.8, 0.1, 0.1)
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "dev": "validation", "val": "validation", "valid": "validation"}
-LABELS = {"1": 1, "true": 1, "0": 0, "false": 0}
+TRUTHS = {"true": 1, "false": 0}
 NAMES_OF_OTHERS = r"unli|(urn|wikivideo)-.*|clotho.*"
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # Rows about one clip mostly stand together: as many clips are remembered with what they hold.
@@ -53,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     columns = parser.add_argument_group("columns")
     columns.add_argument("--hypothesis-column", required=True)
     columns.add_argument("--premise-column", help="text premises")
-    columns.add_argument("--media-column", help="paths of sound or video files below --media-root")
+    columns.add_argument(
+        "--media-column", help="paths of sound or video files below --media-root, or (in Parquet) their bytes"
+    )
     columns.add_argument("--probability-column", help="in [0, 1]; with --percent in per cent")
     columns.add_argument(
         "--label-column", help="0, 1, false, true or empty; gives the probability where there is none"
@@ -112,10 +128,13 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
     """
     _check_options(options)
     columns = _check_columns(options)
-    assign = _assignment(options)
+    _check_scale(options, columns)
+    clips = _Clips(options.media_root)
+    assign = _assignment(options, clips)
     there = _splits_there(options, columns, assign)
     # What is wrong with rows that are of no split is told once, with the first.
-    return {options.name: {split: _drafts(options, columns, assign, split, split == there[0]) for split in there}}
+    splits = {split: _drafts(options, columns, clips, assign, split, split == there[0]) for split in there}
+    return {options.name: splits}
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -137,12 +156,14 @@ def _check_options(options: argparse.Namespace) -> None:
     text, media = options.premise_column, options.media_column
     check(text or media, "there is no premise: pass --premise-column, --media-column or both")
     check(options.probability_column or options.label_column, "pass --probability-column, --label-column or both")
-    check(bool(media) == bool(options.media_root), "--media-column and --media-root go together: pass both or neither")
+    are_inside = media and all(holds_clips(table, media) for table in options.table)
+    together = bool(media) == bool(options.media_root) or are_inside
+    check(together, "--media-column and --media-root go together: pass both or neither")
     if options.modality is not None:
         needed = "--premise-column" if options.modality == "text" else "--media-column"
         check(text if options.modality == "text" else media, f"--modality {options.modality} needs {needed}")
         check(not (text and media), f"--modality {options.modality} has its premises in {needed}: leave out the other")
-    if media:
+    if options.media_root:
         check(options.media_root.is_dir(), f"--media-root {options.media_root} is not a folder")
     if options.shares is not None:
         check(not options.split and not options.split_column, "--shares is for a split by chance: leave it out")
@@ -165,17 +186,51 @@ def _check_columns(options: argparse.Namespace) -> list[str]:
         missing = {option: column for option, column in asked.items() if column not in there}
         if missing:
             named = ", ".join(f"{option} {column!r}" for option, column in missing.items())
-            raise BuildError(f"{table} lacks {named}: its columns are {there}")
-        doubled = sorted({column for column in asked.values() if there.count(column) > 1})
-        if doubled:
-            raise BuildError(f"{table} has several columns called {doubled}: rename them")
+            raise BuildError(f"{table} lacks {named}: {columns_there(table, there)}")
     return list(dict.fromkeys(asked.values()))
+
+
+def _check_scale(options: argparse.Namespace, columns: list[str]) -> None:
+    """Refuses fractions among numbers that are per cent, and numbers in per cent alone that are said to be none."""
+    votes = options.human_probabilities_column
+    for column in filter(None, (options.probability_column, votes)):
+        scale, has_signs = Scale(), False
+        for _, record in _records(options, [name for name in columns if name != options.media_column]):
+            if isinstance(record, Problem):
+                continue
+            for value in (
+                _Cells(record.values).read(column, _json_list if column == votes else lambda one: [one]) or ()
+            ):
+                # A sign tells which a number is.
+                if isinstance(value, str) and value.rstrip().endswith("%"):
+                    has_signs = True
+                elif (fraction := _Cells({column: value}).read(column, _per_cent)) is not None:
+                    scale.add(100 * fraction)
+        if not options.percent:
+            if scale.is_per_cent:
+                raise BuildError(
+                    f"{column} goes up to {scale.highest:g}, and more numbers are above 1 than between 0 and 1: pass "
+                    "--percent if they are per cent"
+                )
+        elif scale.is_mixed or (scale.is_fractions and has_signs):
+            shown = ", ".join(f"{number:g}" for number in scale.below_1[:3])
+            raise BuildError(
+                f"{column} has per cent and fractions, such as {shown or 1}: multiply the fractions by 100; if "
+                "all are per cent, divide all by 100 and leave out --percent"
+            )
+
+
+def _records(options: argparse.Namespace, columns: list[str]) -> Iterator[tuple[Path, Record | Problem]]:
+    """The rows of all tables, each with its table."""
+    for table in options.table:
+        for record in read_table(table, columns, functools.partial(_is_row, options)):
+            yield table, record
 
 
 # --- splits ---------------------------------------------------------------------------------------
 
 
-def _assignment(options: argparse.Namespace) -> Callable[[dict], str]:
+def _assignment(options: argparse.Namespace, clips: "_Clips") -> Callable[[dict], str]:
     """A function that tells the split of a record's values, or raises a `ValueError` that says why there is none."""
     if options.split:
         return lambda values: options.split
@@ -187,7 +242,7 @@ def _assignment(options: argparse.Namespace) -> Callable[[dict], str]:
     bounds = [(end, split) for end, split, share in ends if share]
 
     def assign(values: dict) -> str:
-        chance = _chance(options.seed, _group(values, options))
+        chance = _chance(options.seed, _group(values, options, clips))
         return next((split for end, split in bounds if chance < end), bounds[-1][1])
 
     return assign
@@ -206,18 +261,20 @@ def _chance(seed: int, group: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def _group(values: dict, options: argparse.Namespace) -> str:
+def _group(values: dict, options: argparse.Namespace, clips: "_Clips") -> str:
     """What must stay together: the value of `--split-by`, or the premise."""
     if options.split_by is not None:
         group = values[options.split_by]
         if _is_empty(group):
             raise ValueError(f"{options.split_by} is empty: it must say what the row belongs to")
-        return str(group).strip()
+        try:
+            return name_of(group)
+        except ValueError as error:
+            raise ValueError(f"{options.split_by} {error}") from error
     stated = options.modality if options.modality_column is None else values[options.modality_column]
     if options.media_column is None or str(stated).strip() == "text" or _is_empty(values[options.media_column]):
-        # Written with other white space it is the same text.
-        return " ".join(str(values[options.premise_column]).split()) if options.premise_column else ""
-    return posixpath.normpath(str(values[options.media_column]).strip())
+        return one_form(str(values[options.premise_column])) if options.premise_column else ""
+    return clips.group(values[options.media_column])
 
 
 def _splits_there(options: argparse.Namespace, columns: list[str], assign: Callable[[dict], str]) -> list[str]:
@@ -228,16 +285,15 @@ def _splits_there(options: argparse.Namespace, columns: list[str], assign: Calla
     if not options.split_column:
         possible = [split for split, share in zip(SPLITS, options.shares or DEFAULT_SHARES, strict=True) if share]
     found = set()
-    for table in options.table:
-        for record in read_table(table, columns):
-            if isinstance(record, Problem):
-                continue
-            try:
-                found.add(assign(record.values))
-            except ValueError:  # told when the row is read to be written
-                continue
-            if len(found) == len(possible):
-                return list(possible)
+    for _, record in _records(options, columns):
+        if isinstance(record, Problem):
+            continue
+        try:
+            found.add(assign(record.values))
+        except ValueError:  # told when the row is read to be written
+            continue
+        if len(found) == len(possible):
+            return list(possible)
     missing = [split for split in possible if split not in found]
     if not found:
         raise BuildError(f"no row of {', '.join(map(str, options.table))} can be read or belongs to a split")
@@ -253,24 +309,27 @@ def _splits_there(options: argparse.Namespace, columns: list[str], assign: Calla
 
 
 def _drafts(
-    options: argparse.Namespace, columns: list[str], assign: Callable[[dict], str], split: str, is_first: bool
+    options: argparse.Namespace,
+    columns: list[str],
+    clips: "_Clips",
+    assign: Callable[[dict], str],
+    split: str,
+    is_first: bool,
 ) -> Iterator[Draft | Problem]:
     """The rows of one split in their order, and, with the first split, the problems of rows that are of none."""
-    judge = functools.lru_cache(CLIPS_REMEMBERED)(_judge)
-    for table in options.table:
-        for record in read_table(table, columns):
-            if isinstance(record, Problem):
-                if is_first:
-                    yield record
-                continue
-            try:
-                its_split = assign(record.values)
-            except ValueError as error:
-                if is_first:
-                    yield Problem(record.place, "split", str(error))
-                continue
-            if its_split == split:
-                yield _draft(options, f"{options.name}-{table.stem}-{record.number}", record, judge)
+    for table, record in _records(options, columns):
+        if isinstance(record, Problem):
+            if is_first:
+                yield record
+            continue
+        try:
+            its_split = assign(record.values)
+        except ValueError as error:
+            if is_first:
+                yield Problem(record.place, "split", str(error))
+            continue
+        if its_split == split:
+            yield _draft(options, f"{options.name}-{table.stem}-{record.number}", record, clips)
 
 
 class _Cells:
@@ -291,20 +350,30 @@ class _Cells:
             return None
 
 
-def _draft(
-    options: argparse.Namespace, default_id: str, record: Record, judge: Callable[[Path], tuple[str | None, str]]
-) -> Draft | Problem:
+def _draft(options: argparse.Namespace, default_id: str, record: Record, clips: "_Clips") -> Draft | Problem:
     cells = _Cells(record.values)
-    number = functools.partial(_number, percent=options.percent)
+    row = _columns(options, cells)
+    modality, premise, media_complaint = _premise(options, cells, clips)
+    complaints = cells.complaints + ([media_complaint] if media_complaint else [])
+    if complaints:
+        return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
+    row |= {} if options.id_column else {"id": default_id}
+    return Draft(record.place, row | {"modality": modality, PREMISE_COLUMN[modality]: premise})
+
+
+def _columns(options: argparse.Namespace, cells: _Cells) -> dict:
+    """All of a row but its premise, and its id if that is made up."""
+    number = _per_cent if options.percent else _number
     label = cells.read(options.label_column, _label)
     probability, source = cells.read(options.probability_column, number), options.probability_source
-    human = cells.read(options.human_probabilities_column, lambda value: [number(one) for one in _json_list(value)])
     row = new_row(
-        id=cells.read(options.id_column, _text) if options.id_column else default_id,
+        id=cells.read(options.id_column, _text),
         source=options.name,
         hypothesis=cells.read(options.hypothesis_column, _text),
         label=label,
-        human_probabilities=human,
+        human_probabilities=cells.read(
+            options.human_probabilities_column, lambda value: [number(one) for one in _json_list(value)]
+        ),
         evidence=cells.read(options.evidence_column, _evidence),
         topic=cells.read(options.topic_column, _text),
         context=cells.read(options.context_column, _text),
@@ -314,17 +383,16 @@ def _draft(
             cells.complaints.append("there is neither a probability nor a label")
         else:
             probability, source = float(label), "label"
-    modality, premise, media_complaint = _premise(options, cells, judge)
-    complaints = cells.complaints + ([media_complaint] if media_complaint else [])
-    if complaints:
-        return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
-    row |= {"probability": probability, "probability_source": source, "modality": modality}
-    return Draft(record.place, row | {PREMISE_COLUMN[modality]: premise})
+    return row | {"probability": probability, "probability_source": source}
 
 
-def _premise(
-    options: argparse.Namespace, cells: _Cells, judge: Callable[[Path], tuple[str | None, str]]
-) -> tuple[str | None, str | Clip | None, str]:
+def _is_row(options: argparse.Namespace, values: dict) -> bool:
+    cells = _Cells(values)
+    row = _columns(options, cells)
+    return not cells.complaints and row["hypothesis"] is not None and 0 <= row["probability"] <= 1
+
+
+def _premise(options: argparse.Namespace, cells: _Cells, clips: "_Clips") -> tuple[str | None, str | Clip | None, str]:
     """The modality, the premise, and what is wrong with the clip."""
     modality = options.modality
     if options.modality_column is not None:
@@ -344,61 +412,103 @@ def _premise(
     if not has_media:
         return None, None, f"a premise of modality {modality} needs a file"
     try:
-        key = _key(cells.values[options.media_column])
-        path = _inside(options.media_root, key)
+        clip = clips.find(cells.values[options.media_column])
     except ValueError as error:
         return None, None, f"{options.media_column} {error}"
-    found, complaint = judge(path)
+    found, complaint = clips.judge(clip)
     if modality is None:
-        return None if found is None else "audio" if found == "audio" else "video", Clip(path, key), complaint
+        return None if found is None else "audio" if found == "audio" else "video", clip, complaint
     if modality == "audio":
         # Of a video only the sound is taken: its pictures are not for those who only listen.
-        return modality, Clip(path, key, sound_only=found in ("video", "audiovisual")), ""
+        return modality, replace(clip, sound_only=found in ("video", "audiovisual")), ""
     # One clip may be the premise of several modalities, and is stored, which checks it wholly, for the first of them.
     # A file that can't be judged can't be stored either, which is where it is told.
     if found not in (None, modality, "audiovisual"):
         wanted = "pictures" if found == "audio" else "sound"
-        return modality, None, f"{path} has no {wanted}, which modality {modality} needs"
-    return modality, Clip(path, key), ""
+        return modality, None, f"{clip.path} has no {wanted}, which modality {modality} needs"
+    return modality, clip, ""
 
 
-def _judge(path: Path) -> tuple[str | None, str]:
-    """The modality of all that a clip holds, and what is wrong with it."""
+class _Clips:
+    """
+    The clips that tables name, or hold themselves.
+
+    Args:
+        root (`Path`, *optional*): The folder that names start from.
+    """
+
+    def __init__(self, root: Path | None):
+        self._root = root and MediaRoot(root)
+        self._named = functools.lru_cache(CLIPS_REMEMBERED)(self._named)
+        self._judged = functools.lru_cache(CLIPS_REMEMBERED)(_judge)
+
+    def find(self, value: Any) -> Clip:
+        """The clip of a cell: a path, bytes, or `{"bytes", "path"}`. A `ValueError` says what is wrong with it."""
+        content, name = value, value
+        if isinstance(value, dict):
+            content, name = value.get("bytes"), value.get("path")
+            if content is name is None:
+                raise ValueError(f"must be a path or a clip's bytes, got {reprlib.repr(value)}")
+        if not isinstance(content, bytes):
+            return self._named(_stripped(name))
+        suffix = PurePosixPath(name).suffix.lower() if isinstance(name, str) else ""
+        suffix = suffix if suffix[1:].isalnum() else _suffix_of(content)
+        key = hashlib.sha256(content).hexdigest()[:32] + suffix
+        return Clip(Path(key), key, content=content)
+
+    def group(self, value: Any) -> str:
+        """What rows about the same clip have in common."""
+        try:
+            return self.find(value).key
+        except ValueError:  # told when the row is read to be written
+            return str(value).strip()
+
+    def judge(self, clip: Clip) -> tuple[str | None, str]:
+        """The modality of all that a clip holds, and what is wrong with it."""
+        return self._judged(clip.path) if clip.content is None else _judge(clip.path, clip.content)
+
+    def _named(self, name: str) -> Clip:
+        if self._root is None:
+            raise ValueError(f"must hold the clip itself, got the path {name!r:.200}: pass --media-root")
+        key = self._root.key(name)
+        return Clip(self._root.path(key), key)
+
+
+def _judge(path: Path, content: bytes | None = None) -> tuple[str | None, str]:
     # Opening a pipe would wait for ever.
-    if not os.path.isfile(path):
+    if content is None and not os.path.isfile(path):
         return None, f"{path} is missing or no regular file"
+    source = path if content is None else content
     try:
-        found = probe_modality(path)
-        return ("audiovisual" if found == "video" and has_audio(path) else found), ""
+        found = probe_modality(source, name=str(path))
+        return ("audiovisual" if found == "video" and has_audio(source, name=str(path)) else found), ""
     except MediaError as error:
         return None, str(error)
 
 
-def _key(value: Any) -> str:
-    path = _text(value)
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"must be a path below --media-root, without .., got {path!r}")
-    if "\0" in path:
-        raise ValueError(f"must be a path, got {path!r}")
-    return posixpath.normpath(path)
-
-
-def _inside(root: Path, key: str) -> Path:
-    # Links are followed to where they end: one may lead out of the folder.
-    real_root, real = os.path.realpath(root), os.path.realpath(root / key)
-    if os.path.commonpath([real_root, real]) != real_root:
-        raise ValueError(f"must be a path below --media-root, but {key!r} is a link that leads out of it")
-    return Path(real)
+def _suffix_of(content: bytes) -> str:
+    """The ending of a clip that has no name."""
+    try:
+        kind = soundfile.info(io.BytesIO(content)).format.lower()
+    except soundfile.LibsndfileError:
+        return ".mp4" if content[4:8] == b"ftyp" else ".mkv"
+    return ".wav" if kind == "wavex" else f".{kind}"
 
 
 # --- values ---------------------------------------------------------------------------------------
 
 
 def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(part is None for part in value.values())
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _text(value: Any) -> str:
+    return unicodedata.normalize("NFC", _stripped(value))
+
+
+def _stripped(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
@@ -406,7 +516,7 @@ def _text(value: Any) -> str:
     raise ValueError(f"must be text, got {reprlib.repr(value)}")
 
 
-def _number(value: Any, percent: bool) -> float:
+def _number(value: Any, percent: bool = False) -> float:
     if isinstance(value, str):
         text = value.strip()
         if text.endswith("%") and not percent:
@@ -423,14 +533,18 @@ def _number(value: Any, percent: bool) -> float:
         raise ValueError(f"must be a number in [0, 1], got one of {len(str(value))} digits") from error
 
 
+_per_cent = functools.partial(_number, percent=True)
+
+
 def _label(value: Any) -> int:
-    label = LABELS.get(value.strip().lower()) if isinstance(value, str) else None
+    label = value
+    if isinstance(value, str):
+        text = value.strip().lower()
+        label = TRUTHS.get(text, float(text) if NUMBER.fullmatch(text) else None)
     # True and 1.0 are equal to 1.
-    if isinstance(value, (bool, int, float)) and value in (0, 1):
-        label = int(value)
-    if label is None:
+    if not isinstance(label, (bool, int, float, Decimal)) or label not in (0, 1):
         raise ValueError(f"must be 0, 1, false, true or empty, got {reprlib.repr(value)}")
-    return label
+    return int(label)
 
 
 def _modality(value: Any) -> str:

@@ -9,6 +9,7 @@ and teachers said included, is as it was released.
 """
 
 import argparse
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -171,9 +172,11 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
             for suffix in (path.suffix, *others):
                 candidate = Candidate(path, key, is_video, (suffix != path.suffix, bool(folder), dropped))
                 asked = f"{folder}{tail.with_suffix('')}{suffix}"
-                yield stored_name(asked), candidate
-                if suffix.lower() in VIDEO_SUFFIXES:
-                    yield stored_name(asked, sound_only=True), candidate
+                # A file system may have parted letters from their accents, or joined them.
+                for name in {asked, *(unicodedata.normalize(form, asked) for form in ("NFC", "NFD"))}:
+                    yield stored_name(name), candidate
+                    if suffix.lower() in VIDEO_SUFFIXES:
+                        yield stored_name(name, sound_only=True), candidate
 
 
 def _is_plain(name) -> bool:

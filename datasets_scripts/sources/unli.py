@@ -5,14 +5,14 @@ Columns: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2
 """
 
 import argparse
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from datasets_scripts.building.drafts import Draft, Problem, new_row
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import BuildError, name_of, one_form
+from datasets_scripts.tables import read_table
 
 
 DESCRIPTION = "human probabilities for text, from the published CSVs"
@@ -63,25 +63,17 @@ def read_rows(path: Path) -> Iterator[Draft | Problem]:
         `Iterator[Draft | Problem]`: one for each row of the file, in its order; the header is row 1.
 
     Raises:
-        `BuildError`: if it isn't CSV in UTF-8, or columns are missing.
+        `BuildError`: if it can't be read, or columns are missing.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = set(COLUMNS) - set(reader.fieldnames or ())
-            if missing:
-                raise BuildError(f"{path} lacks the columns {sorted(missing)}: it has {reader.fieldnames or 'none'}")
-            for number, record in enumerate(reader, start=2):
-                place = f"{path.name} row {number}"
-                texts = {name: " ".join((record[name] or "").split()) for name in COLUMNS}
-                # Under `None` are fields that have no column: a comma too many, such as one that is not quoted.
-                complaints = (["more fields than columns"] if None in record else []) + _complaints(texts)
-                if complaints:
-                    yield Problem(place, "row", "; ".join(complaints))
-                else:
-                    yield Draft(place, _row(path.stem, texts))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BuildError(f"{path} is no CSV file in UTF-8: {error}") from error
+    for record in read_table(path, COLUMNS, lambda values: not _complaints(_texts(values))):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        texts = _texts(record.values)
+        if complaints := _complaints(texts):
+            yield Problem(record.place, "row", "; ".join(complaints))
+        else:
+            yield Draft(record.place, _row(path.stem, texts))
 
 
 def split_by_premise(drafts: list[Draft | Problem], seed: int) -> dict[str, list[Draft | Problem]]:
@@ -106,6 +98,11 @@ def split_by_premise(drafts: list[Draft | Problem], seed: int) -> dict[str, list
     parts = zip(DEV_SHARES, np.split(order, ends[:-1]), strict=True)
     splits = {split: [draft for k in part for draft in by_premise[premises[k]]] for split, part in parts}
     return splits | {"train": problems + splits["train"]}
+
+
+def _texts(values: dict[str, str]) -> dict[str, str]:
+    texts = {name: one_form(text) for name, text in values.items()}
+    return texts | {"nli": name_of(texts["nli"])}
 
 
 def _complaints(texts: dict[str, str]) -> list[str]:

@@ -1,13 +1,15 @@
 """Joins what people said about WikiVideo's pairs, so that a judgement reaches only the modality it was made from."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import SENSES, BuildError
+from datasets_scripts.schema import SENSES, BuildError, one_form
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
+from datasets_scripts.tables import read_objects
 
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".webm", ".wav", ".flac")
@@ -124,26 +126,19 @@ class Judgements:
 
 def _records(file: Path) -> Iterable[tuple[str, object]]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        if text.lstrip().startswith("["):
-            return [(f"{file.name} item {number}", record) for number, record in enumerate(json.loads(text), start=1)]
-        lines = enumerate(text.split("\n"), start=1)
-        return [(f"{file.name} line {number}", _parse(line)) for number, line in lines if line.strip()]
+        with file.open("rb") as content:
+            is_list = content.read(1000).removeprefix(BOM_UTF8).lstrip().startswith(b"[")
+        if not is_list:
+            return [(f"{file.name} line {number}", record) for number, record in read_objects(file)]
+        records = json.loads(file.read_text(encoding="utf-8-sig"))
+        return [(f"{file.name} item {number}", record) for number, record in enumerate(records, start=1)]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BuildError(f"--judgements {file} is no file of JSON lines or a JSON list: {error}") from error
 
 
-def _parse(line: str) -> object:
-    try:
-        return json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
-        # One bad line is reported as such, beside the others.
-        return None
-
-
 def _read(place: str, record: object) -> tuple[str, str, Judgement]:
     if not isinstance(record, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError(record if isinstance(record, str) else "is no JSON object")
     claim, video = record.get("claim"), record.get("video") or record.get("path")
     if not isinstance(claim, str) or not claim.strip() or not isinstance(video, str) or not video.strip():
         raise ValueError("needs a claim, and a video (its id) or a path, to be joined")
@@ -159,7 +154,7 @@ def _read(place: str, record: object) -> tuple[str, str, Judgement]:
         raise ValueError(f"topic must be a string, got {topic!r}")
     numbers = several and [float(number) for number in several]
     judgement = Judgement(place, plain_title(topic) if topic else None, float(probability), numbers, evidence)
-    return " ".join(claim.split()), _video_id(video), judgement
+    return one_form(claim), _video_id(video), judgement
 
 
 def _video_id(path: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import BuildError, one_form
 
 
 FLAGS = ("video", "audio", "ocr")
@@ -151,7 +151,7 @@ def read_topics(file: Path) -> list[Topic]:
         `BuildError`: if the file can't be read, or a topic lacks one of the first three.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_each_name_once)
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_name_once)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BuildError(f"--labels {file} is no JSON file that can be read: {error}") from error
     if not isinstance(content, dict) or not content:
@@ -197,13 +197,13 @@ def _read_claims(topic: Topic, article: list, claims: list) -> None:
         if not isinstance(group, list) or not all(isinstance(text, str) and text.strip() for text in group):
             topic.problems.append(Problem(place, "row", f"must be a list of non-empty strings, got {group!r:.80}"))
             continue
-        new = list(dict.fromkeys(text for text in (" ".join(text.split()) for text in group) if text not in met))
+        new = list(dict.fromkeys(text for text in map(one_form, group) if text not in met))
         if new and (index >= len(article) or not _is_text(article[index])):
             topic.problems.append(Problem(place, "row", f"no such sentence in original_article: {new!r:.80}"))
             continue
         met.update(new)
         for text in new:
-            topic.claims.append(Claim(text, len(topic.claims) + 1, " ".join(article[index].split())))
+            topic.claims.append(Claim(text, len(topic.claims) + 1, one_form(article[index])))
     if not topic.claims:
         topic.problems.append(Problem(topic.place, "row", "has no claim"))
 
@@ -212,7 +212,7 @@ def _read_support(topic: Topic, support: dict) -> None:
     numbers = {claim.text: claim.number for claim in topic.claims}
     missing = set(numbers)
     for raw, entry in support.items():
-        claim = " ".join(raw.split())
+        claim = one_form(raw)
         place = f"{topic.place}, claim {numbers.get(claim, '?')} {claim!r:.60}"
         if claim not in numbers:
             topic.problems.append(Problem(place, "row", "is in claims_to_supporting_videos, but not in claims"))

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def draw_agreement(options: argparse.Namespace) -> tuple[Figure, str]:
     """Figure 3: how far annotators agree, pair by pair, in four measures."""
-    matrix, _, annotators = judgement_matrix(read_judgements(options.raw).judgements)
+    matrix, _, annotators = judgement_matrix(read_judgements(options.raw, percent=options.percent).judgements)
     report = agreement_report(matrix, annotators, options.bootstrap, options.seed)
     lead = "Heat maps of the agreement of pairs of annotators: Pearson, mean squared error, Jensen-Shannon, Spearman."
     return heatmaps(report), f"{lead}\n\n{markdown_report(report).strip()}"
@@ -151,8 +151,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         return one
 
     agreement = command("agreement", draw_agreement, "figure3.png", "annotators, pair by pair", (resampling,))
+    agreement.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
     agreement.add_argument(
-        "--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements, CSV or JSONL"
+        "--percent", action="store_true", help="take answers from 0 to 1 as per cent, whatever they look like"
     )
     teachers = command("teachers", draw_teachers, "figure4.png", "teachers' answers against people's")
     teachers.add_argument("--answers", type=_named, nargs="+", required=True, metavar="NAME=FILE")

@@ -1,10 +1,12 @@
 """Rows that do not fit the schema are refused, by name."""
 
 import math
+from decimal import Decimal
 
+import numpy as np
 import pytest
 
-from datasets_scripts.schema import FEATURES, MODALITIES, RowError, validate_row
+from datasets_scripts.schema import FEATURES, MODALITIES, RowError, name_of, validate_row
 from modeling_clue import processing_clue
 
 
@@ -64,6 +66,30 @@ def test_bad_rows_are_refused_by_name(change, complaint):
     """The error names the row and the column."""
     with pytest.raises(RowError, match=f"row 7: .*({complaint})"):
         validate_row(ROW | change, "row 7")
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ((7, 7.0, np.float32(7).item(), Decimal("7.00"), "7", " 7.0 ", "7.", "7.000"), "7"),
+        ((0, 0.0, -0.0, "0.0"), "0"),
+        (("007",), "007"),
+        ((2.5, Decimal("2.5"), "2.5"), "2.5"),
+        ((2**70, Decimal(2**70), str(2**70)), str(2**70)),
+        (("Café au  lait", "Cafe\u0301 au\u00a0lait\n"), "Café au lait"),
+        (("v1.0", "1.0.0", "1.0 a"), None),
+    ],
+)
+def test_a_value_names_the_same_whatever_its_type(values, name):
+    """Whole numbers by value, texts in one form; what only looks alike stays apart."""
+    assert [name_of(value) for value in values] == [name or value for value in values]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2.0**53, -(2.0**60), Decimal("nan"), Decimal("inf")])
+def test_a_number_that_may_be_anothers_is_no_name(value):
+    """Beyond 2 ** 53, neighbours are one floating-point number."""
+    with pytest.raises(ValueError, match="must be text or a whole number"):
+        name_of(value)
 
 
 def test_a_missing_column_is_refused():

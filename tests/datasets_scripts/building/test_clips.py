@@ -131,6 +131,23 @@ def test_a_file_that_may_not_be_read_is_refused(raw, tmp_path):
         store_clip(Clip(path, path.name), "audio", tmp_path / "clip.wav")
 
 
+def test_a_clip_that_is_no_file_is_stored_alike(raw, tmp_path, monkeypatch):
+    """Bytes are checked and stored as a file with them is, once; an error has their name, and nothing else is left."""
+    content = (raw / "talkie.mp4").read_bytes()
+    for name, sound_only in (("a.mp4", False), ("a.flac", True)):
+        clip = Clip(Path("a.mp4"), "a.mp4", sound_only, content)
+        digest = store_clip(clip, "audio", tmp_path / name)
+        assert digest == hashlib.sha256(content).hexdigest()
+        stored(raw, "talkie.mp4", "audio", tmp_path / f"file {name}", sound_only)
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"file {name}").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(clips, "_check_and_write", None)
+            assert store_clip(clip, "audio", tmp_path / name) == digest
+    with pytest.raises(ClipError, match="^b.wav is empty"):
+        store_clip(Clip(Path("b.wav"), "b.wav", content=b""), "audio", tmp_path / "b.wav")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.flac", "a.mp4", "file a.flac", "file a.mp4"]
+
+
 def test_the_sound_of_a_video_alone(raw, tmp_path):
     """It is stored as 16 kHz mono FLAC of the picture's length; the digest is that of the video."""
     target = tmp_path / "talkie.flac"

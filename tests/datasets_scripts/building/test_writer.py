@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,36 @@ def test_many_problems_are_counted_but_not_all_shown(tmp_path):
         write_config(tmp_path, "mine", {"train": [text_draft(k, probability=-1) for k in range(100)]}, PLAN)
     assert str(error.value).count("table row") == 20
     assert len((tmp_path / "mine.problems.csv").read_text().splitlines()) == 101
+
+
+def test_a_text_is_one_premise_in_every_form(tmp_path):
+    """Accents composed or not, and white space, make no other premise or pair: neither is in two splits, or twice."""
+    forms = ["Un  café\u00a0fermé.", unicodedata.normalize("NFD", "Un café fermé.")]
+    drafts = [text_draft(k, premise, hypothesis="C'est fermé.") for k, premise in enumerate(forms)]
+    for splits, kind in (({"train": drafts}, "duplicate"), ({"train": drafts[:1], "test": drafts[1:]}, "split")):
+        with pytest.raises(BuildError, match=rf"1 problem \({kind} 1\):\n  table row"):
+            write_config(tmp_path, "mine", splits, PLAN)
+
+
+@pytest.mark.parametrize(
+    ("highest", "source", "is_warned"),
+    [(0.01, "human", True), (0.01, "teacher", True), (0.011, "human", False), (0.01, "exact", False)],
+)
+def test_answers_that_were_fractions_are_asked_about(tmp_path, capsys, highest, source, is_warned):
+    """Nobody calls everything impossible: where nothing is above 1 %, a warning asks; exact numbers may be small."""
+    answers = {"probability": highest, "probability_source": source}
+    drafts = [text_draft(0, **answers), text_draft(1, **answers | {"probability": 0.0})]
+    write_config(tmp_path, "mine", {"test": drafts}, PLAN)
+    assert ("warning: no probability in mine is above 1%" in capsys.readouterr().err) == is_warned
+
+
+def test_equal_clips_that_are_no_files_are_stored_once(tmp_path):
+    """A clip in a table's cells is as good as one in a folder."""
+    content = write_tone(tmp_path / "a.wav", 0.1).read_bytes()
+    drafts = [sound_draft(Clip(Path("a.wav"), "a.wav", content=bytes(bytearray(content))), k) for k in range(3)]
+    summary = write_config(tmp_path / "umui", "mine", {"train": drafts}, PLAN)
+    assert summary.splits["train"] == {"rows": 3, "premises": 1, "clips": 1}
+    assert [path.read_bytes() for path in (tmp_path / "umui").glob("mine/train/media/*")] == [content]
 
 
 def test_two_clips_of_one_name_are_refused(tmp_path):

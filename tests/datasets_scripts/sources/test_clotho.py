@@ -144,8 +144,8 @@ def test_rows_that_are_no_rows(tmp_path):
     (tmp_path / "clotho_entailment_development.csv").write_text("Audio file,Caption\na,b\n")
     with pytest.raises(BuildError, match=r"lacks the columns \['Contradiction', 'Entailment', 'Neutral'\]"):
         run("--raw", tmp_path)
-    (tmp_path / "clotho_entailment_development.csv").write_bytes(b"Audio file\n\xff\n")
-    with pytest.raises(BuildError, match="development.csv is no CSV file in UTF-8"):
+    (tmp_path / "clotho_entailment_development.csv").write_bytes(b"Audio file\xff\n")
+    with pytest.raises(BuildError, match="development.csv must begin with a row of column names in UTF-8"):
         run("--raw", tmp_path)
 
 

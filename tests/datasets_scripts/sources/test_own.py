@@ -4,7 +4,9 @@ import argparse
 import csv
 import json
 import os
+import unicodedata
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +53,7 @@ def rows(drafts: list[Draft | Problem]) -> list[dict]:
 def write(path: Path, records: list[dict]) -> Path:
     """A table of the kind that its ending says; lists are JSON where there is no other way."""
     if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(records), path, row_group_size=2)
+        pq.write_table(pa.Table.from_pylist(records), path, row_group_size=1 + len(records) // 2)
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
     else:
@@ -197,7 +199,45 @@ def test_white_space_does_not_part_a_premise(tmp_path):
     found = [{" ".join(row["premise"].split()) for row in rows(drafts)} for drafts in splits.values()]
     assert sum(map(len, found)) == 100
     options = argparse.Namespace(split_by=None, modality=None, modality_column=None, media_column="f")
-    assert own._group({"f": "./a//b.wav "}, options) == own._group({"f": "a/b.wav"}, options)
+    clips = own._Clips(tmp_path)
+    assert own._group({"f": "./a//b.wav "}, options, clips) == own._group({"f": "a/b.wav"}, options, clips)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKD"])
+def test_accents_in_any_form_are_one_premise(tmp_path, form):
+    """Composed or decomposed, texts fall into one split, and are stored composed."""
+    records = [
+        {"pre": unicodedata.normalize(shape, f"Café numéro {k}"), "hyp": f"À {shape}", "p": 0.5}
+        for k in range(40)
+        for shape in ("NFC", form)
+    ]
+    found = [
+        {row["premise"] for row in rows(one)}
+        for one in build("--table", write(tmp_path / "t.csv", records), *TEXT).values()
+    ]
+    assert sorted(text for texts in found for text in texts) == sorted(f"Café numéro {k}" for k in range(40))
+
+
+def test_groups_are_the_same_by_value_in_every_table(tmp_path):
+    """A recording 7 is that of 7.0, "7" and "7.0", in whatever kind of table and of whatever type."""
+    kinds = {"a.parquet": int, "b.parquet": float, "c.csv": int, "d.csv": float, "e.jsonl": str, "f.jsonl": Decimal}
+    for name, kind in kinds.items():
+        records = [{"pre": f"{name} {k}", "hyp": "H", "p": 0.5, "r": kind(k)} for k in range(40)]
+        write(
+            tmp_path / name, [one | {"r": f"{k}.00"} for k, one in enumerate(records)] if kind is Decimal else records
+        )
+    splits = build("--table", *(tmp_path / name for name in kinds), *TEXT, "--split-by", "r")
+    groups = [{row["premise"].split()[1] for row in rows(drafts)} for drafts in splits.values()]
+    assert sum(map(len, groups)) == 40 and sum(len(rows(drafts)) for drafts in splits.values()) == 240
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2.0**53, float("inf")])
+def test_a_number_that_names_nothing_is_no_group(tmp_path, value):
+    """A float that may have been rounded could be that of another group."""
+    records = [{"pre": f"P{k}", "hyp": "H", "p": 0.5, "r": float(k)} for k in range(40)]
+    table = write(tmp_path / "t.parquet", [*records, {"pre": "P", "hyp": "H", "p": 0.5, "r": value}])
+    found = problems_of("--table", table, *TEXT, "--split-by", "r")
+    assert list(found) == ["t.parquet row 41"] and "r must be text or a whole number" in found["t.parquet row 41"]
 
 
 def test_groups_stay_together(tmp_path):
@@ -324,6 +364,35 @@ def test_percent(tmp_path):
     assert "pass --percent" in told(build(*options)["test"])[0][2]
 
 
+@pytest.mark.parametrize(
+    ("cells", "options", "complaint"),
+    [
+        (["85", "0.9", "0.2", "70"], ["--percent"], "p has per cent and fractions, such as 0.2, 0.9"),
+        (["85%", "0.9", "70%"], ["--percent"], "p has per cent and fractions, such as 0.9"),
+        (["85%", "1", "0"], ["--percent"], "p has per cent and fractions, such as 1"),
+        (["85", "100", "1", "0"], [], "p goes up to 100, .*: pass --percent"),
+        (["85", "70", "1", "0.5"], [], "p goes up to 85, .*: pass --percent"),
+    ],
+)
+def test_two_scales_are_not_mixed(tmp_path, cells, options, complaint):
+    """Neither fractions among per cent nor per cent taken as fractions, even where bad rows are to be left out."""
+    table = write(tmp_path / "t.csv", [{"pre": "P", "hyp": f"H{k}", "p": cell} for k, cell in enumerate(cells)])
+    with pytest.raises(BuildError, match=complaint):
+        build("--table", table, *TEXT, "--split", "test", *options)
+    votes = write(tmp_path / "v.jsonl", [{"pre": "P", "hyp": "H", "p": None, "y": 1, "votes": cells}])
+    with pytest.raises(BuildError, match=complaint.replace("p ", "votes ", 1)):
+        text = (*TEXT[:4], "--label-column", "y", "--human-probabilities-column", "votes")
+        build("--table", votes, *text, "--split", "test", *options)
+
+
+@pytest.mark.parametrize("cells", [["0.5", "3", "12", "90"], ["0.3%", "0.2%", "60%"], ["0.1", "0.2", "2", "3", "99"]])
+def test_a_few_small_numbers_are_per_cent_too(tmp_path, cells):
+    """People who are careful answer below 1 %, and a sign leaves no doubt."""
+    table = write(tmp_path / "t.csv", [{"pre": "P", "hyp": f"H{k}", "p": cell} for k, cell in enumerate(cells)])
+    drafts = build("--table", table, *TEXT, "--split", "test", "--percent")["test"]
+    assert [row["probability"] for row in rows(drafts)] == [float(cell.rstrip("%")) / 100 for cell in cells]
+
+
 def test_labels(tmp_path):
     """0, 1, false and true in any case; nothing else; one of label and probability must be there."""
     cells = {"0": 0, "1": 1, "False": 0, "TRUE": 1, "2": "told", "yes": "told", "": "told", "0.5": "told"}
@@ -427,6 +496,93 @@ def test_paths_that_lead_astray_are_told(media, tmp_path, file):
     assert [kind for _, kind, _ in told(build(*arguments)["test"])] == ["media"]
 
 
+@pytest.fixture
+def hub(tmp_path) -> Path:
+    """A snapshot in the Hub's cache, a link to a blob in it; names as other systems write them."""
+    (tmp_path / "cache" / "blobs").mkdir(parents=True)
+    clips = tmp_path / "cache" / "snapshots" / "main" / "clips"
+    (clips / "sub").mkdir(parents=True)
+    for name in (unicodedata.normalize("NFD", "café.wav"), "Dog.WAV", "sub/x.wav", "two.wav", "Two.wav"):
+        soundfile.write(clips / name, np.zeros(1600), 16000, format="WAV")
+    soundfile.write(tmp_path / "cache" / "blobs" / "0a1b", np.zeros(1600), 16000, format="WAV")
+    soundfile.write(tmp_path / "beside.wav", np.zeros(1600), 16000)
+    (clips / "hub.wav").symlink_to("../../../blobs/0a1b")
+    (clips / "out.wav").symlink_to("../../../../beside.wav")
+    return clips
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (unicodedata.normalize("NFC", "café.wav"), unicodedata.normalize("NFD", "café.wav")),
+        ("CAFÉ.wav", unicodedata.normalize("NFD", "café.wav")),
+        ("dog.wav", "Dog.WAV"),
+        ("sub\\x.wav", "sub/x.wav"),
+        (".\\SUB\\X.wav", "sub/x.wav"),
+        ("hub.wav", "hub.wav"),
+        ("two.wav", "two.wav"),
+    ],
+)
+def test_a_clip_is_found_however_its_name_is_written(hub, tmp_path, name, key):
+    """Accents, case, back slashes and the Hub's links: the clip is that on disk, and one with those of that name."""
+    (draft,) = clip_drafts(hub, tmp_path / "t.csv", [name])
+    assert draft.row["audio"] == Clip((hub / key).resolve(), key)
+    options = argparse.Namespace(split_by=None, modality=None, modality_column=None, media_column="f")
+    clips = own._Clips(hub)
+    assert own._group({"f": name}, options, clips) == own._group({"f": key}, options, clips)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("TWO.wav", "may be 'Two.wav' or 'two.wav'"),
+        ("out.wav", "is a link that leads out of it: put a copy in its place"),
+        ("C:\\clips\\x.wav", "must be a path below --media-root, without .."),
+        ("..\\clips\\sub\\x.wav", "must be a path below --media-root, without .."),
+        ("https://example.org/x.wav", "got an address"),
+        ("file:///clips/x.wav", "got an address"),
+        ("gone.wav", "is missing"),
+    ],
+)
+def test_a_name_that_is_no_clips_is_refused_with_the_reason(hub, tmp_path, name, complaint):
+    """Where several may be meant none is taken, and nothing outside of the root."""
+    ((_, kind, found),) = told(clip_drafts(hub, tmp_path / "t.csv", [name]))
+    assert kind == "media" and complaint in found
+
+
+@pytest.mark.parametrize("kind", ["struct", "binary", "large_binary", "nameless"])
+def test_clips_in_parquet_are_taken(media, tmp_path, kind):
+    """Sounds and videos as `datasets` pushes them, or bare bytes; no folder, and one premise for equal bytes."""
+    contents = [(media / name).read_bytes() for name in ("birds/morning 1.wav", "birds/morning 1.wav", "talkie.mp4")]
+    names = ["a.wav", "other/name.WAV", "x.mp4?download=1"]
+    if kind in ("struct", "nameless"):
+        contents = [
+            {"bytes": content, "path": name if kind == "struct" else None}
+            for content, name in zip(contents, names, strict=True)
+        ]
+    type_ = None if kind in ("struct", "nameless") else getattr(pa, kind)()
+    columns = {"file": pa.array(contents, type_), "hyp": ["H0", "H1", "H2"], "p": [0.5] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    drafts = build("--table", tmp_path / "t.parquet", *MEDIA, "--split", "test")["test"]
+    assert not told(drafts)
+    first, second, video = (row["audio"] or row["video"] for row in rows(drafts))
+    assert first == second and first.content == (media / "birds" / "morning 1.wav").read_bytes()
+    assert (first.path.suffix, video.path.suffix) == (".wav", ".mp4") and rows(drafts)[2]["modality"] == "video"
+
+
+def test_bytes_that_are_no_clip_are_told(tmp_path):
+    """Neither a picture's or text's bytes, nor none, nor a path without a folder it starts from."""
+    clips = [
+        {"bytes": b"no clip " * 100, "path": "a.wav"},
+        {"bytes": b"", "path": "b.wav"},
+        {"bytes": None, "path": "c"},
+    ]
+    pq.write_table(pa.table({"file": clips, "hyp": ["H"] * 3, "p": [0.5] * 3}), tmp_path / "t.parquet")
+    found = told(build("--table", tmp_path / "t.parquet", *MEDIA, "--split", "test")["test"])
+    assert [(place, kind) for place, kind, _ in found] == [(f"t.parquet row {k}", "media") for k in (1, 2, 3)]
+    assert "pass --media-root" in found[2][2]
+
+
 def test_links_out_of_the_root_are_refused_for_a_stated_modality(media, tmp_path):
     """The same holds where nothing is judged by content."""
     drafts = clip_drafts(media, tmp_path / "t.csv", ["out.wav", "way out/secret.wav", ".."], "--modality", "video")
@@ -448,7 +604,7 @@ def test_links_out_of_the_root_are_refused_for_a_stated_modality(media, tmp_path
         ((*TEXT, "--shares", "0.5", "0.5", "0.5"), "three numbers that make 1"),
         ((*TEXT, "--shares", "nan", "0.5", "0.5"), "three numbers that make 1"),
         ((*TEXT, "--split", "test", "--shares", "1", "0", "0"), "--shares is for a split by chance"),
-        ((*TEXT, "--topic-column", "tpoic"), r"lacks --topic-column 'tpoic': its columns are \['n', 'pre', 'hyp'"),
+        ((*TEXT, "--topic-column", "tpoic"), r"lacks --topic-column 'tpoic': it has \['n', 'pre', 'hyp'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, arguments, complaint):
@@ -476,6 +632,9 @@ def test_names_are_plain_and_ones_own(name, capsys):
         ("t.csv", "pre,hyp,p\n".encode("utf-16"), "in UTF-8"),
         ("t.csv", b"pre,hyp,p,p\nP,H,1,1\n", r"several columns called \['p'\]"),
         ("t.csv", b"pre,hyp,p\n", "no row of .* can be read"),
+        ("t.csv", b"pre;hyp;p;of whom, if known\n", "look separated by semicolons: save it anew, with commas"),
+        ("t.tsv", b"pre,hyp,p\n", "look separated by commas: save it anew, with tabs"),
+        ("t.csv", b"sep=|\npre|hyp|p\n", r"look separated by bars \(\|\)"),
         ("t.jsonl", b"", "lacks --hypothesis-column 'hyp'"),
         ("t.parquet", b"no parquet at all", "can't be read"),
         ("t.xlsx", b"PK", "none of the kinds of tables"),
@@ -490,6 +649,17 @@ def test_files_that_are_no_tables_are_refused(tmp_path, name, content, complaint
     with pytest.raises(BuildError, match=complaint) as error:
         build("--table", tmp_path / name, *TEXT)
     assert name in str(error.value)
+
+
+def test_a_lone_quotation_mark_costs_its_own_row_alone(tmp_path):
+    """Told by what the columns can hold, also where some later mark seems to close it and the record seems good."""
+    lines = [f"Premise {k},Claim {k},0.{k}" for k in range(1, 9)]
+    lines[1] = '"He left,Claim 2,0.2'
+    lines[4] = 'A screen of 32",Claim 5,0.5'
+    drafts = build("--table", write_text(tmp_path / "t.csv", "pre,hyp,p", *lines), *TEXT, "--split", "test")["test"]
+    assert [row["hypothesis"] for row in rows(drafts)] == [f"Claim {k}" for k in (1, 3, 4, 5, 6, 7, 8)]
+    ((place, kind, complaint),) = told(drafts)
+    assert (place, kind) == ("t.csv row 3", "row") and "mark at line 3 of the file, column 'pre'" in complaint
 
 
 def test_columns_are_not_looked_for_in_the_first_object_alone(tmp_path):

@@ -1,6 +1,7 @@
 """Released labels find their clips again: by name and place, converted, or in a video; doubt is told."""
 
 import argparse
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,6 +70,16 @@ def test_archives_may_be_unpacked_and_converted_as_one_likes(tmp_path, there):
     assert clip.path == tmp_path / "clips" / there and not clip.sound_only
     # What is stored as .wav is a WAV file.
     assert stored_name(clip.key).endswith(Path(there).suffix)
+
+
+@pytest.mark.parametrize("ours", ["NFC", "NFD"])
+@pytest.mark.parametrize("theirs", ["NFC", "NFD"])
+def test_accents_of_a_name_may_be_written_in_either_form(tmp_path, ours, theirs):
+    """A file system or an archive may have parted letters from their accents, here or where the labels were made."""
+    folder = release(tmp_path / "hub", [unicodedata.normalize(theirs, "d/café.wav")])
+    name = unicodedata.normalize(ours, "café.wav")
+    (draft,) = run(folder, touch(tmp_path / "clips", f"d/{name}"))
+    assert draft.row["audio"].path == tmp_path / "clips" / "d" / name
 
 
 def test_sound_of_a_video(tmp_path):

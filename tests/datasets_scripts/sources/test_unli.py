@@ -76,11 +76,24 @@ def test_bad_rows_are_all_named(tmp_path, unli_raw):
         "row 6: nli must be one of ['0', '1', '2'], got '7'",
         "unli must be a number in [0, 1], got 'nan'",
         "row 7: unli must be a number in [0, 1], got 'x'",
-        "row 8: more fields than columns",
+        "row 8: has 6 fields, the header 5",
     ):
         assert complaint in str(error.value)
     assert "row 2: " not in str(error.value)
     assert [path.name for path in (tmp_path / "umui").iterdir()] == ["unli.problems.csv"]
+
+
+def test_a_lone_quotation_mark_costs_its_own_row_alone(tmp_path):
+    """Where some later mark seems to close it, too, and labels are told by value."""
+    lines = [f"{k},Premise {k},Hypothesis {k},{k % 3}.0,0.5" for k in range(12)]
+    lines[3] = '3,"He said hello and left,Hypothesis 3,1,0.9'
+    lines[7] = '7,A screen of 32",Hypothesis 7,1,0.9'
+    lines[9] = '9,Premise 9,"Hypothesis 9, in marks",1,0.9'
+    (tmp_path / "dev.csv").write_text("id,pre,hyp,nli,unli\n" + "\r\n".join(lines))
+    found = list(read_rows(tmp_path / "dev.csv"))
+    assert [one.place for one in found] == [f"dev.csv row {k + 2}" for k in range(12)]
+    assert [k for k, one in enumerate(found) if not isinstance(one, Draft)] == [3]
+    assert "column 'pre'" in found[3].complaint and found[7].row["premise"] == 'A screen of 32"'
 
 
 def test_bad_rows_are_skipped_on_request(tmp_path, unli_raw, capsys):
@@ -116,9 +129,13 @@ def test_missing_columns_are_named(tmp_path):
 
 
 def test_a_file_that_is_no_table_in_utf8_is_named(tmp_path):
-    """Bytes of another encoding are an error about the file."""
+    """Another encoding is told of each row that it makes unreadable, or of the file if of its columns' names."""
     (tmp_path / "dev.csv").write_bytes("id,pre,hyp,nli,unli\n1,Café.,H,1,0.5\n".encode("latin-1"))
-    with pytest.raises(BuildError, match="dev.csv is no CSV file in UTF-8"):
+    assert [(one.place, one.complaint[:31]) for one in read_rows(tmp_path / "dev.csv")] == [
+        ("dev.csv row 2", "holds bytes that are no UTF-8 text"[:31])
+    ]
+    (tmp_path / "dev.csv").write_text("id,pre,hyp,nli,unli\n1,P,H,1,0.5\n", encoding="utf-16")
+    with pytest.raises(BuildError, match="column names in UTF-8"):
         unli_splits(tmp_path, seed=0)
 
 
