@@ -47,9 +47,10 @@ def make_report(
     """
     measurable = [row for row in predictions if row["prediction"] is not None]
     if not measurable:
+        first = predictions[0]
         raise ValueError(
             f"None of the {len(predictions)} answers has a number to measure: read them in predictions.jsonl, the "
-            f"first is {predictions[0]['answer']!r}."
+            f"first is {first['answer']!r} ({first['reason']})."
         )
     columns = {name: [row[name] for row in measurable] for name in ("id", "premise", "prediction", "target", "label")}
     targets = np.array(columns["target"])

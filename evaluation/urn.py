@@ -88,6 +88,8 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
         predictions |= {answer["id"]: answer["prediction"] for answer in answered}
     if not processes.is_main_process:
         return None
+    if all(value is None for value in predictions.values()):
+        raise ValueError(f"None of the {len(predictions)} answers has a number: {out}/*/predictions.jsonl say why.")
     options = urn_stress.suite_options(args)
     standard = urn_stress.suite_options(parse([]))
     report = {

@@ -159,17 +159,21 @@ class ServedCLUE:
         if response.status_code != 200:
             raise ServingError(self._refusal(response.status_code, response.text))
         try:
-            top = response.json()["choices"][0]["logprobs"]["top_logprobs"][0]
+            reply = response.json()
+            top = reply["choices"][0]["logprobs"]["top_logprobs"][0]
+            finish_reason = reply["choices"][0].get("finish_reason")
             found = {token: float(top[token]) for token in self._tokens if token in top}
         except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ServingError(
                 f"{self.server} gave a reply without log-probabilities: {self._short(response.text)}"
             ) from error
+        if reply.get("error") or finish_reason not in (None, "length", "stop"):
+            raise ServingError(f"{self.server} broke off, finish_reason {finish_reason}: {self._short(response.text)}")
         if not found:
             raise ServingError(
                 f"{self.server} has other tokens where this checkpoint has its confidence tokens, or knows no "
-                f"`logprob_token_ids` (vLLM 0.32 does): it gave {', '.join(list(top)[:3])}. Is {self.model!r} the "
-                "Thinker exported from this checkpoint?"
+                f"`logprob_token_ids` (vLLM 0.32 does): it gave {', '.join(map(str, list(top)[:3]))}. Is "
+                f"{self.model!r} the Thinker exported from this checkpoint?"
             )
         if len(found) < len(self._tokens):
             raise ServingError(

@@ -30,6 +30,7 @@ Where the number is looked for: what stands in `<think>...</think>` is left out,
 | cut off in its thoughts | `<think> It shows 0.7` | "cut off while thinking" |
 | cut off in its tag | `<answer>0.8` | "cut off in its answer" |
 | missing or blank | | "no answer" |
+| declined | `I'm unable to give 0.5`, `I can't help with that. <answer>0</answer>` | "refused" |
 
 A range is not taken as its middle: the teacher was asked for one number and did not give it, the answers to a pair are
 many, and their spread already says how sure it is. A bare `85` is not taken as per cent, for then a bare `1` might be
@@ -55,6 +56,7 @@ A_FRACTION = "a fraction"
 A_BOUND = "a bound"
 DIFFERENT_NUMBERS = "different numbers"
 OUT_OF_RANGE = "out of range"
+REFUSED = "refused"
 REASONS = (
     NO_ANSWER,
     CUT_OFF_THINKING,
@@ -66,6 +68,7 @@ REASONS = (
     A_BOUND,
     DIFFERENT_NUMBERS,
     OUT_OF_RANGE,
+    REFUSED,
 )
 
 # Other signs of the same meaning. All dashes are a minus before a number and a range between two.
@@ -98,6 +101,32 @@ NEGATION = re.compile(
     r"|impossible|unsupported|doubt\w*|opposite|contrary|contradict\w*|refut\w*|disprov\w*|reject\w*|den(?:y|ies|ied))\b"
     r"|n['’]t\b",
     re.IGNORECASE,
+)
+# So a text begins that answers nothing, whatever stands in its tags; in tags, or without any, the second is enough.
+REFUSAL = re.compile(
+    r"""
+    \W{0,9}
+    (?: (?: I(?:['’]m|\sam)\s(?:\w+\s)?sorry | sorry | I\sapologi[sz]e | (?:my\s)?apologies | unfortunately
+          | as\san\sAI\b[^.,]{0,80} ) \W{1,9} (?:but\s|and\s|that\s)* )?
+    I(?:['’]m|\sam)?\s
+    (?: (?:must\s|have\sto\s|will\s)?(?:decline|refuse)\b
+      | (?:can\s?not|can['’]t|(?:won['’]t|will\snot)(?:\sbe\sable\sto)?|unable\sto|not\s(?:able|allowed)\sto)\s
+        (?: help\s(?:you\s)?with | assist | comply | fulfil | discuss | engage | continue\swith
+          | (?:view|watch|see|hear|listen\sto|open|play|access|process|analy[sz]e)\s(?:\w+\sor\s)?
+            (?:audio|images|videos|recordings|clips|media|files)\b ) )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+DECLINES = re.compile(
+    r"""
+    \bI(?:['’]m|\sam)\s(?:\w+\s)?(?:sorry|unable|not\s(?:able|allowed))\b
+    | \bI\s(?:must\s|have\sto\s|will\s)?(?:decline|refuse)\b
+    | \bI\s(?:can\s?not|can['’]t|won['’]t|will\snot)\s
+      (?:be\sable|help|assist|comply|fulfil|discuss|engage|continue|provide|give|answer|respond)
+    | ^\W*sorry\b | \bapologi(?:[sz]e|es)\b | \bas\san\sAI\b | \bnot\s(?:feel\s)?comfortable\b | \brather\snot\b
+    | \b(?:against|violates?)\s(?:my|our|content|usage|safety)\s(?:\w+\s)?(?:guidelines|polic)
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 # After a whole number: the thing counted, the text of an item in a list, or the end of a text that broke off.
 COUNTED = re.compile(r"[.):]?\s+[^\W\d_]|\.\s*$")
@@ -156,6 +185,8 @@ def parse_answer(text: str | None) -> Parsed:
     text = _without_thoughts(text)
     if text is None:
         return Parsed(None, CUT_OFF_THINKING)
+    if REFUSAL.match(text):
+        return Parsed(None, REFUSED)
     text = _answer(text)
     if text is None:
         return Parsed(None, CUT_OFF_ANSWER)
@@ -217,6 +248,8 @@ def _number(text: str) -> Parsed:
     read = sum(sum(map(str.isdecimal, match[0])) for match in numbers)
     if read != sum(map(str.isdecimal, text)):
         return Parsed(None, UNCLEAR)
+    if DECLINES.search(text):
+        return Parsed(None, REFUSED)
     if not numbers:
         return Parsed(None, NO_NUMBER)
     if NEGATION.search(text):

@@ -21,7 +21,7 @@ from datatrove.utils.logging import logger
 from datasets_scripts.arguments import json_object, not_negative, positive, whole
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, BuildError
-from datasets_scripts.teachers.counts import count
+from datasets_scripts.teachers.counts import Counts, count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
 from datasets_scripts.teachers.failures import RunStoppedError
 from datasets_scripts.teachers.openai_server import OpenAIServer, check_server
@@ -119,9 +119,11 @@ def run(options: argparse.Namespace) -> None:
     for shard in shards(options.out):
         with locked(shard):
             pass
+    names = {(split, name) for split, split_rows in rows.items() for name in split_rows["id"]}
     if options.ask_again_failed:
         print(f"asking again for {drop_failed(options.out)} pairs with a failed answer")
 
+    before = _count(options, names)
     pairs = Pairs(
         dataset=options.dataset,
         config=options.config,
@@ -139,7 +141,14 @@ def run(options: argparse.Namespace) -> None:
     if slurm:
         print("The tasks are queued. Run the same command without --slurm-partition when they have ended: it counts.")
         return
-    _tell(options, {(split, name) for split, split_rows in rows.items() for name in split_rows["id"]})
+    counts = _count(options, names)
+    print(counts.report())
+    if counts.pairs != counts.expected or counts.incomplete:
+        raise RunStoppedError(
+            f"{counts.pairs} of {counts.expected} pairs are there, {counts.incomplete} of them with another number of "
+            f"answers than {options.answers}: run the same command again"
+        )
+    counts.raise_if_in_vain(before)
 
 
 def _load(options: argparse.Namespace) -> dict[str, Dataset]:
@@ -151,19 +160,13 @@ def _load(options: argparse.Namespace) -> dict[str, Dataset]:
         raise BuildError(str(error)) from error
 
 
-def _tell(options: argparse.Namespace, expected: set[tuple[str, str]]) -> None:
+def _count(options: argparse.Namespace, expected: set[tuple[str, str]]) -> Counts:
     finished = (
         pair
         for pair in finished_pairs(options.out)
         if pair["config"] == options.config and (pair["split"], pair["id"]) in expected
     )
-    counts = count(finished, len(expected), options.answers)
-    print(counts.report())
-    if counts.pairs != counts.expected or counts.incomplete:
-        raise RunStoppedError(
-            f"{counts.pairs} of {counts.expected} pairs are there, {counts.incomplete} of them with another number of "
-            f"answers than {options.answers}: run the same command again"
-        )
+    return count(finished, len(expected), options.answers)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from datasets_scripts.teachers.failures import RunStoppedError
+
 
 # A teacher that is sure repeats itself; one that repeats itself nearly always does not sample.
 SUSPICIOUS_SHARE = 0.9
@@ -42,10 +44,8 @@ class Counts:
             f"answers: {self.answers}, with a probability {self.probabilities}, "
             f"unparsable {self.unparsable.total()}, failed {self.failed.total()}",
         ]
-        for name, reasons in (("unparsable", self.unparsable), ("failed", self.failed)):
-            lines += [f"  {name}: {count} x {reason}" for reason, count in reasons.most_common(20)]
-            if len(reasons) > 20:
-                lines.append(f"  {name}: {len(reasons) - 20} further reasons")
+        lines += [f"  unparsable: {line}" for line in _by_kind(self.unparsable)]
+        lines += [f"  failed: {line}" for line in _by_kind(self.failed)]
         lines.append(f"pairs whose answers all have the same text: {self.repeated}")
         if self.pairs >= FEWEST_PAIRS and self.repeated >= SUSPICIOUS_SHARE * self.pairs:
             lines.append(
@@ -53,6 +53,38 @@ class Counts:
                 "ignore the temperature (`transformers serve` does unless the model's generation config samples)"
             )
         return "\n".join(lines)
+
+    def raise_if_in_vain(self, before: "Counts") -> None:
+        """
+        Ends a run that got nothing.
+
+        Args:
+            before (`Counts`): What was there when it began.
+
+        Raises:
+            `RunStoppedError`: if no answer at all has a probability, or none of those that are new.
+        """
+        new = self.answers - before.answers
+        if not self.answers or self.probabilities > (before.probabilities if new else 0):
+            return
+        lost = self.unparsable + self.failed
+        reasons = _by_kind(lost - before.unparsable - before.failed or lost)
+        raise RunStoppedError(
+            f"none of the {new or self.answers} answers has a probability, most often: {reasons[0].rstrip('.')}. "
+            "Put that right: --ask-again-failed then repeats the failed answers, another --out asks all anew"
+        )
+
+
+def _by_kind(reasons: Counter) -> list[str]:
+    """Lines for a person: reasons that begin alike are one kind, the server's words behind it may differ each time."""
+    kinds: dict[str, Counter] = {}
+    for reason, number in reasons.items():
+        kinds.setdefault(reason.partition(": ")[0], Counter())[reason] += number
+    lines = []
+    for words in sorted(kinds.values(), key=Counter.total, reverse=True):
+        others = f" (and {len(words) - 1} like it)" if len(words) > 1 else ""
+        lines.append(f"{words.total()} x {words.most_common(1)[0][0]}{others}")
+    return lines
 
 
 def count(pairs: Iterable[dict], expected: int, asked: int) -> Counts:

@@ -29,6 +29,7 @@ from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answers import parse_answer
 from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
 from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
+from datasets_scripts.teachers.replies import cut_off
 from datasets_scripts.teachers.shards import finished_pairs, locked
 
 
@@ -262,27 +263,22 @@ def failed_answer(reason: str) -> dict:
     return {"text": None, "probability": None, "reason": reason}
 
 
-def read_answer(text: str, finish_reason: str) -> dict:
+def read_answer(text: str, finish_reason: str | None) -> dict:
     """
     Reads what came.
 
     Args:
         text (`str`): The raw answer.
-        finish_reason (`str`): `"length"` if it is cut off.
+        finish_reason (`str`, *optional*): Why it ends, as the server says.
 
     Returns:
-        `dict`: `text`, `probability` and, where there is none, the `reason`.
+        `dict`: `text`, `probability` and, where there is none, the `reason`. An answer that was cut off has none: what
+        was still to come may have taken back the number that is there.
     """
+    if reason := cut_off(text, finish_reason):
+        return {"text": text, "probability": None, "reason": reason}
     parsed = parse_answer(text)
-    probability, reason = parsed.probability, parsed.reason
-    if finish_reason == "length":
-        cut = "cut off: finish_reason length"
-        if probability is None:
-            reason = f"{cut}; {reason}"
-        elif parse_answer(text + "9") != parsed:
-            # 0.8 may have been about to be 0.85, and 1 to be 10%.
-            probability, reason = None, f"{cut}; in a number"
-    return {"text": text, "probability": probability, "reason": reason}
+    return {"text": text, "probability": parsed.probability, "reason": parsed.reason}
 
 
 @dataclass(frozen=True)

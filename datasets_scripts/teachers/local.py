@@ -105,19 +105,21 @@ class LocalTeacher:
         """
         length = self._fitting(inputs, max_tokens)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        ends = self.model.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         try:
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.manual_seed(seed)
-                tokens = self.model.generate(**inputs, max_new_tokens=max_tokens, **sampling)[0, length:]
+                tokens = self.model.generate(
+                    **inputs, max_new_tokens=max_tokens, eos_token_id=sorted(ends) or None, **sampling
+                )[0, length:]
         except torch.OutOfMemoryError as error:
             raise AnswerFailedError(f"out of memory with {length} tokens") from error
-        ends = self.model.generation_config.eos_token_id
-        ended = int(tokens[-1]) in (ends if isinstance(ends, list) else [ends])
         return {
             "choices": [
                 {
                     "message": {"content": self.tokenizer.decode(tokens, skip_special_tokens=True)},
-                    "finish_reason": "stop" if ended else "length",
+                    "finish_reason": "stop" if int(tokens[-1]) in ends else "length",
                 }
             ],
             "usage": {"prompt_tokens": length, "completion_tokens": len(tokens)},
@@ -254,7 +256,7 @@ class LocalServer(InferenceServer):
         try:
             reply = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, payload)
         except AnswerFailedError as error:
-            self.failures.failed(str(error))
+            self.failures.failed(error)
             raise
         self.failures.succeeded()
         return reply

@@ -9,6 +9,7 @@ in its errors. Its runner takes ours in the place of one of its servers.
 import asyncio
 import json
 import os
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,18 +18,24 @@ from datatrove.pipeline.inference.servers import InferenceServer
 
 from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.backoff import waiting_seconds
-from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
 from datasets_scripts.teachers.options import ServerOptions
+from datasets_scripts.teachers.replies import ReplyError, read_reply
 
 
 # What no repetition puts right, for this request or any other.
 FATAL = {
     401: "the key is missing or wrong",
+    402: "it wants to be paid",
     403: "the key does not allow it",
     404: "no such model, or no such address",
 }
-# Worth another try, beside all of 5xx: the server is busy, or gave up waiting.
-BUSY = (408, 409, 425, 429)
+# Worth another try, beside all of 5xx: the server is busy, or gave up waiting. 200 came with neither answer nor code.
+BUSY = (200, 408, 409, 425, 429)
+# What some models want the limit of tokens to be called, and say so.
+LIMIT, OTHER_LIMIT = "max_tokens", "max_completion_tokens"
+# What no server can object to.
+HARMLESS = {"messages": [{"role": "user", "content": "Is two more than one?"}], LIMIT: 16}
 LARGEST_REPLY = 4 << 20
 # Shorter keys are placeholders, as local servers take them, and may well be words of an answer.
 SHORTEST_SECRET = 8
@@ -47,6 +54,7 @@ class ChatClient:
 
     def __init__(self, options: ServerOptions, model: str, idle: int, failures: FailureCounter):
         self.options, self.model, self.failures = options, model, failures
+        self._limit = LIMIT
         self._secret = read_key(options.api_key_env)
         # The caller bounds the number of requests; connections are as many.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=idle)
@@ -66,11 +74,10 @@ class ChatClient:
             `AnswerFailedError`: if there is no answer to this request.
             `RunStoppedError`: if there would be none to others either.
         """
-        body = json.dumps({"model": self.model, **payload}).encode()
         try:
-            reply = await self._ask(body)
+            reply = await self._ask(payload)
         except AnswerFailedError as error:
-            self.failures.failed(str(error))
+            self.failures.failed(error)
             raise
         self.failures.succeeded()
         return reply
@@ -79,35 +86,50 @@ class ChatClient:
         """Closes the connections."""
         await self._client.aclose()
 
-    async def _ask(self, body: bytes) -> dict:
+    async def _ask(self, payload: dict) -> dict:
+        limit = self._limit
+        named = {limit if name == LIMIT else name: value for name, value in payload.items()}
+        body = json.dumps({"model": self.model, **named}).encode()
         tries = self.options.retries + 1
         for attempt in range(1, tries + 1):
-            retry_after = None
+            words, retry_after = "", None
             try:
                 async with asyncio.timeout(self.options.timeout):
                     status, headers, text = await self._post(body)
+                return read_reply(status, text)
             except TimeoutError:
                 complaint = f"timed out after {self.options.timeout:g} s"
             except httpx.HTTPError as error:
                 complaint = f"connection lost ({type(error).__name__})"
-            else:
-                if status == 200:
-                    try:
-                        return read_reply(text)
-                    except ValueError as error:
-                        complaint = f"no answer in the reply ({error})"
-                elif status in FATAL:
-                    raise RunStoppedError(
-                        f"{self.options.url} says HTTP {status}, {FATAL[status]}: {_message(text)}. The key is taken "
-                        f"from ${self.options.api_key_env}, the model is {self.model!r}"
-                    )
-                elif status >= 500 or status in BUSY:
-                    complaint, retry_after = f"HTTP {status}", headers.get("retry-after")
-                else:
-                    raise AnswerFailedError(f"HTTP {status}: {_message(text)}")
+            except ReplyError as error:
+                if limit == LIMIT and OTHER_LIMIT in error.text:
+                    self._limit = OTHER_LIMIT
+                    return await self._ask(payload)
+                await self._raise_what_lasts(error, payload)
+                complaint, words, retry_after = error.kind, f": {error.words}", headers.get("retry-after")
             if attempt < tries:
                 await asyncio.sleep(waiting_seconds(attempt, self.options.backoff, retry_after))
-        raise AnswerFailedError(f"{complaint} after {tries} {'try' if tries == 1 else 'tries'}")
+        raise AnswerFailedError(f"{complaint} after {tries} {'try' if tries == 1 else 'tries'}{words}")
+
+    async def _raise_what_lasts(self, error: ReplyError, payload: dict) -> None:
+        """Raises what another try would not put right."""
+        key = f"The key is taken from ${self.options.api_key_env}, the model is {self.model!r}"
+        if error.exhausted:
+            raise RunStoppedError(f"{self.options.url} says {error}. The quota is used up or was not paid. {key}")
+        if error.status == 403 and payload is not HARMLESS:
+            if not error.flagged:
+                # Is it the key, which ends the run, or what this request holds?
+                with suppress(AnswerFailedError):
+                    await self._ask(HARMLESS)
+            raise DeclinedError(str(error))
+        if error.status in FATAL:
+            raise RunStoppedError(f"{self.options.url} says {error.kind}, {FATAL[error.status]}: {error.words}. {key}")
+        if error.status >= 500 or error.status == 429:
+            return
+        if error.flagged:
+            raise DeclinedError(str(error))
+        if error.status not in BUSY:
+            raise AnswerFailedError(str(error))
 
     async def _post(self, body: bytes) -> tuple[int, httpx.Headers, str]:
         address = f"{self.options.url}/chat/completions"
@@ -162,56 +184,6 @@ class OpenAIServer(InferenceServer):
         return await self._chat.send(payload)
 
 
-def read_reply(text: str) -> dict:
-    """
-    Checks a reply and brings it into the form that datatrove's runner reads.
-
-    Args:
-        text (`str`): The body of the reply.
-
-    Returns:
-        `dict`: `choices` with one `message`, its `finish_reason` and, where they were asked for and came, its
-        `logprobs`; and `usage`.
-
-    Raises:
-        `ValueError`: if it is no JSON, or holds no answer.
-    """
-    try:
-        reply = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON: {_short(text)}") from error
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices:
-        raise ValueError("it has no choices")
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        raise ValueError("its choice has no message")
-    content = message.get("content")
-    # vLLM and others name the field differently.
-    reasoning = message.get("reasoning") or message.get("reasoning_content")
-    if not isinstance(content, str | None) or not isinstance(reasoning, str | None):
-        raise ValueError("its message is no text")
-    if content is None and reasoning is None:
-        raise ValueError(f"its message has no text, finish_reason {choice.get('finish_reason')}")
-    usage = reply.get("usage")
-    counts = {
-        name: usage[name]
-        for name in ("prompt_tokens", "completion_tokens")
-        if isinstance(usage, dict) and isinstance(usage.get(name), int)
-    }
-    return {
-        "choices": [
-            {
-                "message": {"content": content, "reasoning": reasoning},
-                "finish_reason": str(choice.get("finish_reason")),
-                "logprobs": choice.get("logprobs"),
-            }
-        ],
-        "usage": counts,
-    }
-
-
 def check_server(options: ServerOptions) -> None:
     """
     Makes sure, before any work is done, that a server is there and takes the key.
@@ -258,23 +230,3 @@ def read_key(variable: str) -> str:
 def _headers(secret: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     return {**headers, "Authorization": f"Bearer {secret}"} if secret else headers
-
-
-def _message(text: str) -> str:
-    """The words of an error reply: OpenAI's and vLLM's field, or the start of whatever came."""
-    try:
-        reply = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return _short(text)
-    if isinstance(reply, dict):
-        error = reply.get("error")
-        words = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-        if isinstance(words, str):
-            return _short(words)
-    return _short(text)
-
-
-def _short(text: str) -> str:
-    # A server's words must not steer a terminal.
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from datasets_scripts.teachers.failures import RunStoppedError
+from datasets_scripts.teachers.replies import cut_off
 from evaluation.predictors.prediction import WrittenPrediction
-from evaluation.predictors.prompting import LocalPrompting, Prompt, ServerPrompting
+from evaluation.predictors.prompting import LocalPrompting, Prompt, ServerPrompting, unanswered
 
 
 # How byte-level and SentencePiece vocabularies write white space, where a server sends tokens as they are stored.
@@ -89,7 +90,9 @@ class ServerBinary(ServerPrompting):
     """
 
     def read(self, choice: dict) -> WrittenPrediction:
-        """Reads the first token's distribution."""
+        """Reads the first token's distribution; one token is all that is asked for, so that `length` ends it."""
+        if choice["finish_reason"] != "length" and (reason := cut_off("", choice["finish_reason"] or "stop")):
+            return unanswered(reason)
         try:
             top = choice["logprobs"]["content"][0]["top_logprobs"]
             tokens = [(str(token["token"]), float(token["logprob"])) for token in top]

@@ -358,7 +358,7 @@ def reading_server():
             thread.join()
 
 
-def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path):
+def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path, monkeypatch):
     """Every question is one request, with the world in words and the clip; the truth it answers is found right."""
     small = (
         "--premises 2 --hypotheses 4 --balls 5 --distractors 0 1 --negations 0 1 --senses either --workers 1".split()
@@ -385,3 +385,10 @@ def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path):
         assert urn_stress.CONTEXT[modality] in parts[-1]["text"]
         kinds[kind] += 1
     assert set(kinds.values()) == {24}
+
+    def silent(make, rows, *_) -> list[dict]:
+        return [{"id": name, "prediction": None} for name in rows["id"]]
+
+    monkeypatch.setattr(urn, "predict_split", silent)
+    with pytest.raises(ValueError, match="None of the 96 answers has a number"):
+        urn.main([*command, "--out", str(tmp_path / "silent")])

@@ -69,9 +69,14 @@ def served(folder: Path, *, key: str = "", model: str = "clue", behaviour: str =
                 status, reply = 404, {"detail": "Not Found"}
             else:
                 status, reply = answer(body)
-            text = {"html": b"<html>\x1b[2J</html>", "null": b'{"choices": [{"logprobs": null}]}'}.get(
-                behaviour, json.dumps(reply).encode()
-            )
+            broken = {**reply, "error": {"message": "upstream \x1b[2J"}}
+            text = {
+                "html": b"<html>\x1b[2J</html>",
+                "null": b'{"choices": [{"logprobs": null}]}',
+                "parts": b'{"choices": [{"logprobs": {"top_logprobs": [[{"token": "<CONF_0>"}]]}}]}',
+                "aborted": json.dumps(reply).replace('"text"', '"finish_reason": "abort", "text"').encode(),
+                "broken": json.dumps(broken).encode(),
+            }.get(behaviour, json.dumps(reply).encode())
             with lock:
                 state.now -= 1
             with contextlib.suppress(OSError):  # who waited too long has left
@@ -168,6 +173,9 @@ def test_hypotheses_are_asked_at_the_same_time_and_share_a_prefix(exported):
         ("foreign", "other tokens where this checkpoint has its confidence tokens.*Thinker exported"),
         ("html", "without log-probabilities: <html>.*2J</html>"),
         ("null", "without log-probabilities"),
+        ("parts", "other tokens where this checkpoint has its confidence tokens"),
+        ("aborted", "broke off, finish_reason abort"),
+        ("broken", "broke off, .*: upstream"),
         ("silent", "did not answer within 0.2 s"),
     ],
 )

@@ -112,6 +112,7 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
             "html": lambda: PlainTextResponse("<html>502</html>", media_type="text/html"),
             "plain": lambda: PlainTextResponse(reply("0.25").body, media_type="text/plain"),
             "null": lambda: reply(None, "content_filter"),
+            "refused": lambda: reply(None, refusal="I can't help with that."),
             "reasons": lambda: reply("0.75", reasoning_content="The clip says so."),
             "length": lambda: reply("I think that the probability is", "length"),
             "halfnumber": lambda: reply("0.8", "length"),
@@ -130,7 +131,8 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
         refused = refuse(request)
         if refused:
             return refused
-        body = json.loads(await request.body())
+        # A question about the server alone has no seed.
+        body = {"seed": 0, **json.loads(await request.body())}
         if body["model"] != model:
             words = f"The model {body['model']} does not exist for {request.headers.get('authorization')}."
             return JSONResponse({"error": {"message": words}}, status_code=404)

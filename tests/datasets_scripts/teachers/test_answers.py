@@ -196,6 +196,7 @@ def test_no_text_raises_or_gives_more_than_a_probability():
         "½",
         "８",
         "a",
+        "I refuse",
     ]
     generator = random.Random(0)
     seen = set()
@@ -218,7 +219,8 @@ def test_no_text_raises_or_gives_more_than_a_probability():
 @pytest.mark.parametrize(
     "piece",
     ["1", "1.", "0.5 ", "<", "<answer>", "<answer>0.5", "<a", " ", "1-", "_", "1_", "-", "0.5e", "<think>", "</think>"]
-    + ["less than ", "%", "0.5 percent ", "1 .", "１", "1:", "٫", "<think></think>", "1 of ", "\\", "0,5"],
+    + ["less than ", "%", "0.5 percent ", "1 .", "１", "1:", "٫", "<think></think>", "1 of ", "\\", "0,5"]
+    + ["I am ", "as an AI "],
 )
 def test_a_megabyte_of_garbage_is_read_in_time(piece):
     """A pattern that tries again from every place would need hours for these; that the test ends is the test."""
@@ -286,3 +288,48 @@ def test_a_negation_beside_a_number_is_unclear(text, form):
 def test_a_negation_outside_of_the_answer_does_no_harm():
     """Words before the tag are not beside the number."""
     assert parse_answer("It is not red, so no. <answer>0.1</answer>").probability == 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "Sorry, I can’t assist with that request.",
+        "I am unable to assist with this. 0",
+        "I cannot fulfil this request: 0.5",
+        "As an AI, I can't watch videos, so 0.5",
+        "I'm not able to listen to audio. 0.5",
+        "I must decline. 0.5",
+        "My apologies, but I will not be able to help you with that. 0.1",
+        "I refuse to say.",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "<think>0.7</think>{}", "<answer>{}</answer>", "{} <answer>0</answer>"])
+def test_a_refusal_is_no_number(text, form):
+    """Not even where a number stands beside it, in a tag or out of it: it says nothing of the hypothesis."""
+    assert parse_answer(form.format(text)) == Parsed(None, "refused")
+
+
+@pytest.mark.parametrize(
+    "text", ["I'd rather not say: 0.5", "I'm unable to give more than 0.5", "That is against my guidelines. 0"]
+)
+def test_a_number_beside_words_that_decline_is_none(text):
+    """Where the two stand together, as beside a negation."""
+    assert parse_answer(text) == parse_answer(f"<answer>{text}</answer>") == Parsed(None, "refused")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't help noticing the dog.",
+        "I cannot see any dog.",
+        "I can't hear the recording mention it.",
+        "I'm sorry to say that the man died.",
+        "I'm unable to tell exactly.",
+        "The speaker says: I can't help with that.",
+        "I refused to believe it at first.",
+    ],
+)
+def test_words_of_doubt_and_quotation_are_no_refusal(text):
+    """Before the tag they are reasons for its number."""
+    assert parse_answer(f"{text} <answer>0.3</answer>") == Parsed(0.3, None)

@@ -216,7 +216,8 @@ def test_what_a_local_model_cannot_do_is_said(tmp_path, talker, media):  # noqa:
 
 @pytest.mark.processes
 def test_the_server_of_transformers(tmp_path, talker, capsys):
-    """A real server: every pair gets its answers; as it does not sample, that is told. No pair is asked twice."""
+    """A real server: every pair gets its answers; that it does not sample, and that none is whole, is told. No pair is
+    asked twice."""
     pairs = write_pairs(tmp_path / "umui", ["is true."] * 5)
     command = [str(Path(sys.executable).parent / "transformers"), "serve", str(talker)]
     command += ["--host", "127.0.0.1", "--port", "0", "--log-level", "info", "--device", "cpu"]
@@ -228,7 +229,9 @@ def test_the_server_of_transformers(tmp_path, talker, capsys):
         url = re.search(r"running on (http://\S+)", log.read_text())[1] + "/v1"
         more = ["--server", url, "--model", str(talker), "--max-tokens", "3", "--in-flight", "4"]
         command = ["--dataset", str(pairs), "--config", "pairs", "--out", str(tmp_path / "out"), *more]
-        teacher(command)
+        # Greedy, this model never comes to its end.
+        with pytest.raises(SystemExit, match="25 x cut off [(]finish_reason length[)]"):
+            teacher(command)
         answers = read(tmp_path / "out")
         assert [len(answers[str(number)]) for number in range(5)] == [5] * 5
         assert not [answer for pair in answers.values() for answer in pair if answer["text"] is None]
@@ -237,7 +240,8 @@ def test_the_server_of_transformers(tmp_path, talker, capsys):
         assert "warning: the teacher gives the same text each time" in output
         asked = log.read_text().count("POST /v1/chat/completions")
         assert asked == 25
-        teacher(command)
+        with pytest.raises(SystemExit, match="cut off"):
+            teacher(command)
         assert log.read_text().count("POST /v1/chat/completions") == asked
         with pytest.raises(SystemExit):
             teacher([*command, "--out", str(tmp_path / "none"), "--model", "none", "--stop-after-failures", "3"])

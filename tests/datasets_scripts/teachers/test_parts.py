@@ -156,21 +156,29 @@ def test_pauses_double_and_respect_the_server():
         assert waiting_seconds(1, 0.01, nothing) <= 0.01
 
 
+@pytest.mark.parametrize("finish", ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn"])
+def test_an_answer_that_its_model_ended_is_read(finish):
+    """By whichever name the server tells of the end."""
+    for text, probability, reason in (("0.85", 0.85, None), ("", None, "no answer")):
+        assert read_answer(text, finish) == {"text": text, "probability": probability, "reason": reason}
+
+
 @pytest.mark.parametrize(
-    ("text", "finish", "probability", "reason"),
-    [
-        ("<answer>0.85</answer>", "stop", 0.85, None),
-        ("0.85", "stop", 0.85, None),
-        ("<answer>0.85</answer> because 3", "length", 0.85, None),
-        ("0.85", "length", None, "cut off: finish_reason length; in a number"),
-        ("1", "length", None, "cut off: finish_reason length; in a number"),
-        ("<answer>0.8", "length", None, "cut off: finish_reason length; cut off in its answer"),
-        ("", "stop", None, "no answer"),
-    ],
+    "finish",
+    ["length", "content_filter", "abort", "error", "tool_calls", "model_length", "insufficient_system_resource", ""],
 )
-def test_a_number_that_may_have_gone_on_is_none(text, finish, probability, reason):
-    """Cut off by the limit of tokens, a text has a probability only if no further digit could change it."""
-    assert read_answer(text, finish) == {"text": text, "probability": probability, "reason": reason}
+@pytest.mark.parametrize("text", ["0.8", "1", "<answer>0.8", "<answer>0.85</answer> because", "<answer>0.85</answer>"])
+def test_an_answer_that_something_else_ended_is_none(text, finish):
+    """A digit, or a second thought, may have been about to come: no number, the text and the server's reason kept."""
+    reason = f"cut off (finish_reason {finish})"
+    assert read_answer(text, finish) == {"text": text, "probability": None, "reason": reason}
+
+
+def test_without_a_finish_reason_the_tag_ends_the_answer():
+    """A server that never says why a text ends is not refused, and half a number still not read."""
+    assert read_answer("So <answer>0.85</answer>\n", None)["probability"] == 0.85
+    for text in ("0.8", "<answer>0.8", "<answer>0.8</answer> or"):
+        assert read_answer(text, None)["reason"] == "perhaps cut off (no finish_reason)"
 
 
 def test_seeds_are_distinct_and_fixed():
@@ -205,6 +213,47 @@ def test_counts_by_hand():
     assert counts.failed == {"HTTP 400": 2}
     assert "pairs: 4 of 6" in counts.report()
     assert "warning" not in counts.report()
+
+
+def answered(*reasons: str | None) -> dict:
+    """A finished pair with an answer a reason, `None` for one with a probability."""
+    return {
+        "answers": [{"text": None, "probability": None if reason else 0.5, "reason": reason} for reason in reasons]
+    }
+
+
+def test_words_of_servers_are_counted_by_kind():
+    """Words that differ with each answer, by a request's number say, are one count with the commonest of them."""
+    reasons = [*(f"HTTP 400: request {number % 30}" for number in range(31)), "refused: No.", "timed out"]
+    report = count([answered(reason) for reason in reasons], 33, 1).report()
+    assert "  failed: 31 x HTTP 400: request 0 (and 29 like it)\n" in report
+    assert "  failed: 1 x refused: No.\n" in report and "  failed: 1 x timed out\n" in report
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ([], [], None),
+        ([], ["refused: No.", None], None),
+        ([None], [None], None),
+        ([], ["refused: No.", "refused: No.", "timed out"], "none of the 3 .* most often: 2 x refused: No[.] Put"),
+        (
+            [None, "timed out"],
+            [None, "timed out", "refused: No."],
+            "none of the 1 .* most often: 1 x refused: No[.] Put",
+        ),
+        (["timed out"], ["timed out"], "none of the 1 answers has a probability, most often: 1 x timed out[.] Put"),
+        (["timed out"], ["timed out", None], None),
+    ],
+)
+def test_a_run_that_got_nothing_is_an_error(before, after, complaint):
+    """Whether the first or one that goes on; one that found all finished is judged by what there is."""
+    earlier, later = (count([answered(reason) for reason in reasons], 9, 1) for reasons in (before, after))
+    if complaint is None:
+        later.raise_if_in_vain(earlier)
+    else:
+        with pytest.raises(RunStoppedError, match=complaint):
+            later.raise_if_in_vain(earlier)
 
 
 @pytest.mark.parametrize("tail", ["", '{"id": "2", "answ', "\x00" * 200_000])

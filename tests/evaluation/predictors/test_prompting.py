@@ -169,11 +169,11 @@ def test_answers_of_a_server_without_a_number_are_a_column_of_their_own(tmp_path
     assert found == [
         (0.0, None),
         (None, "no number"),
-        (None, "cut off: finish_reason length; in a number"),
+        (None, "cut off (finish_reason length)"),
         (0.5, None),
         (None, "HTTP 400: it is 400"),
         (0.0, None),
-        (None, "no answer in the reply (its message has no text, finish_reason content_filter) after 3 tries"),
+        (None, "no text (finish_reason content_filter)"),
         (None, "no number"),
     ]
     assert report["n"] == 12 and report["without_number"]["n"] == 5
@@ -185,6 +185,29 @@ def test_answers_of_a_server_without_a_number_are_a_column_of_their_own(tmp_path
     assert "Answers without a number, which are in no measure: 5 (41.7% of the rows)." in written
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in written.splitlines()]
     assert ["with a number, measured", "7", "58.3%"] in cells and ["no number", "2", "16.7%"] in cells
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("behaviour", "complaint"),
+    [
+        ("[refused]", "None of the 12 answers has a number .* [(]refused: I can't help with that[.][)]"),
+        ("[length]", "None of the 12 answers .* 'I think that the probability is' [(]cut off [(]finish_reason length"),
+        ("[403]", "None of the 12 answers has a number .* [(]HTTP 403: it is 403[)]"),
+        ("[402]", "says HTTP 402, it wants to be paid: it is 402"),
+    ],
+)
+def test_an_evaluation_that_nothing_answers_ends_in_words(tmp_path, behaviour, complaint):
+    """Those of the server; an empty account with the first batch."""
+    dataset = write_pairs(tmp_path / "umui", [behaviour] * 12)
+    with bad_server() as server:
+        options = ("--predictor", "scalar", "--server", server.url, "--model", "teacher", *QUICK, "--split", "train")
+        with pytest.raises(ValueError, match=complaint):
+            evaluate(dataset, "pairs", tmp_path / "out", *options)
+        assert sum(asked for name, asked in server.counts()["asked"].items() if "#" in name) == (
+            8 if behaviour == "[402]" else 12
+        )
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 @pytest.mark.processes
@@ -200,7 +223,7 @@ def test_yes_and_no_behind_a_server(tmp_path):
         assert by_row["pairs-1"]["reason"] == "neither yes nor no among the 2 likeliest tokens"
         assert by_row["pairs-2"]["prediction"] == 1.0
         silent = write_pairs(tmp_path / "silent", ["[same]"] * 12)
-        with pytest.raises(RunStoppedError, match="sends no log-probabilities for 'teacher'.*--predictor scalar"):
+        with pytest.raises(ValueError, match="sends no log-probabilities for 'teacher'.*--predictor scalar"):
             evaluate(silent, "pairs", tmp_path / "silent-out", "--split", "train", *options)
     assert not (tmp_path / "silent-out" / "predictions.jsonl").exists()
 
@@ -244,13 +267,25 @@ def test_a_server_that_says_never_is_taken_at_its_word():
 
     def read(*shares: float) -> WrittenPrediction:
         top = [{"token": t, "logprob": share} for t, share in zip(("It", "Yes", "No"), shares, strict=True)]
-        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}})
+        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}, "finish_reason": "length"})
 
     for never in (-9999.0, -math.inf):
         assert read(0.0, never, never).probability is None
         assert read(0.0, never, never).reason == "neither yes nor no among the 3 likeliest tokens"
         assert read(0.0, -30.0, never).probability == 1.0
         assert read(0.0, never, -30.0).probability == 0.0
+
+
+def test_a_first_token_that_a_filter_took_is_no_answer():
+    """One token is all that is asked for: its limit is the end, and a fault or filter is not."""
+    top = [{"token": "Yes", "logprob": -0.1}]
+
+    def read(finish: str | None) -> WrittenPrediction:
+        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}, "finish_reason": finish})
+
+    assert [read(finish).probability for finish in ("length", "stop", "eos", None)] == [1.0] * 4
+    for finish in ("content_filter", "abort", "error", "tool_calls"):
+        assert (read(finish).probability, read(finish).reason) == (None, f"cut off (finish_reason {finish})")
 
 
 def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: F811
