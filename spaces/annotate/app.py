@@ -16,6 +16,7 @@ import gradio as gr
 from desk import BadAnswer, Desk
 from items import arrange, load_items
 from organiser import Office
+from playable import find_faults, warning
 from settings import Settings, read_settings
 from store import NotYours, Store
 from sync import NAME, Sync, restore
@@ -93,6 +94,7 @@ def build(users: dict[str, User], desk: Desk, office: Office) -> gr.Blocks:
             (page.trained, "annotator", lambda name, sent: desk.trained(name, sent.get("id"))),
             (page.judge, "annotator", lambda name, sent: desk.judge(name, sent.get("id"), sent.get("answer"))),
             (page.open, "annotator", lambda name, sent: desk.open(name, sent.get("id"))),
+            (page.unplayed, "annotator", lambda name, sent: desk.unplayed(name, sent.get("id"), sent.get("why"))),
             (page.overview, "organiser", lambda name, sent: office.page(name)),
             (page.give_on, "organiser", lambda name, sent: office.give_on(name, sent.get("annotator"))),
             (page.export, "organiser", lambda name, sent: office.export(name)),
@@ -120,13 +122,17 @@ def main(settings: Settings) -> None:
     if settings.sync:
         Sync(store, settings.sync, settings.data / "sync", settings.sync_minutes)
     by_id = {item.id: item for item in items}
-    clips = {one.premise for one in [*items, *examples] if one.modality != "text"}
-    app = build(settings.users, Desk(store, by_id, examples), Office(store, by_id, places, settings.per_item))
+    clips = {(one.premise, one.modality) for one in [*items, *examples] if one.modality != "text"}
+    wrong = warning(find_faults(clips))
+    if wrong:
+        print(wrong, file=sys.stderr, flush=True)
+    office = Office(store, by_id, store.places, settings.per_item, wrong)
+    app = build(settings.users, Desk(store, by_id, examples), office)
     app.queue(default_concurrency_limit=8)
     app.launch(
         auth=password_check(settings.users),
         auth_message=(PAGES / "login.html").read_text(encoding="utf-8"),
-        allowed_paths=sorted(clips),
+        allowed_paths=sorted({path for path, _ in clips}),
         # Nothing is to be uploaded; what a browser would keep of answers on a shared computer is not kept.
         max_file_size=1,
         run_history=False,

@@ -10,6 +10,13 @@ from training import Example, feedback
 
 
 LONGEST_NOTE = 2000
+# What a page tells of a clip that it could not play, and what the organiser reads.
+FAILURES = {
+    "broken": "can't be played",
+    "network": "did not load to its end",
+    "picture": "shows no picture",
+    "sound": "has no sound",
+}
 
 
 class BadAnswer(ValueError):
@@ -110,9 +117,10 @@ class Desk:
         Raises:
             [`BadAnswer`], [`NotYours`]: if it can't be kept.
         """
-        if not isinstance(item, str) or item not in self._items:
-            raise NotYours("This claim is not in your list.")
+        self._check(item)
         self._store.arrive(annotator)
+        if any(task.unplayed for task in self._store.tasks(annotator) if task.item == item):
+            raise BadAnswer("Its clip could not be played here, so no judgement is taken. Try it again first.")
         self._store.judge(Judgement(item, annotator, *read_answer(answer, self._items[item].modality)))
         return self._next(annotator) | {"saved": item}
 
@@ -130,17 +138,45 @@ class Desk:
         Raises:
             [`NotYours`]: if it is not in their list.
         """
-        if not isinstance(item, str) or item not in self._items:
-            raise NotYours("This claim is not in your list.")
+        self._check(item)
         self._store.arrive(annotator)
         return self._item(annotator, item)
 
+    def unplayed(self, annotator: str, item: object, why: object) -> dict:
+        """
+        Notes that the clip of an item could not be played: until it is opened again, no judgement of it is taken.
+
+        Args:
+            annotator (`str`): Who.
+            item (`object`): What it is about, as the page sends it.
+            why (`object`): One of `FAILURES`, as the page sends it.
+
+        Returns:
+            `dict`: the same page, with `unplayed`.
+
+        Raises:
+            [`BadAnswer`], [`NotYours`]: if there is no such failure, or the item is not in their list.
+        """
+        self._check(item)
+        if not isinstance(why, str) or why not in FAILURES:
+            raise BadAnswer("There is no such failure.")
+        page = self._item(annotator, item)
+        self._store.report(annotator, item, why)
+        return page | {"unplayed": True}
+
+    def _check(self, item: object) -> None:
+        """Raises unless there is such an item."""
+        if not isinstance(item, str) or item not in self._items:
+            raise NotYours("This claim is not in your list.")
+
     def _next(self, annotator: str) -> dict:
         tasks = self._store.tasks(annotator)
-        first = next((task.item for task in tasks if not task.judged), None)
+        left = [task for task in tasks if not task.judged]
+        first = next((task.item for task in left if not task.unplayed), None)
         if first is not None:
             return self._item(annotator, first)
-        return self._page(annotator, "done", last=tasks[-1].item if tasks else None)
+        unplayed = left[0].item if left else None
+        return self._page(annotator, "done", last=tasks[-1].item if tasks else None, unplayed=unplayed)
 
     def _item(self, annotator: str, name: str) -> dict:
         answer = self._store.open(annotator, name)

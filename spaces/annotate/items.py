@@ -18,6 +18,8 @@ SENSES = {
     "video": ("video", "text"),
     "audiovisual": ("video", "audio", "text"),
 }
+# The document type in the header of a Matroska file.
+WEBM = b"\x42\x82\x84webm"
 # Claims about one premise that the same people judge in one go.
 CLAIMS_TOGETHER = 12
 
@@ -50,9 +52,16 @@ class Item:
 
     @property
     def digest(self) -> str:
-        """Tells whether an item is still the same; a clip counts by its name."""
-        premise = self.premise if self.modality == "text" else self.video
-        return hashlib.sha256(repr((self.modality, premise, self.claim)).encode()).hexdigest()
+        """
+        Tells whether an item is still the same; a clip counts by the name of its file, which in the Hub's cache is its
+        content's. The context comes last: databases that were begun without it go on.
+        """
+        premise = self.premise if self.modality == "text" else Path(self.premise).resolve().stem
+        return _hash((self.modality, premise, self.claim)) + _hash(self.context)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
 
 
 def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]:
@@ -116,7 +125,8 @@ def _premise(row: dict, clips: Path) -> str:
     if column == "premise":
         return value
     if not value["bytes"]:
-        return str(Path(value["path"]).resolve())
+        # Not resolved: a link into the Hub's cache leads to a file without its name.
+        return str(_as_webm(Path(value["path"]).absolute(), clips))
     # The content names the folder: two clips of one name stay two.
     folder = clips / hashlib.sha256(value["bytes"]).hexdigest()[:16]
     file = folder / Path(value["path"] or row["id"]).name
@@ -125,7 +135,21 @@ def _premise(row: dict, clips: Path) -> str:
         partial = file.with_name(file.name + ".partial")
         partial.write_bytes(value["bytes"])
         partial.replace(file)
-    return str(file.resolve())
+    return str(_as_webm(file.absolute(), clips))
+
+
+def _as_webm(clip: Path, clips: Path) -> Path:
+    """A WebM under its own name, by which browsers know it: datasets store it by that of Matroska."""
+    if clip.suffix != ".mkv":
+        return clip
+    with clip.open("rb") as file:
+        if WEBM not in file.read(64):
+            return clip
+    link = clips / _hash(str(clip))[:16] / f"{clip.stem}.webm"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(clip)
+    return link
 
 
 def arrange(items: list[Item], pilot: int, seed: int) -> list[Place]:

@@ -1,10 +1,11 @@
-"""What the organiser sees, and nobody else: how far everybody is, how far they agree, and the export."""
+"""What the organiser sees, and nobody else: how far all are, how far they agree, what did not play, the export."""
 
 from collections import Counter
 
 import krippendorff
 import numpy as np
 from assignment import Place
+from desk import FAILURES
 from export import judgement_lines, pilot_lines
 from items import Item
 from store import Judgement, Store
@@ -19,10 +20,14 @@ class Office:
         items (`dict[str, Item]`): The items by their ids.
         places (`list[Place]`): Their order.
         per_item (`int`): How many judge each item outside the pilot set.
+        warning (`str`, *optional*): What was found wrong with the clips at the start.
     """
 
-    def __init__(self, store: Store, items: dict[str, Item], places: list[Place], per_item: int):
+    def __init__(
+        self, store: Store, items: dict[str, Item], places: list[Place], per_item: int, warning: str | None = None
+    ):
         self._store, self._items, self._places, self._per_item = store, items, places, per_item
+        self._warning = warning
 
     def page(self, organiser: str) -> dict:
         """
@@ -36,9 +41,18 @@ class Office:
         """
         judgements, people = self._store.judgements(), self._store.progress()
         pilot = {place.item for place in self._places if place.pilot}
-        times = Counter(judgement.item for judgement in judgements)
-        present = sum(person["present"] for person in people)
-        enough = sum(times[place.item] >= (present if place.pilot else self._per_item) for place in self._places)
+        present = {person["annotator"] for person in people if person["present"]}
+        judges: dict[str, set[str]] = {}
+        for judgement in judgements:
+            judges.setdefault(judgement.item, set()).add(judgement.annotator)
+        complete = short = 0
+        for place in self._places:
+            judged = judges.get(place.item, set())
+            # Those who are there judge the pilot set, all of them; what others said counts for the other items alone.
+            wanted = max(len(present - judged), not judged) if place.pilot else self._per_item - len(judged)
+            complete += wanted <= 0
+            if not place.pilot:
+                short = max(short, wanted - len(present - judged))
         return {
             "page": "organiser",
             "user": organiser,
@@ -46,9 +60,14 @@ class Office:
             "items": len(self._places),
             "pilot": len(pilot),
             "per_item": self._per_item,
-            "complete": enough,
+            "complete": complete,
             "judgements": len(judgements),
-            "short": max(self._per_item - present, 0),
+            "short": short,
+            "warning": self._warning,
+            "unplayed": [
+                f"{self._items[one['item']].video} {FAILURES[one['why']]} for {one['annotator']}"
+                for one in self._store.unplayed()
+            ],
             "alpha": alpha(judgements),
             "pilot_alpha": alpha([judgement for judgement in judgements if judgement.item in pilot]),
         }

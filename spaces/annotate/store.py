@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from assignment import Place, divide
@@ -35,6 +36,10 @@ CREATE TABLE IF NOT EXISTS judgements (
     probability INTEGER NOT NULL CHECK (probability BETWEEN 0 AND 100),
     evidence TEXT NOT NULL, note TEXT, judged REAL NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS unplayed (
+    chunk INTEGER NOT NULL, annotator TEXT NOT NULL REFERENCES annotators, why TEXT NOT NULL,
+    PRIMARY KEY (chunk, annotator)
+) STRICT;
 CREATE INDEX IF NOT EXISTS judgements_of ON judgements (item, annotator, number);
 CREATE VIEW IF NOT EXISTS latest AS
     SELECT * FROM judgements WHERE number IN (SELECT MAX(number) FROM judgements GROUP BY item, annotator);
@@ -55,12 +60,14 @@ class Task:
         chunk (`int`): Its chunk.
         pilot (`bool`): Whether everybody judges it.
         judged (`bool`): Whether this annotator has.
+        unplayed (`bool`): Whether its clip could not be played for them.
     """
 
     item: str
     chunk: int
     pilot: bool
     judged: bool
+    unplayed: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ class Store:
 
     Args:
         file (`Path`): The database; made if it isn't there.
-        places (`list[Place]`): The items in their order.
+        places (`list[Place]`): The items in their order, the pilot set first. Those that the database has stay where
+            they are there, and new ones follow.
         digests (`dict[str, str]`): What tells whether an item is still the same.
         annotators (`list[str]`): Who may annotate.
         per_item (`int`): How many judge each item outside the pilot set.
@@ -97,7 +105,7 @@ class Store:
         clock (`Callable[[], float]`, *optional*): What time it is, in seconds.
 
     Raises:
-        `ValueError`: if the database is of other items than these, or of another order or pilot set.
+        `ValueError`: if the database has items that are gone or have changed, or another pilot set.
     """
 
     def __init__(
@@ -110,30 +118,36 @@ class Store:
         patience: float,
         clock: Callable[[], float] = time.time,
     ):
-        self.file, self._places, self._annotators = file, places, annotators
+        self.file, self._annotators = file, annotators
         self._per_item, self._patience, self._clock = per_item, patience, clock
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(p.item, n, p.chunk, int(p.pilot), digests[p.item]) for n, p in enumerate(places)]
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(SCHEMA)
         with self._change() as connection:
             there = connection.execute("SELECT * FROM items ORDER BY position").fetchall()
-            if there and [tuple(row) for row in there] != rows:
+            _check_kept(file, there, digests)
+            self.places = _put_behind(there, places)
+            if any(place.pilot != row["pilot"] for place, row in zip(self.places, there, strict=False)):
                 raise ValueError(
-                    f"{file} holds judgements of other items, or of another order or pilot set: start with the "
-                    "dataset, ANNOTATE_PILOT and ANNOTATE_SEED that it was begun with, or with an empty folder"
+                    f"{file} was begun with another pilot set, of {sum(row['pilot'] for row in there)} items: set "
+                    "ANNOTATE_PILOT as it was, or begin with an empty folder"
                 )
-            if not there:
-                connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", rows)
-            now = self._clock()
+            new = list(enumerate(self.places))[len(there) :]
+            connection.executemany(
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?)",
+                [(one.item, position, one.chunk, int(one.pilot), digests[one.item]) for position, one in new],
+            )
+            connection.executemany("UPDATE items SET digest = ? WHERE item = ?", [(digests[i], i) for i in digests])
+            before, now = _present(connection), self._clock()
             for name in annotators:
                 connection.execute("INSERT OR IGNORE INTO annotators (annotator, seen) VALUES (?, ?)", (name, now))
             # Who has been taken off the list doesn't come back; what they said stays.
             for row in connection.execute("SELECT annotator FROM annotators WHERE present").fetchall():
                 if row["annotator"] not in annotators:
                     self._release(connection, row["annotator"])
-            self._divide(connection)
+            # What is added takes nothing from anybody.
+            self._divide(connection, anew=not (there and new) or _present(connection) != before)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=30, isolation_level=None)
@@ -165,15 +179,15 @@ class Store:
         connection.execute("UPDATE annotators SET present = 0 WHERE annotator = ?", (annotator,))
         connection.execute(f"UPDATE assignments SET released = 1 WHERE {left}", (annotator,))
 
-    def _divide(self, connection: sqlite3.Connection) -> None:
-        """Deals anew what nobody has begun."""
-        connection.execute(
-            "DELETE FROM assignments WHERE NOT opened AND NOT EXISTS (SELECT 1 FROM judgements j WHERE "
-            "j.item = assignments.item AND j.annotator = assignments.annotator)"
-        )
+    def _divide(self, connection: sqlite3.Connection, anew: bool = True) -> None:
+        """Deals what has too few judges, and anew what nobody has begun."""
+        if anew:
+            connection.execute(
+                "DELETE FROM assignments WHERE NOT opened AND NOT EXISTS (SELECT 1 FROM judgements j WHERE "
+                "j.item = assignments.item AND j.annotator = assignments.annotator)"
+            )
         kept = {tuple(row) for row in connection.execute("SELECT item, annotator FROM assignments WHERE NOT released")}
-        present = [row[0] for row in connection.execute("SELECT annotator FROM annotators WHERE present")]
-        added = divide(self._places, present, self._per_item, kept)
+        added = divide(self.places, _present(connection), self._per_item, kept)
         connection.executemany(
             "INSERT INTO assignments (item, annotator) VALUES (?, ?) "
             "ON CONFLICT (item, annotator) DO UPDATE SET released = 0",
@@ -227,15 +241,17 @@ class Store:
         """
         rows = self._read(
             "SELECT i.item, i.chunk, i.pilot, EXISTS (SELECT 1 FROM judgements j WHERE j.item = i.item AND "
-            "j.annotator = a.annotator) AS judged FROM assignments a JOIN items i USING (item) "
+            "j.annotator = a.annotator) AS judged, EXISTS (SELECT 1 FROM unplayed u WHERE u.chunk = i.chunk AND "
+            "u.annotator = a.annotator) AS unplayed FROM assignments a JOIN items i USING (item) "
             "WHERE a.annotator = ? AND NOT a.released ORDER BY i.position",
             annotator,
         )
-        return [Task(row["item"], row["chunk"], bool(row["pilot"]), bool(row["judged"])) for row in rows]
+        return [Task(row["item"], row["chunk"], *map(bool, row[2:])) for row in rows]
 
     def open(self, annotator: str, item: str) -> Judgement | None:
         """
-        Notes that somebody has an item before them: it stays theirs while others come and go.
+        Notes that somebody has an item before them: it stays theirs while others come and go, and its clip is tried
+        anew.
 
         Args:
             annotator (`str`), item (`str`): Who and what.
@@ -253,10 +269,40 @@ class Store:
             ).rowcount
             if not opened:
                 raise NotYours("This claim is not in your list.")
+            connection.execute(
+                "DELETE FROM unplayed WHERE annotator = ? AND chunk = (SELECT chunk FROM items WHERE item = ?)",
+                (annotator, item),
+            )
             row = connection.execute(
                 "SELECT * FROM latest WHERE item = ? AND annotator = ?", (item, annotator)
             ).fetchone()
         return row and _judgement(row)
+
+    def report(self, annotator: str, item: str, why: str) -> None:
+        """
+        Notes that the clip of an item, and so of its whole chunk, could not be played for somebody.
+
+        Args:
+            annotator (`str`), item (`str`): Who and what.
+            why (`str`): What was wrong.
+        """
+        with self._change() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO unplayed SELECT chunk, ?, ? FROM items WHERE item = ?", (annotator, why, item)
+            )
+
+    def unplayed(self) -> list[dict]:
+        """
+        The clips that could not be played, for the organiser.
+
+        Returns:
+            `list[dict]`: `annotator`, `why`, and the first `item` about the clip.
+        """
+        rows = self._read(
+            "SELECT annotator, why, item, MIN(position) FROM unplayed JOIN items USING (chunk) "
+            "GROUP BY chunk, annotator ORDER BY MIN(position), annotator"
+        )
+        return [{name: row[name] for name in ("annotator", "why", "item")} for row in rows]
 
     def judge(self, judgement: Judgement) -> None:
         """
@@ -360,6 +406,43 @@ class Store:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
         partial.replace(target)
+
+
+def _present(connection: sqlite3.Connection) -> list[str]:
+    """Those who are there, by name."""
+    return [row[0] for row in connection.execute("SELECT annotator FROM annotators WHERE present ORDER BY annotator")]
+
+
+def _check_kept(file: Path, there: list[sqlite3.Row], digests: dict[str, str]) -> None:
+    """Raises unless all items of the database are the same still."""
+    for what, items in (
+        ("gone", [row["item"] for row in there if row["item"] not in digests]),
+        ("changed", [row["item"] for row in there if not digests.get(row["item"], "").startswith(row["digest"])]),
+    ):
+        if items:
+            raise ValueError(
+                f"{file} was begun with other items: {', '.join(items[:3])}{' ...' if items[3:] else ''} "
+                f"({len(items)} of {len(there)}) {'is' if len(items) == 1 else 'are'} {what} in the dataset. To a "
+                "study that has begun, items can be added, under ids of their own; restore those that it has, or "
+                "begin with an empty folder"
+            )
+
+
+def _put_behind(there: list[sqlite3.Row], places: list[Place]) -> list[Place]:
+    """Leaves items where the database has them and puts new ones behind; claims join the chunk of their premise."""
+    chunks = {row["item"]: row["chunk"] for row in there}
+    # The number of a chunk of `places` in the study: that of its first item which is there, or the next.
+    numbers = {}
+    for place in places:
+        if place.item in chunks:
+            numbers.setdefault(place.chunk, chunks[place.item])
+    free = count(max(chunks.values(), default=-1) + 1)
+    for place in places:
+        if place.item not in chunks:
+            number = numbers.get(place.chunk)
+            chunks[place.item] = numbers.setdefault(place.chunk, next(free) if number is None else number)
+    pilot = sum(place.pilot for place in places)
+    return [Place(item, chunk, rank < pilot) for rank, (item, chunk) in enumerate(chunks.items())]
 
 
 def _judgement(row: sqlite3.Row) -> Judgement:

@@ -1,17 +1,55 @@
 // The annotators' pages: instructions, training, items, the end.
 let premise = null;
 const premiseOf = (view) => {
-  const source = view.clip || view.text;
-  // Claims about one clip follow each other: it stays as it is, at the second where it is.
-  if (premise && premise.source === source) return premise.shown;
-  const shown = view.text
-    ? make("blockquote", { dir: "auto" }, view.text)
-    : make(view.modality === "audio" ? "audio" : "video", {
-        src: view.clip, controls: true, preload: "auto", playsinline: true, muted: view.modality === "video",
-        "aria-label": view.modality === "audio" ? "The recording" : "The video",
-      });
-  premise = { source, shown };
-  return shown;
+  const source = `${view.modality} ${view.clip || view.text}`;
+  // Claims about one clip follow each other: it stays as it is, at the second where it is. One that failed is tried anew.
+  if (premise && premise.source === source && (!premise.failed || view.unplayed)) premise.again = null;
+  else premise = view.text ? { source, shown: make("blockquote", { dir: "auto" }, view.text), there: true } : player(view, source);
+  return premise;
+};
+const FAILURES = {
+  broken: "can't be played here: this browser does not know its kind, or the file is damaged or gone",
+  network: "did not load to its end",
+  picture: "shows no picture here: this browser does not know its kind",
+  sound: "has no sound here: this browser does not know its kind, or there is none in it",
+};
+// What its maker calls it, in Chromium, in Firefox, in Safari; a browser that tells nothing is trusted.
+const soundOf = (clip) => clip.webkitAudioDecodedByteCount ?? clip.mozHasAudio ?? clip.audioTracks?.length ?? true;
+const player = (view, source) => {
+  const clip = make(view.modality === "audio" ? "audio" : "video", {
+    src: view.clip, controls: true, preload: "auto", playsinline: true, muted: view.modality === "video",
+    "aria-label": view.modality === "audio" ? "The recording" : "The video",
+  });
+  const told = make("div", { class: "warning", role: "alert", hidden: true });
+  const made = { source, shown: clip, told, there: false, failed: null, again: null };
+  const fail = (why) => {
+    if (premise !== made || made.failed) return;
+    made.failed = why;
+    told.hidden = false;
+    told.append(`The ${KINDS[view.modality]} ${FAILURES[why]}. No judgement is taken of what could not be seen and heard. Try again, or in another browser. `);
+    if (shown.page !== "item") return;
+    told.append(button("Try again", () => send("open", { id: shown.id })));
+    send("unplayed", { id: shown.id, why });
+  };
+  clip.addEventListener("error", () => fail(clip.error.code === MediaError.MEDIA_ERR_NETWORK ? "network" : "broken"));
+  // The first picture and sound have been decoded now. A track that a browser can't decode is passed over without an error.
+  clip.addEventListener("loadeddata", () => {
+    if (view.modality !== "audio" && !clip.videoWidth) return fail("picture");
+    if (view.modality !== "video" && !soundOf(clip)) return fail("sound");
+    made.there = true;
+    if (made.again) made.again();
+    return null;
+  });
+  return made;
+};
+// Whether the premise was there to be judged; if it is only on its way, `again` is called when it has come.
+const judgeable = (again) => {
+  if (premise.failed) say("No judgement is taken of a clip that could not be played.");
+  else if (!premise.there) {
+    say("This is saved when the clip has loaded. If it does not load by itself, play it.");
+    premise.again = again;
+  }
+  return premise.there && !premise.failed;
 };
 const playOrPause = (event) => {
   const clip = premise && premise.shown;
@@ -26,6 +64,7 @@ const hint = (view, back) =>
   make("p", { class: "keys" }, "Keys: type a number or use the arrows · ", view.senses.map((s) => senseOf(s, view.modality)[2]).join(", "), ", n for what informed you · Enter saves", back ? " · p goes back" : "", view.clip ? " · Space plays" : "", view.context ? " · b for the story" : "");
 
 const judging = (view, kicker, save, back, after = null) => {
+  const { shown: shownPremise, told } = premiseOf(view);
   const card = judgement(view, save, back);
   keyboard = (event) => {
     playOrPause(event);
@@ -38,7 +77,7 @@ const judging = (view, kicker, save, back, after = null) => {
   return make(
     "div",
     { class: "page judging" },
-    make("section", { class: `premise ${view.modality}`, "aria-label": `The ${KINDS[view.modality]}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, premiseOf(view)),
+    make("section", { class: `premise ${view.modality}`, "aria-label": `The ${KINDS[view.modality]}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, shownPremise, told || null),
     make("section", { class: "card", "aria-label": "Judgement" }, ...[kicker, ...card.parts, feedbackOf(view, after), view.feedback ? null : hint(view, back)].filter((part) => part)),
   );
 };
@@ -72,8 +111,10 @@ const item = (view) => {
   );
   const back = button("Back", () => send("open", { id: view.previous }));
   back.disabled = !view.previous;
-  const page = judging(view, kicker, (answer) => send("judge", { id: view.id, answer }), back);
-  if (view.next) page.querySelector(".actions").lastChild.before(button("Next", () => send("open", { id: view.next })));
+  const page = judging(view, kicker, (answer, again) => judgeable(again) && send("judge", { id: view.id, answer }), back);
+  // A clip that could not be played is passed over.
+  const next = view.unplayed ? () => send("resume", {}) : view.next && (() => send("open", { id: view.next }));
+  if (next) page.querySelector(".actions").lastChild.before(button("Next", next));
   return page;
 };
 
@@ -114,18 +155,23 @@ const instructions = (view) => {
       make("li", {}, "About a storm, you may look up a map of the islands, but not a map of the storm's path."),
     ),
     make("h2", {}, "Good to know"),
-    paragraph("The slider has no value until you give it one. Each answer is kept at once; you can go back and change it, and close this page at any time. Nobody else sees your answers but the organiser. Everything works from the keyboard; the keys stand under each claim."),
+    paragraph("The slider has no value until you give it one. Each answer that you save is kept at once; you can go back and change it, and come back at any time. What you set and have not saved stays in this tab alone. Nobody else sees your answers but the organiser. Everything works from the keyboard; the keys stand under each claim."),
     make("div", { class: "actions" }, begin),
   );
 };
 
 const done = (view) => {
   const back = view.last && button("Look at my answers again", () => send("open", { id: view.last }));
+  const left = view.progress.total - view.progress.judged;
+  const answers = `${left ? "" : "All "}${view.progress.judged} of your answers are kept.`;
+  const ending = left
+    ? `${left} of your claims are left: their clips could not be played for you. Try them in another browser, or tell the organiser.`
+    : "If something is given on to you later, it appears here.";
   return make(
     "div",
     { class: "page reading done" },
-    make("h1", {}, view.progress.total ? "That was everything. Thank you." : "There is nothing for you yet."),
-    make("p", {}, view.progress.total ? `All ${view.progress.judged} of your answers are kept. If something is given on to you later, it appears here.` : "The organiser may add items later."),
-    make("div", { class: "actions" }, back || "", button("Look for more", () => send("resume", {}))),
+    make("h1", {}, view.progress.total ? (left ? "That was all that could be played." : "That was everything. Thank you.") : "There is nothing for you yet."),
+    make("p", {}, view.progress.total ? `${answers} ${ending}` : "The organiser may add items later."),
+    make("div", { class: "actions" }, back || "", left ? button("Try the clips again", () => send("open", { id: view.unplayed })) : "", button("Look for more", () => send("resume", {}))),
   );
 };

@@ -1,7 +1,7 @@
 // The judgement of one claim: a slider that is unset at first, what informed it, a note. Calls `save` with the answer.
 const judgement = (view, save, back) => {
-  const answer = view.answer || restore(view) || { probability: null, evidence: null, note: null };
   const explained = Boolean(view.feedback);
+  const answer = explained ? view.answer : restore(view) || { ...blank, ...view.answer };
 
   const slider = make("input", {
     type: "range", min: "0", max: "100", step: "1", disabled: explained, "aria-labelledby": "claim probability",
@@ -16,6 +16,10 @@ const judgement = (view, save, back) => {
 
   const rangeOf = (value) =>
     view.scale.find((range) => (range.low === range.high ? value === range.low : value >= range.low));
+  const changed = () => {
+    const unsaved = !explained && keep(view, answer);
+    status.textContent = unsaved && view.answer ? "You have changed this answer and not saved it yet." : "";
+  };
   const set = (value, typed = false) => {
     answer.probability = value;
     track.classList.toggle("unset", value === null);
@@ -28,8 +32,7 @@ const judgement = (view, save, back) => {
         ? ["Not set yet: drag, tap the line, or type a number."]
         : [make("strong", {}, rangeOf(value).name), ` ${rangeOf(value).meaning}`]),
     );
-    status.textContent = "";
-    keep(view, answer);
+    changed();
   };
   // A slider without a value has nowhere to move from: its first step enters from the end that lies behind it.
   slider.addEventListener("keydown", (event) => {
@@ -52,8 +55,7 @@ const judgement = (view, save, back) => {
   const tick = () => {
     const chosen = view.senses.filter((sense) => boxes[sense].checked);
     answer.evidence = chosen.length || boxes.none.checked ? chosen : null;
-    status.textContent = "";
-    keep(view, answer);
+    changed();
   };
   const choice = (name, [label, , key]) => {
     boxes[name] = make("input", {
@@ -77,7 +79,7 @@ const judgement = (view, save, back) => {
   );
   const note = make("textarea", { rows: "2", maxlength: "2000", "aria-label": "Note", oninput: () => {
     answer.note = note.value;
-    keep(view, answer);
+    changed();
   } });
   note.value = answer.note || "";
   const noted = unfolding("Add a note", note);
@@ -93,7 +95,7 @@ const judgement = (view, save, back) => {
       status.textContent = "Say what informed your judgement, or that nothing did.";
       return boxes[view.senses[0]].focus();
     }
-    return save(answer);
+    return save(answer, submit);
   };
   const main = button(view.page === "training" ? "Check" : "Save and go on", submit, "main", "Enter");
 

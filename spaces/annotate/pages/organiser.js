@@ -49,6 +49,8 @@ const organiser = (view) => {
       figure("Judgements", `${view.judgements}`, "kept on disk"),
       alphaFigure("Krippendorff's α, pilot", view.pilot_alpha),
       alphaFigure("Krippendorff's α, all", view.alpha)),
+    ...view.unplayed.map((text) => make("p", { class: "warning" }, text)),
+    view.warning ? make("pre", { class: "warning" }, view.warning) : null,
     make("div", { class: "table" }, make("table", {},
       make("thead", {}, make("tr", {}, ...["Annotator", "Progress", "Judged", "Last here", "What is left"].map(column))),
       make("tbody", {}, ...view.people.map(person)))),

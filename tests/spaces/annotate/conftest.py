@@ -2,8 +2,12 @@
 
 import csv
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 
@@ -50,3 +54,31 @@ def urn_umui(tmp_path_factory) -> Path:
     sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 3 --workers 1"
     build(["urn", "--out", str(folder), *sizes.split()])
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., Path]:
+    """Two seconds of a grey that brightens and a noise: `write_clip(path, "libx264", "aac", pix_fmt="yuv444p")`."""
+
+    def write(path: Path, picture: str | None, sound: str | None, pix_fmt="yuv420p", rate=8, **options) -> Path:
+        rng = np.random.default_rng(0)
+        with av.open(str(path), "w", **options) as container:
+            video = picture and container.add_stream(picture, rate)
+            audio = sound and container.add_stream(sound, 48000)
+            if video:
+                video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
+            if audio:
+                audio.layout = "mono"
+            for second in range(2):
+                for shade in range(rate) if video else ():
+                    grey = np.full((48, 64, 3), 100 * second + 3 * shade, np.uint8)
+                    container.mux(video.encode(av.VideoFrame.from_ndarray(grey)))
+                if audio:
+                    noise = av.AudioFrame.from_ndarray(rng.normal(0, 3000, (1, 48000)).astype("i2"), "s16", "mono")
+                    noise.sample_rate, noise.pts, noise.time_base = 48000, 48000 * second, Fraction(1, 48000)
+                    container.mux(audio.encode(noise))
+            for stream in filter(None, (video, audio)):
+                container.mux(stream.encode())
+        return path
+
+    return write

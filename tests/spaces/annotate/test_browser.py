@@ -2,6 +2,9 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,6 +12,7 @@ from playwright.sync_api import Page, expect
 from training import load_examples
 
 from datasets_scripts.annotations import read_judgements
+from datasets_scripts.build import main as build
 
 
 pytestmark = pytest.mark.processes
@@ -138,9 +142,37 @@ def test_two_people_at_once_and_a_kill(space, start_space, settings, home, visit
     ben.get_by_label("Note", exact=True).fill("of ben alone\n=1+1")
     said["ben", save(ben, lambda: ben.get_by_role("button", name="Save").tap())] = (50, (), "of ben alone\n=1+1")
 
-    # Back, changed, and on to the first that is open.
+    # Back, and changed: what is not saved outlives wherever one goes, and is asked about before the tab closes.
     ada.keyboard.press("p")
-    expect(ada.get_by_label("Probability in per cent")).to_have_value("37")
+    number, unsaved = ada.get_by_label("Probability in per cent"), ada.get_by_role("button", name="1 not saved")
+    expect(number).to_have_value("37")
+    asked = []
+    ada.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    ways = {
+        "Next": lambda: ada.get_by_role("button", name="Next").click(),
+        "another claim": lambda: ada.get_by_role("button", name="Claim 2, ").click(),
+        "the instructions": lambda: ada.get_by_role("button", name="Instructions").click(),
+        "a reload": ada.reload,
+    }
+    for value, (way, go) in enumerate(ways.items(), start=85):
+        ada.keyboard.type(str(value))
+        expect(ada.locator("p.status")).to_contain_text("changed this answer and not saved")
+        expect(unsaved).to_have_count(0)
+        go()
+        unsaved.click()
+        expect(ada.locator(".claim")).to_have_text(claim)
+        expect(number, way).to_have_value(str(value))
+        expect(ada.locator("p.status")).to_contain_text("changed this answer and not saved")
+    assert asked == ["beforeunload"]
+    # The same as before is no change.
+    ada.keyboard.type("37")
+    expect(ada.locator("p.status")).to_have_text("")
+    ada.reload()
+    expect(ada.locator(".claim")).not_to_have_text(claim)
+    assert asked == ["beforeunload"]
+    ada.keyboard.press("p")
+    expect(number).to_have_value("37")
+    # Changed, and on to the first that is open.
     ada.get_by_role("slider").focus()
     ada.keyboard.press("ArrowRight")
     ada.keyboard.press("Enter")
@@ -234,3 +266,71 @@ def test_nobody_gets_at_another_s_answers(start_space, settings, home, umui, vis
         assert [message["success"] for message in ended] == [False] and "password" not in heard
     assert sum(d["targets"][0][1] in ("overview", "give_on", "export") for d in config["dependencies"]) == 3
     visit.complaints[:] = [text for text in visit.complaints if "401" not in text]
+
+
+@pytest.fixture
+def cards(tmp_path, write_clip) -> Path:
+    """A dataset folder with three clips: one plays, of the others Chromium has the pictures or the sound alone."""
+    (tmp_path / "clips").mkdir()
+    kinds = {"good.webm": ("libvpx", "libopus"), "hevc.mp4": ("libx265", "aac"), "ac3.mp4": ("libx264", "ac3")}
+    for name, codecs in kinds.items():
+        write_clip(tmp_path / "clips" / name, *codecs)
+    (tmp_path / "pairs.csv").write_text("file,claim,p\n" + "".join(f"{name},It is {name}.,0.5\n" for name in kinds))
+    options = "--name cards --media-column file --hypothesis-column claim --probability-column p --workers 1"
+    options += " --modality audiovisual --split test"
+    paths = {"--table": "pairs.csv", "--media-root": "clips", "--out": "umui"}
+    build(["own", *options.split(), *(word for flag, name in paths.items() for word in (flag, str(tmp_path / name)))])
+    return tmp_path / "umui"
+
+
+def test_clips_that_do_not_play(start_space, cards, settings, tmp_path, write_clip, visit):
+    """The organiser is told at the start and while it happens; no judgement is taken until the clip does play."""
+    told = {"DATASET": cards, "CONFIG": "cards", "PILOT": 3, "DATA": tmp_path / "data"}
+    told = {f"ANNOTATE_{name}": str(value) for name, value in told.items()}
+    space = start_space("annotate", tmp_path, **settings | told)
+    log = space.log.read_text()
+    assert "hevc.mp4: its picture is hevc" in log and "ac3.mp4: its sound is ac3" in log and "ffmpeg" in log
+    with closing(sqlite3.connect(tmp_path / "data" / "annotations.sqlite")) as connection, connection:
+        connection.execute("UPDATE annotators SET instructed = 1, trained = ?", (len(load_examples()),))
+    ada, warned = visit(space.url), set()
+    log_in(ada, "ada")
+    judged = 0
+    for _ in range(3):
+        expect(ada.locator("header .count")).to_have_text(f"{judged} of 3")
+        claim = ada.locator(".claim").inner_text()
+        if claim == "It is good.webm.":
+            clip = ada.locator("video").evaluate("clip => clip.currentSrc")
+            assert ada.request.get(clip).headers["content-type"] == "video/webm"
+            with_keys(ada, 20, [])
+            save(ada, lambda: ada.keyboard.press("Enter"))
+            judged += 1
+        else:
+            said = "shows no picture" if claim == "It is hevc.mp4." else "has no sound"
+            expect(ada.locator(".premise .warning")).to_contain_text(said)
+            expect(ada.get_by_role("button", name="Next")).to_be_visible()
+            with_keys(ada, 30, [])
+            ada.keyboard.press("Enter")
+            expect(ada.locator("p.status")).to_contain_text("No judgement is taken")
+            warned.add(said)
+            ada.get_by_role("button", name="Next").click()
+        expect(ada.locator("body")).not_to_contain_text(claim)
+    expect(ada.get_by_text("That was all that could be played.")).to_be_visible()
+    expect(ada.locator("header .count")).to_have_text("1 of 3")
+    assert len(warned) == 2 and judged == 1
+    olga = visit(space.url)
+    log_in(olga, "olga")
+    for said in ("hevc shows no picture for ada", "ac3 has no sound for ada", "hevc.mp4: its picture is hevc"):
+        expect(olga.locator(".office")).to_contain_text(said)
+
+    # Encoded anew they play, and what had been set is there still.
+    for name in ("hevc.mp4", "ac3.mp4"):
+        write_clip(cards / "cards" / "test" / "media" / name, "libx264", "aac")
+    ada.get_by_role("button", name="Try the clips again").click()
+    for judged in (2, 3):
+        expect(ada.get_by_label("Probability in per cent")).to_have_value("30")
+        ada.keyboard.press("Enter")
+        if judged == 2:
+            expect(ada.locator("header .count")).to_have_text("2 of 3")
+            ada.get_by_role("button", name="Try the clips again").click()
+    expect(ada.get_by_text("That was everything.")).to_be_visible()
+    expect(ada.locator("header .count")).to_have_text("3 of 3")

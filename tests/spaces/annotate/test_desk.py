@@ -1,5 +1,6 @@
 """What annotators and the organiser are shown, what they may send, and the files that come out."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from desk import BadAnswer, Desk, read_answer
 from export import judgement_lines, pilot_lines
-from items import arrange, load_items
+from items import Item, _premise, arrange, load_items
 from organiser import Office, alpha
 from scale import scale
 from settings import read_settings
@@ -47,6 +48,45 @@ def test_items_are_those_of_the_folder(umui, tmp_path):
     for place_list in (arrange(items, 2, seed) for seed in range(5)):
         chunks = [place.chunk for place in place_list]
         assert chunks == sorted(chunks) and [place.pilot for place in place_list] == [True] * 2 + [False] * 4
+
+
+def test_an_item_is_the_same_as_long_as_people_see_the_same(tmp_path):
+    """What is read, seen or told counts; a clip by its name, whose ending may change."""
+    clip = Item("i", "audiovisual", "/there/a.mp4", "It rains.", "Rain", "A story.")
+    changes = ({"claim": "It snows."}, {"modality": "video"}, {"premise": "/there/b.mp4"}, {"context": None})
+    assert len({clip.digest, *(replace(clip, **change).digest for change in changes)}) == 5
+    for name in ("/elsewhere/a.mp4", "a.avi", "a.mkv", "a.webm"):
+        assert (replace(clip, premise=name).digest, replace(clip, premise=name).video) == (clip.digest, "a")
+    # As databases have it that were begun before the story counted.
+    said = hashlib.sha256(repr(("audiovisual", "a", "It rains.")).encode()).hexdigest()
+    assert clip.digest.startswith(said)
+
+
+def row_of(clip: Path) -> dict:
+    """A row about a video."""
+    return {"id": "i", "modality": "video", "video": {"bytes": None, "path": str(clip)}}
+
+
+def test_a_clip_of_the_hub_keeps_its_name(tmp_path):
+    """The Hub's cache has a link with a name to a file without one: players go by the ending, exports by the name."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0a1b2c").write_bytes(b"clip")
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "blobs" / "0a1b2c")
+    item = Item("i", "video", _premise(row_of(tmp_path / "a.mp4"), tmp_path), "It rains.")
+    assert (item.premise, item.video) == (str(tmp_path / "a.mp4"), "a")
+    # The same as long as the content is, as databases have it that were begun when the link was followed.
+    assert item.digest == replace(item, premise=str(tmp_path / "blobs" / "0a1b2c")).digest
+
+
+def test_webm_goes_by_its_own_name(tmp_path, write_clip):
+    """Datasets store WebM as .mkv, which servers and browsers don't take for one; Matroska stays what it is."""
+    for name, kind in (("webm.mkv", "webm"), ("matroska.mkv", "matroska")):
+        write_clip(tmp_path / name, "libvpx", "libopus", format=kind)
+    for _ in range(2):
+        item = Item("i", "video", _premise(row_of(tmp_path / "webm.mkv"), tmp_path / "clips"), "It rains.")
+        assert item.premise.endswith("/webm.webm") and Path(item.premise).samefile(tmp_path / "webm.mkv")
+        assert item.digest == replace(item, premise=str(tmp_path / "webm.mkv")).digest and item.video == "webm"
+    assert _premise(row_of(tmp_path / "matroska.mkv"), tmp_path / "clips") == str(tmp_path / "matroska.mkv")
 
 
 @pytest.mark.parametrize("modality", ["text", "audio", "video", "audiovisual"])
@@ -174,6 +214,99 @@ def test_the_export_is_read_by_the_datasets_own_module(office, tmp_path):
     matrix, _, _ = judgement_matrix([one for one in reading.judgements if one.item in pilot])
     expected = krippendorff_alpha(matrix, 2, 0)["value"]
     assert alpha([one for one in store.judgements() if one.item in pilot])["value"] == pytest.approx(expected)
+
+
+def answer_all(desk: Desk, store: Store, name: str, probability: int = 50) -> None:
+    """Judges whatever somebody has."""
+    for task in store.tasks(name):
+        desk.open(name, task.item)
+        desk.judge(name, task.item, {"probability": probability, "evidence": []})
+
+
+def test_no_judgement_of_a_clip_that_did_not_play(office):
+    """It is passed over with all its claims, the organiser reads why, and it can be tried again."""
+    store, desk, office_page, by_id, _ = office
+    first = desk._next("ada")
+    good = {"probability": 50, "evidence": []}
+    page = desk.unplayed("ada", first["id"], "sound")
+    assert page["unplayed"] and page["id"] == first["id"]
+    with pytest.raises(BadAnswer, match="could not be played"):
+        desk.judge("ada", first["id"], good)
+    for other in (one["id"] for one in first["beside"]):
+        assert desk.resume("ada").get("id") != other
+    told = office_page.page("olga")
+    assert told["unplayed"] == [f"{by_id[first['id']].video} has no sound for ada"] and told["judgements"] == 0
+    rest = [task.item for task in store.tasks("ada") if not task.unplayed]
+    for item in rest:
+        desk.open("ada", item)
+        page = desk.judge("ada", item, good)
+    page = page if rest else desk._next("ada")
+    assert page["page"] == "done" and page["unplayed"] == first["id"]
+    assert page["progress"] == {"judged": len(rest), "total": len(store.tasks("ada"))}
+    again = desk.open("ada", first["id"])
+    assert "unplayed" not in again and office_page.page("olga")["unplayed"] == []
+    assert desk.judge("ada", first["id"], good)["progress"]["judged"] == len(rest) + 1
+
+
+@pytest.mark.parametrize("why", ["<b>", "", None, 7, ["broken"]])
+def test_only_failures_that_there_are_can_be_told(office, why):
+    """Nothing that a page sends is passed on to the organiser as it is."""
+    store, desk, *_ = office
+    with pytest.raises(BadAnswer):
+        desk.unplayed("ada", desk._next("ada")["id"], why)
+    others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
+    for item in (*others, None, "none"):
+        with pytest.raises(NotYours):
+            desk.unplayed("ada", item, "broken")
+    assert store.unplayed() == []
+
+
+@pytest.mark.parametrize(
+    ("people", "judged", "given_on", "complete", "short"),
+    [
+        # Who has judged nothing yet is waited for; who has left is not, nor do their answers stand for others'.
+        # Two items are for everybody; of the other four ada has three, ben one.
+        ("ada ben", "", "", 0, 0),
+        ("ada ben", "ada ben", "", 6, 0),
+        ("ben cleo", "ada ben", "", 4, 0),
+        ("ben", "ada ben", "", 6, 0),
+        ("ben", "ada", "", 3, 0),
+        ("ada ben", "ben", "ada", 3, 0),
+        ("cleo dora", "ada ben", "", 4, 0),
+        ("ada ben cleo", "ada ben", "cleo", 6, 0),
+    ],
+)
+def test_progress_is_of_those_who_are_there(umui, tmp_path, people, judged, given_on, complete, short):
+    """An item of the pilot set is complete when all who are there have judged it, others when enough people have."""
+    items = load_items(str(umui), "own", "test", tmp_path / "clips")
+    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    digests = {item.id: item.digest for item in items}
+
+    def begin(names: list[str]) -> Store:
+        return Store(tmp_path / "a.sqlite", places, digests, names, 1, 100)
+
+    store = begin(["ada", "ben"])
+    for name in judged.split():
+        answer_all(Desk(store, by_id, []), store, name)
+    store = begin(people.split())
+    page = Office(store, by_id, places, 1).page("olga")
+    if given_on:
+        page = Office(store, by_id, places, 1).give_on("olga", given_on)
+    assert (page["complete"], page["short"]) == (complete, short)
+
+
+def test_people_who_are_missing_are_counted(umui, tmp_path):
+    """Each item wants so many judges: what somebody said who has left counts, they themselves do not."""
+    items = load_items(str(umui), "own", "test", tmp_path / "clips")
+    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    digests = {item.id: item.digest for item in items}
+    store = Store(tmp_path / "a.sqlite", places, digests, ["ada"], 2, 100)
+    assert Office(store, by_id, places, 2).page("olga")["short"] == 1
+    answer_all(Desk(store, by_id, []), store, "ada")
+    store = Store(tmp_path / "a.sqlite", places, digests, ["ben"], 2, 100)
+    assert Office(store, by_id, places, 2).page("olga")["short"] == 0
+    answer_all(Desk(store, by_id, []), store, "ben")
+    assert Office(store, by_id, places, 2).page("olga")["complete"] == 6
 
 
 def test_the_organiser_sees_how_it_stands(office):

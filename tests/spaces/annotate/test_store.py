@@ -175,11 +175,95 @@ def test_who_is_taken_off_the_list_keeps_what_they_said(tmp_path):
     assert names(left, "ada") == {place.item for place in PLACES} - {item}
 
 
-def test_other_items_are_refused(tmp_path):
-    """A database is never joined with items that it is not about."""
-    make_store(tmp_path)
-    with pytest.raises(ValueError, match="other items"):
-        make_store(tmp_path, places=PLACES[:-1])
+NEW = [Place("new-0", 9, False), Place("new-1", 9, False), Place("new-2", 10, False)]
+
+
+@pytest.mark.parametrize("begun", [0, 5])
+@pytest.mark.parametrize("drawn", ["behind", "in front", "between", "about old premises", "in another order"])
+def test_added_items_take_nothing_from_anybody(tmp_path, drawn, begun):
+    """What was there stays where and whose it was, judged or not; what is new comes after it and is dealt as asked."""
+    store = make_store(tmp_path)
+    for task in store.tasks("ada")[:begun]:
+        say(store, "ada", task.item, 10)
+    before, said, was = store.places, store.judgements(), {name: store.tasks(name) for name in ("ada", "ben")}
+    places = {
+        "behind": [*PLACES, *NEW],
+        "in front": [*NEW, *PLACES],
+        "between": [*PLACES[:4], *NEW, *PLACES[4:]],
+        "about old premises": [*PLACES, Place("new-0", 0, False), Place("new-1", 1, False), Place("new-2", 3, False)],
+        "in another order": [Place(one.item, 9 - one.chunk, False) for one in reversed([*PLACES, *NEW])],
+    }[drawn]
+    # As they are drawn: the first two are for everybody.
+    grown = make_store(tmp_path, places=[Place(one.item, one.chunk, n < 2) for n, one in enumerate(places)])
+    assert grown.places[:8] == before == PLACES and grown.judgements() == said
+    assert {place.item for place in grown.places[8:]} == {"new-0", "new-1", "new-2"}
+    for name, tasks in was.items():
+        assert grown.tasks(name)[: len(tasks)] == tasks
+    dealt = [task.item for name in was for task in grown.tasks(name) if task.item.startswith("new")]
+    assert sorted(dealt) == ["new-0", "new-1", "new-2"]
+    chunks = {place.item: place.chunk for place in grown.places}
+    if drawn == "about old premises":
+        assert [chunks[f"new-{n}"] for n in range(3)] == [0, 1, 3]
+    else:
+        assert len({chunks["new-0"], chunks["new-2"]} | set(range(4))) == 6 and chunks["new-0"] == chunks["new-1"]
+    assert make_store(tmp_path, places=grown.places).places == grown.places
+
+
+def test_items_are_added_again_and_again(tmp_path):
+    """Also while people come, and where the pilot set had not been full: what is new fills it."""
+    make_store(tmp_path, ["ada"], places=[Place("item-0", 0, True)])
+    say(make_store(tmp_path, ["ada", "ben"], places=PLACES[:3]), "ben", "item-0")
+    store = make_store(tmp_path, ["ada", "ben", "cleo"], per_item=2)
+    assert [place.pilot for place in store.places] == [True] * 2 + [False] * 6
+    judges = [sum(place.item in names(store, name) for name in ("ada", "ben", "cleo")) for place in PLACES]
+    assert judges == [3, 3] + [2] * 6
+
+
+@pytest.mark.parametrize(
+    ("places", "changed", "told"),
+    [
+        (PLACES[:-1], "", r"item-7 \(1 of 8\) is gone"),
+        ([*PLACES[:6], *NEW], "", r"item-6, item-7 \(2 of 8\) are gone"),
+        (NEW, "", r"item-0, item-1, item-2 \.\.\. \(8 of 8\) are gone"),
+        (PLACES, "item-3", r"item-3 \(1 of 8\) is changed"),
+        ([*PLACES, *NEW], "item-0", r"item-0 \(1 of 8\) is changed"),
+        ([Place(one.item, one.chunk, n < 3) for n, one in enumerate(PLACES)], "", "another pilot set, of 2 items"),
+        ([Place(one.item, one.chunk, False) for one in PLACES], "", "another pilot set, of 2 items"),
+    ],
+)
+def test_items_that_are_gone_or_changed_are_refused(tmp_path, places, changed, told):
+    """A database is never joined with items that it is not about; they are named, and nothing in it has changed."""
+    say(make_store(tmp_path), "ada", "item-0")
+    digests = {place.item: "other" if place.item == changed else place.item for place in places}
+    with pytest.raises(ValueError, match=told):
+        Store(tmp_path / "annotations.sqlite", list(places), digests, ["ada", "ben"], 1, 100, Clock())
+    assert make_store(tmp_path).places == PLACES and len(make_store(tmp_path).judgements()) == 1
+
+
+def test_a_longer_digest_takes_the_place_of_a_shorter(tmp_path):
+    """A database whose digests told less goes on, and from then on tells more."""
+
+    def begin(end: str) -> Store:
+        digests = {place.item: place.item + end for place in PLACES}
+        return Store(tmp_path / "annotations.sqlite", PLACES, digests, ["ada"], 1, 100, Clock())
+
+    for end in ("", "-a", "-a"):
+        begin(end)
+    with pytest.raises(ValueError, match="changed"):
+        begin("-b")
+
+
+def test_what_could_not_be_played_is_kept_for_the_organiser(tmp_path):
+    """Of a whole chunk and of one person, over a restart, until they open it again."""
+    store = make_store(tmp_path, per_item=2)
+    store.report("ada", "item-3", "broken")
+    store.report("ada", "item-2", "sound")
+    store = make_store(tmp_path, per_item=2)
+    assert store.unplayed() == [{"annotator": "ada", "why": "sound", "item": "item-2"}]
+    assert [task.item for task in store.tasks("ada") if task.unplayed] == ["item-2", "item-3"]
+    assert not any(task.unplayed for task in store.tasks("ben"))
+    store.open("ada", "item-3")
+    assert store.unplayed() == [] and not any(task.unplayed for task in store.tasks("ada"))
 
 
 def test_a_snapshot_is_whole_while_others_write(tmp_path):
