@@ -215,10 +215,12 @@ def test_the_annotation_tool_fetches_its_split_alone(hub, umui, tmp_path):
         "from items import load_items\n"
         "items = load_items(sys.argv[1], 'urn-audiovisual', 'test', Path(sys.argv[2]))\n"
         "assert all(Path(item.premise).is_file() for item in items)\n"
+        "assert {item.video for item in items} <= {Path(name).stem for name in sys.argv[3:]}\n"
         "print(json.dumps([item.id for item in items]))\n"
     )
     hub.clear_log()
-    done = hub.run(tmp_path / "home", code, REPO, tmp_path / "clips")
+    stored = (umui / "urn-audiovisual/test/media").iterdir()
+    done = hub.run(tmp_path / "home", code, REPO, tmp_path / "clips", *stored)
     rows = pq.read_table(umui / "urn-audiovisual/test/metadata.parquet")
     assert json.loads(done.stdout.splitlines()[-1]) == rows["id"].to_pylist()
     fetched = {entry["path"] for entry in hub.log() if entry["method"] == "GET" and "/media/" in entry["path"]}
