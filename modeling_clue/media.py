@@ -9,7 +9,7 @@ import numpy as np
 
 from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, unwrap, video_stream
 from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
-from .media_sound import decode_flac, decode_sound, is_flac, mono_from_array, resample
+from .media_sound import decode_sound, mono_from_array, resample
 
 
 # How frames are chosen: see `load_video`.
@@ -105,8 +105,6 @@ def load_audio(
             f"{label} is a decoded video column, which has no access to the sound. Cast the column with "
             "`Video(decode=False)` and pass the row as it is."
         )
-    elif is_flac(source, label):
-        waveform, rate = decode_flac(source, label, notes)
     else:
         waveform, rate, not_decoded = decode_sound(source, label, max_seconds, notes)
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
@@ -116,7 +114,8 @@ def load_audio(
     if not np.isfinite(waveform).all():
         raise MediaError(f"{label} holds samples that are not finite numbers.")
     peak = float(np.abs(waveform).max())
-    if peak > _LOUDEST:
+    # Recorded silence that was not scaled is a few whole numbers, or halves in the mean of two channels.
+    if peak > _LOUDEST or (peak >= 2 and not (2 * waveform % 1).any()):
         raise MediaError(
             f"{label} has samples of up to {peak:.6g}, but full scale is 1: divide them (16 bits by 32768) or "
             "give them as integers."

@@ -42,8 +42,18 @@ MISSING_SHARE = 0.05
 _JOINABLE = av.format.Flags.ts_discont.value
 _JUMP_BACK_SECONDS = 0.1
 _JUMP_FORWARD_SECONDS = 10.0
-# A RIFF file that says to be larger than this, and is less than half as large, has a made-up size.
-_UNKNOWN_BYTES = 1_900_000_000
+# A sound file that says to be larger than this, and is less than half as large, has a made-up size.
+UNKNOWN_BYTES = 1_900_000_000
+# Where a file of WAV's kin states its size, but for a few bytes, and in which order of bytes.
+_SIZES = {
+    b"RIFF": (4, 8, "little"),
+    b"RIFX": (4, 8, "big"),
+    b"RF64": (20, 28, "little"),
+    b"BW64": (20, 28, "little"),
+    b"riff": (16, 24, "little"),  # W64
+    b"FORM": (4, 8, "big"),  # AIFF
+    b".snd": (8, 12, "big"),  # AU
+}
 # Of a name in an error, and of a path on any system.
 _LONGEST_NAME = 200
 _LONGEST_PATH = 4096
@@ -140,6 +150,7 @@ def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
             raise MediaError(f"{label} cannot be rewound ({error}): read it and pass its bytes.") from error
         if size == 0:
             raise MediaError(f"{label} is empty (0 bytes).")
+        _check_size(file, size, label)
         yield file, size
 
 
@@ -147,8 +158,7 @@ def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
 def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
     """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
     with contextlib.ExitStack() as stack:
-        file, size = stack.enter_context(readable(source, label))
-        _check_size(file, size, label)
+        file, _ = stack.enter_context(readable(source, label))
         try:
             container = stack.enter_context(
                 av.open(_Nameless(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
@@ -165,18 +175,18 @@ def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
 
 
 def _check_size(file: _BinaryFile, size: int, label: str) -> None:
-    """Compares the size that WAV, AVI and MP4 files state of their parts with what is there.
+    """Compares the size that WAV, AIFF, AU, AVI and MP4 files state of their parts with what is there.
 
     FFmpeg reads on with less, and takes an MP4 whose index is cut off for one with fewer tracks.
     """
-    start, head = 0, file.read(16)
+    start, head = 0, file.read(28)
     if not isinstance(head, bytes):
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
-    if head[:4] == b"RIFF":
-        declared = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] in _SIZES:
+        place, end, order = _SIZES[head[:4]]
+        declared = int.from_bytes(head[place:end], order)
         # Programs that write to a pipe leave the size at 0 or at a number near the end of the range: it is unknown.
-        unknown = declared == 8 or (declared > _UNKNOWN_BYTES and size < declared / 2)
-        if not unknown and declared - size > MISSING_SHARE * declared:
+        if not is_made_up(declared, size) and declared - size > MISSING_SHARE * declared:
             raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
     while head[4:8] in _MP4_BOXES:
         length = int.from_bytes(head[:4], "big")
@@ -192,6 +202,11 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
     file.seek(0)
 
 
+def is_made_up(declared: float, found: float) -> bool:
+    """Whether a size in bytes that a sound file declares cannot be meant."""
+    return declared > UNKNOWN_BYTES and found < declared / 2
+
+
 def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
     """Returns the track with the moving pictures; the cover picture of a song is none."""
     stream = container.streams.best("video")
@@ -203,20 +218,38 @@ def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
 def find_sound(source: Any, label: str) -> int | None:
     """Returns the index of the sound track to take, or None if there is none, or none that holds samples.
 
-    It is FFmpeg's choice, unless only another one can be decoded or holds samples.
+    It is FFmpeg's choice, unless only another one holds samples that can be decoded.
     """
     with opened(source, label) as container:
         best = container.streams.best("audio")
         tracks = sorted(container.streams.audio, key=lambda track: (track.codec_context is None, track != best))
-        filled = set()
+        for track in tracks:
+            if track.codec_context is not None:
+                name_channels(track)
+        filled, heard = set(), set()
         for packet in container.demux(*tracks) if tracks else ():
+            track = packet.stream
             if packet.size:
-                filled.add(packet.stream.index)
-            if tracks[0].index in filled:
+                filled.add(track.index)
+            if track.codec_context is not None and track.index not in heard:
+                with contextlib.suppress(av.FFmpegError):
+                    heard.update(track.index for frame in packet.decode() if frame.samples)
+            if tracks[0].index in heard or (is_last(packet) and len(tracks) == 1):
                 break
-            if is_last(packet) and len(tracks) == 1:
-                break
-        return next((track.index for track in tracks if track.index in filled), None)
+        # A track that holds what cannot be decoded is sound all the same, and an error.
+        return next((track.index for found in (heard, filled) for track in tracks if track.index in found), None)
+
+
+def name_channels(stream: av.AudioStream) -> str:
+    """Returns the name of a track's layout. To be called once, before anything of it is decoded.
+
+    PyAV frees the memory of an order of channels that is no standard one again with each frame that has it, which ends
+    the process. So the decoder is left with the number of such channels alone.
+    """
+    name = stream.codec_context.layout.name
+    if " channels (" in name:
+        stream.codec_context.layout = name.partition(" (")[0]
+    return name
 
 
 def video_stream(container: av.container.InputContainer, label: str) -> av.VideoStream:
@@ -297,22 +330,26 @@ class Demuxer:
                 if is_last(packet):
                     return
 
-    def check_complete(self, label: str) -> None:
-        """Compares what is there with what the header declares.
+    def check_complete(self, label: str, declared: float = 0.0) -> None:
+        """Compares what is there with what the header declares, or with the seconds `declared` elsewhere.
 
         Raises:
             MediaError: if more than 0.25 s and 5 % of the length that the header declares is not there.
         """
-        if self.container.format.name not in _DECLARING_FORMATS:
-            return
-        if self.stream.duration:
+        found = max(self.end - self.start, self._decoded)
+        name, context = self.container.format.name, self.stream.codec_context
+        if name == "caf":  # whose length FFmpeg makes up from what is there
+            declared = self.stream.frames / context.sample_rate
+        elif name not in _DECLARING_FORMATS:
+            pass
+        elif self.stream.duration:
             declared = float(self.stream.duration * self.stream.time_base)
-            found = max(self.end - self.start, self._decoded)
         elif self.container.duration:
             # Matroska declares one length for the whole file: a track may be shorter, but then another one reaches it.
             declared, found = self.container.duration / av.time_base, self.file_end
-        else:
-            return
+        if name == "flac":
+            width = context.sample_rate * context.channels * context.format.bytes
+            declared = 0.0 if is_made_up(width * declared, width * found) else declared
         if declared - found > max(MISSING_SECONDS, MISSING_SHARE * declared):
             raise MediaError(
                 f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, "

@@ -1,8 +1,8 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """From the sound track of a file, or an array, to a mono waveform.
 
-PyAV decodes every container and codec but one: FFmpeg guesses the frames of a bare FLAC file from patterns that its
-samples may hold too, and then refuses a sound file, so those are read by libsndfile.
+PyAV decodes every container and codec but two, which libsndfile reads. FFmpeg guesses the frames of a bare FLAC file
+from patterns that its samples may hold too, and then refuses a sound file; and it swaps the bytes of a big-endian WAV.
 """
 
 import functools
@@ -18,12 +18,14 @@ import soxr
 from .media_container import (
     MISSING_SECONDS,
     MISSING_SHARE,
+    UNKNOWN_BYTES,
     Demuxer,
     MediaError,
     check_decoder,
     describe_tracks,
     find_sound,
     find_video,
+    name_channels,
     opened,
     readable,
 )
@@ -33,46 +35,29 @@ from .media_container import (
 _FLAC_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 # Bare streams, which anything may stand behind.
 _WITHOUT_CONTAINER = ("mp3", "aac", "ac3", "eac3", "dts")
+# Where stamps count what was found in the file, or are made up from it: a jump in them is no hole.
+_COUNTING = (*_WITHOUT_CONTAINER, "avi")
 # Stamps jitter; what is longer is missing. What is too long is no hole but a wrong stamp.
 _HOLE_SECONDS = 0.1
 _LONGEST_HOLE_SECONDS = 3600.0
 # Share of the channels' energy below which their mix is called cancelled: 20 dB.
 _CANCELLED = 0.01
-
-
-def is_flac(source: Any, label: str) -> bool:
-    """Whether the file is bare FLAC that says how many samples it holds; one from a pipe does not."""
-    with readable(source, label) as (file, _):
-        head = file.read(26)
-        file.seek(0)
-    return head[:4] == b"fLaC" and int.from_bytes(head[21:], "big") & (1 << 36) - 1 != 0
-
-
-def decode_flac(source: Any, label: str, notes: list[str]) -> tuple[np.ndarray, int]:
-    """The mono waveform of a bare FLAC file, and its rate."""
-    with readable(source, label) as (file, _):
-        try:
-            with soundfile.SoundFile(file) as flac:
-                samples, declared, rate = flac.read(dtype="float32", always_2d=True), flac.frames, flac.samplerate
-        except soundfile.SoundFileError as error:
-            raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error}).") from error
-    missing = (declared - len(samples)) / rate
-    if missing > max(MISSING_SECONDS, MISSING_SHARE * declared / rate):
-        raise MediaError(
-            f"{label} is truncated: its header declares {declared / rate:.2f} s of audio, "
-            f"{len(samples) / rate:.2f} s are there."
-        )
-    mix = _Mix(notes)
-    waveform = mix.mono(samples.T, _FLAC_LAYOUTS[samples.shape[1] - 1])
-    mix.close()
-    return waveform, rate
+# What FFmpeg's mix to one channel multiplies each with (ITU-R BS.775), and all others, such as the subwoofer, with 0.
+_GAINS = {"FC": 1.0}
+_GAINS |= dict.fromkeys(("FL", "FR", "FLC", "FRC", "TFL", "TFR"), 0.5**0.5)
+_GAINS |= dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), 0.5)
 
 
 def decode_sound(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
     """The mono waveform at its own rate, that rate, and the seconds that were not decoded."""
-    links = _ogg_links(source, label)
+    with readable(source, label) as (file, size):
+        head = file.read(26)
+        file.seek(0)
+        if head[:4] == b"RIFX" or _is_flac_of_known_length(head):
+            return *_decode_by_libsndfile(file, label, notes), 0.0
+        links = _ogg_links(file, size, notes)
     if len(links) < 2:
         return _decode_track(source, label, max_seconds, notes)
     decoded = [_decode_track(link, label, max_seconds, notes) for link in links]
@@ -81,21 +66,52 @@ def decode_sound(
     return waveform, rate, sum(not_decoded for *_, not_decoded in decoded)
 
 
-def _ogg_links(source: Any, label: str) -> list[bytes]:
-    """The files that an Ogg file is a chain of; FFmpeg refuses a chain whose links differ. Empty if it is not Ogg."""
-    with readable(source, label) as (file, _):
-        if file.read(4) != b"OggS":
-            return []
-        file.seek(0)
-        data = file.read()
-    starts, at, content = [], 0, True
-    while data[at : at + 4] == b"OggS" and len(data) >= at + 27:
-        begins = bool(data[at + 5] & 2)
+def _is_flac_of_known_length(head: bytes) -> bool:
+    """Whether bare FLAC begins so; one from a pipe states no number of samples, or one made up for a WAV file."""
+    numbers = int.from_bytes(head[18:26], "big")  # rate: 20 bits, channels - 1: 3, bits a sample - 1: 5, samples: 36
+    channels, bits, samples = (numbers >> 41 & 7) + 1, (numbers >> 36 & 31) + 1, numbers & (1 << 36) - 1
+    return head[:4] == b"fLaC" and 0 < samples * channels * bits / 8 <= UNKNOWN_BYTES
+
+
+def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.ndarray, int]:
+    """The mono waveform of a bare FLAC or a big-endian WAV file, and its rate."""
+    try:
+        with soundfile.SoundFile(file) as sound:
+            samples, declared, rate = sound.read(dtype="float32", always_2d=True), sound.frames, sound.samplerate
+    except soundfile.SoundFileError as error:
+        raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error}).") from error
+    missing = (declared - len(samples)) / rate
+    if missing > max(MISSING_SECONDS, MISSING_SHARE * declared / rate):
+        raise MediaError(
+            f"{label} is truncated: its header declares {declared / rate:.2f} s of audio, "
+            f"{len(samples) / rate:.2f} s are there."
+        )
+    mix = _Mix(notes)
+    waveform = mix.mono(samples.T, _FLAC_LAYOUTS[samples.shape[1] - 1] if sound.format == "FLAC" else None)
+    mix.close()
+    return waveform, rate
+
+
+def _ogg_links(file: Any, size: int, notes: list[str]) -> list[bytes]:
+    """The files that an Ogg file is a chain of; FFmpeg refuses a chain whose links differ. Empty if it is none."""
+    starts, at, content, ended = [], 0, True, True
+    while (page := file.read(27))[:4] == b"OggS":
+        segments = file.read(page[26]) if len(page) == 27 else b""
+        end = at + 27 + len(segments) + sum(segments)
+        ended = end <= size and bool(page[5] & 4)
+        if end > size:
+            break
+        begins = bool(page[5] & 2)
         if begins and content:
             starts.append(at)
-        content = not begins
-        segments = data[at + 26]
-        at += 27 + segments + sum(data[at + 27 : at + 27 + segments])
+        content, at = not begins, end
+        file.seek(at)
+    if not ended:
+        notes.append("sound without its end mark: the file may have been cut off")
+    if len(starts) < 2:
+        return []
+    file.seek(0)
+    data = file.read()
     return [data[start:end] for start, end in itertools.pairwise([*starts, len(data)])]
 
 
@@ -106,74 +122,155 @@ def _decode_track(
 
     Decoding stops shortly after `max_seconds`; the rest is only demuxed, to know how much is cut off.
     """
+    with opened(source, label) as container:
+        tracks = container.streams.audio
+        if not tracks:
+            raise MediaError(f"{label} has no sound track ({describe_tracks(container)}).")
+        if len(tracks) == 1:
+            return _decode_stream(tracks[0], source, label, max_seconds, notes)
     index = find_sound(source, label)
     with opened(source, label) as container:
         if index is None:
-            kind = "a sound track of zero length" if container.streams.audio else "no sound track"
-            raise MediaError(f"{label} has {kind} ({describe_tracks(container)}).")
-        stream = container.streams[index]
-        check_decoder(stream, label)
-        if len(container.streams.audio) > 1:
-            place = [track.index for track in container.streams.audio].index(index) + 1
-            notes.append(f"sound track {place} of {len(container.streams.audio)} taken")
-        video = find_video(container)
-        demuxer, mix = Demuxer(container, stream), _Mix(notes)
-        pieces: list[np.ndarray] = []
-        rate, first, decoded, reached, not_decoded = 0, None, 0, 0.0, 0.0
-        due, holes, spoilt = None, 0.0, 0.0
-        for packet in demuxer:
-            if max_seconds is not None and rate and decoded > (max_seconds + 1.0) * rate:
-                not_decoded = max(0.0, demuxer.end - reached)
-                continue
-            reached = demuxer.end
-            try:
-                frames = packet.decode()
-            except av.InvalidDataError:
-                # Behind the last frame of an MP3 there may be tags, zeros or another MP3.
-                if container.format.name not in _WITHOUT_CONTAINER:
-                    raise
-                spoilt += float((packet.duration or 0) * packet.time_base)
-                continue
-            for frame in frames:
-                if frame.samples == 0:
-                    continue
-                if rate and frame.sample_rate != rate:
-                    raise MediaError(
-                        f"{label} changes its sampling rate from {rate} to {frame.sample_rate} Hz midway."
-                    )
-                rate = frame.sample_rate
-                first = frame.time if first is None else first
-                if frame.time is not None:
-                    hole = 0.0 if due is None else frame.time - due
-                    if hole > _HOLE_SECONDS and container.format.name != "avi":
-                        if max_seconds is None and hole > _LONGEST_HOLE_SECONDS:
-                            raise MediaError(f"{label} has sound whose time stamps jump by {hole:.0f} s: repair it.")
-                        hole = hole if max_seconds is None else min(hole, max_seconds + 1.0)
-                        pieces.append(np.zeros(round(hole * rate), np.float32))
-                        decoded, holes = decoded + len(pieces[-1]), holes + hole
-                    due = frame.time + frame.samples / rate
-                samples = frame.to_ndarray()
-                if not frame.format.is_planar:
-                    samples = samples.reshape(-1, frame.layout.nb_channels).T
-                pieces.append(mix.mono(_full_scale(samples), frame.layout.name))
-                decoded += frame.samples
-        if not pieces:
-            raise MediaError(f"{label} has a sound track of zero length.")
-        if spoilt > max(MISSING_SECONDS, MISSING_SHARE * decoded / rate):
-            raise MediaError(f"{label} is damaged: {spoilt:.2f} s of its sound cannot be decoded.")
-        demuxer.check_complete(label)
-        mix.close()
-        if holes:
-            notes.append(f"sound has holes of {holes:.1f} s in all, filled with silence")
-        waveform = np.concatenate(pieces)
-        if video is not None and video.start_time is not None and first is not None:
-            offset = first - float(video.start_time * video.time_base)
-            waveform = _shift(waveform, round(offset * rate))
-            if offset > 0.1:
-                notes.append(f"sound starts {offset:.1f} s after the picture, silence put before it")
-            elif offset < -0.1:
-                notes.append(f"sound starts {-offset:.1f} s before the picture, that part dropped")
-    return waveform, rate, not_decoded
+            raise MediaError(f"{label} has sound tracks of zero length ({describe_tracks(container)}).")
+        stream, tracks = container.streams[index], container.streams.audio
+        notes.append(f"sound track {tracks.index(stream) + 1} of {len(tracks)} taken")
+        return _decode_stream(stream, source, label, max_seconds, notes)
+
+
+def _decode_stream(
+    stream: av.AudioStream, source: Any, label: str, max_seconds: float | None, notes: list[str]
+) -> tuple[np.ndarray, int, float]:
+    """As `_decode_track`, of one track of the file, which is open."""
+    check_decoder(stream, label)
+    container = stream.container
+    video, channels = find_video(container), name_channels(stream)
+    demuxer, mix = Demuxer(container, stream), _Mix(notes)
+    track = _Track(container.format.name not in _COUNTING, max_seconds, label)
+    reached, not_decoded, spoilt, failed, tag_end = 0.0, 0.0, 0.0, 0.0, 0
+    for packet in demuxer:
+        if max_seconds is not None and track.length > max_seconds + 1.0:
+            not_decoded = max(0.0, demuxer.end - reached)
+            continue
+        reached = demuxer.end
+        if packet.pos is not None and packet.pos < tag_end:
+            continue
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            # Around the frames of an MP3 there may be tags, zeros or another MP3.
+            if container.format.name not in _WITHOUT_CONTAINER:
+                raise
+            head = bytes(packet)[:10]
+            if head[:3] == b"ID3" and packet.pos is not None:
+                tag_end = packet.pos + _tag_size(head)
+            elif track.runs:
+                failed += float((packet.duration or 0) * packet.time_base)
+            continue
+        for frame in frames:
+            if frame.samples:
+                spoilt, failed = spoilt + failed, 0.0
+                # PyAV loses the order of channels that is no standard one: see `name_channels`.
+                layout = frame.layout.name
+                layout = channels if channels.startswith(f"{layout} (") else layout
+                track.add(mix.mono(track.unpack(frame), layout), frame.sample_rate, frame.time)
+    if not track.runs:
+        raise MediaError(f"{label} has a sound track of zero length.")
+    if spoilt > max(MISSING_SECONDS, MISSING_SHARE * track.length):
+        raise MediaError(f"{label} is damaged: {spoilt:.2f} s of its sound cannot be decoded.")
+    declared = 0.0
+    if container.format.name == "mp3":
+        declared = _mp3_frames(source, label) * stream.codec_context.frame_size / track.rate
+    demuxer.check_complete(label, declared)
+    mix.close()
+    notes += track.notes()
+    waveform = track.waveform()
+    if video is not None and video.start_time is not None and track.start is not None:
+        offset = track.start - float(video.start_time * video.time_base)
+        waveform = _shift(waveform, round(offset * track.rate))
+        if offset > 0.1:
+            notes.append(f"sound starts {offset:.1f} s after the picture, silence put before it")
+        elif offset < -0.1:
+            notes.append(f"sound starts {-offset:.1f} s before the picture, that part dropped")
+    return waveform, track.rate, not_decoded
+
+
+def _tag_size(head: bytes) -> int:
+    """The bytes of the ID3 tag that begins so."""
+    return 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
+
+
+def _mp3_frames(source: Any, label: str) -> int:
+    """How many frames the first frame of an MP3 declares (as Xing's, LAME's and FFmpeg's do); 0 if it does not."""
+    with readable(source, label) as (file, _):
+        head = file.read(10)
+        file.seek(_tag_size(head) if head[:3] == b"ID3" else 0)
+        first = file.read(48)
+    for mark in (b"Xing", b"Info"):
+        _, found, header = first.partition(mark)
+        if first[:1] == b"\xff" and found and header[3:4] and header[3] & 1:
+            return int.from_bytes(header[4:8], "big")
+    return 0
+
+
+class _Track:
+    """The sound of a track, each piece where its time stamp has it."""
+
+    def __init__(self, stamped: bool, max_seconds: float | None, label: str):
+        self.stamped, self.max_seconds, self.label = stamped, max_seconds, label
+        self.runs: list[tuple[int, list[np.ndarray]]] = []  # a rate, and the pieces that have it
+        self.start: float | None = None  # the stamp of the first sample
+        self.length = self.holes = self.back = 0.0  # seconds
+        self.packers: dict[tuple, av.AudioResampler] = {}
+
+    @property
+    def rate(self) -> int:
+        """The rate of the whole: the highest."""
+        return max(rate for rate, _ in self.runs)
+
+    def unpack(self, frame: av.AudioFrame) -> np.ndarray:
+        """Returns the samples of a frame in float, of shape `(channels, num_samples)`.
+
+        PyAV knows no integers of 64 bits, and reads over the end of planes from the eighth on: FFmpeg converts them.
+        """
+        channels = frame.layout.nb_channels
+        if channels > 2 or frame.format.bytes > 4:
+            kind = frame.format.name, frame.layout.name, frame.sample_rate
+            if kind not in self.packers:
+                self.packers[kind] = av.AudioResampler("flt")
+            [frame] = self.packers[kind].resample(frame)
+        samples = frame.to_ndarray()
+        return _full_scale(samples if frame.format.is_planar else samples.reshape(-1, channels).T)
+
+    def add(self, samples: np.ndarray, rate: int, time: float | None) -> None:
+        """Puts a piece behind the last one, or silence between them if it is due later."""
+        if not self.runs or self.runs[-1][0] != rate:
+            self.runs.append((rate, []))
+        if time is not None:
+            self.start = time - self.length if self.start is None else self.start
+            late = time - self.start - self.length + self.back
+            if self.stamped and late > _HOLE_SECONDS:
+                if self.max_seconds is None and late > _LONGEST_HOLE_SECONDS:
+                    raise MediaError(f"{self.label} has sound whose time stamps jump by {late:.0f} s: repair it.")
+                late = late if self.max_seconds is None else min(late, self.max_seconds + 1.0)
+                self.runs[-1][1].append(np.zeros(round(late * rate), np.float32))
+                self.length, self.holes = self.length + late, self.holes + late
+            elif self.stamped and late < -_HOLE_SECONDS:
+                self.back -= late
+        self.runs[-1][1].append(samples)
+        self.length += len(samples) / rate
+
+    def notes(self) -> list[str]:
+        """Returns what was done for the stamps, and against them."""
+        notes = []
+        if self.holes:
+            notes.append(f"sound has holes of {self.holes:.1f} s in all, filled with silence")
+        if self.back:
+            notes.append(f"time stamps of the sound go back by {self.back:.1f} s: what follows was put behind")
+        return notes
+
+    def waveform(self) -> np.ndarray:
+        """Returns the whole, at one rate."""
+        return np.concatenate([resample(np.concatenate(pieces), rate, self.rate) for rate, pieces in self.runs])
 
 
 class _Mix:
@@ -182,6 +279,7 @@ class _Mix:
     def __init__(self, notes: list[str]):
         self.notes = notes
         self.of_channels = self.of_mix = 0.0  # energies
+        self.averaged = 0
 
     def mono(self, samples: np.ndarray, layout: str | None) -> np.ndarray:
         """Returns the mix of float samples of shape `(channels, num_samples)`.
@@ -191,28 +289,26 @@ class _Mix:
         """
         gains = None if len(samples) < 3 or layout is None else _gains(layout)
         mixed = samples.mean(axis=0, dtype=np.float32) if gains is None else gains @ samples
+        if len(samples) > 2 and gains is None:
+            self.averaged = len(samples)
         if len(samples) > 1:
             self.of_channels += float(np.square(samples, dtype=np.float64).sum()) / len(samples)
             self.of_mix += float(np.square(mixed, dtype=np.float64).sum())
         return mixed
 
     def close(self) -> None:
-        """Adds the note, once all has been mixed."""
+        """Adds the notes, once all has been mixed."""
         if self.of_mix < _CANCELLED * self.of_channels:
             self.notes.append("the channels of the sound cancel each other: hardly anything is left of their mix")
+        if self.averaged:
+            self.notes.append(f"the {self.averaged} channels of the sound have no known layout: averaged")
 
 
 @functools.cache
 def _gains(layout: str) -> np.ndarray | None:
-    """What FFmpeg multiplies each channel with to mix them down; None if it does not know the layout."""
-    if layout.endswith("channels"):
-        return None
-    channels = av.AudioLayout(layout).nb_channels
-    frame = av.AudioFrame.from_ndarray(np.eye(channels, dtype=np.float32).reshape(1, -1), format="flt", layout=layout)
-    frame.sample_rate = 16000
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=16000)
-    mixed = resampler.resample(frame) + resampler.resample(None)
-    return np.concatenate([piece.to_ndarray()[0] for piece in mixed])
+    """What each channel of a layout is multiplied with; None if none is known."""
+    gains = np.array([_GAINS.get(channel.name, 0.0) for channel in av.AudioLayout(layout).channels], np.float32)
+    return gains if gains.any() else None
 
 
 def _shift(waveform: np.ndarray, samples: int) -> np.ndarray:
