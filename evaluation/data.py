@@ -1,10 +1,8 @@
 """Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from datasets import Dataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from datasets_scripts.digests import digest, file_digest
+from datasets_scripts.digests import clip_digest, digest
 from datasets_scripts.load import load_split
 
 
@@ -169,12 +167,6 @@ def rows_digest(rows: Dataset, keys: list[str]) -> str:
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
 
 
-@cache
-def _file_digest(path: str, changed: int) -> str:
-    # Many rows share a file: it is read once, until it changes.
-    return file_digest(path)
-
-
 def _contents(rows: Dataset) -> Iterator[str | dict | None]:
     """The text or the clip that each row is about."""
     for row in rows.select_columns(["premise", "audio", "video"]):
@@ -188,8 +180,4 @@ def _size(value: str | dict | None) -> int:
 
 
 def _identity(value: str | dict | None) -> str | None:
-    if not isinstance(value, dict):
-        return value
-    if value["bytes"] is not None:
-        return hashlib.sha256(value["bytes"]).hexdigest()
-    return _file_digest(value["path"], Path(value["path"]).stat().st_mtime_ns)
+    return clip_digest(value) if isinstance(value, dict) else value
