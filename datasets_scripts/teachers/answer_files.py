@@ -1,8 +1,14 @@
 """
 Reads the answers of a teacher: a JSONL file, or a folder of shards (`.jsonl`, `.jsonl.gz`), a line a finished pair.
 
-`{"id": ..., "config": ..., "split": ..., "answers": [{"text": ..., "probability": ..., "reason": ...}, ...]}`, answers
-in the order in which they were asked for; `reason` says why one has no probability. Further fields are not read.
+`{"id": ..., "config": ..., "split": ..., "question": ..., "hypothesis": ..., "settings": ..., "answers": [{"text":
+..., "probability": ..., "reason": ...}, ...]}`, answers in the order in which they were asked for; `reason` says why
+one has no probability. Further fields are not read.
+
+What `id`, `config` and `split` name may have become another pair since. What was asked is told by `question`, the
+digest of premise and prompt that `messages.question` gives for a row; `settings` is one of how it was asked. A file
+that `datasets_scripts.teacher ask` did not write may lack these and `hypothesis`: it can be compared with people's
+judgements of the same ids, but rows of a dataset need the question.
 """
 
 import gzip
@@ -21,8 +27,6 @@ from datasets_scripts.teachers.answers import Parsed
 
 ENDINGS = (".jsonl", ".jsonl.gz")
 MOST_COMPLAINTS = 20
-# What names a pair: config, split, id.
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,21 @@ class Answers:
     Args:
         file (`Path`): Where they stand.
         line (`int`): In which line, from 1.
+        id (`str`), config (`str`), split (`str`): What the pair was called when it was asked about.
+        question (`str`, *optional*): The digest of what was asked.
+        hypothesis (`str`, *optional*): The pair's.
+        settings (`str`, *optional*): The digest of how it was asked.
         parsed (`tuple[Parsed, ...]`): The answers, in the order in which they were asked for.
     """
 
     file: Path
     line: int
+    id: str
+    config: str
+    split: str
+    question: str | None
+    hypothesis: str | None
+    settings: str | None
     parsed: tuple[Parsed, ...]
 
     @property
@@ -51,7 +65,7 @@ class Answers:
         return [answer.probability for answer in self.parsed if answer.probability is not None]
 
 
-def read_answers(path: Path) -> dict[Key, Answers]:
+def read_answers(path: Path) -> list[Answers]:
     """
     Reads all pairs of a file or folder.
 
@@ -59,13 +73,13 @@ def read_answers(path: Path) -> dict[Key, Answers]:
         path (`Path`): A `.jsonl` or `.jsonl.gz` file, or a folder with such files; what else lies in it is not read.
 
     Returns:
-        `dict[Key, Answers]`: the answers by config, split and id, in the order of files (by name) and lines.
+        `list[Answers]`: the answers, in the order of files (by name) and lines.
 
     Raises:
         `BuildError`: if there is no such file, a line is bad (all are counted, the first ones named), a pair has more
-            than one line, or there is none.
+            than one line, there is none, or they were asked for with different settings.
     """
-    pairs: dict[Key, Answers] = {}
+    pairs: dict[object, Answers] = {}
     # A teacher gives few different answers: each is held in memory once.
     known: dict[Parsed, Parsed] = {}
     complaints = []
@@ -76,18 +90,52 @@ def read_answers(path: Path) -> dict[Key, Answers]:
                 complaints.append(f"{file} line {number}: {record}")
                 continue
             parsed = tuple(Parsed(answer["probability"], answer.get("reason")) for answer in record["answers"])
-            answers = Answers(file, number, tuple(known.setdefault(one, one) for one in parsed))
-            key = (sys.intern(record["config"]), sys.intern(record["split"]), record["id"])
-            first = pairs.setdefault(key, answers)
+            answers = Answers(
+                file,
+                number,
+                **{name: record.get(name) for name in ("id", "question", "hypothesis")},
+                **{name: record.get(name) and sys.intern(record[name]) for name in ("config", "split", "settings")},
+                parsed=tuple(known.setdefault(one, one) for one in parsed),
+            )
+            key = (answers.config, answers.split, answers.id)
+            first = pairs.setdefault(answers.question or key, answers)
             if first is not answers:
                 complaints.append(f"{answers.place}: {key} was answered before, in {first.place}: remove one of them")
+            before = next(iter(pairs.values()))
+            if answers.settings != before.settings:
+                complaints.append(
+                    f"{answers.place}: was asked for with other settings than {before.place}, or one of them doesn't "
+                    "tell its own: keep answers of different teachers apart"
+                )
     if complaints:
         more = len(complaints) - MOST_COMPLAINTS
         listed = complaints[:MOST_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
         raise BuildError("\n  ".join([f"{path} has {len(complaints)} bad lines:", *listed]))
     if not pairs:
         raise BuildError(f"{path} holds no answers: ask the teacher first, python -m datasets_scripts.teacher ask")
-    return pairs
+    return list(pairs.values())
+
+
+def by_question(answers: list[Answers]) -> dict[str, Answers]:
+    """
+    Finds answers by what was asked, as rows of a dataset get them.
+
+    Args:
+        answers (`list[Answers]`): As [`read_answers`] gives them.
+
+    Returns:
+        `dict[str, Answers]`: the answers by question, in their order.
+
+    Raises:
+        `BuildError`: if it isn't told to what one of them is.
+    """
+    for one in answers:
+        if one.question is None:
+            raise BuildError(
+                f"{one.place} doesn't say what was asked (question), so its row can't be known for certain: an id may "
+                "have become another pair's. Ask the teacher anew: python -m datasets_scripts.teacher ask"
+            )
+    return {one.question: one for one in answers}
 
 
 def _files(path: Path) -> list[Path]:
@@ -130,6 +178,9 @@ def _read(line: bytes) -> dict | str:
     for name in ("id", "config", "split"):
         if not isinstance(record.get(name), str) or not record[name]:
             return f"{name} must be a non-empty string, got {record.get(name)!r}"
+    for name in ("question", "hypothesis", "settings"):
+        if name in record and (not isinstance(record[name], str) or not record[name]):
+            return f"{name} must be a non-empty string, got {record[name]!r}"
     answers = record.get("answers")
     if not isinstance(answers, list) or not answers:
         return f"answers must be a list with at least one answer, got {answers!r:.80}"

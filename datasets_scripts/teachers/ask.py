@@ -7,16 +7,20 @@ python -m datasets_scripts.teacher ask --dataset umui --config clotho --splits t
 python -m datasets_scripts.teacher ask --dataset umui --config unli --out answers --local models/teacher
 ```
 
-The same command again, after a kill or a crash, goes on where it stopped. `--out` holds a line a pair in `*.jsonl`.
+The same command again, after a kill or a crash, goes on where it stopped. `--out` holds a line a pair in `*.jsonl`,
+known by what was asked: the premise (the content of a clip), hypothesis and prompt. Of a config that has grown or
+changed since, the same command asks about what is new.
 """
 
 import argparse
 import sys
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
 from datatrove.utils.logging import logger
+from tqdm import tqdm
 
 from datasets_scripts.arguments import json_object, not_negative, positive, whole
 from datasets_scripts.load import load_split
@@ -24,10 +28,11 @@ from datasets_scripts.schema import SPLITS, BuildError
 from datasets_scripts.teachers.counts import Counts, count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
 from datasets_scripts.teachers.failures import RunStoppedError
+from datasets_scripts.teachers.messages import questions
 from datasets_scripts.teachers.openai_server import OpenAIServer, check_server
 from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from datasets_scripts.teachers.record import keep_record
-from datasets_scripts.teachers.shards import drop_failed, finished_pairs, locked, shards
+from datasets_scripts.teachers.shards import change_pairs, finished_pairs, locked, shards
 
 
 # Fields of a request that have an option of their own, or that would change what a reply is.
@@ -115,13 +120,24 @@ def run(options: argparse.Namespace) -> None:
         how = read_sending_options(options)
         check_server(how)
         server = partial(OpenAIServer, options=how)
-    keep_record(options.out, question, options.config, rows)
+    names, repeats = _questions(rows, options.config)
+    keep_record(options.out, question)
     for shard in shards(options.out):
         with locked(shard):
             pass
-    names = {(split, name) for split, split_rows in rows.items() for name in split_rows["id"]}
+
+    def named(pair: dict) -> dict:
+        return pair | names.get(pair["question"], {})
+
+    def kept(pair: dict) -> dict | None:
+        failed = pair["question"] in names and any(answer["text"] is None for answer in pair["answers"])
+        return None if failed else pair
+
+    # People's judgements are of the rows as they are called now.
+    if any(named(pair) != pair for pair in finished_pairs(options.out)):
+        change_pairs(options.out, named)
     if options.ask_again_failed:
-        print(f"asking again for {drop_failed(options.out)} pairs with a failed answer")
+        print(f"asking again for {change_pairs(options.out, kept)} pairs with a failed answer")
 
     before = _count(options, names)
     pairs = Pairs(
@@ -130,6 +146,7 @@ def run(options: argparse.Namespace) -> None:
         splits=tuple(options.splits),
         out=options.out,
         max_media_bytes=int(options.max_media_mb * 1e6),
+        repeats=repeats,
     )
     runner = TeacherRunner(question, pairs, server, options.in_flight)
     slurm = None
@@ -141,6 +158,8 @@ def run(options: argparse.Namespace) -> None:
     if slurm:
         print("The tasks are queued. Run the same command without --slurm-partition when they have ended: it counts.")
         return
+    if repeats:
+        print(f"{len(repeats)} rows ask what another one asks, and share its answers")
     counts = _count(options, names)
     print(counts.report())
     if counts.pairs != counts.expected or counts.incomplete:
@@ -160,13 +179,21 @@ def _load(options: argparse.Namespace) -> dict[str, Dataset]:
         raise BuildError(str(error)) from error
 
 
-def _count(options: argparse.Namespace, expected: set[tuple[str, str]]) -> Counts:
-    finished = (
-        pair
-        for pair in finished_pairs(options.out)
-        if pair["config"] == options.config and (pair["split"], pair["id"]) in expected
-    )
-    return count(finished, len(expected), options.answers)
+def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], frozenset[tuple[str, int]]]:
+    """All that there is to ask, with the names of the first row that asks it; the places of those that repeat it."""
+    names, repeats = {}, set()
+    for split, split_rows in rows.items():
+        asked = tqdm(questions(split_rows), f"reading {split}", len(split_rows), unit="pair")
+        for place, (question, row) in enumerate(asked):
+            name = {"id": row["id"], "config": config, "split": split}
+            if names.setdefault(question, name) is not name:
+                repeats.add((split, place))
+    return names, frozenset(repeats)
+
+
+def _count(options: argparse.Namespace, asked: Collection[str]) -> Counts:
+    finished = (pair for pair in finished_pairs(options.out) if pair["question"] in asked)
+    return count(finished, len(asked), options.answers)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datatrove.data import Document
@@ -25,10 +25,11 @@ from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
+from datasets_scripts.digests import digest
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answers import parse_answer
 from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
-from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
+from datasets_scripts.teachers.messages import UnfitPairError, chat_messages, questions
 from datasets_scripts.teachers.replies import cut_off
 from datasets_scripts.teachers.shards import finished_pairs, locked
 
@@ -36,7 +37,7 @@ from datasets_scripts.teachers.shards import finished_pairs, locked
 @dataclass(frozen=True)
 class Question:
     """
-    What is asked, and how: all that an answer depends on.
+    How a pair is asked about: all that an answer depends on beside the pair.
 
     Args:
         model (`str`): The server's name for the model, or the folder of a local one.
@@ -54,6 +55,11 @@ class Question:
     seed: int
     extra: dict
 
+    @property
+    def digest(self) -> str:
+        """What stands beside each answer, so that those of different teachers are never mixed."""
+        return digest(asdict(self))
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -66,6 +72,8 @@ class Pairs:
         splits (`tuple[str, ...]`): The config's splits.
         out (`Path`): The folder with the answers.
         max_media_bytes (`int`): Larger media files are not sent.
+        repeats (`frozenset[tuple[str, int]]`): Split and place of each row that asks what one before it asks, and
+            shares its answers.
     """
 
     dataset: Path
@@ -73,11 +81,12 @@ class Pairs:
     splits: tuple[str, ...]
     out: Path
     max_media_bytes: int
+    repeats: frozenset[tuple[str, int]] = frozenset()
 
 
 class PairReader(PipelineStep):
     """
-    Gives a task its pairs, every `world_size`-th row, without those that are finished.
+    Gives a task its pairs, every `world_size`-th row of each split, without those that are finished.
 
     Args:
         pairs (`Pairs`): The pairs.
@@ -93,17 +102,22 @@ class PairReader(PipelineStep):
     def run(self, data: None = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields a document a pair; its messages are built here, in the runner's reading thread."""
         pairs = self.pairs
-        finished = {
-            (pair["split"], pair["id"]) for pair in finished_pairs(pairs.out) if pair["config"] == pairs.config
-        }
+        finished = {pair["question"] for pair in finished_pairs(pairs.out)}
         splits = {split: load_split(str(pairs.dataset), pairs.config, split) for split in pairs.splits}
-        places = [(split, index, name) for split, rows in splits.items() for index, name in enumerate(rows["id"])]
-        for split, index, name in tqdm(places[rank::world_size], desc=f"task {rank}", unit="pair", position=rank):
-            if (split, name) in finished:
+        own = {
+            split: rows.select(
+                [place for place in range(rank, len(rows), world_size) if (split, place) not in pairs.repeats]
+            )
+            for split, rows in splits.items()
+        }
+        asked = ((split, *each) for split, rows in own.items() for each in questions(rows))
+        number = sum(map(len, own.values()))
+        for split, question, row in tqdm(asked, desc=f"task {rank}", total=number, unit="pair", position=rank):
+            if question in finished:
                 continue
-            row = splits[split][index]
-            pair = {"id": name, "config": pairs.config, "split": split}
-            document = Document(text=row["hypothesis"], id=name, metadata={"pair": pair})
+            pair = {"id": row["id"], "config": pairs.config, "split": split}
+            pair |= {"question": question, "hypothesis": row["hypothesis"]}
+            document = Document(text=row["hypothesis"], id=row["id"], metadata={"pair": pair})
             try:
                 document.metadata["messages"] = chat_messages(row, pairs.dataset, pairs.max_media_bytes)
             except UnfitPairError as error:
@@ -119,13 +133,15 @@ class AnswersWriter(DiskWriter):
 
     Args:
         folder (`Path`): The folder with the shards.
+        settings (`str`): The digest of how it was asked.
     """
 
     default_output_filename = "${rank}.jsonl"
     name = "Answers"
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, settings: str):
         super().__init__(str(folder), compression=None, adapter=_as_line, mode="ab")
+        self.settings = settings
 
     def _write(self, document: dict, file_handler, filename: str) -> None:
         # Escaped: a server may send halves of surrogate pairs, which UTF-8 can't hold.
@@ -134,7 +150,7 @@ class AnswersWriter(DiskWriter):
 
 
 def _as_line(writer: AnswersWriter, document: Document) -> dict:
-    return {**document.metadata["pair"], "answers": document.metadata["answers"]}
+    return {**document.metadata["pair"], "settings": writer.settings, "answers": document.metadata["answers"]}
 
 
 class TeacherRunner(InferenceRunner):
@@ -168,7 +184,7 @@ class TeacherRunner(InferenceRunner):
             max_concurrent_documents=2 * -(-in_flight // question.answers),
             server_start_max_retries=0,
         )
-        super().__init__(self.ask, config, AnswersWriter(pairs.out), metadata_key="answers")
+        super().__init__(self.ask, config, AnswersWriter(pairs.out, question.digest), metadata_key="answers")
 
     def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> None:
         """

@@ -9,12 +9,13 @@ python -m datasets_scripts.teacher label --dataset umui --config wikivideo-video
     --to wikivideo-video-1to2
 ```
 
-A row gets the vote if its split is one of `--splits`, its probability only stands for a label (`probability_source` is
-"label") and at least `--min-valid` of its answers have a probability. Then its `probability` is the vote, its
-`probability_source` "teacher" and its `teacher_probabilities` the answers that have one, in their order; its `label`
-stays. All other rows stay as they are: probabilities of people and exact ones always, those of an earlier teacher
-unless `--overwrite` is given. Rows that should have got a vote and didn't are listed in
-`<dataset>/<to>.unlabelled.csv`, with the reasons.
+Answers belong to what was asked, the premise (the content of a clip), hypothesis and prompt, whatever the row is
+called now: one that was edited since has none. A row gets the vote if its split is one of `--splits`, its probability
+only stands for a label (`probability_source` is "label") and at least `--min-valid` of its answers have a probability.
+Then its `probability` is the vote, its `probability_source` "teacher" and its `teacher_probabilities` the answers that
+have one, in their order; its `label` stays. All other rows stay as they are: probabilities of people and exact ones
+always, those of an earlier teacher unless `--overwrite` is given. Rows that should have got a vote and didn't are
+listed in `<dataset>/<to>.unlabelled.csv`, with the reasons.
 
 The new config has the clips of the old one, stored once. With `--ratio` its training split is thinned to a ratio of
 table 4, as `build --ratio` does it: a teacher is asked once about all pairs, for every ratio.
@@ -36,11 +37,13 @@ from datasets_scripts.building.drafts import Draft
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import MEDIA_COLUMNS, write_config
+from datasets_scripts.digests import digest
 from datasets_scripts.load import load_split
 from datasets_scripts.releasing.summary import summarise_config
 from datasets_scripts.schema import SPLITS, BuildError
-from datasets_scripts.teachers.answer_files import Answers, Key, read_answers
+from datasets_scripts.teachers.answer_files import Answers, by_question, read_answers
 from datasets_scripts.teachers.answers import summarise
+from datasets_scripts.teachers.messages import questions
 
 
 VOTES = ("mean", "majority")
@@ -82,7 +85,7 @@ class Outcome:
     Args:
         row (`dict`): The row, changed if it was labelled.
         kind (`str`): One of `OUTCOMES`. A row that was dropped is not to be written.
-        answers (`Answers`, *optional*): The teacher's answers, where it needed them and has them.
+        answers (`Answers`, *optional*): The teacher's answers, where it has them.
         vote (`float`, *optional*): Their vote, where they are enough.
     """
 
@@ -92,26 +95,29 @@ class Outcome:
     vote: float | None = None
 
 
-def apply_answers(rows: Iterable[dict], answers: Mapping[str, Answers], rules: Rules) -> Iterator[Outcome]:
+def apply_answers(
+    asked: Iterable[tuple[str, dict]], answers: Mapping[str, Answers], rules: Rules
+) -> Iterator[Outcome]:
     """
     Votes on rows, one by one.
 
     Args:
-        rows (`Iterable[dict]`): Rows of the schema, of one split.
-        answers (`Mapping[str, Answers]`): The teacher's answers, by the rows' ids.
+        asked (`Iterable[tuple[str, dict]]`): Rows of the schema, each with the question that it asks.
+        answers (`Mapping[str, Answers]`): The teacher's answers, by question.
         rules (`Rules`): How answers become a probability.
 
     Yields:
         `Outcome`: one for each row, in their order.
     """
     replaced = ("label", "teacher") if rules.overwrite else ("label",)
-    for row in rows:
+    for question, row in asked:
+        found = answers.get(question)
         if row["probability_source"] not in replaced:
-            yield Outcome(row, NO_LABEL_NEEDED)
-        elif row["id"] not in answers:
+            yield Outcome(row, NO_LABEL_NEEDED, found)
+        elif found is None:
             yield Outcome(row, NOT_ANSWERED)
         else:
-            yield _vote(row, answers[row["id"]], rules)
+            yield _vote(row, found, rules)
 
 
 def _vote(row: dict, answers: Answers, rules: Rules) -> Outcome:
@@ -127,7 +133,8 @@ def _vote(row: dict, answers: Answers, rules: Rules) -> Outcome:
 
 class UnlabelledReport:
     """
-    Lists the rows that should have got a vote and have none, and counts what became of all.
+    Lists the rows that should have got a vote and have none, counts what became of all, and notes whose answers there
+    were.
 
     Args:
         file (`Path`): The CSV file to write.
@@ -135,6 +142,7 @@ class UnlabelledReport:
 
     def __init__(self, file: Path):
         self.counts: dict[str, Counter[str]] = {}
+        self.found: set[str] = set()
         self._file = file.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(REPORT_COLUMNS)
@@ -142,6 +150,8 @@ class UnlabelledReport:
     def add(self, split: str, outcome: Outcome) -> None:
         """Counts a row, and lists it if need be."""
         self.counts.setdefault(split, Counter())[outcome.kind] += 1
+        if outcome.answers:
+            self.found.add(outcome.answers.question)
         if outcome.kind in (LABELLED, NO_LABEL_NEEDED):
             return
         parsed = outcome.answers.parsed if outcome.answers else ()
@@ -175,21 +185,21 @@ def check_target(dataset: Path, config: str, to: str, overwrite: bool) -> None:
 def label_config(
     dataset: Path,
     config: str,
-    answers: Mapping[Key, Answers],
+    answers: Mapping[str, Answers],
     to: str,
     splits: Iterable[str],
     rules: Rules,
     plan: dict,
     ratio: float | None = None,
     seed: int = 0,
-) -> dict[str, Counter[str]]:
+) -> UnlabelledReport:
     """
     Writes a config with the teacher's votes.
 
     Args:
         dataset (`Path`): The dataset folder.
         config (`str`): The config with the labels.
-        answers (`Mapping[Key, Answers]`): The teacher's answers by config, split and id.
+        answers (`Mapping[str, Answers]`): The teacher's answers by question.
         to (`str`): The name of the new config, good by [`check_target`].
         splits (`Iterable[str]`): The splits to label; the others are taken over as they are.
         rules (`Rules`): How answers become a probability.
@@ -198,7 +208,8 @@ def label_config(
         seed (`int`, *optional*, defaults to 0): Draws the negatives.
 
     Returns:
-        `dict[str, Counter[str]]`: how many rows of each split had which of `OUTCOMES`, before any were thinned.
+        `UnlabelledReport`: how many rows of each split had which of `OUTCOMES`, before any were thinned, and which
+        questions they had answers to.
 
     Raises:
         `BuildError`: if it can't be done as asked, or not one row of a split could be labelled.
@@ -218,41 +229,43 @@ def label_config(
     try:
         drafts = {}
         for split in old["splits"]:
-            own = {key[2]: pair for key, pair in answers.items() if key[:2] == (config, split)}
-            drafts[split] = _drafts(dataset, config, split, own, rules if split in splits else None, report)
+            drafts[split] = _drafts(dataset, config, split, answers, rules if split in splits else None, report)
         write_config(dataset, to, drafts, plan, overwrite=rules.overwrite, ratio=ratio, seed=seed)
         report.close()
         partial.replace(dataset / f"{to}.unlabelled.csv")
     finally:
         report.close()
         partial.unlink(missing_ok=True)
-    return report.counts
+    return report
 
 
 def _drafts(
-    dataset: Path, config: str, split: str, answers: dict[str, Answers], rules: Rules | None, report: UnlabelledReport
+    dataset: Path,
+    config: str,
+    split: str,
+    answers: Mapping[str, Answers],
+    rules: Rules | None,
+    report: UnlabelledReport,
 ) -> Callable[[Path], Iterator[Draft]]:
     """What `write_config` reads a split by; without rules rows are taken over."""
 
     def read(folder: Path) -> Iterator[Draft]:
         rows = load_split(str(dataset), config, split)
-        own = (_own_media(row, dataset / config / split, folder) for row in rows)
+        old = dataset / config / split
         if rules is None:
-            yield from (Draft(f"{config}, {split}, row {number}", row) for number, row in enumerate(own, start=1))
+            for number, row in enumerate(rows, start=1):
+                yield Draft(f"{config}, {split}, row {number}", _own_media(row, old, folder))
             return
-        unknown = answers.keys() - set(rows["id"])
-        if unknown:
-            raise BuildError(
-                f"{len(unknown)} answered pairs are not in {config}, {split}, such as {min(unknown)!r}: the answers "
-                "are about another build of it"
-            )
-        for number, outcome in enumerate(apply_answers(own, answers, rules), start=1):
+        for number, outcome in enumerate(apply_answers(questions(rows), answers, rules), start=1):
             report.add(split, outcome)
             if outcome.kind != DROPPED:
-                yield Draft(f"{config}, {split}, row {number}", outcome.row)
+                yield Draft(f"{config}, {split}, row {number}", _own_media(outcome.row, old, folder))
         counts = report.counts[split]
         if not counts[LABELLED]:
-            raise BuildError(f"not one row of {config}, {split} can be labelled: {_told(counts)}")
+            raise BuildError(
+                f"not one row of {config}, {split} can be labelled: {_told(counts)}. Rows that were edited, or whose "
+                "clips were, have to be asked about anew: python -m datasets_scripts.teacher ask"
+            )
 
     return read
 
@@ -273,7 +286,7 @@ def _own_media(row: dict, old: Path, new: Path) -> dict:
     return row
 
 
-def _teacher(path: Path) -> dict:
+def _teacher(path: Path, settings: str | None) -> dict:
     """What `datasets_scripts.teacher` noted beside the answers of how it asked; nothing where it has not."""
     file = path / "asked.json"
     if not file.is_file():
@@ -283,6 +296,10 @@ def _teacher(path: Path) -> dict:
         teacher = {name: asked[name] for name in ("model", "answers", "temperature", "seed")}
     except (ValueError, KeyError, TypeError) as error:
         raise BuildError(f"{file} can't be read, which says who was asked: {error!r}") from error
+    if digest(asked) != settings:
+        raise BuildError(
+            f"{file} doesn't tell how the answers beside it were asked for: put that of their --out there"
+        )
     # Of a local model only the name is kept, not where it lay.
     local = str(teacher["model"]).startswith(("/", ".", "~")) or Path(str(teacher["model"])).is_dir()
     return teacher | {"model": Path(teacher["model"]).name if local else teacher["model"]}
@@ -329,22 +346,22 @@ def run(options: argparse.Namespace) -> None:
     """
     to = options.to or f"{options.config}-teacher"
     check_target(options.dataset, options.config, to, options.overwrite)
-    answers = read_answers(options.answers)
-    asked = {(options.config, split) for split in options.splits}
-    others = Counter(key[:2] for key in answers if key[:2] not in asked)
-    for (config, split), count in sorted(others.items()):
-        print(f"not used: answers to {count} pairs of {config}, {split}")
+    answers = by_question(read_answers(options.answers))
     rules = Rules(options.vote, options.min_valid, options.drop_disagreeing, options.overwrite)
     names = ("splits", "vote", "min_valid", "drop_disagreeing", "answers")
-    plan = {"labelled_by": _teacher(options.answers), **{name: vars(options)[name] for name in names}}
+    settings = next(iter(answers.values())).settings
+    plan = {"labelled_by": _teacher(options.answers, settings), **{name: vars(options)[name] for name in names}}
     if options.ratio is not None:
         plan["seed"] = options.seed
-    counts = label_config(
+    report = label_config(
         *(options.dataset, options.config, answers, to, options.splits, rules, plan, options.ratio, options.seed)
     )
+    others = Counter((one.config, one.split) for name, one in answers.items() if name not in report.found)
+    for (config, split), count in sorted(others.items()):
+        print(f"not used: answers to {count} pairs of {config}, {split} that are in none of these rows")
     for split in options.splits:
-        print(f"{to}, {split}: {_told(counts[split])}")
-    listed = sum(sum(count.values()) - count[LABELLED] - count[NO_LABEL_NEEDED] for count in counts.values())
+        print(f"{to}, {split}: {_told(report.counts[split])}")
+    listed = sum(sum(count.values()) - count[LABELLED] - count[NO_LABEL_NEEDED] for count in report.counts.values())
     if listed:
         print(f"{listed} rows that should have been labelled and were not: see {options.dataset / to}.unlabelled.csv")
 

@@ -1,12 +1,17 @@
-"""A row of the dataset as the chat message a teacher is asked with, in the form of OpenAI's API as vLLM extends it."""
+"""
+A row of the dataset as a question to a teacher: the digest by which its answers are known, and the chat message that
+asks it, in the form of OpenAI's API as vLLM extends it.
+"""
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import soundfile
+from datasets import Dataset
 
+from datasets_scripts.digests import clip_digest, digest
 from datasets_scripts.teachers.rubrics import rubric
 from modeling_clue.media import MediaError, load_audio
 
@@ -22,10 +27,51 @@ VIDEO_TYPES = {
     ".avi": "video/x-msvideo",
 }
 SAMPLING_RATE = 16000
+# Rows held at once, with the content of their clips where the dataset itself holds it.
+BATCH = 32
 
 
 class UnfitPairError(ValueError):
     """The pair can't be put to a teacher; the message says why."""
+
+
+def question(row: Mapping) -> str:
+    """
+    Names what a row asks a teacher. Answers belong to this, whatever the row is called and wherever it stands: a row
+    that is edited, or has another clip, asks something else.
+
+    Args:
+        row (`Mapping`): A row as [`load_split`] gives it.
+
+    Returns:
+        `str`: a digest of its modality, the content of its clip, and its prompt, which holds all texts.
+
+    Raises:
+        `BuildError`: as [`rubric`].
+    """
+    clip = row["audio"] or row["video"]
+    try:
+        content = clip and clip_digest(clip)
+    except FileNotFoundError:
+        # Nothing can be asked about it; once the file is there it is another question.
+        content = clip["path"]
+    return digest([row["modality"], content, rubric(row)])
+
+
+def questions(rows: Dataset) -> Iterator[tuple[str, dict]]:
+    """
+    Goes through rows with what each asks.
+
+    Args:
+        rows (`datasets.Dataset`): Rows as [`load_split`] gives them.
+
+    Yields:
+        `tuple[str, dict]`: the row's [`question`], and the row.
+    """
+    # Row by row, a million take minutes.
+    for table in rows.with_format("arrow").iter(batch_size=BATCH):
+        for row in table.to_pylist():
+            yield question(row), row
 
 
 def chat_messages(

@@ -7,7 +7,8 @@ python -m datasets_scripts.teacher quality --answers vl=answers-vl omni=answers-
 ```
 
 `--judgements` is what `datasets_scripts.annotations aggregate` writes; a pair's answers belong to the item that its id
-names. Only items that at least two people judged count, against the mean of what these said.
+names, and its hypothesis must be the item's claim, where both are told. Only items that at least two people judged
+count, against the mean of what these said.
 
 Every teacher has a row for each way to vote: `1`, its first answer alone; `N-majority` and `N-mean`, as
 `answers.summarise` defines them, N being the number of answers to a pair in the file. An item is
@@ -27,6 +28,8 @@ import argparse
 import json
 import math
 import sys
+import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +37,33 @@ import numpy as np
 from datasets_scripts.arguments import positive, seed
 from datasets_scripts.judgements.agreement import CONFIDENCE, histogram
 from datasets_scripts.schema import BuildError
-from datasets_scripts.teachers.answer_files import Answers, Key, read_answers
+from datasets_scripts.teachers.answer_files import Answers, read_answers
 from datasets_scripts.teachers.measures import measure, votes_of
 from datasets_scripts.teachers.tables import write_report
 
 
-def read_people(path: Path) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Item:
+    """
+    What people said of an item.
+
+    Args:
+        probabilities (`list[float]`): Their judgements.
+        claim (`str`, *optional*): What they judged.
+        video (`str`, *optional*): By what.
+    """
+
+    probabilities: list[float]
+    claim: str | None
+    video: str | None
+
+    @property
+    def mean(self) -> float:
+        """The mean of the judgements."""
+        return math.fsum(self.probabilities) / len(self.probabilities)
+
+
+def read_people(path: Path) -> dict[str, Item]:
     """
     Reads aggregated judgements.
 
@@ -47,12 +71,12 @@ def read_people(path: Path) -> dict[str, list[float]]:
         path (`Path`): JSONL, as `datasets_scripts.annotations aggregate` writes it.
 
     Returns:
-        `dict[str, list[float]]`: what the people said of each item.
+        `dict[str, Item]`: the items by name.
 
     Raises:
         `BuildError`: if it can't be read; bad lines are all named.
     """
-    people: dict[str, list[float]] = {}
+    people: dict[str, Item] = {}
     lines: dict[str, int] = {}
     complaints = []
     try:
@@ -68,10 +92,12 @@ def read_people(path: Path) -> dict[str, list[float]]:
                     continue
                 if not isinstance(item, str) or not isinstance(values, list) or not all(map(_is_probability, values)):
                     complaints.append(f"line {number}: item must be a string, human_probabilities numbers from 0 to 1")
+                elif not isinstance(record.get("claim"), (str, type(None))):
+                    complaints.append(f"line {number}: claim must be a string, got {record['claim']!r:.80}")
                 elif lines.setdefault(item, number) != number:
                     complaints.append(f"line {number}: item {item!r} was there before, in line {lines[item]}")
                 else:
-                    people[item] = values
+                    people[item] = Item(values, record.get("claim"), record.get("video"))
     except (OSError, UnicodeDecodeError) as error:
         raise BuildError(f"--judgements {path} can't be read: {error}") from error
     if complaints:
@@ -79,34 +105,50 @@ def read_people(path: Path) -> dict[str, list[float]]:
     return people
 
 
-def match(answers: dict[Key, Answers], people: dict[str, list[float]], name: str) -> dict[str, Answers]:
+def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[str, Answers]:
     """
     Finds the answers about each item.
 
     Args:
-        answers (`dict[Key, Answers]`): A teacher's answers by config, split and id.
-        people (`dict[str, list[float]]`): What the people said of each item.
+        answers (`list[Answers]`): A teacher's answers.
+        people (`dict[str, Item]`): What the people judged.
         name (`str`): The teacher's, for errors.
 
     Returns:
         `dict[str, Answers]`: answers by item, in the order of the judgements, for the items it was asked about.
 
     Raises:
-        `BuildError`: if an item is that of two pairs, or none has answers.
+        `BuildError`: if an item is that of two pairs, or of one with another hypothesis, or none has answers.
     """
     found: dict[str, Answers] = {}
-    for (_, _, identifier), pair in answers.items():
-        if identifier in people and found.setdefault(identifier, pair) is not pair:
+    others: dict[str, Answers] = {}
+    for pair in answers:
+        if pair.id not in people:
+            continue
+        if not _same(pair.hypothesis, people[pair.id].claim):
+            others[pair.id] = pair
+        elif found.setdefault(pair.id, pair) is not pair:
             raise BuildError(
-                f"--answers {name}: item {identifier!r} is answered in {found[identifier].place} and, for another "
-                f"config or split, in {pair.place}: leave one of them out"
+                f"--answers {name}: item {pair.id!r} is answered in {found[pair.id].place} and, for another config, "
+                f"split or clip, in {pair.place}: leave one of them out"
             )
+    for item in others.keys() - found.keys():
+        raise BuildError(
+            f"--answers {name}: {others[item].place} is about {others[item].hypothesis!r}, but people judged "
+            f"{people[item].claim!r} as item {item!r}: ask the teacher about the build that they judged"
+        )
     if not found:
         raise BuildError(
             f"--answers {name}: no answered pair is an item of --judgements: the ids are such as "
-            f"{next(iter(answers))[2]!r}, the items such as {next(iter(people), None)!r}"
+            f"{answers[0].id!r}, the items such as {next(iter(people), None)!r}"
         )
     return {item: found[item] for item in people if item in found}
+
+
+def _same(hypothesis: str | None, claim: str | None) -> bool:
+    """Whether both are one text, as far as they are told: judgements come without doubled blanks."""
+    texts = {" ".join(unicodedata.normalize("NFC", text).split()) for text in (hypothesis, claim) if text is not None}
+    return len(texts) < 2
 
 
 def report_on(answers: dict[str, Path], judgements: Path, resamples: int, random_seed: int) -> dict:
@@ -128,16 +170,16 @@ def report_on(answers: dict[str, Path], judgements: Path, resamples: int, random
         `BuildError`: if a file is no good, or there are no items to measure on.
     """
     judged = read_people(judgements)
-    people = {item: values for item, values in judged.items() if len(values) >= 2}
+    people = {name: item for name, item in judged.items() if len(item.probabilities) >= 2}
     if not people:
         raise BuildError(f"--judgements {judgements}: none of {len(judged)} items was judged by two people")
     teachers, rows = {}, []
-    distributions = [_distribution("people", [value for values in people.values() for value in values])]
+    distributions = [_distribution("people", [value for item in people.values() for value in item.probabilities])]
     for name, path in answers.items():
         read = read_answers(path)
         found = match(read, people, name)
         given = [pair.parsed for pair in found.values()]
-        targets = np.array([math.fsum(people[item]) / len(people[item]) for item in found])
+        targets = np.array([people[item].mean for item in found])
         teachers[name] = {
             "items": len(found),
             "not_asked": len(people) - len(found),

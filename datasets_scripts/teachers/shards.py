@@ -9,7 +9,7 @@ asks for the whole chunk again, or leaves a note that can't be read.
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def finished_pairs(folder: Path) -> Iterator[dict]:
         folder (`Path`): The folder with the shards. A line without an end is not finished.
 
     Yields:
-        `dict`: `id`, `config`, `split`, `answers`.
+        `dict`: `id`, `config`, `split`, `question`, `hypothesis`, `settings`, `answers`; see `answer_files`.
     """
     for shard in shards(folder):
         with shard.open("rb") as file:
@@ -75,23 +75,25 @@ def finished_pairs(folder: Path) -> Iterator[dict]:
                     raise RunStoppedError(f"{shard}, line {number}: not JSON; remove the line: {error}") from error
 
 
-def drop_failed(folder: Path) -> int:
+def change_pairs(folder: Path, change: Callable[[dict], dict | None]) -> int:
     """
-    Removes the pairs with a failed answer, so that they are asked again.
+    Changes finished pairs where they stand.
 
     Args:
         folder (`Path`): The folder with the shards.
+        change (`Callable[[dict], dict | None]`): What a pair becomes; `None` removes it, so that it is asked again.
 
     Returns:
-        `int`: how many pairs were removed.
+        `int`: how many pairs were changed or removed.
     """
-    dropped = 0
+    changed = 0
     for shard in shards(folder):
         partial = shard.with_suffix(".partial")
         with locked(shard), shard.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
             for line in old:
-                failed = any(answer["text"] is None for answer in json.loads(line)["answers"])
-                dropped += failed
-                new.write("" if failed else line)
+                pair = json.loads(line)
+                other = change(pair)
+                changed += other != pair
+                new.write("" if other is None else json.dumps(other) + "\n")
         partial.replace(shard)
-    return dropped
+    return changed

@@ -32,7 +32,7 @@ def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[st
         `BuildError`: if a file is no good, or there are no such items.
         `ValueError`: if none of a teacher's answers could be read.
     """
-    people = {item: values for item, values in read_people(judgements).items() if len(values) >= 2}
+    people = {name: item for name, item in read_people(judgements).items() if len(item.probabilities) >= 2}
     if not people:
         raise ValueError(f"--judgements {judgements}: no item was judged by two people")
     found = {
@@ -41,7 +41,7 @@ def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[st
     }
     if unread := [name for name, values in found.items() if not values]:
         raise ValueError(f"None of the answers of {', '.join(unread)} could be read: there is nothing to draw.")
-    return found, [value for values in people.values() for value in values]
+    return found, [value for item in people.values() for value in item.probabilities]
 
 
 def ratio_predictions(runs: list[EvaluationRun]) -> tuple[dict[str, list[float]], list[float]]:

@@ -1,7 +1,5 @@
 """Tables 1 and 5 of the paper: how good teachers' votes are on items that several people judged."""
 
-import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -52,17 +50,16 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
     Raises:
         `BuildError`: if a file is no good, or teachers were asked about different items.
     """
-    people = {item: values for item, values in read_people(judgements).items() if len(values) >= 2}
+    people = {name: item for name, item in read_people(judgements).items() if len(item.probabilities) >= 2}
     if not people:
         raise BuildError(f"--judgements {judgements}: none of its items was judged by two people")
-    videos = _videos(judgements)
     rows, first = [], None
     for name, path in answers.items():
         found = match(read_answers(path), people, name)
         first = first or (name, found)
         _check_same_items(first, (name, found))
-        targets = np.array([math.fsum(people[item]) / len(people[item]) for item in found])
-        premises = np.array([videos.get(item) or f"item {item}" for item in found])
+        targets = np.array([people[item].mean for item in found])
+        premises = np.array([people[item].video or f"item {item}" for item in found])
         for votes, values in votes_of([pair.parsed for pair in found.values()]).items():
             there = ~np.isnan(values)
             counts = {"rows": len(found), "premises": len(set(premises)), "without number": int((~there).sum())}
@@ -81,7 +78,7 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
         f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise.",
         *NOTES,
     ]
-    unknown = sum(videos.get(item) is None for item in first[1])
+    unknown = sum(people[item].video is None for item in first[1])
     if unknown:
         notes.append(f"Of {unknown:,} items {judgements.name} tells no video: each is a premise of its own.")
     ours = {f"{row.names['teacher']}, {row.names['votes']}": row for row in rows}
@@ -100,10 +97,3 @@ def _check_same_items(first: tuple[str, dict], second: tuple[str, dict]) -> None
             f"--answers: {name} and {other} were not asked about the same judged items, so they can't be compared: "
             f"{'; '.join(told)}. Ask both about all of them, or make two tables"
         )
-
-
-def _videos(judgements: Path) -> dict[str, str | None]:
-    """The video of each item, `None` where it isn't told. The file has been read before, and is sound."""
-    lines = judgements.read_text(encoding="utf-8-sig").split("\n")
-    records = [json.loads(line) for line in lines if line.strip()]
-    return {record["item"]: record.get("video") for record in records}

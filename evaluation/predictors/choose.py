@@ -14,9 +14,11 @@ from transformers import AutoConfig, PreTrainedConfig
 from datasets_scripts.arguments import json_object, positive
 from datasets_scripts.digests import digest, weights_digest
 from datasets_scripts.schema import MODALITIES
-from datasets_scripts.teachers.answer_files import read_answers
+from datasets_scripts.teachers.answer_files import by_question, read_answers
+from datasets_scripts.teachers.messages import questions
 from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from evaluation.baselines import Baselines
+from evaluation.data import load_rows
 from evaluation.predictors.baselines import BaselinePredictor
 from evaluation.predictors.clue import CLUEPredictor
 from evaluation.predictors.prediction import Predictor
@@ -107,7 +109,7 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor 
     if kind == "auto":
         return _trained(args)
     if kind == "teacher":
-        return _teacher(args)
+        return _teacher(args, dataset)
     return _prompted(args, dataset) if kind in MODELS else None
 
 
@@ -165,20 +167,22 @@ def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     return ChosenPredictor(f"{kind}-{_model_name(args.model)}", settings, make)
 
 
-def _teacher(args: argparse.Namespace) -> ChosenPredictor:
+def _teacher(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     """Answers that were given before."""
     if args.answers is None:
         raise ValueError("--predictor teacher needs --answers: run python -m datasets_scripts.teacher ask.")
-    answers = {
-        key: answer for key, answer in read_answers(args.answers).items() if key[:2] == (args.config, args.split)
-    }
+    asked = {question for question, _ in questions(load_rows(dataset, args.config, args.split))}
+    answers = {name: answer for name, answer in by_question(read_answers(args.answers)).items() if name in asked}
     if not answers:
-        raise ValueError(f"--answers {args.answers} holds none to {args.config} {args.split}: ask the teacher first.")
-    given = sorted([key[2], [[a.probability, a.reason] for a in answer.parsed]] for key, answer in answers.items())
+        raise ValueError(
+            f"--answers {args.answers} holds none to {args.config} {args.split} as its rows are now: ask the teacher "
+            "first."
+        )
+    given = sorted([name, [[a.probability, a.reason] for a in answer.parsed]] for name, answer in answers.items())
     return ChosenPredictor(
         f"teacher-{args.answers.resolve().name}",
         {"predictor": "teacher", "model": None, "answers": str(args.answers), "answers_digest": digest(given)},
-        lambda: TeacherPredictor(answers, args.config, args.split),
+        lambda: TeacherPredictor(answers),
     )
 
 

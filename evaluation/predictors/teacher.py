@@ -2,8 +2,9 @@
 
 from collections import Counter
 
-from datasets_scripts.teachers.answer_files import Answers, Key
+from datasets_scripts.teachers.answer_files import Answers
 from datasets_scripts.teachers.answers import summarise
+from datasets_scripts.teachers.messages import question
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
 
 
@@ -15,33 +16,31 @@ class TeacherPredictor(TwoStagePredictor):
     The mean of a teacher's answers to each row.
 
     Args:
-        answers (`dict[Key, Answers]`): As `read_answers` gives them.
-        config (`str`): The config of the rows.
-        split (`str`): Their split.
+        answers (`dict[str, Answers]`): As `by_question` gives them.
     """
 
-    def __init__(self, answers: dict[Key, Answers], config: str, split: str):
-        self.answers, self.config, self.split = answers, config, split
+    def __init__(self, answers: dict[str, Answers]):
+        self.answers = answers
 
     def prepare(self, premises: list[dict], hypotheses: list[list[str]]) -> list[list[str]]:
         """
-        Refused: the answers are known by the ids of rows, which hypotheses alone don't tell.
+        Refused: the answers are known by what whole rows ask, which hypotheses alone don't tell.
 
         Raises:
             `TypeError`: always.
         """
-        raise TypeError("a teacher's answers are looked up by the ids of rows: use prepare_rows")
+        raise TypeError("a teacher's answers are looked up by whole rows: use prepare_rows")
 
     def prepare_rows(self, groups: list[list[dict]]) -> list[list[str]]:
-        """Takes the ids of rows, those of one premise together."""
-        return [[row["id"] for row in rows] for rows in groups]
+        """Takes what rows ask, those of one premise together."""
+        return [[question(row) for row in rows] for rows in groups]
 
     def answer(self, prepared: list[list[str]]) -> list[list[WrittenPrediction]]:
         """See [`TwoStagePredictor`]; a row without an answer has the commonest reason for it."""
-        return [[self._look_up(name) for name in names] for names in prepared]
+        return [[self._look_up(asked) for asked in group] for group in prepared]
 
-    def _look_up(self, name: str) -> WrittenPrediction:
-        found = self.answers.get((self.config, self.split, name))
+    def _look_up(self, asked: str) -> WrittenPrediction:
+        found = self.answers.get(asked)
         if found is None:
             return WrittenPrediction(None, "", NOT_ASKED, [])
         told = ", ".join(p.reason if p.probability is None else f"{p.probability:g}" for p in found.parsed)

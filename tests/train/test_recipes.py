@@ -16,6 +16,7 @@ from datasets_scripts.build import main as build
 from datasets_scripts.load import load_split
 from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.teacher import main as teacher
+from datasets_scripts.teachers.messages import question
 from modeling_clue.confidence import gaussian_target
 from tests.conftest import TEXTS
 from tests.datasets_scripts.sources.test_clotho import write_clip, write_csv
@@ -81,9 +82,10 @@ def umui(tmp_path_factory) -> Path:
     configs = [f"wikivideo-{sense}" for sense in SENSES]
     for config in ("clotho", *configs):
         answers = [{"text": "", "probability": p, "reason": None} for p in (0.9, 0.2, 0.4, 0.3, 0.7)]
+        pairs = {question(row): {"id": row["id"]} for row in load_split(str(out), config, "train")}
         lines = [
-            json.dumps({"id": row["id"], "config": config, "split": "train", "answers": answers})
-            for row in load_split(str(out), config, "train")
+            json.dumps(pair | {"config": config, "split": "train", "question": asked, "answers": answers})
+            for asked, pair in pairs.items()
         ]
         (raw / f"{config}.jsonl").write_text("\n".join(lines) + "\n")
 

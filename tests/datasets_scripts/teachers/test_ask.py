@@ -8,13 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import soundfile
 
-from datasets_scripts.building.drafts import Draft, new_row
+from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
-from datasets_scripts.teachers.answer_files import read_answers
+from datasets_scripts.teachers.answer_files import by_question, read_answers
 from datasets_scripts.teachers.ask import main as teacher
+from datasets_scripts.teachers.messages import question
 from tests.datasets_scripts.teachers.bad_server import bad_server, wait_for
 
 
@@ -22,25 +27,24 @@ pytestmark = pytest.mark.processes
 QUICK = "--backoff 0.01 --timeout 20".split()
 
 
-def write_pairs(folder: Path, hypotheses: list[str], config: str = "pairs") -> Path:
-    """A dataset folder with a training split of text pairs, the hypotheses numbered `#0`, `#1`..."""
+def write_rows(folder: Path, rows: list[dict], config: str = "pairs") -> Path:
+    """A dataset folder with a training split of rows with these columns, called by their places."""
+    common = {"source": config, "modality": "text", "probability": 0.5, "probability_source": "label"}
     drafts = [
-        Draft(
-            f"row {number}",
-            new_row(
-                id=f"{config}-{number}",
-                source=config,
-                modality="text",
-                premise=f"Premise {number}.",
-                hypothesis=f"#{number} {hypothesis}",
-                probability=0.5,
-                probability_source="label",
-            ),
-        )
-        for number, hypothesis in enumerate(hypotheses)
+        Draft(f"row {number}", new_row(**{"id": f"{config}-{number}", **common, **row}))
+        for number, row in enumerate(rows)
     ]
     write_config(folder, config, {"train": drafts}, {"source": config}, overwrite=True)
     return folder
+
+
+def write_pairs(folder: Path, hypotheses: list[str], config: str = "pairs") -> Path:
+    """A dataset folder with a training split of text pairs, the hypotheses numbered `#0`, `#1`..."""
+    rows = [
+        {"premise": f"Premise {number}.", "hypothesis": f"#{number} {hypothesis}"}
+        for number, hypothesis in enumerate(hypotheses)
+    ]
+    return write_rows(folder, rows, config)
 
 
 def arguments(dataset: Path, out: Path, url: str, *more: str) -> list[str]:
@@ -76,7 +80,7 @@ def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
             pytest.approx(int(answer["text"][:-1]) / 100) for answer in answers[str(number)]
         ]
         assert {answer["reason"] for answer in answers[str(number)]} == {None}
-    assert {key[2]: len(pair.valid) for key, pair in read_answers(tmp_path / "out").items()} == {
+    assert {pair.id: len(pair.valid) for pair in read_answers(tmp_path / "out")} == {
         f"pairs-{number}": 5 for number in range(12)
     }
     assert "pairs: 12 of 12\nanswers: 60, with a probability 60, unparsable 0, failed 0" in capsys.readouterr().out
@@ -101,8 +105,8 @@ def test_premises_of_sound_and_video_are_sent(umui, tmp_path, capsys, config, ki
         with pytest.raises(SystemExit, match="none of the .* answers has a probability, most often: .* x media: "):
             teacher(arguments(umui, tmp_path / "small", server.url, *more, "--max-media-mb", "0.00001"))
         assert server.counts()["asked"] == asked
-    assert sorted(key[2] for key in read_answers(tmp_path / "out")) == sorted(rows["id"])
-    reasons = {answer.reason[:6] for pair in read_answers(tmp_path / "small").values() for answer in pair.parsed}
+    assert sorted(pair.id for pair in read_answers(tmp_path / "out")) == sorted(rows["id"])
+    reasons = {answer.reason[:6] for pair in read_answers(tmp_path / "small") for answer in pair.parsed}
     assert reasons == {"media:"}
     assert f"failed {2 * len(rows)}" in capsys.readouterr().out
 
@@ -296,8 +300,9 @@ def test_no_server(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_another_question_needs_another_folder(tmp_path):
-    """Other options, rows or prompts with the same --out are refused and named; --in-flight may change."""
+def test_another_teacher_needs_another_folder(tmp_path):
+    """Other options with the same --out are refused and named, as are answers that another teacher gave or that don't
+    say what was asked; --in-flight may change."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 2)
     out = tmp_path / "out"
     with bad_server() as server:
@@ -312,10 +317,88 @@ def test_another_question_needs_another_folder(tmp_path):
         ):
             with pytest.raises(SystemExit, match=complaint):
                 teacher(arguments(dataset, out, server.url, option, value))
-        write_pairs(dataset, ["is false."] * 2)
-        with pytest.raises(SystemExit, match="the rows or the prompt of split train changed"):
-            teacher(arguments(dataset, out, server.url))
-    assert read(out) == before
+        assert read(out) == before
+        (line, *_) = (out / "00000.jsonl").read_text().splitlines()
+        for change, complaint in (
+            ({"settings": "other"}, "holds answers that were asked for otherwise, such as those to pairs-"),
+            ({"settings": None}, "holds answers that don't say what was asked .* such as those to pairs-"),
+        ):
+            pair = {name: value for name, value in (json.loads(line) | change).items() if value is not None}
+            (out / "00001.jsonl").write_text(json.dumps(pair) + "\n")
+            with pytest.raises(SystemExit, match=complaint):
+                teacher(arguments(dataset, out, server.url))
+
+
+def test_what_is_new_is_asked_and_all_else_stays(tmp_path, capsys):
+    """However a config of texts and sounds is rebuilt, only what was never asked is, and nothing is lost: what comes
+    back after an edit is taken back still has its answers."""
+
+    def text(number: int, **more) -> dict:
+        return {"premise": f"Premise {number}.", "hypothesis": f"#{number} is true.", **more}
+
+    def rustle(rate: float, name: str = "rustle.wav") -> dict:
+        file = tmp_path / f"{rate} {name}"
+        soundfile.write(file, 0.3 * np.sin(np.arange(1600) * rate), 16_000)
+        return {"modality": "audio", "audio": Clip(file, name), "hypothesis": "#rustle"}
+
+    out, total = tmp_path / "out", 0
+    with bad_server() as server:
+        for rows, new in (
+            ([text(0), text(1), rustle(0.1)], ["#0", "#1", "#rustle"]),
+            ([text(2), text(0), text(1), rustle(0.1)], ["#2"]),
+            ([rustle(0.1, "other.wav"), text(1), text(0)], []),
+            ([text(0, premise="Another."), text(1, context="In May."), rustle(0.2)], ["#0", "#1", "#rustle"]),
+            ([text(0), text(1), rustle(0.1)], []),
+            ([text(0, topic="Trees", probability=0.1)], []),
+        ):
+            before = server.counts()["asked"]
+            write_rows(tmp_path / "umui", rows)
+            teacher(arguments(tmp_path / "umui", out, server.url, "--answers", "2"))
+            after = server.counts()["asked"]
+            assert [name for name in after for _ in range(after[name] - before.get(name, 0))] == sorted(2 * new)
+            total += len(new)
+            assert f"pairs: {len(rows)} of {len(rows)}\n" in capsys.readouterr().out
+            answers = read_answers(out)
+            assert len(answers) == len({pair.question for pair in answers}) == total
+            called = {pair.question: pair.id for pair in answers}
+            now = load_split(str(tmp_path / "umui"), "pairs", "train")
+            assert [called[question(row)] for row in now] == now["id"][:]
+        # One of a grown config, under another name.
+        write_rows(tmp_path / "umui", [text(0), text(3)], "grown")
+        teacher(arguments(tmp_path / "umui", out, server.url, "--answers", "2", "--config", "grown"))
+        assert server.counts()["asked"] == after | {"#3": 2}
+
+
+def test_failed_answers_are_asked_again_for_these_rows_alone(tmp_path):
+    """What another config got stays, failed or not."""
+    write_pairs(tmp_path / "umui", ["[500 x1]"], "other")
+    dataset, out = write_pairs(tmp_path / "umui", ["is true.", "[500 x1]"]), tmp_path / "out"
+    with bad_server() as server:
+        for config in ("other", "pairs"):
+            teacher(arguments(dataset, out, server.url, "--config", config, "--answers", "1", "--retries", "0"))
+        failed = {pair.config for pair in read_answers(out) if not pair.valid}
+        teacher(arguments(dataset, out, server.url, "--answers", "1", "--retries", "0", "--ask-again-failed"))
+        assert failed == {"other", "pairs"}
+        assert {pair.config for pair in read_answers(out) if not pair.valid} == {"other"}
+
+
+def test_rows_that_ask_the_same_share_their_answers(tmp_path, capsys):
+    """Videos with one sound, say: it is asked about once, by one of two tasks, and all of its rows are labelled."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    (table,) = (dataset / "pairs").rglob("*.parquet")
+    rows = pq.read_table(table)
+    twins = rows.slice(1, 2)
+    twins = twins.set_column(twins.schema.get_field_index("id"), "id", pa.array(["twin-1", "twin-2"]))
+    pq.write_table(pa.concat_tables([rows, twins]), table)
+    with bad_server() as server:
+        for _ in range(2):
+            teacher(arguments(dataset, tmp_path / "out", server.url, "--tasks", "2"))
+            told = capsys.readouterr().out
+            assert "2 rows ask what another one asks" in told and "pairs: 3 of 3" in told
+        assert server.counts()["asked"] == {f"#{number}": 5 for number in range(3)}
+    answers = by_question(read_answers(tmp_path / "out"))
+    found = [answers[question(row)].id for row in load_split(str(dataset), "pairs", "train")]
+    assert found == ["pairs-0", "pairs-1", "pairs-2", "pairs-1", "pairs-2"]
 
 
 def test_a_teacher_that_does_not_sample_is_told(tmp_path, capsys):

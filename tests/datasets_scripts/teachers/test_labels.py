@@ -11,11 +11,13 @@ import soundfile
 
 from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
+from datasets_scripts.digests import digest
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.answer_files import Answers, read_answers
 from datasets_scripts.teachers.answers import Parsed
 from datasets_scripts.teachers.labels import Rules, apply_answers, main
+from datasets_scripts.teachers.messages import question
 
 
 PLAN = {"source": "made-up", "raw": Path("/somewhere/raw.csv")}
@@ -45,7 +47,8 @@ def line(number: int, *probabilities, split: str = "train", config: str = "c", *
         else {"text": "t", "probability": p, "reason": None}
         for p in probabilities
     ]
-    return {"id": f"{split}-{number}", "config": config, "split": split, "answers": answers} | changes
+    pair = {"id": f"{split}-{number}", "config": config, "split": split, "question": question(text_row(number, split))}
+    return pair | {"settings": "as before", "answers": answers} | changes
 
 
 def write_lines(path: Path, *lines: dict) -> Path:
@@ -59,7 +62,7 @@ def write_lines(path: Path, *lines: dict) -> Path:
 def given(*probabilities) -> Answers:
     """Answers as they are read."""
     parsed = (Parsed(None, p) if isinstance(p, str) else Parsed(p, None) for p in probabilities)
-    return Answers(Path("a.jsonl"), 1, tuple(parsed))
+    return Answers(Path("a.jsonl"), 1, "an id", "c", "train", "a question", None, None, tuple(parsed))
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ ANSWERS = (
     line(8, 0.2, 0.2, 0.2),
     line(9, 0.6, 0.6, 0.9),
     line(1, 0.0, 0.0, 0.0, split="test"),
-    line(0, 0.0, 0.0, 0.0, config="other"),
+    line(0, 0.0, 0.0, 0.0, config="other", question="of another config"),
 )
 
 
@@ -151,6 +154,9 @@ def test_how_it_was_made_is_noted(dataset, tmp_path):
     write_lines(folder / "00000.jsonl", *ANSWERS[:3])
     asked = {"model": "/models/omni", "answers": 5, "temperature": 0.7, "seed": 0, "extra": {}}
     (folder / "asked.json").write_text(json.dumps(asked))
+    with pytest.raises(SystemExit, match="asked.json doesn't tell how the answers beside it were asked for"):
+        label(dataset, folder)
+    write_lines(folder / "00000.jsonl", *(each | {"settings": digest(asked)} for each in ANSWERS[:3]))
     old = json.loads((dataset / "c" / "build.json").read_text())
     (dataset / "c" / "build.json").write_text(json.dumps(old | {"ratio": "1:2"}))
     label(dataset, folder)
@@ -213,10 +219,11 @@ def test_contradicted_labels_are_kept_unless_they_are_to_be_dropped(dataset, tmp
 def test_an_earlier_teacher_is_only_replaced_on_demand():
     """With overwrite a teacher's row gets the new vote; people's and exact ones do not even then."""
     rows = [text_row(n, probability=0.7, probability_source=s) for n, s in enumerate(("teacher", "human", "exact"))]
+    asked = [(row["id"], row) for row in rows]
     answers = {row["id"]: given(0.1, 0.1, 0.1) for row in rows}
-    kept = list(apply_answers(rows, answers, Rules()))
+    kept = list(apply_answers(asked, answers, Rules()))
     assert [outcome.row for outcome in kept] == rows
-    replaced = [outcome.row["probability"] for outcome in apply_answers(rows, answers, Rules(overwrite=True))]
+    replaced = [outcome.row["probability"] for outcome in apply_answers(asked, answers, Rules(overwrite=True))]
     assert replaced == [pytest.approx(0.1), 0.7, 0.7]
 
 
@@ -224,9 +231,9 @@ def test_too_few_answers_give_no_number():
     """A row without enough valid answers keeps its label's number, whatever the few others say."""
     row = text_row(1)
     for answers in (given("x", "x", "x"), given(0.2, 0.2, "x", "x", "x"), given(0.2)):
-        (outcome,) = apply_answers([row], {row["id"]: answers}, Rules())
+        (outcome,) = apply_answers([("q", row)], {"q": answers}, Rules())
         assert outcome.row == row and outcome.vote is None
-    (outcome,) = apply_answers([row], {row["id"]: given(0.2)}, Rules(min_valid=1))
+    (outcome,) = apply_answers([("q", row)], {"q": given(0.2)}, Rules(min_valid=1))
     assert outcome.row["probability"] == 0.2
 
 
@@ -234,7 +241,7 @@ def test_rows_are_read_one_by_one():
     """Nothing is read ahead: a split of any size takes no more memory than its answers."""
 
     def rows():
-        yield text_row(0)
+        yield "q", text_row(0)
         raise AssertionError("read ahead")
 
     assert next(apply_answers(rows(), {}, Rules())).kind == "not answered"
@@ -256,9 +263,10 @@ def test_clips_are_stored_once(tmp_path):
         ]
     write_config(tmp_path / "umui", "c", drafts, PLAN)
     said = (0.9, 0.9, 0.9, 0.1, 0.1, 0.9)
-    lines = [line(n, p, p, p) for n, p in enumerate(said)]
+    old = rows_of(tmp_path / "umui", "c")
+    lines = [line(n, p, p, p, question=question(old[f"train-{n}"])) for n, p in enumerate(said)]
     label(tmp_path / "umui", write_lines(tmp_path / "a.jsonl", *lines), "--drop-disagreeing")
-    old, new = rows_of(tmp_path / "umui", "c"), rows_of(tmp_path / "umui", "c-teacher")
+    new = rows_of(tmp_path / "umui", "c-teacher")
     # Both rows about the second clip are gone, and so is the clip.
     assert list(new) == ["train-1", "train-4", "train-5"]
     assert len(list((tmp_path / "umui/c-teacher/train/media").iterdir())) == 2
@@ -290,12 +298,106 @@ def test_what_cannot_be_done_leaves_everything_as_it_was(dataset, tmp_path, opti
     assert files_of(dataset) == before
 
 
-def test_answers_about_another_build_are_refused(dataset, tmp_path):
-    """An id that the split doesn't have means that the rows are not those the teacher was asked about."""
-    answers = write_lines(tmp_path / "a.jsonl", *ANSWERS[:2], line(77, 0.1, 0.1, 0.1))
-    with pytest.raises(SystemExit, match="1 answered pairs are not in c, train, such as 'train-77'"):
-        label(dataset, answers)
+def rebuild(dataset: Path, rows: list[dict]) -> None:
+    """The config `c` anew, its rows called by their places."""
+    rows = [row | {"id": f"train-{number}"} for number, row in enumerate(rows)]
+    write_config(dataset, "c", {"train": [Draft(row["id"], row) for row in rows]}, PLAN, overwrite=True)
+
+
+# What becomes of six rows: the numbers of those that keep what the teacher said of them, at their new places.
+LATER = {
+    "a row on top": ([99, 0, 1, 2, 3, 4, 5], {}),
+    "a row between": ([0, 1, 2, 99, 3, 4, 5], {}),
+    "rows at the end": ([0, 1, 2, 3, 4, 5, 98, 99], {}),
+    "rows taken out": ([5, 3, 1], {}),
+    "another order": ([3, 1, 5, 0, 4, 2], {}),
+    "a hypothesis edited": ([0, 1, 2, 3, 4, 5], {"hypothesis": "It is not so."}),
+    "a premise edited": ([0, 1, 2, 3, 4, 5], {"premise": "train premise 2"}),
+    "background added": ([0, 1, 2, 3, 4, 5], {"context": "In May."}),
+}
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_rows_take_the_answers_to_what_they_ask(dataset, tmp_path, change, capsys):
+    """After any rebuild each row has its own answers, known by content, or none; ids and places say nothing. An edit
+    to one row costs the others nothing; answers that nobody takes are counted."""
+    numbers, edit = LATER[change]
+    votes = {number: 0.1 + 0.1 * number for number in range(6)}
+    answers = write_lines(tmp_path / "a.jsonl", *(line(number, *[vote] * 3) for number, vote in votes.items()))
+    rebuild(dataset, [text_row(number) | (edit if number == 2 else {}) for number in numbers])
+    label(dataset, answers)
+    kept = [number for number in numbers if number in votes and not (edit and number == 2)]
+    for row, number in zip(rows_of(dataset, "c-teacher").values(), numbers, strict=True):
+        said = (votes[number], "teacher") if number in kept else (number % 2, "label")
+        assert (row["probability"], row["probability_source"]) == (pytest.approx(said[0]), said[1])
+    assert [row["outcome"] for row in listed(dataset, "c-teacher")] == ["not answered"] * (len(numbers) - len(kept))
+    told = capsys.readouterr().out
+    assert (f"not used: answers to {6 - len(kept)} pairs of c, train" in told) == (len(kept) < 6)
+
+
+def test_clips_are_known_by_what_is_in_them(tmp_path):
+    """The same two files that change their contents, as when a mistake is put right: the answers follow the sounds. A
+    sound that nobody was asked about has none, though its name was answered."""
+    umui, names = tmp_path / "umui", ("one.wav", "two.wav")
+
+    def build(*rates: float) -> dict[str, dict]:
+        for name, rate in zip(names, rates, strict=True):
+            soundfile.write(tmp_path / name, 0.3 * np.sin(np.arange(1600) * rate), 16_000)
+        rows = [
+            text_row(n, premise=None, modality="audio", audio=Clip(tmp_path / names[n], names[n])) for n in range(2)
+        ]
+        write_config(umui, "c", {"train": [Draft(row["id"], row) for row in rows]}, PLAN, overwrite=True)
+        return rows_of(umui, "c")
+
+    asked = [question(row) for row in build(0.1, 0.2).values()]
+    lines = [line(n, *[said] * 3, question=asked[n]) for n, said in enumerate((0.8, 0.3))]
+    answers = write_lines(tmp_path / "a.jsonl", *lines)
+    build(0.2, 0.1)
+    label(umui, answers)
+    assert [row["probability"] for row in rows_of(umui, "c-teacher").values()] == pytest.approx([0.3, 0.8])
+    build(0.5, 0.2)
+    label(umui, answers, "--overwrite")
+    new = [(row["probability"], row["probability_source"]) for row in rows_of(umui, "c-teacher").values()]
+    assert new == [(0.0, "label"), (pytest.approx(0.3), "teacher")]
+    build(0.5, 0.6)
+    with pytest.raises(
+        SystemExit, match="not one row of c, train can be labelled: 2 not answered. Rows that were edite"
+    ):
+        label(umui, answers, "--overwrite")
+
+
+def test_another_split_or_config_may_use_the_answers(dataset, tmp_path):
+    """Of a renamed config, whose rows also moved to another split, the answers are still those to its questions."""
+    row = text_row(3) | {"id": "moved"}
+    write_config(dataset, "new", {"validation": [Draft("moved", row)]}, PLAN)
+    answers = write_lines(tmp_path / "a.jsonl", line(3, 0.2, 0.2, 0.2))
+    main(f"--dataset {dataset} --config new --answers {answers} --splits validation".split())
+    assert rows_of(dataset, "new-teacher", "validation")["moved"]["probability"] == pytest.approx(0.2)
+
+
+def test_answers_that_do_not_say_to_what_are_refused(dataset, tmp_path):
+    """Lines as older versions wrote them, with ids alone, label nothing: the error names the line and what to do."""
+    old = line(1, 0.3, 0.3, 0.3)
+    del old["question"]
+    for lines in ([old], [ANSWERS[0], old]):
+        with pytest.raises(SystemExit, match=r"a.jsonl line \d doesn't say what was asked.*Ask the teacher anew"):
+            label(dataset, write_lines(tmp_path / "a.jsonl", *lines))
     assert not (dataset / "c-teacher").exists()
+
+
+def test_answers_of_two_teachers_are_not_mixed(tmp_path):
+    """Shards put together are read if they were asked for alike; else the first line that differs is named."""
+    write_lines(tmp_path / "a/0.jsonl", *ANSWERS[:2])
+    write_lines(tmp_path / "a/1.jsonl", ANSWERS[2])
+    assert len(read_answers(tmp_path / "a")) == 3
+    other = ANSWERS[2] | {"settings": "of another teacher"}
+    untold = {name: value for name, value in ANSWERS[2].items() if name != "settings"}
+    for one in (other, untold):
+        write_lines(tmp_path / "a/1.jsonl", one)
+        with pytest.raises(
+            BuildError, match="1.jsonl line 1: was asked for with other settings than .*0.jsonl line 1"
+        ):
+            read_answers(tmp_path / "a")
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path):
@@ -313,10 +415,13 @@ def test_shards_are_read_together(tmp_path):
     write_lines(tmp_path / "folder/logs/00000.jsonl", ANSWERS[0])
     (tmp_path / "folder/asked.json").write_text("{}")
     one, many = read_answers(tmp_path / "all.jsonl"), read_answers(tmp_path / "folder")
-    assert list(one) == list(many) == [(each["config"], each["split"], each["id"]) for each in ANSWERS]
-    assert [pair.parsed for pair in one.values()] == [pair.parsed for pair in many.values()]
-    assert many["c", "train", "train-6"].place.endswith("00001.jsonl.gz line 1")
-    assert one["c", "train", "train-2"].valid == [0.9, 0.8]
+    for read in (one, many):
+        assert [(pair.config, pair.split, pair.id, pair.question) for pair in read] == [
+            tuple(each[name] for name in ("config", "split", "id", "question")) for each in ANSWERS
+        ]
+    assert [pair.parsed for pair in one] == [pair.parsed for pair in many]
+    assert many[4].place.endswith("00001.jsonl.gz line 1")
+    assert one[2].valid == [0.9, 0.8]
 
 
 def test_a_pair_answered_twice_names_both_places(tmp_path):
@@ -334,6 +439,7 @@ BAD_LINES = {
     "must be an object": "[1]",
     "id must be a non-empty string": json.dumps(line(0, 0.1) | {"id": 7}),
     "split must be a non-empty string": '{"id": "x", "config": "c", "answers": []}',
+    "question must be a non-empty string, got 7": json.dumps(line(0, 0.1, question=7)),
     "answers must be a list with at least one answer": json.dumps(line(0)),
     "answer 2: probability must be null or a number from 0 to 1, got 1.5": json.dumps(line(0, 0.1, 1.5)),
     "got nan": json.dumps(line(0, float("nan"))),

@@ -29,7 +29,7 @@ from datasets_scripts.teachers.engine import (
     read_answer,
 )
 from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
+from datasets_scripts.teachers.messages import UnfitPairError, chat_messages, question
 from datasets_scripts.teachers.openai_server import OpenAIServer
 from datasets_scripts.teachers.options import ServerOptions
 from datasets_scripts.teachers.rubrics import rubric
@@ -138,6 +138,44 @@ def test_pairs_that_cannot_be_put_say_why(dataset, tmp_path):
             chat_messages(row(modality, path), dataset, limit)
     with pytest.raises(UnfitPairError, match="the limit is"):
         chat_messages(row("audio", Path("a.wav"), bytes(2000)), dataset, 1000)
+
+
+# Changes to a row about a sound that a teacher would see, and those that it would not.
+SEEN = {
+    "hypothesis": {"hypothesis": "A dog sleeps."},
+    "background": {"context": "At night."},
+    "the clip's content": {"audio": {"bytes": b"sound!", "path": "a.wav"}},
+    "modality": {"modality": "video", "audio": None, "video": {"bytes": b"sound", "path": "a.wav"}},
+}
+UNSEEN = {
+    "id": {"id": "row-2"},
+    "the clip's name": {"audio": {"bytes": b"sound", "path": "elsewhere/b.wav"}},
+    "topic, label and probabilities": {"topic": "dogs", "label": 1, "probability": 1.0, "human_probabilities": [1.0]},
+}
+
+
+@pytest.mark.parametrize("change", [*SEEN, *UNSEEN])
+def test_a_question_is_all_that_is_asked_and_no_more(change):
+    """Its digest changes with everything that reaches the teacher, and with nothing else."""
+    asked = row("audio", "a.wav", b"sound")
+    assert (question(asked) == question(asked | (SEEN | UNSEEN)[change])) == (change in UNSEEN)
+
+
+def test_a_question_has_the_content_of_the_file_and_the_words_of_the_prompt(dataset, tmp_path, monkeypatch):
+    """A file is read anew when it changes in place, and is the same wherever it lies and however it is held; a missing
+    one is none of those that are there, nor another missing one. A text counts by itself, as do the rubric's words."""
+    clip = tmp_path / "a.wav"
+    clip.write_bytes(b"first")
+    first = question(row("audio", clip))
+    assert first == question(row("audio", Path("b.wav"), b"first"))
+    clip.write_bytes(b"second")
+    assert question(row("audio", clip)) == question(row("audio", Path("b.wav"), b"second")) != first
+    clip.unlink()
+    assert len({question(row("audio", tmp_path / name)) for name in ("a.wav", "b.wav")} | {first}) == 3
+    said = question(row("text"))
+    assert said != question(row("text") | {"premise": "A cat."})
+    monkeypatch.setattr("datasets_scripts.teachers.rubrics.REQUEST", "Give a number.")
+    assert question(row("text")) != said
 
 
 def test_pauses_double_and_respect_the_server():

@@ -202,11 +202,37 @@ def test_judgements_come_from_the_tool_that_writes_them(tmp_path):
     assert row.mse.value == pytest.approx(0.02) and row.accuracy.value == 1
 
 
+@pytest.mark.parametrize(("claim", "same"), [("A  caf\u00e9.", True), (None, True), ("A cafe.", False)])
+def test_an_item_is_the_claim_that_was_asked(tmp_path, claim, same):
+    """Ids may be places in a table that has changed between teacher and people: where both tell the claim it must be
+    one, but for blanks and the form of letters. The line, the item and both texts are named."""
+    asked = answer_line("i0", [0.9]) | {"hypothesis": "A cafe\u0301."}
+    path = write_lines(tmp_path / "a.jsonl", [asked])
+    judgements = write_lines(tmp_path / "j.jsonl", [item_line("i0", [0.1, 0.2]) | {"claim": claim}])
+    if same:
+        assert report_on({"t": path}, judgements, 10, 0)["rows"][0].items == 1
+        return
+    with pytest.raises(BuildError, match="a.jsonl line 1 is about 'A .*', but people judged 'A cafe.' as item 'i0'"):
+        report_on({"t": path}, judgements, 10, 0)
+
+
+def test_of_an_edited_pair_the_answers_to_the_claim_count(tmp_path):
+    """A folder may hold answers to a row before and after it was edited: people judged one of both."""
+    lines = [
+        answer_line("i0", [p]) | {"hypothesis": text, "question": text} for p, text in ((0.9, "Old."), (0.4, "New."))
+    ]
+    path = write_lines(tmp_path / "a.jsonl", lines)
+    judgements = write_lines(tmp_path / "j.jsonl", [item_line("i0", [0.4, 0.4]) | {"claim": "New."}])
+    assert report_on({"t": path}, judgements, 10, 0)["rows"][0].mse.value == pytest.approx(0)
+
+
 def test_an_item_of_two_pairs_is_refused(tmp_path):
     """An id that is in two splits could be either: the error names both lines."""
     path = write_lines(tmp_path / "a.jsonl", [answer_line("i0", [0.1]), answer_line("i0", [0.2], split="train")])
     judgements = write_lines(tmp_path / "j.jsonl", [item_line("i0", [0.1, 0.2])])
-    with pytest.raises(BuildError, match=r"a.jsonl line 1 and, for another config or split, in .*a.jsonl line 2"):
+    with pytest.raises(
+        BuildError, match=r"a.jsonl line 1 and, for another config, split or clip, in .*a.jsonl line 2"
+    ):
         report_on({"t": path}, judgements, 10, 0)
 
 
@@ -229,12 +255,13 @@ def test_nothing_to_measure_on_is_an_error(tmp_path, items, complaint):
 def test_bad_judgements_are_all_named(tmp_path):
     """Every bad line by its number: no JSON, missing columns, values outside of [0, 1], an item twice."""
     good = json.dumps(item_line("i0", [0.1, 0.2]))
-    bad = ["{", "[]", '{"item": "x"}', json.dumps(item_line("y", [1.5])), json.dumps(item_line("z", [True])), good]
+    bad = ["{", "[]", '{"item": "x"}', json.dumps(item_line("y", [1.5])), json.dumps(item_line("z", [True]))]
+    bad += [json.dumps(item_line("w", [0.5]) | {"claim": 7}), good]
     (tmp_path / "j.jsonl").write_text("\n".join([good, "", *bad]))
     with pytest.raises(BuildError) as error:
         read_people(tmp_path / "j.jsonl")
     told = str(error.value).splitlines()
-    assert len(told) == 7 and [line.split(":")[0].strip() for line in told[1:]] == [f"line {n}" for n in range(3, 9)]
+    assert len(told) == 8 and [line.split(":")[0].strip() for line in told[1:]] == [f"line {n}" for n in range(3, 10)]
     assert "item 'i0' was there before, in line 1" in told[-1]
     with pytest.raises(BuildError, match="can't be read"):
         read_people(tmp_path / "none.jsonl")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from datasets_scripts.teachers.messages import question
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predictors.teacher import NOT_ASKED
@@ -19,8 +20,9 @@ def evaluate(dataset, out, *options) -> tuple[dict, list[dict]]:
 
 def test_a_teacher_is_the_mean_of_its_answers(urn_world, tmp_path):
     """Over those with a number; a row without one, and one that it was not asked about, have a reason and are in no
-    measure; answers to other splits are left alone."""
-    ids = load_rows(str(urn_world), "urn-text", "test")["id"][:]
+    measure; answers to other rows are left alone. Rows are known by what they ask, not by what they are called."""
+    rows = load_rows(str(urn_world), "urn-text", "test")
+    ids, asked = rows["id"][:], {row["id"]: question(row) for row in rows}
     given = {name: [(0.2, None), (None, "a range"), (0.6, None)] for name in ids}
     given[ids[1]] = [(None, "a range"), (None, "no number"), (None, "no number")]
     del given[ids[2]]
@@ -28,9 +30,11 @@ def test_a_teacher_is_the_mean_of_its_answers(urn_world, tmp_path):
         for split in ("test", "train"):
             for name, answers in given.items():
                 told = [{"text": "t", "probability": value, "reason": reason} for value, reason in answers]
+                pair = {"id": ids[0], "config": "urn-text", "split": "test", "question": asked[name]}
                 if split == "train":
                     told = [{"text": "1", "probability": 1.0}]
-                file.write(json.dumps({"id": name, "config": "urn-text", "split": split, "answers": told}) + "\n")
+                    pair |= {"id": name, "question": f"before {name} was edited"}
+                file.write(json.dumps({**pair, "answers": told}) + "\n")
     options = ("--predictor", "teacher", "--answers", tmp_path / "answers.jsonl")
     report, predictions = evaluate(urn_world, tmp_path / "out", *options)
     assert [row["id"] for row in predictions] == ids
