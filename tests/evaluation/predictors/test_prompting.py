@@ -29,7 +29,7 @@ from evaluation.predictors.prediction import TwoStagePredictor, WrittenPredictio
 from evaluation.predictors.prompting import Prompt
 from evaluation.predictors.scalar import LocalScalar
 from tests.datasets_scripts.teachers.bad_server import bad_server
-from tests.datasets_scripts.teachers.test_ask import write_pairs
+from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
 from tests.datasets_scripts.teachers.test_local import CHAT, omni, talker  # noqa: F401
 from train.tiny import train_tokenizer
 
@@ -229,6 +229,20 @@ def test_yes_and_no_behind_a_server(tmp_path):
 
 
 @pytest.mark.processes
+@pytest.mark.processes
+def test_another_background_is_another_evaluation(tmp_path):
+    """What is in the prompt beside premise and hypothesis counts too: answers given with another are not kept."""
+    pairs = [{"premise": f"Premise {number}.", "hypothesis": f"#{number} is true."} for number in range(12)]
+    with bad_server() as server:
+        options = ("--predictor", "scalar", "--server", server.url, "--model", "teacher", "--split", "train")
+        dataset = write_rows(tmp_path / "umui", [pair | {"context": "In May."} for pair in pairs])
+        evaluate(dataset, "pairs", tmp_path / "out", *options)
+        write_rows(dataset, [pair | {"context": "In June."} for pair in pairs])
+        with pytest.raises(ValueError, match="other settings .contexts was"):
+            evaluate(dataset, "pairs", tmp_path / "out", *options)
+        assert set(server.counts()["asked"].values()) == {1}
+
+
 def test_the_key_is_taken_from_the_environment_and_kept(tmp_path, monkeypatch):
     """It is sent, and stands in no file of the evaluation."""
     secret = "sk-a-very-secret-key"
