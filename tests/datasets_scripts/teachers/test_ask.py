@@ -371,7 +371,7 @@ def test_what_is_new_is_asked_and_all_else_stays(tmp_path, capsys):
 
 def test_failed_answers_are_asked_again_for_these_rows_alone(tmp_path):
     """What another config got stays, failed or not."""
-    write_pairs(tmp_path / "umui", ["is true.", "[500 x1]"], "other")
+    write_pairs(tmp_path / "umui", ["[500 x1]", "is true."], "other")
     dataset, out = write_pairs(tmp_path / "umui", ["is true.", "[500 x1]"]), tmp_path / "out"
     with bad_server() as server:
         for config in ("other", "pairs"):
