@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, unwrap, video_stream
+from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, quoted, unwrap, video_stream
 from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
 from .media_sound import decode_sound, mono_from_array, resample
 
@@ -108,7 +108,7 @@ def load_audio(
     else:
         waveform, rate, not_decoded = decode_sound(source, label, max_seconds, notes)
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
-        raise MediaError(f'{label} needs a positive "sampling_rate" beside its "array", got {rate!r}.')
+        raise MediaError(f'{label} needs a positive "sampling_rate" beside its "array", got {quoted(rate)}.')
     if len(waveform) == 0:
         raise MediaError(f"{label} holds a sound of zero length.")
     if not np.isfinite(waveform).all():
@@ -178,7 +178,7 @@ def load_video(
     if not fps > 0:
         raise MediaError(f"fps must be positive, got {fps!r}.")
     if sampling not in SAMPLINGS:
-        raise MediaError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}.")
+        raise MediaError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {quoted(sampling)}.")
     if not 1 <= min_frames <= max_frames:
         raise MediaError(f"Need 1 <= min_frames <= max_frames, got {min_frames!r} and {max_frames!r}.")
     source, label = unwrap(source, name)
@@ -187,7 +187,7 @@ def load_video(
             raise MediaError(f"{label} is a sound, not a video.")
         frames, rate = rgb_from_array(source["frames"], label), source.get("fps")
         if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
-            raise MediaError(f'{label} needs a positive "fps" beside its "frames", got {rate!r}.')
+            raise MediaError(f'{label} needs a positive "fps" beside its "frames", got {quoted(rate)}.')
         shown_at = np.arange(len(frames)) / rate if sampling == "span" else None
         plan = plan_frames(len(frames) / rate, fps, max_frames, min_frames, shown_at)
         shown = np.floor((plan.times + CLOCK_SLACK) * rate).astype(int)

@@ -254,7 +254,19 @@ class _Picture:
 
 def rgb_from_array(array: Any, label: str) -> np.ndarray:
     """Returns frames given as an array, channels last."""
-    frames = np.asarray(array)
+    frames = array if isinstance(array, (list, tuple)) else np.asarray(array)
+    if isinstance(frames, (list, tuple)) or (frames.dtype == object and frames.ndim):
+        try:
+            frames = [np.asarray(frame) for frame in frames]
+        except ValueError as error:
+            raise MediaError(f"{label} has a frame whose rows are of unequal length.") from error
+        for number, frame in enumerate(frames):
+            if frame.shape != frames[0].shape:
+                raise MediaError(
+                    f"{label} has frames of unequal size: frame 0 has shape {frames[0].shape}, frame {number} has "
+                    f"shape {frame.shape}. Bring them to one size."
+                )
+        frames = np.asarray(frames)
     if frames.ndim == 4 and frames.shape[-1] != 3 and frames.shape[1] == 3:
         frames = frames.transpose(0, 2, 3, 1)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.size == 0:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -54,9 +55,10 @@ _SIZES = {
     b"FORM": (4, 8, "big"),  # AIFF
     b".snd": (8, 12, "big"),  # AU
 }
-# Of a name in an error, and of a path on any system.
-_LONGEST_NAME = 200
-_LONGEST_PATH = 4096
+# Of the name of a file on any system.
+_LONGEST_NAME = 255
+# The shortest line that programs break base64 into.
+_BASE64_LINE = 60
 # What an MP4 file is a sequence of.
 _MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Below this many pixels a frame decodes faster than threads hand it over.
@@ -83,32 +85,53 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
+def shorten(text: str, most: int = 120) -> str:
+    """What a person gave, as an error shows it: its beginning and its end if it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most - 45]} ... {text[-40:]}"
+
+
+def quoted(value: Any) -> str:
+    """`repr` of what a person gave, as an error shows it."""
+    return shorten(repr(value))
+
+
+def is_base64(text: str) -> bool:
+    """Whether a text is a file in base64: longer than a name, in lines of one length, of letters and digits alone."""
+    lines = text.split()
+    return (
+        len(text) > _LONGEST_NAME
+        and len(set(map(len, lines[:-1]))) <= 1
+        and len(lines[0]) >= _BASE64_LINE
+        and all(re.search(kind, text) for kind in (r"(?a)\A[\w+/\s-]+=*\s*\Z", "[a-z]", "[A-Z]", "[0-9]"))
+    )
+
+
 def unwrap(source: Any, name: str | None) -> tuple[Any, str]:
     """The path, bytes, file, array `dict` or decoder inside `source`, and what to call it in an error."""
-    label = name
+    label = None if name is None else shorten(name)
     if isinstance(source, dict):
         if "array" in source or "frames" in source:
             return source, label or ("<array>" if "array" in source else "<frames>")
         if source.get("bytes") is not None:
-            label = label or source.get("path")
-            source = source["bytes"]
+            path, source = source.get("path"), source["bytes"]
+            label = label or (shorten(path) if isinstance(path, str) else None)
+            if isinstance(source, str):
+                raise MediaError(f'{label or "A media input"} has a text as its "bytes": decode it, if it is base64.')
         elif source.get("path") is not None:
             source = source["path"]
         else:
             raise MediaError(
-                f"{label or 'A media input'} is a dict with keys {sorted(map(str, source))}: give "
+                f"{label or 'A media input'} is a dict with keys {quoted(sorted(map(str, source)))}: give "
                 '{"bytes", "path"}, {"array", "sampling_rate"} or {"frames", "fps"} with a value.'
             )
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        shown = path if len(path) <= _LONGEST_NAME else f"{path[:_LONGEST_NAME]}..."
-        if label not in (None, path):
-            shown = f"{label[:_LONGEST_NAME]} ({shown})"
-        if path[:5].lower() == "data:" or len(path) > _LONGEST_PATH:
-            raise MediaError(f"{shown} is no path but the content of a file: decode it and pass its bytes.")
-        if path[:7].lower() == "file://":
-            raise MediaError(f"{shown} is an address: pass the path alone, without `file://`.")
-        return path, shown
+        label = shorten(path if label in (None, shorten(path)) else f"{label} ({path})")
+        if re.match("data:.*,", path, re.IGNORECASE) or (is_base64(path) and not os.path.exists(path)):
+            raise MediaError(f"{label} is no path but the content of a file: decode it and pass its bytes.")
+        if path[:6].lower() == "file:/":
+            raise MediaError(f"{label} is an address: pass the path alone, without `file:`, and with blanks for %20.")
+        return path, label
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), label or f"<{len(source)} bytes>"
     if isinstance(source, (np.ndarray, list, tuple)):
@@ -139,7 +162,8 @@ def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
                 file = stack.enter_context(open(source, "rb"))
             except (OSError, ValueError) as error:
                 hint = " Only local files are read: download it first." if "://" in source else ""
-                raise MediaError(f"{label} cannot be opened: {error}.{hint}") from error
+                reason = error.strerror if isinstance(error, OSError) else error  # without the name once more
+                raise MediaError(f"{label} cannot be opened: {reason}.{hint}") from error
         else:
             file = source
         try:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from scipy.signal import resample_poly
@@ -595,7 +596,7 @@ def test_names_are_never_protocols(tmp_path, prefix):
     """A path with one of FFmpeg's protocols before it is a file that does not exist."""
     path = tmp_path / "clip.mp4"
     path.write_bytes(video_bytes())
-    with pytest.raises(MediaError, match="cannot be opened|no path but the content"):
+    with pytest.raises(MediaError, match="cannot be opened|no path but the content|is an address"):
         load_video(f"{prefix}{path}", fps=1.0, max_frames=4)
 
 
@@ -661,3 +662,43 @@ def test_real_sounds_against_soundfile():
         assert probe_modality(path) == "audio" and len(audio.waveform) == len(expected)
         np.testing.assert_allclose(audio.waveform, expected, atol=1e-3)
         assert load_audio(path).duration == pytest.approx(len(expected) / rate, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("file:/srv/a.wav", "is an address"),
+        ("FILE://localhost/srv/a.wav", "is an address"),
+        (pathlib.PurePosixPath("file:///srv/a.wav"), "is an address"),
+        ("data:audio/wav;base64," + "A" * 9000, "content of a file"),
+        ("DATA:;charset=utf-8,abc", "content of a file"),
+        ("aB3/" * 100, "content of a file"),
+        ({"bytes": "aB3/" * 100}, 'text as its "bytes"'),
+        ({"bytes": b"12345678", "path": "x" * 9000}, "not a sound or video file"),
+        ({"bytes": None, "path": "x" * 9000}, "cannot be opened: File name too long"),
+        ({"k" * 9000: 1}, "is a dict with keys"),
+        ({"array": np.zeros(9, np.float32), "frames": None, "sampling_rate": [1] * 9000}, "positive"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+@pytest.mark.parametrize("read", [load_audio, lambda source: load_video(source, fps=1.0, max_frames=4)])
+def test_errors_about_sources_are_short(source, message, read):
+    """Whatever was given for a clip, the error can be read by a person and says what it was."""
+    if isinstance(source, dict) and "array" in source:
+        source = source | (
+            {"frames": np.zeros((2, 8, 8, 3), np.uint8), "fps": [1] * 9000} if read != load_audio else {}
+        )
+    with pytest.raises(MediaError, match=message) as error:
+        read(source)
+    assert len(str(error.value)) <= 500
+
+
+@pytest.mark.parametrize("container", [list, tuple, lambda frames: np.array([*frames, None], object)[:-1], pd.Series])
+def test_frames_of_unequal_size_are_named(container):
+    """The first frame that is not of the others' size is named; equal ones are read whatever holds them."""
+    frames = [np.zeros((28, 56, 3), np.uint8)] * 3
+    assert load_video({"frames": container(frames), "fps": 1}, fps=1.0, max_frames=4).frames.shape == (3, 28, 56, 3)
+    with pytest.raises(MediaError, match=r"frame 0 has shape \(28, 56, 3\), frame 3 has shape \(28, 28, 3\)"):
+        load_video({"frames": container([*frames, frames[0][:, :28]]), "fps": 1}, fps=1.0, max_frames=4)
+    with pytest.raises(MediaError, match="rows are of unequal length"):
+        load_video({"frames": container([[[[0] * 3] * 2, [[0] * 3]]]), "fps": 1}, fps=1.0, max_frames=4)
