@@ -51,6 +51,7 @@ from transformers import (
 from .adapter import merge_adapter
 from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from .confidence import bin_values
+from .modeling_clue import rehouse
 from .processing_clue import DEFAULT_MEDIA, POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND
 from .prompt_file import read_prompt_file
 
@@ -465,18 +466,6 @@ def plain_config(config: CLUEConfig) -> Qwen2_5OmniThinkerConfig:
     """The configuration of the Thinker that a CLUE model is, its confidence head aside."""
     fields = {name: value for name, value in _portable(config).items() if name not in CLUE_FIELDS}
     return Qwen2_5OmniThinkerConfig.from_dict(fields)
-
-
-def rehouse(model, model_class, config):
-    """The body and vocabulary projection of `model`, not copied, in a model of another class.
-
-    Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.
-    """
-    with torch.device("meta"):
-        new = model_class(config)
-    new.model, new.lm_head = model.model, model.lm_head
-    new.generation_config = model.generation_config
-    return new
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from transformers.utils import ModelOutput, logging
 
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig
+from .media_container import shorten
 from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability
 
@@ -35,8 +36,18 @@ register_checkpoint_conversion_mapping(
 )
 
 
+_NUMBERS = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
+
 # Arguments of other models that CLUE works out itself.
-_FOLLOWS = ("inputs_embeds", "position_ids", "past_key_values", "cache_position", "pixel_values", "image_grid_thw")
+_FOLLOWS = (
+    "inputs_embeds",
+    "position_ids",
+    "past_key_values",
+    "cache_position",
+    "pixel_values",
+    "image_grid_thw",
+    "use_audio_in_video",
+)
 
 
 @dataclass
@@ -82,6 +93,24 @@ def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
     return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 
+def rehouse(model, model_class, config):
+    """The body and vocabulary projection of `model`, not copied, in a model of another class.
+
+    Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.
+    """
+    with torch.device("meta"):
+        new = model_class(config)
+    new.model, new.lm_head = model.model, model.lm_head
+    new.generation_config = model.generation_config
+    return new
+
+
+def _has_sound_in_video(ids: torch.Tensor, config: CLUEConfig) -> bool:
+    """Whether the video in a row of tokens carries its sound."""
+    starts = (ids[:-1] == config.vision_start_token_id) & (ids[1:] == config.audio_start_token_id)
+    return bool(starts.any())
+
+
 class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
     """Qwen2.5-Omni's Thinker over rows that hold a premise and several hypotheses, each a branch of its own."""
 
@@ -117,10 +146,17 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
                 agree, a row is longer than the model's positions, several hypotheses share a premise under an
                 attention that takes no mask, or an argument comes that follows from the others.
         """
+        outputs_asked = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
         kwargs.pop("use_cache", None)  # nothing is generated, so there is nothing to keep
         given = [name for name in _FOLLOWS if kwargs.pop(name, None) is not None]
         if given:
             raise ValueError(f"`{given[0]}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
+        # PEFT and others pass on, as None, what none of their models need.
+        unknown = [name for name, value in kwargs.items() if value is not None]
+        if unknown:
+            raise TypeError(
+                f"CLUE takes no argument `{shorten(unknown[0])}`: see `CLUEForConfidenceEstimation.forward`."
+            )
         if branch_ids is None:
             raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
         if not bool((branch_ids > 0).any(dim=1).all()):
@@ -155,16 +191,18 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         longest, limit = int(position_ids.max()) + 1, self.config.text_config.max_position_embeddings
         if longest > limit:
             row = int(position_ids.amax(dim=(0, 2)).argmax())
+            premise = int(position_ids[:, row][:, branch_ids[row] == 0].max()) + 1
             raise ValueError(
-                f"Premise {row} of the batch reaches {longest} positions with a hypothesis, but the model was "
-                f"built for {limit}: shorten its text, or lower `max_frames`, `fps` or `max_audio_seconds`."
+                f"Premise {row} of the batch takes {premise} positions and its longest hypothesis {longest - premise} "
+                f"more, but the model was built for {limit}: shorten the text, or lower `max_text_tokens`, "
+                "`max_frames`, `fps` or `max_audio_seconds`."
             )
         outputs = self.model.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=self._branch_mask(branch_ids, attention_mask),
             position_ids=position_ids,
             use_cache=False,
-            **kwargs,
+            **{name: True for name, asked in outputs_asked.items() if asked},
         )
         return outputs, audio_embeds, video_embeds
 
@@ -212,10 +250,9 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
             after_premise = num_premise
             ids = ids[:num_premise]
             num_audios = int((ids == config.audio_start_token_id).sum())
-            is_vision_start = ids == config.vision_start_token_id
-            num_videos = int(is_vision_start.sum())
+            num_videos = int((ids == config.vision_start_token_id).sum())
             if num_audios or num_videos:
-                sound_in_video = bool((is_vision_start[:-1] & (ids[1:] == config.audio_start_token_id)).any())
+                sound_in_video = _has_sound_in_video(ids, config)
                 videos = slice(video_index, video_index + num_videos)
                 audios = slice(audio_index, audio_index + num_audios)
                 if num_videos and not (sound_in_video and self.plain_audiovisual_positions):
@@ -233,6 +270,33 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
                 audio_index, video_index = audios.stop, videos.stop
             position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
         return position_ids
+
+    def generate(self, input_ids, attention_mask=None, branch_ids=None, **kwargs) -> torch.LongTensor | ModelOutput:
+        """Has the plain Thinker of the same weights write on, which is no answer of CLUE's.
+
+        Args:
+            input_ids, attention_mask, branch_ids: as of `forward`, with one hypothesis a row.
+            **kwargs: as of `generate` of every model of transformers; with padding on the left, as there.
+
+        Raises:
+            ValueError: if a row has several hypotheses, or only some rows are videos with their sound.
+        """
+        if branch_ids is not None and int(branch_ids.max()) > 1:
+            raise ValueError("Text can be written after one hypothesis a row: give each a row of its own.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids) if branch_ids is None else (branch_ids >= 0).long()
+        # What is written follows the last column: padding goes first.
+        shifts = attention_mask.flip(1).argmax(dim=1).tolist()
+        input_ids, attention_mask = (
+            torch.stack([row.roll(shift) for row, shift in zip(rows, shifts, strict=True)])
+            for rows in (input_ids, attention_mask)
+        )
+        sound_in_video = {_has_sound_in_video(ids, self.config) for ids in input_ids}
+        if len(sound_in_video) > 1:
+            raise ValueError("Videos with their sound and other premises are placed in time differently: ask apart.")
+        kwargs.setdefault("use_audio_in_video", sound_in_video == {True} and not self.plain_audiovisual_positions)
+        thinker = rehouse(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
+        return thinker.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
 
 class CLUEForConfidenceEstimation(BranchedThinker):
@@ -323,14 +387,16 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             return_dict (`bool`, *optional*, defaults to `True`):
                 `False` for the values of [`CLUEOutput`] that are there, as a tuple.
             **kwargs:
-                For the language model, such as `output_hidden_states` and `output_attentions`.
+                `output_hidden_states` and `output_attentions`, of the language model. What is `None` asks for nothing.
 
         Returns:
             [`CLUEOutput`]
 
         Raises:
             ValueError: if `branch_ids` are missing or malformed, the number of labels is not that of the hypotheses,
-                or several hypotheses share a premise under an attention that takes no mask.
+                a row is longer than the model's positions, or several hypotheses share a premise under an attention
+                that takes no mask.
+            TypeError: naming an argument that is not known.
         """
         outputs, audio_embeds, video_embeds = self.encode(
             input_ids,
@@ -350,8 +416,9 @@ class CLUEForConfidenceEstimation(BranchedThinker):
 
         read_out = outputs.last_hidden_state[last_of_branch]
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
-            head_dtype = next(self.confidence_head.parameters()).dtype
-            logits = self.confidence_head(read_out.to(head_dtype))
+            # That of its weights, if they are kept as numbers: a quantized layer takes float32, whatever it holds.
+            kept = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _NUMBERS)
+            logits = self.confidence_head(read_out.to(next(kept, torch.float32)))
         calibration = self.config.calibration if calibrated else None
         output = CLUEOutput(
             logits=logits,
@@ -371,16 +438,11 @@ class CLUEForConfidenceEstimation(BranchedThinker):
             output.hypothesis_loss = hypothesis_loss.detach()
         return output.to_tuple() if return_dict is False else output
 
-    def generate(self, *args, **kwargs):
-        """Always raises: the answer is a distribution over the confidence bins, not a text."""
-        raise NotImplementedError(
-            "CLUE writes no text: call the model for probabilities, or turn it into a plain Thinker with "
-            "`python -m modeling_clue.conversion to-thinker`."
-        )
-
 
 CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")
-# For `pipeline("uncertain-inference", model=model, processor=processor)` with a model that is loaded already.
+# For `pipeline("uncertain-inference", model=model, processor=processor)` with a model that is loaded already. The code
+# of several checkpoints may be: the last one's counts, without a warning.
+PIPELINE_REGISTRY.supported_tasks.pop("uncertain-inference", None)
 PIPELINE_REGISTRY.register_pipeline(
     "uncertain-inference", pipeline_class=UncertainInferencePipeline, pt_model=CLUEForConfidenceEstimation
 )

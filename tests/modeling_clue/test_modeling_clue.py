@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.conversion import plain_config
 from modeling_clue.processing_clue import MODALITIES, EncodedPremise
 
 
@@ -423,7 +425,9 @@ def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path
         torch.testing.assert_close(merged(**inputs).probability, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("task_type", [None, "FEATURE_EXTRACTION", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"])
+@pytest.mark.parametrize(
+    "task_type", [None, "FEATURE_EXTRACTION", "SEQ_CLS", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"]
+)
 def test_what_peft_passes_in_is_taken(tiny_checkpoint, model, processor, premises, task_type):
     """An adapter of any task passes `inputs_embeds=None` and its like on; an untrained one changes no answer."""
     inputs = processor(premises["text"], ["It is red.", "It is blue."])
@@ -441,20 +445,90 @@ def test_common_arguments_of_forward(model, processor, premises):
     assert torch.equal(model(**inputs, return_dict=False)[1], plain.probability)
     states = model(**inputs, output_hidden_states=True).hidden_states
     assert len(states) == model.config.text_config.num_hidden_layers + 1
-    for name in ("inputs_embeds", "position_ids", "past_key_values"):
+    for name in ("inputs_embeds", "position_ids", "past_key_values", "use_audio_in_video"):
         with pytest.raises(ValueError, match=f"`{name}` cannot be given"):
             model(**inputs, **{name: torch.zeros(1)})
-    with pytest.raises(NotImplementedError, match="CLUE writes no text"):
-        model.generate(**inputs)
+    assert torch.equal(model(**inputs, decoder_input_ids=None).probability, plain.probability)
+    with pytest.raises(TypeError, match="no argument `lables`") as error:
+        model(**inputs, lables=torch.zeros(1))
+    assert len(str(error.value)) < 200
 
 
-def test_more_positions_than_the_model_has(tiny_checkpoint, processor):
-    """A row beyond the model's positions is an error that names its premise and what to shorten."""
-    model = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
-    inputs = processor(["Short.", "Balls: " + "red, " * 60], [["It is red."]] * 2)
-    reached = int(inputs["attention_mask"].sum(dim=1).max())
-    model.config.text_config.max_position_embeddings = reached
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_text_is_written_as_by_the_plain_thinker(tiny_checkpoint, model, processor, premises, modality):
+    """`generate` gives the tokens of upstream's class with the same weights, each row of a padded batch its own."""
+    thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        tiny_checkpoint, config=plain_config(model.config)
+    )
+    options = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
+    inputs = processor([premises[modality]] * 2, HYPOTHESES[2:])
+    written = model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :]
+    for hypothesis, found in zip(HYPOTHESES[2:], written, strict=True):
+        alone = processor(premises[modality], hypothesis)
+        alone.pop("branch_ids")
+        expected = thinker.generate(**alone, **options, use_audio_in_video=modality == "audiovisual")
+        assert found.tolist() == expected[0, -5:].tolist()
+
+
+def test_text_that_cannot_be_written(model, processor, premises):
+    """Hypotheses in one row, or premises that need different clocks, are refused in a sentence."""
+    with pytest.raises(ValueError, match="one hypothesis a row"):
+        model.generate(**processor(premises["text"], HYPOTHESES))
+    with pytest.raises(ValueError, match="ask apart"):
+        model.generate(**processor([premises["text"], premises["audiovisual"]], HYPOTHESES[:2]))
+
+
+@pytest.mark.parametrize(("premise", "hypothesis"), [(60, 1), (1, 60)])
+def test_more_positions_than_the_model_has(tiny_checkpoint, processor, premise, hypothesis):
+    """A row beyond the model's positions is an error that names its premise, what is too long and what to change."""
+    model = fresh(tiny_checkpoint)
+    long = processor("Balls: " + "red, " * premise, "red " * hypothesis)["branch_ids"]
+    inputs = processor(["Short.", "Balls: " + "red, " * premise], [["Red."], ["red " * hypothesis]])
+    model.config.text_config.max_position_embeddings = long.numel()
     model(**inputs)
-    model.config.text_config.max_position_embeddings = reached - 1
-    with pytest.raises(ValueError, match=f"Premise 1 of the batch reaches {reached} positions.*shorten its text"):
+    model.config.text_config.max_position_embeddings = long.numel() - 1
+    counts = f"takes {int((long == 0).sum())} positions and its longest hypothesis {int((long == 1).sum())} more"
+    with pytest.raises(ValueError, match=f"Premise 1 of the batch {counts}.*shorten the text.*`max_text_tokens`"):
         model(**inputs)
+
+
+class Int8Linear(torch.nn.Module):
+    """A linear layer whose only parameter is of whole numbers, as bitsandbytes has them."""
+
+    def __init__(self, layer: torch.nn.Linear):
+        super().__init__()
+        scale = layer.weight.abs().amax(dim=1, keepdim=True) / 127
+        self.weight = torch.nn.Parameter((layer.weight / scale).round().to(torch.int8), requires_grad=False)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", layer.bias)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(states, self.weight * self.scale, self.bias)
+
+
+def replaced(model) -> CLUEForConfidenceEstimation:
+    """The model with every linear layer replaced."""
+    model = copy.deepcopy(model)
+    for name, layer in list(model.named_modules()):
+        if type(layer) is torch.nn.Linear:
+            model.set_submodule(name, Int8Linear(layer))
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "quantize",
+    [
+        lambda model: torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8),
+        lambda model: torch.ao.quantization.quantize_dynamic(model, {"confidence_head"}, dtype=torch.qint8),
+        replaced,
+    ],
+    ids=["methods", "head", "parameters"],
+)
+def test_weights_in_int8(model, processor, premises, quantize):
+    """Layers in int8, whose weights are methods or numbers of another kind, answer nearly as before, whatever the
+    modality."""
+    inputs = processor([premises[name] for name in MODALITIES], [HYPOTHESES[:2]] * len(MODALITIES))
+    found, expected = quantize(model)(**inputs), model(**inputs)
+    assert found.logits.dtype == torch.float32
+    torch.testing.assert_close(found.probability, expected.probability, atol=0.02, rtol=0)
