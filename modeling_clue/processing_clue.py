@@ -4,8 +4,10 @@
 import math
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from transformers.image_utils import SizeDict
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
+from .media_container import is_base64, quoted, shorten
 
 
 MODALITIES = ("text", "audio", "video", "audiovisual")
@@ -42,6 +45,7 @@ DEFAULT_MEDIA = {
     "frame_size": None,
     "second_per_grid": None,
     "max_audio_seconds": 300.0,
+    "max_text_tokens": None,
     "on_missing_sound": "error",
 }
 
@@ -52,13 +56,18 @@ POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
 # The resizing of Qwen2-VL's frames refuses more.
 MAX_ASPECT_RATIO = 200
 
-# A text that is no sentence but the name or address of a clip.
-_FILE_NAME = re.compile(
-    r"(?:\S+|(?:[~./\\]|[a-z]:[/\\])[^\n]*)"
-    r"\.(?:wav|flac|ogg|oga|opus|mp3|m4a|aac|aiff?|wma|amr|mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|flv|wmv|3gp|gif)"
-    r"|(?:file|data|https?):\S+",
+# A clip given where a text is expected: the endings of its name, and how paths and addresses begin.
+MEDIA_NAME = re.compile(
+    r".+\.(wav|flac|og[gav]|opus|mp3|m4[av]|aac|aiff?|caf|wma|amr|mp4|mov|mkv|webm|avi|mpe?g|m?ts|m2ts|flv|wmv|3gp|mxf|"
+    r"y4m|gif)",
     re.IGNORECASE,
 )
+PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
+AWAY = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")  # a path, unless it is a stroke that a sentence begins with
+ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
+
+# What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
+_CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
 
 PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
 
@@ -103,6 +112,37 @@ class EncodedPremise:
         return len(self.input_ids)
 
 
+def with_tower_outputs(
+    premises: list[EncodedPremise],
+    audio_token_id: int,
+    video_token_id: int,
+    audio_embeds: torch.Tensor | None,
+    video_embeds: torch.Tensor | None,
+) -> list[EncodedPremise]:
+    """Puts what the towers gave for a batch, in row order, in place of the sound and frames of its premises.
+
+    Args:
+        premises (`list[EncodedPremise]`): those of the batch, one for each row.
+        audio_token_id, video_token_id (`int`): tokens that hold the places of the outputs, as the model's
+            configuration names them.
+        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): as the model
+            returns them.
+
+    Returns:
+        `list[EncodedPremise]`: copies, which need no towers.
+    """
+    done = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
+    for name, token_id, embeds in (
+        ("audio_embeds", audio_token_id, audio_embeds),
+        ("video_embeds", video_token_id, video_embeds),
+    ):
+        counts = [premise.input_ids.count(token_id) for premise in premises]
+        if embeds is not None:
+            for premise, own in zip(done, embeds.split(counts), strict=True):
+                setattr(premise, name, own if len(own) else None)
+    return done
+
+
 class CLUEInputs(BatchFeature):
     """Tensors for the model, and beside them what a person wants to know about the premises.
 
@@ -135,15 +175,16 @@ class CLUEProcessor(ProcessorMixin):
 
     A premise is one of
 
-    - a `str`: text, never a path;
+    - a `str`: text; the name of a clip is refused, since its letters alone would be judged;
     - a `pathlib.Path` or `bytes`: a clip, taken as video if it has one and as sound otherwise;
     - a `dict` with the key `text` (or `premise`), `audio` or `video`, and optionally `modality`; so a row of the UMUI
-      dataset is one as it is. `{"video": "clip.mp4"}` shows the frames alone,
+      dataset is one as it is, and so is one of pandas. `{"video": "clip.mp4"}` shows the frames alone,
       `{"video": "clip.mp4", "modality": "audiovisual"}` plays the clip's own sound with them, and
       `{"video": "clip.mp4", "audio": "clip.wav"}` that sound.
 
     A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
-    `Video` columns of `datasets` hold, decoded or not.
+    `Video` columns of `datasets` hold, decoded or not. Cells that hold nothing (None, NaN, pandas' NA and NaT, blanks
+    alone) count as missing. Blanks and ends of lines around a text are no part of it.
 
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
@@ -161,6 +202,8 @@ class CLUEProcessor(ProcessorMixin):
             - `second_per_grid`: the time between two steps of the grid that the model is told, for models trained
               with a fixed one; `None` for the true time;
             - `max_audio_seconds`;
+            - `max_text_tokens`: longer texts are cut, and the notes say so; `None` to leave them whole: the model
+              refuses those beyond its positions;
             - `on_missing_sound`: `"error"`, or `"video"` to go on with the frames and say so in the notes.
 
     Example:
@@ -193,7 +236,7 @@ class CLUEProcessor(ProcessorMixin):
         if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
             raise ValueError(
                 f"The part 'answer' of `prompt` must end in a special token of the tokenizer, or no answer would ever "
-                f"be complete; it is {self.prompt['answer']!r}."
+                f"be complete; it is {quoted(self.prompt['answer'])}."
             )
 
     @staticmethod
@@ -201,10 +244,12 @@ class CLUEProcessor(ProcessorMixin):
         for parts in _prompts(prompt).values():
             first, last = parts["premise"], parts["hypothesis"]
             if first.count("{premise}") != 1 or "{premise}" in last:
-                raise ValueError(f"`prompt` needs one place for {{premise}}, in its part 'premise', got {parts!r}.")
+                raise ValueError(
+                    f"`prompt` needs one place for {{premise}}, in its part 'premise', got {quoted(parts)}."
+                )
             if (first + last).count("{hypothesis}") != 1:
                 raise ValueError(
-                    f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {parts!r}."
+                    f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {quoted(parts)}."
                 )
             if not last:
                 raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
@@ -217,39 +262,44 @@ class CLUEProcessor(ProcessorMixin):
         if "answer" in prompt and not re.fullmatch(r"[^{}]*\{probability:\.\d+f\}[^{}]+", prompt["answer"]):
             raise ValueError(
                 f"The part 'answer' of `prompt` needs one place for the probability, such as {TEXT_ANSWER!r}, got "
-                f"{prompt['answer']!r}."
+                f"{quoted(prompt['answer'])}."
             )
 
     @staticmethod
     def _check_media(media: dict) -> None:
         unknown = media.keys() - DEFAULT_MEDIA.keys()
         if unknown:
-            raise ValueError(f"Unknown media option {sorted(unknown)}: choose from {sorted(DEFAULT_MEDIA)}.")
+            raise ValueError(f"Unknown media option {quoted(sorted(unknown))}: choose from {sorted(DEFAULT_MEDIA)}.")
         if media["on_missing_sound"] not in ("error", "video"):
-            raise ValueError(f"`on_missing_sound` must be 'error' or 'video', got {media['on_missing_sound']!r}.")
+            raise ValueError(
+                f"`on_missing_sound` must be 'error' or 'video', got {quoted(media['on_missing_sound'])}."
+            )
         if media["sampling"] not in SAMPLINGS:
-            raise ValueError(f"`sampling` must be one of {', '.join(SAMPLINGS)}, got {media['sampling']!r}.")
+            raise ValueError(f"`sampling` must be one of {', '.join(SAMPLINGS)}, got {quoted(media['sampling'])}.")
         for option in ("fps", "max_audio_seconds", "second_per_grid"):
             value = media[option]
             if value is None and option == "second_per_grid":
                 continue
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                raise ValueError(f"`{option}` must be a positive number, got {value!r}.")
-        for option in ("max_frames", "min_frames"):
-            if not isinstance(media[option], int) or media[option] < 2:
-                raise ValueError(f"`{option}` must be a whole number of at least 2, got {media[option]!r}.")
+                raise ValueError(f"`{option}` must be a positive number, got {quoted(value)}.")
+        for option, least in (("max_frames", 2), ("min_frames", 2), ("max_text_tokens", 1)):
+            value = media[option]
+            if value is None and option == "max_text_tokens":
+                continue
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"`{option}` must be a whole number of at least {least}, got {quoted(value)}.")
         if media["min_frames"] > media["max_frames"]:
             raise ValueError(f"`min_frames`, {media['min_frames']}, exceeds `max_frames`, {media['max_frames']}.")
         size = media["frame_size"]
         if size is not None and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"`frame_size` must be a number of pixels, got {size!r}.")
+            raise ValueError(f"`frame_size` must be a number of pixels, got {quoted(size)}.")
 
     def __call__(self, premises, hypotheses, **media) -> CLUEInputs:
         """Prepares one premise with its hypotheses, or a list of premises with a list of theirs.
 
         Args:
-            premises: one premise (see the class), or a `list` of them, of any mix of modalities.
-            hypotheses: for one premise a `str` or `list[str]`; for a list of premises a list of those, as long.
+            premises: one premise (see the class), or a list or column of them, of any mix of modalities.
+            hypotheses: for one premise a `str` or a list of those; for a list of premises a list of either, as long.
             **media: overrides of the `media` options for this call.
 
         Returns:
@@ -261,11 +311,15 @@ class CLUEProcessor(ProcessorMixin):
             ValueError: naming the premise or hypothesis that cannot be used, and why. `MediaError`, a subclass, if it
                 is a clip.
         """
-        if not isinstance(premises, list):
+        several = None if as_row(premises) is not None else as_list(premises)
+        if several is None:
             premises, hypotheses = [premises], [hypotheses]
-        elif not isinstance(hypotheses, (list, tuple)):
-            raise ValueError("A list of premises needs a list of hypotheses, one entry for each premise.")
-        hypotheses = [[entry] if isinstance(entry, str) else entry for entry in hypotheses]
+        else:
+            premises, hypotheses = several, as_list(hypotheses)
+            if hypotheses is None:
+                raise ValueError("A list of premises needs a list of hypotheses, one entry for each premise.")
+        lists = [as_list(entry) for entry in hypotheses]
+        hypotheses = [[plain(entry)] if some is None else some for entry, some in zip(hypotheses, lists, strict=True)]
         if len(premises) != len(hypotheses):
             raise ValueError(f"{len(premises)} premises need as many lists of hypotheses, got {len(hypotheses)}.")
         encoded = []
@@ -275,24 +329,30 @@ class CLUEProcessor(ProcessorMixin):
             except ValueError as error:
                 if len(premises) == 1:
                     raise
-                kind = MediaError if isinstance(error, MediaError) else ValueError
-                raise kind(f"Premise {index}: {error}") from error
+                raise named(error, f"Premise {index}") from error
         return self.collate(encoded, hypotheses)
 
     def encode_premise(self, premise, **media) -> EncodedPremise:
         """Decodes and tokenizes one premise (see the class for what it may be); `media` overrides single options.
 
         Raises:
-            ValueError: if the premise is empty, ambiguous or of an unknown kind; `MediaError` if its clip cannot be
-                used.
+            ValueError: if the premise is empty, ambiguous, of an unknown kind, or a text that names a clip;
+                `MediaError` if its clip cannot be used.
         """
         options = {**self.media, **media}
         self._check_media(options)
         modality, text, audio, video = self._resolve(premise)
-        if modality == "text":
-            return EncodedPremise("text", self._tokenize_content(text), text)
-
         notes: tuple[str, ...] = ()
+        if modality == "text":
+            if _names_a_clip(text) or _is_file(text):
+                notes = ("the text looks like the name of a file or an address: its letters are judged",)
+            ids, most = self._tokenize_content(text), options["max_text_tokens"]
+            if most is not None and len(ids) > most:
+                notes += (f"text cut from {len(ids)} to {most} tokens",)
+                text = text[: self._offsets(text)[most]]
+                ids = self._tokenize_content(text)
+            return EncodedPremise("text", ids, text, notes=notes)
+
         if modality == "audiovisual" and audio is None:
             if has_audio(video):
                 audio = video
@@ -319,7 +379,7 @@ class CLUEProcessor(ProcessorMixin):
             ValueError: if it is not a string or has nothing but blanks.
         """
         if not isinstance(hypothesis, str) or not hypothesis.strip():
-            raise ValueError(f"A hypothesis is a sentence, got {hypothesis!r:.100}.")
+            raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
         return self._tokenize_content(hypothesis.strip())
 
     def encode_answer(self, probability: float) -> list[int]:
@@ -422,30 +482,6 @@ class CLUEProcessor(ProcessorMixin):
                 inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
         return inputs
 
-    def with_tower_outputs(
-        self, premises: list[EncodedPremise], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
-    ) -> list[EncodedPremise]:
-        """Puts what the towers gave for a batch, in row order, in place of the sound and frames of its premises.
-
-        Args:
-            premises (`list[EncodedPremise]`): those of the batch, each in one row.
-            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): as the model
-                returns them.
-
-        Returns:
-            `list[EncodedPremise]`: copies, which need no towers.
-        """
-        done = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
-        for name, token, embeds in (
-            ("audio_embeds", "<|AUDIO|>", audio_embeds),
-            ("video_embeds", "<|VIDEO|>", video_embeds),
-        ):
-            counts = [premise.input_ids.count(self._ids[token]) for premise in premises]
-            if embeds is not None:
-                for premise, own in zip(done, embeds.split(counts), strict=True):
-                    setattr(premise, name, own if len(own) else None)
-        return done
-
     @property
     def one_hypothesis_a_row(self) -> bool:
         """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
@@ -500,9 +536,14 @@ class CLUEProcessor(ProcessorMixin):
         try:
             text.encode()
         except UnicodeEncodeError as error:  # the tokenizer's own error does not say what is wrong
-            raise ValueError(f"Half a character (a lone surrogate) at position {error.start} of {text!r}.") from error
-        # What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            raise ValueError(
+                f"Half a character (a lone surrogate) at position {error.start} of {quoted(text)}."
+            ) from error
+        return self.tokenizer(text, **_CONTENT)["input_ids"]
+
+    def _offsets(self, text: str) -> list[int]:
+        """Where in a text each of its tokens begins."""
+        return [start for start, _ in self.tokenizer(text, **_CONTENT, return_offsets_mapping=True)["offset_mapping"]]
 
     def _render(
         self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
@@ -525,39 +566,45 @@ class CLUEProcessor(ProcessorMixin):
         return ids, branch_ids, answer_mask
 
     @staticmethod
-    def _resolve(premise) -> tuple[str, str | None, object, object]:
+    def _resolve(premise) -> tuple[str, str | None, Any, Any]:
         """A premise as `(modality, text, audio, video)`, checked."""
-        if isinstance(premise, str):
-            premise = {"text": premise}
-        elif isinstance(premise, (os.PathLike, bytes)):
-            premise = {probe_modality(premise): premise}
-        elif not isinstance(premise, dict):
+        premise = plain(premise)
+        row = {"premise": premise} if isinstance(premise, (str, os.PathLike, bytes)) else as_row(premise)
+        if row is None:
             hint = ""
             if isinstance(premise, (np.ndarray, torch.Tensor)):
                 hint = " Give an array with its rate: {'audio': {'array': ..., 'sampling_rate': 16000}}."
             raise ValueError(f"A premise is text, a path, bytes or a dict, got {type(premise).__name__}.{hint}")
-        text = premise.get("text") if premise.get("text") is not None else premise.get("premise")
-        audio, video, modality = premise.get("audio"), premise.get("video"), premise.get("modality")
-        if modality is None:
-            given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
-            modality = "audiovisual" if given == ["audio", "video"] else "+".join(given)
+        keys, inner = shorten(", ".join(map(str, row))), row.get("premise")
+        if isinstance(inner, (os.PathLike, bytes)):
+            row = {**row, "premise": None, probe_modality(inner): inner}
+        elif as_row(inner) is not None:
+            row = {**row, "premise": None, **as_row(inner)}
+        filled = {key: cell for key, cell in row.items() if not is_empty(cell)}
+        text, said = filled.get("text", filled.get("premise")), filled.get("modality")
+        audio, video = filled.get("audio"), filled.get("video")
+        given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
+        modality = said or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
+        if not modality and (isinstance(row.get("text"), str) or isinstance(row.get("premise"), str)):
+            raise ValueError("The text of a premise is a string that is not empty, got nothing but blanks.")
         if modality not in MODALITIES:
             raise ValueError(
-                f"A premise has text, audio, video, or audio and video, got {modality or 'none of them'!r} "
-                f"(keys: {', '.join(map(str, premise))})."
+                f"A premise has text, audio, video, or audio and video, got {quoted(modality or 'none of them')} "
+                f"(keys: {keys})."
             )
         needs = {"text": text, "audio": audio if audio is not None else video, "video": video, "audiovisual": video}
         if needs[modality] is None:
-            raise ValueError(
-                f"The premise is said to be {modality} but has none (keys: {', '.join(map(str, premise))})."
-            )
-        if modality == "text" and (not isinstance(text, str) or not text.strip()):
-            raise ValueError(f"The text of a premise is a string that is not empty, got {text!r:.100}.")
-        if modality == "text" and _FILE_NAME.fullmatch(text.strip()):
-            raise ValueError(
-                f"The text of the premise is the name of a file, {text.strip()[:200]!r}: give a clip as "
-                "{'audio': ...}, {'video': ...} or a `pathlib.Path`."
-            )
+            raise ValueError(f"The premise is said to be {modality} but has none (keys: {keys}).")
+        if modality == "text":
+            if not isinstance(text, str):
+                raise ValueError(f"The text of a premise is a string that is not empty, got {quoted(text)}.")
+            text = text.strip()
+            if said is None and _names_a_clip(text):
+                raise ValueError(
+                    f"The text of the premise is the name of a file, an address or a file in letters, {quoted(text)}: "
+                    "give a clip as {'audio': ...}, {'video': ...}, a `pathlib.Path` or bytes; 'modality': 'text' "
+                    "beside it says that the letters are meant."
+                )
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
@@ -675,11 +722,13 @@ def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
     if not parts or parts.keys() - set(MODALITIES):
         raise ValueError(
             "`prompt` needs the parts 'premise' and 'hypothesis', and may have 'answer'; or it has these two under "
-            f"each of {', '.join(MODALITIES)} that it is for; got {sorted(prompt)}."
+            f"each of {', '.join(MODALITIES)} that it is for; got {quoted(sorted(prompt))}."
         )
     for modality, pair in parts.items():
         if not isinstance(pair, dict) or pair.keys() != DEFAULT_PROMPT.keys():
-            raise ValueError(f"`prompt` needs the parts 'premise' and 'hypothesis' for {modality}, got {pair!r}.")
+            raise ValueError(
+                f"`prompt` needs the parts 'premise' and 'hypothesis' for {modality}, got {quoted(pair)}."
+            )
     return {modality: parts[modality] for modality in MODALITIES if modality in parts}
 
 
@@ -702,12 +751,85 @@ def _num_audio_tokens(num_frames: int) -> int:
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
+def named(error: ValueError, name: str) -> ValueError:
+    """The error with what it is about before it, of the same kind."""
+    # By its name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
+    kind = type(error) if type(error).__name__ == "MediaError" else ValueError
+    return kind(shorten(f"{name}: {error}", 500))
+
+
+def plain(cell: Any) -> Any:
+    """A cell of a table without its wrapping: None for NaN, NA and NaT, and what an array of no dimensions holds."""
+    if isinstance(cell, dict):
+        return {key: plain(value) for key, value in cell.items()}
+    if isinstance(cell, np.ndarray) and cell.ndim == 0:
+        cell = cell.item()
+    # NaN and numpy's NaT are not equal to themselves.
+    if is_pandas(cell, "NAType", "NaTType") or (isinstance(cell, (float, np.number, np.datetime64)) and cell != cell):
+        return None
+    return cell
+
+
+def as_row(value: Any) -> dict | None:
+    """A `dict`, or a row of pandas or of numpy's records, as a `dict` of plain cells; None for anything else, a column
+    of pandas too."""
+    if isinstance(value, np.void) and value.dtype.names:
+        value = {name: value[name] for name in value.dtype.names}
+    if isinstance(value, Mapping) or (
+        is_pandas(value, "Series") and not {"text", "premise", "audio", "video"}.isdisjoint(value.index)
+    ):
+        return {key: plain(cell) for key, cell in value.items()}
+    return None
+
+
+def as_list(values: Any) -> list | None:
+    """A list, a column of a table or an array of texts or rows as a list of plain cells; None for anything else."""
+    if isinstance(values, np.ndarray):
+        several = values.ndim > 0 and values.dtype.kind in "OTUV"
+    else:
+        several = isinstance(values, Sequence) or is_pandas(values, "Series", "Index", "ExtensionArray")
+    if not several or isinstance(values, (str, bytes, bytearray, memoryview)):
+        return None
+    return [plain(value) for value in values]
+
+
+def is_pandas(value: Any, *names: str) -> bool:
+    """Whether it is of one of these classes of pandas, which need not be installed."""
+    return any(cls.__name__ in names and cls.__module__.split(".")[0] == "pandas" for cls in type(value).__mro__)
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a plain cell holds nothing, or nothing but blanks."""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _names_a_clip(text: str) -> bool:
+    """Whether a text is, by its form, nothing but the address, name or content of a clip.
+
+    An ordinary sentence may end in the name of a clip: it is one only if such a file is here.
+    """
+    one_word, path = len(text.split()) == 1, PATH_START.match(text) is not None
+    if ADDRESS.fullmatch(text) or is_base64(text) or (one_word and path and not re.fullmatch("/[^/]*", text)):
+        return True
+    return MEDIA_NAME.fullmatch(text) is not None and (one_word or path or _is_file(text))
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text is the name of a file under the working directory, or looks like one elsewhere.
+
+    A server must not tell a stranger what lies on its disk: further away nothing is looked up.
+    """
+    if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
+        return AWAY.match(text) is not None
+    return os.path.isfile(text)
+
+
 def _name(source) -> str:
     """How an error calls a clip."""
     if isinstance(source, (str, os.PathLike)):
-        return f"'{os.fspath(source)}'"
-    if isinstance(source, dict) and source.get("path"):
-        return f"'{source['path']}'"
+        return f"'{shorten(os.fsdecode(source))}'"
+    if isinstance(source, dict) and isinstance(source.get("path"), str):
+        return f"'{shorten(source['path'])}'"
     return "The clip"
 
 

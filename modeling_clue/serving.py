@@ -24,7 +24,7 @@ import torch
 from transformers import AutoConfig
 
 from .auto import CLUEConfig, CLUEProcessor
-from .pipeline_clue import answers, hypotheses_of, premise_of
+from .pipeline_clue import answers, read_input
 
 
 # As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).
@@ -108,8 +108,8 @@ class ServedCLUE:
             ValueError: if the input can't be used, or its premise is not text.
             ServingError: if the server can't be reached, refuses, or gives no whole distribution.
         """
-        sentences = hypotheses_of(input_)
-        premise = self.processor.encode_premise(premise_of(input_))
+        asked, sentences = read_input(input_)
+        premise = self.processor.encode_premise(asked)
         if premise.modality != "text":
             raise ValueError(f"A server is asked in tokens, and takes no {premise.modality} so: use the pipeline.")
         prompts = [self.processor(premise.text, sentence)["input_ids"][0].tolist() for sentence in sentences]

@@ -298,6 +298,7 @@ class PremiseDataset(TorchDataset):
         """Encodes the premise from the row that holds it."""
         row = self.rows[premise.row]
         try:
-            return self.processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS})
+            # Labels are for whole texts: one that the model has no positions for is an error in training.
+            return self.processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS}, max_text_tokens=None)
         except ValueError as error:
             raise ValueError(f"Row '{row['id']}': {error}") from error

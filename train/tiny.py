@@ -41,7 +41,7 @@ SPECIAL_TOKENS = [
 TINY_PROMPT = {"premise": "{premise}\n", "hypothesis": "{hypothesis}<|im_end|>"}
 
 # The urn world's clock: an event lasts 0.16 s, that is two frames, one step of the video grid, four audio tokens.
-TINY_MEDIA = {"fps": 12.5, "max_frames": 64, "max_audio_seconds": 30.0}
+TINY_MEDIA = {"fps": 12.5, "max_frames": 64, "max_audio_seconds": 30.0, "max_text_tokens": 3584}
 
 # One frame is 28 x 28 pixels: 2 x 2 patches of 14 pixels, merged into one token.
 TINY_FRAME_PIXELS = 28 * 28

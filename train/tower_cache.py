@@ -26,7 +26,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from modeling_clue.processing_clue import EncodedPremise
+from modeling_clue.processing_clue import EncodedPremise, with_tower_outputs
 
 
 logger = logging.getLogger(__name__)
@@ -131,11 +131,12 @@ class TowerCache:
         """
         if self._closed:
             return
-        sounds = _split(audio_embeds, [clip.premise.input_ids.count(self.audio_token_id) for clip in clips])
-        videos = _split(video_embeds, [clip.premise.input_ids.count(self.video_token_id) for clip in clips])
-        for clip, sound, video in zip(clips, sounds, videos, strict=True):
+        outputs = (None if embeds is None else embeds.cpu() for embeds in (audio_embeds, video_embeds))
+        tokens = self.audio_token_id, self.video_token_id
+        premises = with_tower_outputs([clip.premise for clip in clips], *tokens, *outputs)
+        for clip, premise in zip(clips, premises, strict=True):
             if clip.key not in self:
-                self._write(clip.key, _serialize(clip.premise, sound, video))
+                self._write(clip.key, _serialize(premise))
 
     # Entries
 
@@ -244,12 +245,6 @@ class CorruptEntryError(ValueError):
     """An entry of the cache is not as it was written."""
 
 
-def _split(embeds: torch.Tensor | None, counts: list[int]) -> list[torch.Tensor | None]:
-    if embeds is None:
-        return [None] * len(counts)
-    return [part if len(part) else None for part in embeds.cpu().split(counts)]
-
-
 def _narrowed(embeds: torch.Tensor) -> torch.Tensor:
     """The same numbers in half the bytes, where that is possible."""
     for dtype in NARROW_DTYPES:
@@ -267,12 +262,12 @@ def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
     return f"{checksum:08x}"
 
 
-def _serialize(premise: EncodedPremise, audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None) -> bytes:
+def _serialize(premise: EncodedPremise) -> bytes:
     tensors = {"input_ids": torch.tensor(premise.input_ids, dtype=torch.int32)}
-    if audio_embeds is not None:
-        tensors["audio_embeds"] = _narrowed(audio_embeds)
-    if video_embeds is not None:
-        tensors["video_embeds"] = _narrowed(video_embeds)
+    if premise.audio_embeds is not None:
+        tensors["audio_embeds"] = _narrowed(premise.audio_embeds)
+    if premise.video_embeds is not None:
+        tensors["video_embeds"] = _narrowed(premise.video_embeds)
         tensors["video_grid_thw"] = premise.video_grid_thw.cpu()
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     facts = json.dumps(

@@ -2,15 +2,19 @@
 """`pipeline("uncertain-inference", model=..., trust_remote_code=True)`: from clips and claims to probabilities."""
 
 import os
+import pickle
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import Pipeline
 
 from .confidence import central_interval, standard_deviation
+from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
+from .processing_clue import as_list, as_row, is_empty, is_pandas, named, with_tower_outputs
 
 
 # Hypotheses of one premise that go into one row: more are judged in several passes.
@@ -38,16 +42,26 @@ class UncertainInferencePipeline(Pipeline):
     _load_image_processor = False
     _load_video_processor = False
 
+    def __init__(self, model, processor=None, **kwargs):
+        if processor is None:
+            raise ValueError(
+                "A pipeline over a model that is loaded needs its processor too: "
+                "processor=AutoProcessor.from_pretrained(CHECKPOINT, trust_remote_code=True)."
+            )
+        super().__init__(model, processor=processor, **kwargs)
+        self.model.eval()  # out of training, or with a new adapter, it would drop out at random
+
     def __call__(self, inputs, num_workers: int | None = None, batch_size: int | None = None, **options):
         """Judges the hypotheses of one input, or of many.
 
         Args:
-            inputs (`dict`, or an iterable of those):
+            inputs (`dict` or row of pandas, or an iterable of those):
                 What [`CLUEProcessor`] takes for a premise (`text`, `audio`, `video`, `modality`; or `premise` with a
                 text, a path or bytes), and beside it `hypotheses`, a `list[str]`, or `hypothesis`, a `str`. A row of
                 the UMUI dataset is one as it is.
             num_workers (`int`, *optional*, defaults to 0):
-                Processes that decode clips while the model works.
+                Processes that decode clips while the model works. Where they are not forked they cannot take over open
+                files and generators.
             batch_size (`int`, *optional*, defaults to 1):
                 Premises in one forward pass, each with its hypotheses, at most 64 at a time. It changes the speed, not
                 the answers.
@@ -56,7 +70,7 @@ class UncertainInferencePipeline(Pipeline):
             calibrated (`bool`, *optional*, defaults to `True`):
                 Whether to apply the calibration saved with the checkpoint, if it has one; `False` gives what the model
                 says itself.
-            fps, max_frames, max_audio_seconds, on_missing_sound (*optional*):
+            fps, max_frames, max_audio_seconds, max_text_tokens, on_missing_sound (*optional*):
                 Override the limits saved with the processor.
 
         Returns:
@@ -84,15 +98,18 @@ class UncertainInferencePipeline(Pipeline):
         steps = [old | new for old, new in zip(saved, self._sanitize_parameters(**options), strict=True)]
         batch_size = batch_size or self._batch_size or 1
         num_workers = num_workers or self._num_workers or 0
-        if isinstance(inputs, dict):
+        if as_row(inputs) is not None:
             return self.run_single(inputs, *steps)
-        if isinstance(inputs, (str, bytes, os.PathLike)) or not isinstance(inputs, (Iterable, Dataset)):
+        if is_pandas(inputs, "DataFrame"):
+            raise ValueError("A table is given by its rows: `table.to_dict('records')`.")
+        many = as_list(inputs) if isinstance(inputs, np.ndarray) or is_pandas(inputs, "Series") else inputs
+        if isinstance(many, (str, bytes, os.PathLike)) or not isinstance(many, (Iterable, Dataset)):
             raise ValueError(
                 "An input is a dict of a premise and its hypotheses, such as {'text': ..., 'hypotheses': [...]}, got "
-                f"{inputs!r:.100}."
+                f"{quoted(inputs)}."
             )
-        results = self.get_iterator(inputs, num_workers, batch_size, *steps)
-        return list(results) if isinstance(inputs, (list, tuple)) else results
+        results = self.get_iterator(many, num_workers, batch_size, *steps)
+        return list(results) if isinstance(many, (list, tuple)) else results
 
     def _sanitize_parameters(
         self,
@@ -101,15 +118,17 @@ class UncertainInferencePipeline(Pipeline):
         fps: float | None = None,
         max_frames: int | None = None,
         max_audio_seconds: float | None = None,
+        max_text_tokens: int | None = None,
         on_missing_sound: str | None = None,
         local_files_only: bool | None = None,  # `pipeline(...)` passes on what it loaded with
     ) -> tuple[dict, dict, dict]:
         if interval is not None and not 0 < interval < 1:
-            raise ValueError(f"`interval` is a share of the distribution, between 0 and 1, got {interval!r}.")
+            raise ValueError(f"`interval` is a share of the distribution, between 0 and 1, got {quoted(interval)}.")
         media = {
             "fps": fps,
             "max_frames": max_frames,
             "max_audio_seconds": max_audio_seconds,
+            "max_text_tokens": max_text_tokens,
             "on_missing_sound": on_missing_sound,
         }
         media = {name: value for name, value in media.items() if value is not None}
@@ -125,6 +144,7 @@ class UncertainInferencePipeline(Pipeline):
 
         In one row their cost would grow with the square of their number.
         """
+        config = self.model.config
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         most = max(map(len, hypotheses))
         part = most if self.processor.one_hypothesis_a_row else _MOST_HYPOTHESES
@@ -137,8 +157,9 @@ class UncertainInferencePipeline(Pipeline):
             for row, judged in zip(rows, output.logits.split([len(sentences) for sentences in parts]), strict=True):
                 logits[row].append(judged)
             if start == 0 and most > part:
-                premises = self.processor.with_tower_outputs(premises, output.audio_embeds, output.video_embeds)
-        calibration = self.model.config.calibration if calibrated else None
+                tokens = config.audio_token_id, config.video_token_id
+                premises = with_tower_outputs(premises, *tokens, output.audio_embeds, output.video_embeds)
+        calibration = config.calibration if calibrated else None
         return [
             {
                 "hypotheses": sentences,
@@ -169,9 +190,27 @@ class UncertainInferencePipeline(Pipeline):
         else:
             prepared = _PreparedStream(inputs, prepare)
             num_workers = min(num_workers, 1)  # each worker would read the whole stream
-        for batch in DataLoader(prepared, batch_size=batch_size, num_workers=num_workers, collate_fn=list):
-            for judged in self.forward(batch, **forward_params):
+        loader = DataLoader(prepared, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
+        start = 0
+        for batch in _started(loader):
+            for item in batch:
+                if isinstance(item, ValueError):
+                    raise item
+            for judged in self._forward_named(batch, start, forward_params):
                 yield self.postprocess(judged, **postprocess_params)
+            start += len(batch)
+
+    def _forward_named(self, batch: list[dict], start: int, forward_params: dict) -> list[dict]:
+        """Judges a batch; which of its inputs an error is about shows when each is judged alone."""
+        try:
+            return self.forward(batch, **forward_params)
+        except ValueError:
+            for place, item in enumerate(batch, start):
+                try:
+                    self.forward([item], **forward_params)
+                except ValueError as error:
+                    raise named(error, f"Input {place}") from error
+            raise
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Saves model and processor, whose files bring this one along."""
@@ -186,17 +225,16 @@ class _Preparation:
         self.processor, self.media = processor, media
 
     def __call__(self, input_: dict) -> dict:
-        if not isinstance(input_, dict):
-            raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")
-        hypotheses = hypotheses_of(input_)
-        return {"premise": self.processor.encode_premise(premise_of(input_), **self.media), "hypotheses": hypotheses}
+        premise, hypotheses = read_input(input_)
+        return {"premise": self.processor.encode_premise(premise, **self.media), "hypotheses": hypotheses}
 
-    def numbered(self, index: int, input_: dict) -> dict:
-        """Prepares one of many inputs; an error tells its place."""
+    def numbered(self, index: int, input_: dict) -> dict | ValueError:
+        """Prepares one of many inputs. An error, which tells its place, is handed over: raised, it would come out of a
+        worker under the print of a traceback."""
         try:
             return self(input_)
         except ValueError as error:
-            raise type(error)(f"Input {index}: {error}") from error
+            return named(error, f"Input {index}")
 
 
 class _Prepared(Dataset):
@@ -208,7 +246,7 @@ class _Prepared(Dataset):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict | ValueError:
         return self.prepare.numbered(index, self.inputs[index])
 
 
@@ -218,9 +256,22 @@ class _PreparedStream(IterableDataset):
     def __init__(self, inputs, prepare: _Preparation):
         self.inputs, self.prepare = inputs, prepare
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict | ValueError]:
         for index, input_ in enumerate(self.inputs):
             yield self.prepare.numbered(index, input_)
+
+
+def _started(loader: DataLoader) -> Iterator[list]:
+    """The batches of a loader; what its workers cannot take over is told in words."""
+    if loader.num_workers == 0:
+        return iter(loader)
+    try:
+        return iter(loader)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"The inputs cannot be handed over to worker processes ({shorten(str(error))}): give a list of rows with "
+            "paths or bytes, or leave out `num_workers`."
+        ) from error
 
 
 def answers(
@@ -259,29 +310,25 @@ def answers(
     ]
 
 
-def premise_of(input_: dict) -> Any:
-    """The premise of an input, as the processor takes it."""
-    premise = {key: value for key, value in input_.items() if key not in ("hypothesis", "hypotheses")}
-    if isinstance(premise.get("premise"), (os.PathLike, bytes, dict)):
-        premise = premise["premise"]
-    return premise
-
-
-def hypotheses_of(input_: dict) -> list[str]:
-    """The hypotheses of an input, as a list that is not empty."""
-    given = [key for key in ("hypothesis", "hypotheses") if input_.get(key) is not None]
+def read_input(input_: dict) -> tuple[dict, list[str]]:
+    """The premise of an input, as the processor takes it, and its hypotheses, a list that is not empty."""
+    row = as_row(input_)
+    if row is None:
+        raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")
+    given = {key: row.pop(key, None) for key in ("hypothesis", "hypotheses")}
+    given = {key: value for key, value in given.items() if not is_empty(value)}
     if len(given) != 1:
         raise ValueError(
             "An input needs 'hypotheses' (a list of sentences) or 'hypothesis' (a sentence), got "
-            f"{'both' if given else 'neither'} (keys: {', '.join(map(str, input_))})."
+            f"{'both' if given else 'neither'} (keys: {shorten(', '.join(map(str, input_.keys())))})."
         )
-    value = input_[given[0]]
-    hypotheses = [value] if isinstance(value, str) else value
-    if not isinstance(hypotheses, (list, tuple)):
-        raise ValueError(f"'{given[0]}' must be a string or a list of strings, got {type(value).__name__}.")
+    ((key, value),) = given.items()
+    hypotheses = [value] if isinstance(value, str) else as_list(value)
+    if hypotheses is None:
+        raise ValueError(f"'{key}' must be a string or a list of strings, got {type(value).__name__}.")
     if not hypotheses:
-        raise ValueError(f"'{given[0]}' is empty: there is nothing to judge.")
+        raise ValueError(f"'{key}' is empty: there is nothing to judge.")
     for place, hypothesis in enumerate(hypotheses):
         if not isinstance(hypothesis, str) or not hypothesis.strip():
-            raise ValueError(f"Hypothesis {place} must be a sentence, got {hypothesis!r}.")
-    return list(hypotheses)
+            raise ValueError(f"Hypothesis {place} must be a sentence, got {quoted(hypothesis)}.")
+    return row, hypotheses

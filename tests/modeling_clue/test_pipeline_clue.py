@@ -10,9 +10,11 @@ from fractions import Fraction
 import av
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, pipeline
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
@@ -172,8 +174,9 @@ def test_workers_decode_for_the_same_answers(clue, clips):
     """Decoding in other processes changes nothing, and an error there still names the input."""
     inputs = [question for question in questions(clips) if "hypotheses" in question]
     assert_same(clue(inputs, batch_size=2, num_workers=1), clue(inputs))
-    with pytest.raises(ValueError, match="Input 1: .*no/such/file"):
+    with pytest.raises(ValueError, match="^Input 1: .*no/such/file") as error:
         clue([inputs[0], {"audio": "no/such/file", "hypothesis": "It is high."}], num_workers=1)
+    assert len(str(error.value)) < 200
 
 
 def test_limits_are_options_and_cuts_are_told(clue, tiny_checkpoint, clips):
@@ -352,6 +355,10 @@ def test_workers_that_do_not_fork(clue, clips, method):
     torch.multiprocessing.set_start_method(method, force=True)
     try:
         assert clue(questions(clips), num_workers=1) == clue(questions(clips))
+        with open(clips["sound"], "rb") as file:
+            for inputs in ([{"audio": file, "hypothesis": "Red."}], (one for one in questions(clips))):
+                with pytest.raises(ValueError, match="handed over to worker processes .*`num_workers`"):
+                    list(clue(inputs, num_workers=1))
     finally:
         torch.multiprocessing.set_start_method(before, force=True)
 
@@ -371,3 +378,55 @@ def test_many_hypotheses_are_judged_in_parts(clue, clips):
     for one, other in zip(alone, parts, strict=True):
         assert one["hypothesis"] == other["hypothesis"]
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+
+
+def test_rows_of_a_table_are_inputs(clue):
+    """A row of pandas or numpy, whatever stands for nothing in it, is one input, and rows are many, whatever holds
+    them and in their order; a table is told apart."""
+    table = pd.DataFrame(
+        [
+            {"premise": "An urn.", "hypothesis": "Red.", "hypotheses": None, "audio": np.nan, "probability": 0.5},
+            {"premise": "A bag.", "hypothesis": pd.NA, "hypotheses": np.array(["Red.", "Blue."]), "audio": None},
+        ]
+    )
+    expected = [
+        clue({"text": "An urn.", "hypothesis": "Red."}),
+        clue({"text": "A bag.", "hypotheses": ["Red.", "Blue."]}),
+    ]
+    assert_same([clue(table.iloc[0]), clue(table.iloc[1])], expected)
+    assert_same(clue([row for _, row in table.iterrows()]), expected)
+    rows = table.to_dict("records")
+    for several in (rows, np.array(rows, object), pd.Series(rows, index=[1, 0]), table.to_records()):
+        assert_same(clue(several), expected)
+    for table_like, message in ((table, "to_dict"), (table["audio"].to_numpy(float), "An input is a dict")):
+        with pytest.raises(ValueError, match=message):
+            clue(table_like)
+
+
+def test_an_adapted_model(tiny_checkpoint, clue):
+    """A model with an adapter, in training before, answers through its adapter, without dropout, and in parts too."""
+    base = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    adapter = LoraConfig(r=2, lora_dropout=0.5, init_lora_weights=False, target_modules=["q_proj"])
+    adapted = get_peft_model(base, adapter, low_cpu_mem_usage=False).train()
+    question = {"text": "An urn.", "hypotheses": ["Red."] * 65}
+    loaded = pipeline("uncertain-inference", model=adapted, processor=clue.processor)
+    expected = float(adapted.eval()(**clue.processor("An urn.", "Red.")).probability)
+    found = [answer["probability"] for answer in loaded(question)]
+    assert found == pytest.approx([expected] * 65, abs=1e-6)
+    assert expected != pytest.approx(clue(question)[0]["probability"], abs=1e-6)
+    assert_same([type(clue)(model=adapted, processor=clue.processor)(question)], [loaded(question)])
+
+
+def test_a_loaded_model_needs_its_processor(clue):
+    """Without one the error says which is missing."""
+    with pytest.raises(ValueError, match="needs its processor"):
+        type(clue)(model=clue.model)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_the_input_that_is_too_long_is_named(clue, monkeypatch, batch_size):
+    """Of many inputs the error names the one with more positions than the model has, in batches too."""
+    monkeypatch.setattr(clue.model.config.text_config, "max_position_embeddings", 60)
+    inputs = [{"text": text, "hypothesis": "Red."} for text in ("An urn.", "A bag.", "Balls: " + "red, " * 60, "Urn.")]
+    with pytest.raises(ValueError, match="^Input 2: .*built for 60: shorten the text"):
+        clue(inputs, batch_size=batch_size)

@@ -4,6 +4,7 @@ import io
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -204,6 +205,17 @@ def test_special_tokens_in_user_text_are_inert(processor):
     assert found == [processor.tokenizer.convert_tokens_to_ids("<|im_end|>")]  # the prompt's own
     assert processor.tokenizer.decode(ids[branches == 0]) == SPECIAL_TEXT + "\n"
     assert processor.tokenizer.decode(ids[branches == 1]) == SPECIAL_TEXT + "<|im_end|>"
+
+
+@pytest.mark.parametrize("text", ["An urn holds 3 red balls and a blue one.", "\U0001f534\U0001f535" * 9])
+def test_long_texts_are_cut_where_that_is_asked(processor, text):
+    """A text of more tokens than `max_text_tokens` is cut before the next one, never within a character, and a note
+    tells; by default it stays whole."""
+    whole = processor.encode_premise(text)
+    assert processor.encode_premise(text, max_text_tokens=whole.num_tokens).notes == whole.notes == ()
+    cut = processor.encode_premise(text, max_text_tokens=7)
+    assert text.startswith(cut.text) and cut.num_tokens <= 7 and cut.input_ids == whole.input_ids[: cut.num_tokens]
+    assert cut.notes == (f"text cut from {whole.num_tokens} to 7 tokens",)
 
 
 def test_inputs_keep_their_notes(processor, clips):
@@ -431,6 +443,7 @@ def test_missing_hypotheses_and_unequal_lists(processor):
         ({"max_frames": 2.5}, "`max_frames` must be a whole number"),
         ({"max_audio_seconds": float("nan")}, "`max_audio_seconds` must be a positive number"),
         ({"max_audio_seconds": None}, "`max_audio_seconds` must be a positive number"),
+        ({"max_text_tokens": 0}, "`max_text_tokens` must be a whole number of at least 1, got 0"),
         ({"on_missing_sound": "ignore"}, "'error' or 'video'"),
         ({"min_frames": 1}, "`min_frames` must be a whole number of at least 2, got 1"),
         ({"min_frames": 4, "max_frames": 3}, "`min_frames`, 4, exceeds `max_frames`, 3"),
@@ -499,24 +512,69 @@ def test_tokenizer_without_the_special_tokens(processor):
     "name",
     [
         "clip.mp4",
+        " clip.mp4\r\n",
         "/srv/my clips/a.WAV",
         "C:\\clips\\a b.mov",
         "./a.flac",
-        "file:///srv/a.wav",
-        "data:audio/wav;base64,AA",
+        "/data/clips/0001",
+        "../notes.txt",
+        "file:///srv/my clips/a.wav",
+        "https://example.org/watch?v=1",
+        "s3://bucket/a.mp4",
+        "data:audio/wav;base64,AA AA",
+        "aB3/" * 100,
+        "\r\n".join(["aB3/" * 19] * 9 + ["aB3="]),
     ],
 )
 @pytest.mark.parametrize("form", ["str", "text", "premise"])
 def test_the_name_of_a_file_is_no_text(processor, name, form):
-    """A clip's name given as a text is refused with the ways to give a clip, never judged."""
+    """A clip's name given as a text is refused with the ways to give a clip, unless the letters are said to be meant:
+    then a note tells."""
     with pytest.raises(ValueError, match="is the name of a file.*'video'"):
         processor.encode_premise(name if form == "str" else {form: name})
+    if form != "str":
+        meant = processor.encode_premise({form: name, "modality": "text"})
+        assert meant.text == name.strip() and "letters are judged" in meant.notes[0]
 
 
-@pytest.mark.parametrize("text", ["He saved it as clip.mp4", "See main.wav for the sound.", "README", "9/10", "Rain."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He saved it as clip.mp4",
+        "See main.wav for the sound.",
+        "9/10",
+        "and/or",
+        "Rain.",
+        "e.g.",
+        "Data: 3 red.",
+        "/s",
+        "/ and \\ are strokes.",
+        "\n".join(f"Ball{number}\nRed" for number in range(60)),
+    ],
+)
 def test_sentences_about_files_are_texts(processor, text):
     """What is a sentence stays one."""
-    assert processor.encode_premise(text).text == text
+    premise = processor.encode_premise(text)
+    assert premise.text == text and premise.notes == ()
+
+
+def test_names_of_files_that_are_here(processor, tmp_path, monkeypatch):
+    """Only under the working directory files are looked for: a clip by its name is refused, another file is noted, and
+    a path that leads elsewhere is noted whether or not there is a file."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for path in (folder / "my clip.mp4", folder / "README", folder / "my notes", tmp_path / "secret word"):
+        path.touch()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match="is the name of a file"):
+        processor.encode_premise("my clip.mp4")
+    for here in ("README", "my notes", "./my notes"):
+        assert "name of a file" in processor.encode_premise(here).notes[0]
+    for missing in ("no clip.mp4", "no notes", "./no notes"):
+        assert processor.encode_premise(missing).notes == ()
+    for elsewhere in ("x/../../secret word", "../secret word", f"{tmp_path}/secret word", "~/my words"):
+        (note,) = processor.encode_premise(elsewhere).notes
+        assert processor.encode_premise(elsewhere.replace("word", "sound")).notes == (note,)
 
 
 @pytest.mark.parametrize("source", ["data:audio/wav;base64," + "A" * 9000, "A" * 9000, "x" * 300 + ".wav"])
@@ -533,3 +591,80 @@ def test_blanks_around_a_hypothesis_change_nothing(processor, around):
     hypothesis = "The ball is red."
     given, plain = (processor("An urn.", [text]) for text in (around.format(hypothesis), hypothesis))
     assert given["input_ids"].tolist() == plain["input_ids"].tolist()
+    premise = {"text": around.format("An urn."), "hypotheses": None}
+    assert processor(premise, hypothesis)["input_ids"].tolist() == plain["input_ids"].tolist()
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, "", " "], ids=repr)
+def test_empty_cells_count_as_missing(processor, clips, empty):
+    """A column that a row does not use may hold whatever stands for nothing."""
+    columns = dict.fromkeys(("text", "premise", "audio", "video", "modality"), empty)
+    expected = processor("An urn.", "It is red.")
+    for row in (columns | {"text": "An urn."}, columns | {"premise": "An urn.", "probability": 0.5}):
+        assert_same(processor(row, "It is red."), expected)
+        assert_same(processor(pd.Series(row, dtype=object), "It is red."), expected)
+    path = str(clips.sound)
+    for sound in (np.array(path), {"bytes": None if isinstance(empty, str) else empty, "path": path}):
+        assert_same(processor(columns | {"audio": sound}, "It is red."), processor(clips.sound, "It is red."))
+    with pytest.raises(ValueError, match="not empty|none of them"):
+        processor(columns, "It is red.")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        tuple,
+        np.array,
+        lambda texts: np.array(texts, object),
+        pd.Series,
+        lambda texts: pd.Series(texts).array,
+        pd.Index,
+    ],
+)
+def test_columns_are_lists(processor, column):
+    """Hypotheses, and premises, may be a column of numpy, pandas or `datasets`."""
+    texts = ["It is red.", "It is blue."]
+    assert_same(processor("An urn.", column(texts)), processor("An urn.", texts))
+    assert_same(processor(column(["An urn.", "A bag."]), column(texts)), processor(["An urn.", "A bag."], texts))
+    assert_same(processor(np.array("An urn."), np.array("It is red.")), processor("An urn.", "It is red."))
+
+
+def test_modality_of_a_path_in_a_row_counts(processor, clips):
+    """A path under `premise` is the clip that the row's modality speaks of."""
+    talkie = {"premise": clips.talkie, "modality": "audiovisual"}
+    expected = {"video": clips.talkie, "modality": "audiovisual"}
+    assert_same(processor(talkie, "It is red."), processor(expected, "It is red."))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"k" * 9000: 1},
+        dict.fromkeys(map(str, range(9000))),
+        {"modality": "m" * 9000, "text": "An urn."},
+        {"text": "x" * 9000 + "\ud800"},
+        {"text": ["x" * 9000]},
+        {"premise": "data:audio/wav;base64," + "A" * 9000},
+        {"video": {"frames": np.zeros((4, 2, 402, 3), np.uint8), "fps": 1, "path": "x" * 9000}},
+    ],
+    ids=lambda row: next(iter(row))[:10],
+)
+def test_errors_about_rows_are_short(processor, row):
+    """No error holds the whole of what was given, alone or among other premises; nor do those about hypotheses,
+    options and prompts."""
+    for premises, hypotheses in ((row, "Red."), ([row, "An urn."], ["Red.", "Red."])):
+        with pytest.raises(ValueError) as error:
+            processor(premises, hypotheses)
+        assert len(str(error.value)) <= 500
+    long = "x" * 9000
+    for call in (
+        lambda: processor("An urn.", [[long]]),
+        lambda: processor("An urn.", [long + "\ud800"]),
+        lambda: processor("An urn.", "Red.", fps=long),
+        lambda: processor("An urn.", "Red.", **{long: 1}),
+        lambda: rebuilt(processor, prompt={"premise": long, "hypothesis": long}),
+        lambda: rebuilt(processor, prompt={long: long}),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert len(str(error.value)) <= 500

@@ -1,5 +1,7 @@
 """Grouping rows into premises."""
 
+import copy
+
 import pyarrow as pa
 import pytest
 from datasets import Dataset
@@ -133,6 +135,14 @@ def test_several_configs_are_read_row_by_row(dataset, processor):
         direct = processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS})
         assert item.premise.input_ids == direct.input_ids
         assert item.premise.modality == premises.modalities[index] == row["modality"]
+
+
+def test_texts_are_whole_in_training(dataset, processor):
+    """A label is for all of its premise: a checkpoint that cuts texts is trained on whole ones."""
+    cutting = copy.copy(processor)
+    cutting.media = processor.media | {"max_text_tokens": 1}
+    whole, found = (PremiseDataset.load(str(dataset), ["urn-text"], "train", one)[0] for one in (processor, cutting))
+    assert found.premise.input_ids == whole.premise.input_ids and found.premise.num_tokens > 1
 
 
 def test_cached_premises_are_those_decoded_anew(dataset, processor):
