@@ -229,6 +229,7 @@ class CLUEProcessor(ProcessorMixin):
         if missing:
             raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
         self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
+        self._frame_sizes = {}  # see _resize
         self._prompt_pieces = {
             modality: {part: self._split_prompt(template) for part, template in parts.items()}
             for modality, parts in _prompts(self.prompt).items()
@@ -669,16 +670,21 @@ class CLUEProcessor(ProcessorMixin):
     def _resize(self, frame: torch.Tensor, num_frames: int) -> torch.Tensor:
         """One of `num_frames` frames, `(1, 3, height, width)`, in the size the video processor makes them all."""
         processor = self.video_processor
+        size = {edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}
         kinds = {
-            "size": SizeDict(**{edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}),
+            "size": SizeDict(**size),
             "resample": processor.resample,
             "factor": processor.patch_size * processor.merge_size,
             "temporal_factor": processor.temporal_patch_size,
             "cap_pixels_per_frame": True,
         }
-        # Without memory: only the size that comes out is wanted, which depends on the number of frames.
-        everything = torch.empty((1, num_frames, *frame.shape[1:]), dtype=frame.dtype, device="meta")
-        height, width = processor.resize(videos=everything, **kinds).shape[-2:]
+        shape = (num_frames, *frame.shape[1:])
+        key = (*shape, *size.values(), kinds["factor"], kinds["temporal_factor"], processor.max_video_tokens)
+        if key not in self._frame_sizes:
+            # Without memory: only the size that comes out is wanted. Slow, but clips of one kind have one size.
+            everything = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
+            self._frame_sizes[key] = processor.resize(videos=everything, **kinds).shape[-2:]
+        height, width = self._frame_sizes[key]
         return BaseVideoProcessor.resize(
             processor, frame, SizeDict(height=height, width=width), resample=processor.resample
         )

@@ -263,6 +263,25 @@ def test_frames_are_resized_once(processor, clips):
     assert torch.equal(inputs["video_grid_thw"], expected["video_grid_thw"])
 
 
+def test_the_size_of_frames_is_found_once(tiny_checkpoint, clips, monkeypatch):
+    """Finding it takes longer than a frame: it is done for the first frame of the first clip, until bounds change."""
+    own = CLUEProcessor.from_pretrained(tiny_checkpoint)
+    asked = []
+    resize_all = type(own.video_processor).resize
+
+    def counted(self, videos, **kinds):
+        asked.append(tuple(videos.shape))
+        return resize_all(self, videos=videos, **kinds)
+
+    monkeypatch.setattr(type(own.video_processor), "resize", counted)
+    first, again = (own.encode_premise(clips.silent) for _ in range(2))
+    assert len(asked) == 1 and asked[0][1] > 2
+    assert torch.equal(first.pixel_values_videos, again.pixel_values_videos)
+    own.video_processor.size = {"shortest_edge": 4 * 48 * 64, "longest_edge": 8 * 48 * 64}
+    larger = own.encode_premise(clips.silent)
+    assert len(asked) == 2 and larger.video_grid_thw.prod() > first.video_grid_thw.prod()
+
+
 def test_the_true_rate_of_frames_is_told(processor, clips):
     """Seconds per step follow from the true rate of the frames, also for a long video that is thinned, and told so."""
     for options in ({}, {"fps": 5.0}, {"max_frames": 8}):
