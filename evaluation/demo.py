@@ -22,6 +22,7 @@ from pathlib import Path
 
 from transformers import pipeline
 
+from datasets_scripts.commands import in_words
 from evaluation.data import load_rows, premise_keys
 from evaluation.report import write_text
 from evaluation.tables import comparison_table
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if not Path("train/sft.py").exists():
         parser.error("run it from the root of the repository, where train/sft.py is")
+    if not Path(args.recipe).is_file():
+        parser.error(f"there is no recipe '{args.recipe}': those of this repository are in train/recipes")
     clear(args.out, args.resume)
 
     for name, command in stages(args.out, args.recipe).items():
@@ -90,6 +93,19 @@ def clear(out: Path, resume: bool) -> None:
         write_text(out / "stages.json", "{}\n")
 
 
+def read_stages(out: Path) -> dict[str, dict]:
+    """
+    Reads the stages that were finished, with their commands and seconds.
+
+    Raises:
+        `ValueError`: if the file can't be read.
+    """
+    try:
+        return json.loads((out / "stages.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"{out}/stages.json can't be read ({error}): run the demo without --resume.") from error
+
+
 def run_stage(name: str, command: str, out: Path) -> None:
     """
     Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
@@ -99,7 +115,7 @@ def run_stage(name: str, command: str, out: Path) -> None:
     Raises:
         `SystemExit`: with the command's own exit status, if it fails.
     """
-    finished = json.loads((out / "stages.json").read_text())
+    finished = read_stages(out)
     if name in finished and finished[name]["command"] == command:
         print(f"[{name}] finished before", flush=True)
         return
@@ -154,7 +170,7 @@ def premise(row: dict) -> dict[str, str]:
 
 def write_report(reports: dict[str, dict], out: Path, answering: float) -> None:
     """Writes `report.json`: the main numbers of each configuration and the seconds of each stage."""
-    finished = json.loads((out / "stages.json").read_text())
+    finished = read_stages(out)
     summary = {
         config: {
             **{name: report["measures"][name]["value"] for name in ("mse", "mae", "ece")},
@@ -172,4 +188,5 @@ def write_report(reports: dict[str, dict], out: Path, answering: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_words():
+        main()

@@ -36,6 +36,7 @@ from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches
 from evaluation.predictors.choose import find_checkpoint
 from modeling_clue.confidence import bin_values, central_interval, expectation
+from modeling_clue.conversion import load_whole, read
 from modeling_clue.posthoc import (
     PARTS,
     calibrated_distribution,
@@ -128,9 +129,9 @@ def confidence_logits(checkpoint: Path, rows: Dataset, keys: list[str], batch_si
     Raises:
         `ValueError`: if a logit is not a finite number.
     """
-    processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+    processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True, dtype="auto").to(device).eval()
+    model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
     logits = torch.empty(len(rows), model.config.num_bins)
     for batch in tqdm(make_batches(list(range(len(rows))), keys, batch_size), unit="batches"):
         chosen = [[rows[index] for index in group] for group in batch]

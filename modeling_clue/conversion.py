@@ -34,6 +34,8 @@ import sys
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AddedToken,
@@ -167,7 +169,7 @@ def to_clue(
     if num_bins is None:
         num_bins = 100 if record is None else record["num_bins"]
 
-    processor = Qwen2_5OmniProcessor.from_pretrained(source)
+    processor = read(Qwen2_5OmniProcessor, source)
     tokenizer = processor.tokenizer
     token_ids = _special_token_ids(tokenizer, thinker_config, source)
     fields = {"num_bins": num_bins}
@@ -186,7 +188,7 @@ def to_clue(
     elif len(known) < len(tokens):
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
-    thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config)
+    thinker = load_whole(Qwen2_5OmniThinkerForConditionalGeneration, source, config=thinker_config)
     _make_room(thinker, thinker_config, tokenizer)
     lm_head = thinker.get_output_embeddings().weight.detach()
     if record is None:
@@ -236,7 +238,7 @@ def from_research(
     thinker_config = _thinker_config(source)
     if thinker_config.tie_word_embeddings:
         raise ValueError(f"'{source}' ties `lm_head` to the embeddings: an adapter on one would change both.")
-    processor = Qwen2_5OmniProcessor.from_pretrained(source)
+    processor = read(Qwen2_5OmniProcessor, source)
     tokenizer = processor.tokenizer
     token_ids = _special_token_ids(tokenizer, thinker_config, source)
     bin_ids = _research_token_ids(tokenizer, source)
@@ -250,7 +252,9 @@ def from_research(
     clue_processor = _clue_processor(processor, prompts.prompt, media)
 
     # bfloat16 fits into float32 without rounding.
-    thinker = _load(Qwen2_5OmniThinkerForConditionalGeneration, source, thinker_config, dtype=torch.float32)
+    thinker = load_whole(
+        Qwen2_5OmniThinkerForConditionalGeneration, source, config=thinker_config, dtype=torch.float32
+    )
     changed = merge_adapter(thinker, source, ADAPTER_FOLDER)
     print(f"Merged the adapter into {len(changed)} weights, and found {len(bin_ids)} confidence tokens.")
     lm_head = thinker.get_output_embeddings().weight.detach()
@@ -285,11 +289,11 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     out = new_folder(out)
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    clue_config = AutoConfig.from_pretrained(source)
+    clue_config = read(AutoConfig, source)
     if not isinstance(clue_config, CLUEConfig):
         raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
-    processor = CLUEProcessor.from_pretrained(source)
-    clue = _load(CLUEForConfidenceEstimation, source, clue_config)
+    processor = read(CLUEProcessor, source)
+    clue = load_whole(CLUEForConfidenceEstimation, source, config=clue_config)
 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
@@ -306,7 +310,7 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         temporal_patch_size=video_processor.temporal_patch_size,
         merge_size=video_processor.merge_size,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source, extra_special_tokens=NAMED_TOKENS)
+    tokenizer = read(AutoTokenizer, source, extra_special_tokens=NAMED_TOKENS)
     omni_processor = Qwen2_5OmniProcessor(
         image_processor,
         video_processor,
@@ -315,6 +319,59 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         chat_template=tokenizer.chat_template,
     )
     return save_whole(_in_omni(thinker) if layout == "omni" else thinker, omni_processor, out)
+
+
+def read(kind, source: str | Path, **options):
+    """Reads a checkpoint, or a part of it, by `from_pretrained`.
+
+    Args:
+        kind (`type`): class to call it of.
+        source (`str` or `Path`): folder or Hub repository.
+        **options: as of `from_pretrained`.
+
+    Returns:
+        what that returns.
+
+    Raises:
+        OSError: if files are missing.
+        ValueError: if there is no such folder, or a library can't make anything of a file; the source is named.
+    """
+    name = str(source)
+    if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith(("/", "."))):
+        raise ValueError(f"There is no checkpoint folder '{name}': give one, or a repository of the Hub as ORG/NAME.")
+    try:
+        return kind.from_pretrained(source, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
+        words = " ".join(str(error).split())
+        if name in words and isinstance(error, OSError | ValueError):
+            raise
+        raise (OSError if isinstance(error, OSError) else ValueError)(f"'{name}' can't be loaded: {words}") from error
+
+
+def load_whole(model_class, source: str | Path, *, dtype: torch.dtype | str = "auto", **options):
+    """Loads a model with all of its weights, and no others but those of the speech output.
+
+    Args:
+        model_class (`type`): class of the model.
+        source (`str` or `Path`): folder or Hub repository, with safetensors.
+        dtype (`torch.dtype` or `str`, *optional*, defaults to `"auto"`): of the weights; their own by default.
+        **options: as of `from_pretrained`.
+
+    Returns:
+        `PreTrainedModel`: the model.
+
+    Raises:
+        OSError: if files are missing.
+        ValueError: if weights are missing, or of another shape, or left over, or can't be read.
+    """
+    asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, report = read(model_class, source, dtype=dtype, **asked, **options)
+    # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
+    wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
+    if wrong:
+        first = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items())
+        raise ValueError(f"The weights of '{source}' do not fit its configuration ({first}).")
+    return model
 
 
 def new_folder(out: str | Path) -> Path:
@@ -341,7 +398,7 @@ def save_whole(model, processor, out: Path) -> Path:
 
 def _thinker_config(source: str | Path) -> Qwen2_5OmniThinkerConfig:
     """The Thinker's configuration out of either layout, with the dtype of the weights if it is known."""
-    config = AutoConfig.from_pretrained(source)
+    config = read(AutoConfig, source)
     if isinstance(config, CLUEConfig):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")
     if isinstance(config, Qwen2_5OmniConfig):
@@ -444,19 +501,6 @@ def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     return pieces[0]
 
 
-def _load(model_class, source: str | Path, config, dtype: torch.dtype | str = "auto"):
-    """The model with all of its weights, in their dtype by default, and no others but those of the speech output."""
-    model, report = model_class.from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
-    )
-    # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
-    wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
-    if wrong:
-        first = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items())
-        raise ValueError(f"The weights of '{source}' do not fit its configuration ({first}).")
-    return model
-
-
 def _portable(config: Qwen2_5OmniThinkerConfig) -> dict:
     """The fields of a configuration that mean the same in another class."""
     return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
@@ -520,4 +564,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:  # as `datasets_scripts.commands.in_words` does, on which this package does not stand
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

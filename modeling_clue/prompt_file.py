@@ -61,8 +61,8 @@ def read_prompt_file(path: str | Path) -> PromptFile:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{path}' is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content or content.keys() - set(MODALITIES):
         found = list(content) if isinstance(content, dict) else content
         raise ValueError(f"'{path}' needs one or more of the keys {', '.join(MODALITIES)}, got {found!r:.200}.")

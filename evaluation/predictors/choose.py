@@ -24,6 +24,7 @@ from evaluation.predictors.clue import CLUEPredictor
 from evaluation.predictors.prediction import Predictor
 from evaluation.predictors.teacher import TeacherPredictor
 from evaluation.predictors.text import TextPredictor, answer_format
+from modeling_clue.conversion import read
 
 
 # What can answer any rows, and what needs more of their dataset.
@@ -212,7 +213,7 @@ def fitted_baseline(kind: str, baselines: Baselines) -> ChosenPredictor:
 def _trained(args: argparse.Namespace) -> ChosenPredictor:
     """CLUE or CLUE-T, whichever the checkpoint is."""
     checkpoint = find_checkpoint(args.model)
-    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True)
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
     answer = answer_format(checkpoint)
     settings = {
         "predictor": "auto",

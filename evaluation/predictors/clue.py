@@ -7,6 +7,7 @@ from transformers import AutoModel, AutoProcessor
 
 from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, TwoStagePredictor
 from modeling_clue.confidence import central_interval, standard_deviation
+from modeling_clue.conversion import load_whole, read
 from modeling_clue.processing_clue import CLUEInputs
 
 
@@ -19,9 +20,9 @@ class CLUEPredictor(TwoStagePredictor):
     """
 
     def __init__(self, checkpoint: str | Path):
-        self.processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+        self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = AutoModel.from_pretrained(checkpoint, trust_remote_code=True, dtype="auto").to(device).eval()
+        self.model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
 
     def prepare(self, premises: list, hypotheses: list[list[str]]) -> tuple[CLUEInputs, list[int]]:
         """

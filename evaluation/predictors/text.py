@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoProcessor, Qwen2_5OmniThinkerForConditi
 
 from datasets_scripts.teachers.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
+from modeling_clue.conversion import load_whole, read
 from modeling_clue.processing_clue import EncodedPremise
 
 
@@ -31,10 +32,9 @@ class TextPredictor(TwoStagePredictor):
     """
 
     def __init__(self, checkpoint: str | Path):
-        self.processor = AutoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+        self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(checkpoint, dtype="auto")
-        self.model = model.to(device).eval()
+        self.model = load_whole(Qwen2_5OmniThinkerForConditionalGeneration, checkpoint).to(device).eval()
 
     def prepare(self, premises: list, hypotheses: list[list[str]]) -> list[list[Prompt]]:
         """
@@ -115,7 +115,7 @@ def answer_format(checkpoint: Path) -> str | None:
     Raises:
         `ValueError`: if the checkpoint is neither of CLUE nor of CLUE-T.
     """
-    kind = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True).model_type
+    kind = read(AutoConfig, checkpoint, trust_remote_code=True).model_type
     if kind == "clue":
         return None
     settings = checkpoint / "processor_config.json"

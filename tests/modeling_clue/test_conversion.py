@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -419,3 +420,59 @@ def test_command_line(thinker_source, tmp_path):
     for command, source, out in (("to-clue", thinker_source, "clue"), ("to-thinker", tmp_path / "clue", "thinker")):
         main([command, "--source", str(source), "--out", str(tmp_path / out)])
     assert Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(tmp_path / "thinker").config.text_config
+
+
+def _cut(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _weights(change) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    return rewrite
+
+
+def _config(**changes) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_cut, "can't be loaded: .*header"),
+        (_weights(lambda weights: weights.pop("confidence_head.weight")), r"missing keys: confidence_head\.weight"),
+        (_weights(lambda weights: weights.pop("model.norm.weight")), r"missing keys: .*norm\.weight"),
+        (_weights(lambda weights: weights.update(more=torch.zeros(2))), "unexpected keys: more"),
+        (_config(num_bins=7), r"mismatched keys: \('confidence_head\.weight'"),
+        (_config(num_bins="seven"), "can't be loaded: .*num_bins"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json' is not a valid JSON file"),
+        (lambda folder: (folder / "config.json").unlink(), "Should have a `model_type` key"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "can't be loaded"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no file named model.safetensors"),
+    ],
+)
+def test_a_broken_checkpoint_is_named(spoil, message, tiny_checkpoint, tmp_path):
+    """What lacks a weight, or has one too many or of another shape, or a file that is none, is not made anything of:
+    transformers would fill in random weights, or raise errors of its own kinds that name no file."""
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "broken")
+    spoil(folder)
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        to_thinker(folder, tmp_path / "out")
+    assert "broken" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", ["nowhere", "/nowhere", "./no/where"])
+def test_a_missing_folder_is_not_looked_for_on_the_hub(source, tmp_path, monkeypatch):
+    """A name that can be no repository's is told as a folder that is missing."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"no checkpoint folder '{source}'"):
+        to_clue(source, tmp_path / "out")
