@@ -71,8 +71,8 @@ def train(modality: str, folder: Path, cache: str, threads: int) -> dict:
     from train.arguments import CLUETrainingArguments
     from train.collator import PremiseCollator
     from train.premises import PremiseDataset, group_premises
-    from train.sft import LORA_TARGET_MODULES
     from train.towers import open_tower_cache
+    from train.trained import LORA_TARGET_MODULES
     from train.trainer import CLUETrainer
 
     class Clock(TrainerCallback):

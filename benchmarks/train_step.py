@@ -47,8 +47,8 @@ from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.confidence import confidence_loss
 from modeling_clue.conversion import FRAME_SIZE, TOKEN_ID_FIELDS, confidence_tokens
 from modeling_clue.processing_clue import DEFAULT_PROMPT
-from train.sft import LORA_TARGET_MODULES
 from train.tiny import tiny_config, train_tokenizer
+from train.trained import LORA_TARGET_MODULES
 
 
 MODALITIES = ("text", "audio", "video")

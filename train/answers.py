@@ -4,7 +4,7 @@ Data, prompts, batches and logs are those of the variant with confidence tokens.
 that ends it follow each hypothesis in its branch, and the loss is on the answer alone. The format of answers is the
 part `"answer"` of the processor's prompt, and saved with it.
 
-TRL gives the command line (`TrlParser`, `ModelConfig`) and the settings of LoRA (`get_peft_config`). Its `SFTTrainer`
+TRL gives the options of the model (`ModelConfig`) and the settings of LoRA (`get_peft_config`). Its `SFTTrainer`
 has no place for the rest: it tokenizes and collates conversations itself, one hypothesis a row, projects every
 position onto the vocabulary, and takes the mean over tokens where we take it over hypotheses.
 """
@@ -15,7 +15,7 @@ from transformers import AutoConfig, GenerationConfig, Qwen2_5OmniThinkerForCond
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
 from modeling_clue import CLUEConfig, CLUEOutput, CLUEProcessor
-from modeling_clue.conversion import plain_config, rehouse
+from modeling_clue.conversion import load_whole, plain_config, read, rehouse
 from modeling_clue.modeling_clue import BranchedThinker
 from modeling_clue.processing_clue import TEXT_ANSWER
 
@@ -123,7 +123,7 @@ def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEFor
     Raises:
         ValueError: if the checkpoint counts positions in a way that a plain Thinker can't be told of.
     """
-    config = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    config = read(AutoConfig, checkpoint, revision=revision)
     if isinstance(config, CLUEConfig):
         if config.audiovisual_positions != "timed":
             raise ValueError(
@@ -131,8 +131,8 @@ def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEFor
                 "CLUE-T's form on disk, does not know. Start `--variant text` from another checkpoint."
             )
         config = plain_config(config)
-    model = CLUEForTextAnswers.from_pretrained(checkpoint, config=config, revision=revision, **options)
-    processor = answering_processor(CLUEProcessor.from_pretrained(checkpoint, revision=revision))
+    model = load_whole(CLUEForTextAnswers, checkpoint, config=config, revision=revision, **options)
+    processor = answering_processor(read(CLUEProcessor, checkpoint, revision=revision))
     model.generation_config = GenerationConfig(
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,

@@ -1,13 +1,18 @@
 """The options of a training run, beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
 
-import re
-from dataclasses import dataclass, field
+import os
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from transformers import TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
+from trl import ModelConfig
 
-from datasets_scripts.schema import MODALITIES
-from train.backends import keep_to_torch_collectives
+from train.without_effect import refuse_idle
+
+
+# Of `accelerator_config`, what says how batches are dealt out.
+DEALING = ("split_batches", "dispatch_batches", "even_batches", "use_seedable_sampler")
 
 
 @dataclass
@@ -99,6 +104,7 @@ class DataArguments:
     )
 
     def __post_init__(self):
+        refuse_idle(self)
         for name in ("max_train_premises", "max_eval_premises", "max_hypotheses_per_premise"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -116,19 +122,10 @@ class DataArguments:
             raise ValueError(f"sigma must be positive, got {self.sigma}.")
 
 
-# What the Trainer gives for a modality, or for all: see `train.trainer.compute_metrics`. All are errors.
-METRIC = re.compile(rf"(loss|mse|mae)(_({'|'.join(MODALITIES)}))?")
-# The Trainer's options that do nothing with this model, their defaults, and why.
-WITHOUT_EFFECT = {
-    "label_smoothing_factor": (0.0, "labels are probabilities; the width of the target is sigma"),
-    "eval_do_concat_batches": (True, "errors are measured over all batches together"),
-}
-
-
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`, and other
-    defaults.
+    defaults. Those that would do nothing here are refused: see `train/without_effect.py`.
 
     Args:
         decay_ratio (`float`, *optional*, defaults to 0.3):
@@ -141,6 +138,9 @@ class CLUETrainingArguments(TrainingArguments):
         metadata={"help": "Share of the steps, at the end, of the decay of lr_scheduler_type=warmup_stable_decay."},
     )
     project: str = field(default="clue", metadata={"help": "Name of the project that trackio keeps the run in."})
+    greater_is_better: bool | None = field(
+        default=False, metadata={"help": "Off: whatever metric_for_best_model is, it is a loss or an error."}
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Not used: the collator knows what the model needs."}
     )
@@ -151,22 +151,62 @@ class CLUETrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
-        keep_to_torch_collectives()
-        for option, (default, reason) in WITHOUT_EFFECT.items():
-            if getattr(self, option) != default:
-                raise ValueError(f"{option} has no effect here: {reason}. Leave it out.")
-        if self.load_best_model_at_end and self.metric_for_best_model is not None:
-            metric = self.metric_for_best_model.removeprefix("eval_")
-            if not METRIC.fullmatch(metric):
-                raise ValueError(
-                    f"metric_for_best_model={self.metric_for_best_model!r} is not measured: it is loss, mse or mae of "
-                    "all hypotheses or of a modality's, such as mse_audio."
-                )
-            if self.greater_is_better:
-                raise ValueError(f"greater_is_better must be false: {metric} is an error, the less the better.")
-            self.greater_is_better = False
+        self.greater_is_better = bool(self.greater_is_better)
+        refuse_idle(self)
+        _keep_to_torch_collectives()  # before the processes meet, below
         super().__post_init__()
+        dealt, as_ever = asdict(self.accelerator_config), asdict(AcceleratorConfig())
+        for name in DEALING:
+            if dealt[name] != as_ever[name]:
+                raise ValueError(f"Leave {name} out of accelerator_config: batches are dealt out by modality.")
+        if self.fp16 and self.device.type == "cpu":
+            raise ValueError("fp16 has no effect on the CPU: take `--bf16 true`, or leave fp16 out.")
+        if self.activation_checkpointing_kwargs is not None and not self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing_kwargs have no effect without `--activation_checkpointing true`: add it."
+            )
+        if self.optim_args is not None and not all("=" in part for part in self.optim_args.split(",")):
+            raise ValueError(f"optim_args must be NAME=VALUE,NAME=VALUE, got {self.optim_args}.")
+        if self.save_strategy == "best" and self.eval_strategy == "no":
+            raise ValueError("save_strategy=best saves nothing without evaluation: add `--eval_strategy epoch`.")
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.max_steps != -1 and self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, or -1 for num_train_epochs, got {self.max_steps}.")
+        if self.max_steps == -1 and not self.num_train_epochs > 0:
+            raise ValueError(f"num_train_epochs must be positive, got {self.num_train_epochs}.")
         if not 0 <= self.decay_ratio <= 1:
             raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")
-        if self.dataloader_persistent_workers:
-            raise ValueError("dataloader_persistent_workers must be off: its workers would not learn of a new epoch.")
+
+    def scheduler_kwargs(self, num_training_steps: int) -> dict[str, object]:
+        """Arguments of the schedule: `lr_scheduler_kwargs`, with the number of decay steps where it has a decay.
+
+        Args:
+            num_training_steps (`int`): Steps of the whole training.
+
+        Returns:
+            `dict[str, object]`: Values by argument.
+        """
+        decay = {}
+        if self.lr_scheduler_type == "warmup_stable_decay":
+            decay = {"num_decay_steps": round(self.decay_ratio * num_training_steps), "decay_type": "linear"}
+        return {**decay, **(self.lr_scheduler_kwargs or {})}
+
+
+@dataclass
+class ModelArguments(ModelConfig):
+    """`trl.ModelConfig`, without what would do nothing here."""
+
+    def __post_init__(self):
+        refuse_idle(self)
+        super().__post_init__()
+
+
+def _keep_to_torch_collectives() -> None:
+    """Has DeepSpeed use torch's collectives on the CPU. Its own, for processors with AVX-512, would be compiled when
+    the processes meet: two minutes, and an error without a C++ compiler."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        import deepspeed
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -6,22 +6,10 @@ from peft import PeftModel
 from transformers import Trainer
 
 from train.answers import CLUEForTextAnswers
+from train.trained import TOWERS, trained_in
 
 
-TOWERS = ("audio_tower.", "visual.")
 MASKED_ATTENTION = ("eager", "sdpa")
-
-
-def keep_to_torch_collectives() -> None:
-    """Has DeepSpeed use torch's collectives on the CPU. Its own, for processors with AVX-512, would be compiled when
-    the processes meet: two minutes, and an error without a C++ compiler.
-
-    Call it before `TrainingArguments` are made: they bring the processes together.
-    """
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        import deepspeed
-
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def check_backend(trainer: Trainer) -> None:
@@ -43,7 +31,7 @@ def check_backend(trainer: Trainer) -> None:
         if plugin.zero_stage == 3:
             _check_sharded(trainer, "ZeRO-3")
             _check_zero3(trainer, plugin.zero3_save_16bit_model)
-        elif trainer.modality_batching == "mixed" and _trains_towers(trainer):
+        elif trainer.modality_batching == "mixed" and trained_in(trainer.model, TOWERS):
             raise ValueError(
                 "modality_batching=mixed with trained towers fails under ZeRO-2: the processes would add up gradients "
                 "of different weights. Take `--freeze_towers true`, `--modality_batching batched`, or DDP."
@@ -97,15 +85,10 @@ def _check_sharded(trainer: Trainer, name: str) -> None:
 
 def _check_zero3(trainer: Trainer, gathers: bool) -> None:
     """What ZeRO-3 would get wrong without a word."""
-    if _trains_towers(trainer):
+    if trained_in(trainer.model, TOWERS):
         raise ValueError(
             "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "
             "a tower had at an earlier step. Take `--freeze_towers true`, or ZeRO-2 or FSDP2."
         )
     if not gathers:
         raise ValueError("Set `zero3_save_16bit_model: true` as in zero3.yaml: without it no model would be saved.")
-
-
-def _trains_towers(trainer: Trainer) -> bool:
-    trained = (name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad)
-    return any(tower in name for name in trained for tower in TOWERS)

@@ -25,33 +25,31 @@ accelerate launch --config_file train/accelerate_configs/ddp.yaml \
 ```
 """
 
-import re
 import sys
 from pathlib import Path
 
-from peft import PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import AutoConfig, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
-from trl import ModelConfig, TrlParser, get_peft_config
+from trl import ModelConfig
 
+from datasets_scripts.commands import in_words
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.conversion import load_whole, read
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
-from train.arguments import CLUETrainingArguments, DataArguments
+from train.arguments import DataArguments
 from train.backends import check_backend
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
+from train.options import check_metric, parse_options
 from train.premises import PremiseDataset, check_split
 from train.push import check_push
 from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
 from train.trackers import local_trackers
+from train.trained import TOWERS, add_lora, hold_in_float32, trained_in
 from train.trainer import CLUETrainer
-
-
-TOWERS = re.compile(r"\b(audio_tower|visual)\.")
-# A plain list of names would also hit the audio tower.
-LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
 
 def load_model(
@@ -70,11 +68,6 @@ def load_model(
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
     checkpoint = model_args.model_name_or_path
-    if not Path(checkpoint).is_dir() and checkpoint.count("/") != 1:
-        raise ValueError(
-            f"There is no checkpoint folder '{checkpoint}': write one with `python -m train.tiny` or "
-            "`python -m modeling_clue.conversion`, or name a repository as ORG/NAME."
-        )
     options = {
         "revision": model_args.model_revision,
         "dtype": model_args.dtype,
@@ -83,13 +76,15 @@ def load_model(
     if data_args.variant == "text":
         model = load_text_model(checkpoint, **options)
     else:
-        config = AutoConfig.from_pretrained(checkpoint, revision=model_args.model_revision)
+        config = read(AutoConfig, checkpoint, revision=model_args.model_revision)
         if not isinstance(config, CLUEConfig):
             raise ValueError(
                 f"'{checkpoint}' is a {config.model_type} checkpoint without a confidence head: make it one of CLUE "
                 "with `python -m modeling_clue.conversion to-clue`, or go on with a CLUE-T by `--variant text`."
             )
-        model = CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options)
+        if data_args.sigma is not None and (data_args.target or config.target) == "mse":
+            raise ValueError(f"sigma has no effect on '{checkpoint}', whose target is mse: leave it out.")
+        model = load_whole(CLUEForConfidenceEstimation, checkpoint, **options)
         if data_args.target is not None:
             model.config.target = data_args.target
         if data_args.sigma is not None:
@@ -106,34 +101,14 @@ def load_model(
 
     if not model_args.use_peft:
         return model
-    peft_config = get_peft_config(model_args)
-    # With a task type, peft passes inputs on that only models of that task take.
-    peft_config.task_type = None
-    if peft_config.target_modules is None:
-        peft_config.target_modules = LORA_TARGET_MODULES
-    if peft_config.modules_to_save is None and data_args.variant == "distribution":
-        peft_config.modules_to_save = ["confidence_head"]
-    if freeze_towers:
-        # The towers have layers of the same names.
-        peft_config.exclude_modules = f".*{TOWERS.pattern}.*"
-    adapted = get_peft_model(model, peft_config)
-    inside = [name for name, weight in adapted.named_parameters() if weight.requires_grad and TOWERS.search(name)]
-    if freeze_towers and inside:
+    untrained = [*(TOWERS if freeze_towers else ()), *(["lm_head"] if data_args.variant == "distribution" else ())]
+    model = add_lora(model, model_args, untrained)
+    if not freeze_towers and not trained_in(model, TOWERS):
         raise ValueError(
-            f"{inside[0]} would be trained inside a frozen tower: choose other LoRA modules, or --freeze_towers false."
+            "freeze_towers=false has no effect on this LoRA, which has no adapter in a tower: name layers of towers "
+            "in lora_target_modules, such as q_proj, or leave freeze_towers out."
         )
-    return adapted
-
-
-def train_in_float32(model: CLUEForConfidenceEstimation | CLUEForTextAnswers | PeftModel) -> None:
-    """Turns the weights that are trained into float32: in bfloat16 a step below 1/256 of a weight is lost.
-
-    Args:
-        model ([`~modeling_clue.CLUEForConfidenceEstimation`], or as [`load_model`] returns it): Changed in place.
-    """
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
+    return model
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -142,10 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments (`list[str]`, *optional*): Command line; that of the process by default.
     """
-    parser = TrlParser((DataArguments, CLUETrainingArguments, ModelConfig))
-    data_args, training_args, model_args = parser.parse_args_and_config(arguments)
-    if model_args.load_in_4bit or model_args.load_in_8bit:
-        raise ValueError("load_in_4bit and load_in_8bit have no effect here: nothing is quantized. Leave them out.")
+    data_args, training_args, model_args = parse_options(arguments)
     resume_from_checkpoint = checkpoint_to_resume(training_args)
     check_push(data_args, training_args, model_args)
     Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
@@ -159,7 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
-    processor = CLUEProcessor.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision)
+    hold_in_float32(model, training_args)
+    processor = read(CLUEProcessor, model_args.model_name_or_path, revision=model_args.model_revision)
     if data_args.variant == "text":
         processor = answering_processor(processor)
 
@@ -183,9 +156,12 @@ def main(arguments: list[str] | None = None) -> None:
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,
     )
+    if data_args.teacher_answers == "first" and not any("teacher" in one.sources for one in train_dataset.premises):
+        raise ValueError("teacher_answers=first has no effect on rows of which no teacher was asked: leave it out.")
     eval_dataset = None
     if evaluates:
         eval_dataset = load_premises(eval_configs, data_args.eval_split, data_args.max_eval_premises)
+        check_metric(training_args, data_args.variant, eval_dataset.modalities)
     trainer = CLUETrainer(
         model=model,
         args=training_args,
@@ -199,8 +175,6 @@ def main(arguments: list[str] | None = None) -> None:
         callbacks=local_trackers(training_args, resumes=resume_from_checkpoint is not None),
     )
     check_backend(trainer)
-    if not trainer.is_deepspeed_enabled:  # which keeps copies in float32 itself
-        train_in_float32(model)
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
     trainer.record = describe_run(trainer, sys.argv[1:] if arguments is None else arguments, data_args, model_args)
@@ -238,4 +212,5 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_words():
+        main()

@@ -100,6 +100,8 @@ class CLUETrainer(ResumableTrainer):
             collate_fn=collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
         )
         return self.accelerator.prepare(loader)
 
@@ -141,9 +143,7 @@ class CLUETrainer(ResumableTrainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """Adds the number of decay steps to the schedule that has a decay."""
-        if self.args.lr_scheduler_type == "warmup_stable_decay":
-            decay = {"num_decay_steps": round(self.args.decay_ratio * num_training_steps), "decay_type": "linear"}
-            self.args.lr_scheduler_kwargs = {**decay, **(self.args.lr_scheduler_kwargs or {})}
+        self.args.lr_scheduler_kwargs = self.args.scheduler_kwargs(num_training_steps)
         return super().create_scheduler(num_training_steps, optimizer)
 
     # Logs

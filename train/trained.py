@@ -1,0 +1,150 @@
+"""What of a model is trained: adapters, parts that stay as they are, and the precision of the weights."""
+
+import re
+from collections.abc import Sequence
+from copy import copy
+
+import torch
+from peft import PeftModel, get_peft_model
+from peft.tuners.tuners_utils import check_target_module_exists
+from transformers import PreTrainedModel
+from transformers.utils import logging
+from trl import ModelConfig, get_peft_config
+
+from modeling_clue import CLUEForConfidenceEstimation
+from train.answers import CLUEForTextAnswers
+from train.arguments import CLUETrainingArguments
+
+
+logger = logging.get_logger(__name__)
+
+TOWERS = ("audio_tower", "visual")
+LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
+
+
+def add_lora(
+    model: CLUEForConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
+) -> PeftModel:
+    """Puts adapters on a model, wherever they are asked for but in parts that stay as they are. A confidence head is
+    trained whole.
+
+    Args:
+        model ([`~modeling_clue.CLUEForConfidenceEstimation`] or [`~train.answers.CLUEForTextAnswers`]): The model.
+        model_args ([`~trl.ModelConfig`]): LoRA.
+        untrained (`list[str]`): Names of the parts that stay as they are.
+
+    Returns:
+        `PeftModel`: The model with the adapter `"default"`.
+
+    Raises:
+        ValueError: if something is named that is not there or is not to be trained.
+    """
+    config = get_peft_config(model_args)
+    # With a task type, peft passes inputs on that only models of that task take.
+    config.task_type = None
+    if config.target_modules is None and config.target_parameters is None:
+        config.target_modules = LORA_TARGET_MODULES
+    elif isinstance(config.target_modules, str) and re.fullmatch(r"[\w.]+", config.target_modules):
+        config.target_modules = {config.target_modules}  # trl makes a pattern of the only name in a list
+    if isinstance(model, CLUEForConfidenceEstimation):
+        config.modules_to_save = sorted({"confidence_head", *(config.modules_to_save or ())})
+    whole = config.modules_to_save or []
+    layers = [name for name, _ in model.named_modules()]
+    parameters = [name for name, _ in model.named_parameters()]
+    named = [] if isinstance(config.target_modules, str) else config.target_modules or []
+    for option, names, places, closed in (
+        ("lora_target_modules", named, layers, [*untrained, *whole]),
+        ("lora_target_parameters", config.target_parameters or [], parameters, untrained),
+        ("lora_modules_to_save", whole, layers, untrained),
+    ):
+        for name in sorted(names):
+            found = [place for place in places if f".{place}".endswith(f".{name}")]
+            if not found:
+                raise ValueError(f"{option} names {name}, and the model has no such layer: leave it out.")
+            if all(_lies_in(place, closed) for place in found):
+                raise ValueError(
+                    f"{option} names {name}, which is only in what it can't be put on ({', '.join(closed)}): leave it "
+                    "out. Towers are frozen unless `--freeze_towers false`, the head and lora_modules_to_save are "
+                    "trained whole, and of lm_head CLUE-D has no use."
+                )
+
+    config.exclude_modules = rf"(.*\.)?({'|'.join(untrained)})(\..*)?" if untrained else None
+    try:
+        model = get_peft_model(model, config)
+    except (TypeError, ValueError) as error:
+        parts = ", ".join([*untrained, *whole])
+        raise ValueError(f"LoRA can't be put on this model so ({parts} get no adapters): {error}") from error
+    astray = trained_in(model, untrained)
+    if astray:
+        raise ValueError(
+            f"LoRA would train {astray[0]}, and in all {len(astray)} weights of {', '.join(untrained)}, which stay as "
+            "they are: give longer names in lora_modules_to_save and lora_target_parameters, or add "
+            "`--freeze_towers false`."
+        )
+    unrestricted = copy(model.active_peft_config)
+    unrestricted.exclude_modules = None
+    left = [name for name in layers if _lies_in(name, untrained) and check_target_module_exists(unrestricted, name)]
+    if left:
+        logger.warning(f"LoRA leaves out {len(left)} layers that fit lora_target_modules, such as {left[0]}: frozen.")
+    return model
+
+
+def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list[str]:
+    """Finds what is trained of some parts of a model.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`] or `PeftModel`): The model.
+        parts (`Sequence[str]`): Names of modules.
+
+    Returns:
+        `list[str]`: Names of the weights, adapters among them.
+    """
+    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    return [name for name in trained if _lies_in(name, parts)]
+
+
+def hold_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
+    """Brings trained weights to float32: in bfloat16 most updates are too small to change a weight, and are lost.
+    DeepSpeed holds copies of its own.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`] or `PeftModel`): Changed in place. With LoRA only what is trained is
+            brought to float32, else all: a checkpoint is then of one dtype, and is read as it was written.
+        training_args ([`~train.arguments.CLUETrainingArguments`]): Mixed precision and backend.
+
+    Raises:
+        ValueError: if the weights would not go together without mixed precision.
+    """
+    autocast = training_args.mixed_precision != "no"
+    if training_args.deepspeed_plugin is not None and autocast:
+        return
+    if model.dtype == torch.float16 and isinstance(model, PeftModel) and training_args.mixed_precision != "fp16":
+        raise ValueError(
+            "dtype=float16 without fp16=true loses small gradients: add `--fp16 true`, or take `--dtype bfloat16`."
+        )
+    short = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16)
+    }
+    if not short:
+        return
+    dtype = str(model.dtype).removeprefix("torch.")
+    if not isinstance(model, PeftModel):
+        model.float()
+    elif autocast:
+        for weight in short.values():
+            weight.data = weight.data.float()
+    else:
+        raise ValueError(
+            f"dtype={dtype} without mixed precision can't train {next(iter(short))}, whose updates would be lost: add "
+            "`--bf16 true`, or take `--dtype float32`."
+        )
+    logger.warning(
+        f"dtype={dtype}: what is trained is held and saved in float32, as updates too small for {dtype} would be lost."
+    )
+
+
+def _lies_in(place: str, parts: Sequence[str]) -> bool:
+    """Whether a layer or weight is one of some parts of the model, or within."""
+    return any(f".{part}." in f".{place}." for part in parts)

@@ -1,0 +1,217 @@
+"""Which options of a training would do nothing: all that there are can be set, whether this training looks at them or
+not, and one that is taken and does nothing lets a run pass for what it is not.
+
+`tests/train/test_options.py` asks of every option that there is which it is.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import NamedTuple
+
+
+_QUANTIZED = "no weight is quantized here; `--use_peft true --dtype bfloat16 --bf16 true` needs little memory"
+_MEASURED = "what is measured is loss, MSE and MAE over all hypotheses and by modality, whatever it says"
+_ROUNDED = "it would round the weights that are saved; `--bf16 true` evaluates in bfloat16 as well"
+_LIGER = "Liger has no kernels for this model"
+_SORTED = "batches have one modality and premises of similar length already: see `--modality_batching`"
+
+# Options that are never looked at, or that the rest does not go together with: what there is instead.
+LEFT_OUT = {
+    "load_in_8bit": _QUANTIZED,
+    "load_in_4bit": _QUANTIZED,
+    "bnb_4bit_quant_type": _QUANTIZED,
+    "use_bnb_nested_quant": _QUANTIZED,
+    "bnb_4bit_quant_storage": _QUANTIZED,
+    "lora_task_type": "the task is that of `--variant`",
+    "label_smoothing_factor": "labels are probabilities, not classes; `--sigma` is the width of their distributions",
+    "prediction_loss_only": _MEASURED,
+    "include_for_metrics": _MEASURED,
+    "batch_eval_metrics": _MEASURED,
+    "eval_do_concat_batches": _MEASURED,
+    "eval_use_gather_object": _MEASURED,
+    "label_names": _MEASURED,
+    "greater_is_better": "whatever metric_for_best_model is, it is a loss or an error, of which less is better",
+    "bf16_full_eval": _ROUNDED,
+    "fp16_full_eval": _ROUNDED,
+    "use_liger_kernel": _LIGER,
+    "liger_kernel_config": _LIGER,
+    "use_cache": "nothing is generated in training",
+    "auto_find_batch_size": "a batch keeps its size; set `--per_device_train_batch_size`, and "
+    "`--gradient_accumulation_steps` to make up for it",
+    "parallelism_config": "premises are dealt out to processes, and nothing else is split",
+    "save_on_each_node": "the output folder must be on a disk that all machines share, and is written once",
+    "enable_jit_checkpoint": "its half-written folder would be taken for a checkpoint; with `--save_steps`, a run can "
+    "be killed at any moment",
+    "restore_callback_states_from_checkpoint": "no callback has a state to go on from",
+    "dataloader_drop_last": "every premise is trained on",
+    "dataloader_in_order": "processes would not have batches of the same modality at a step",
+    "dataloader_persistent_workers": "its workers would not learn of a new epoch",
+    "remove_unused_columns": "the collator knows what the model needs",
+    "train_sampling_strategy": _SORTED,
+    "length_column_name": _SORTED,
+    "local_rank": "`accelerate launch` and torchrun number the processes",
+    "do_train": "a run always trains",
+    "do_predict": "`python -m evaluation.run` evaluates what was trained",
+}
+
+
+class Beside(NamedTuple):
+    """Options that count only beside another.
+
+    Args:
+        names (`Sequence[str]`): The options.
+        master (`str`): The option that decides whether they count.
+        idle (`Callable`): Whether they do not, from the value of `master`.
+        why (`str`): What is to be said after "has no effect".
+    """
+
+    names: Sequence[str]
+    master: str
+    idle: Callable[[object], bool]
+    why: str
+
+
+def _is(*values: object) -> Callable[[object], bool]:
+    return lambda value: any(value == one for one in values)
+
+
+def _is_not(*values: object) -> Callable[[object], bool]:
+    return lambda value: all(value != one for one in values)
+
+
+# transformers makes these of a learning rate and Adam's options alone.
+_WITHOUT_ARGS = re.compile(r"adamw_torch(_fused|_xla|_npu_fused)?|adafactor|(paged_)?(adamw|lion)(_bnb)?_\d+bit")
+
+BESIDE = [
+    Beside(
+        (
+            *("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_parameters"),
+            *("lora_modules_to_save", "use_rslora", "use_dora"),
+        ),
+        "use_peft",
+        _is(False),
+        "without LoRA: add `--use_peft true`",
+    ),
+    Beside(
+        (
+            *("eval_split", "eval_configs", "max_eval_premises", "eval_steps", "eval_delay", "eval_on_start"),
+            *("do_eval", "metric_for_best_model", "load_best_model_at_end"),
+        ),
+        "eval_strategy",
+        _is("no"),
+        "without evaluation: add `--eval_strategy epoch` or `steps`",
+    ),
+    Beside(("eval_steps",), "eval_strategy", _is_not("steps"), "but with `--eval_strategy steps`: add it"),
+    Beside(("save_steps",), "save_strategy", _is_not("steps"), "but with `--save_strategy steps`: add it"),
+    Beside(
+        ("num_train_epochs",),
+        "max_steps",
+        lambda value: value > 0,
+        "beside max_steps, which is the length of the run: set `--max_steps -1`",
+    ),
+    Beside(
+        ("hub_model_id", "hub_revision", "hub_strategy", "hub_always_push"),
+        "push_to_hub",
+        _is(False),
+        "where nothing is pushed: add `--push_to_hub true`",
+    ),
+    Beside(
+        ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+        "report_to",
+        lambda value: not {"trackio", "all"} & set(value.split() if isinstance(value, str) else value or ()),
+        "without trackio: add `--report_to trackio`",
+    ),
+    Beside(("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower_cache`"),
+    Beside(("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"),
+    Beside(
+        ("model_revision",),
+        "model_name_or_path",
+        lambda value: value is not None and Path(value).is_dir(),
+        "on a folder, which has no revisions: name a repository as ORG/NAME",
+    ),
+    Beside(
+        ("decay_ratio",),
+        "lr_scheduler_type",
+        _is_not("warmup_stable_decay"),
+        "but with `--lr_scheduler_type warmup_stable_decay`: add it",
+    ),
+    Beside(
+        ("warmup_steps",),
+        "lr_scheduler_type",
+        _is("constant", "reduce_lr_on_plateau", "greedy"),
+        "with this lr_scheduler_type: a constant rate is warmed up to by `--lr_scheduler_type constant_with_warmup`",
+    ),
+    Beside(
+        ("lr_scheduler_kwargs",),
+        "lr_scheduler_type",
+        _is("constant", "constant_with_warmup"),
+        "on a constant rate: choose another `--lr_scheduler_type`",
+    ),
+    Beside(
+        ("adam_beta1", "adam_beta2", "adam_epsilon"),
+        "optim",
+        _is("sgd", "adagrad", "rmsprop", "adafactor"),
+        "on this optim, which is no Adam: choose another `--optim`",
+    ),
+    Beside(
+        ("optim_args",),
+        "optim",
+        lambda value: _WITHOUT_ARGS.fullmatch(value) is not None,
+        "on this optim: AdamW's options are `--adam_beta1`, `--adam_beta2`, `--adam_epsilon`, `--weight_decay`",
+    ),
+    Beside(
+        ("optim_target_modules",),
+        "optim",
+        lambda value: not value.startswith(("galore", "apollo")),
+        "but on GaLore and APOLLO: choose another `--optim`",
+    ),
+    Beside(("fsdp_config",), "fsdp", lambda value: not value, "without `--fsdp`: add it"),
+    Beside(
+        ("dataloader_multiprocessing_context",),
+        "dataloader_num_workers",
+        _is(0),
+        "without workers: set `--dataloader_num_workers`",
+    ),
+]
+
+
+def default(field) -> object:
+    """The value of a dataclass's field where none is given."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def idle_options(values: dict[str, object], defaults: dict[str, object]) -> Iterator[tuple[str, str, str]]:
+    """Finds options that would do nothing as the others are.
+
+    Args:
+        values (`dict[str, object]`): The options, of one class or of several.
+        defaults (`dict[str, object]`): The defaults of all of them.
+
+    Yields:
+        `tuple[str, str, str]`: The option's name, that of the option that decides, and an error.
+    """
+    for names, master, idle, why in BESIDE:
+        if master in values and idle(values[master]):
+            for name in names:
+                if name in values and values[name] != defaults[name]:
+                    yield name, master, f"{name} has no effect {why}, or leave {name} out."
+
+
+def refuse_idle(options: object) -> None:
+    """Refuses what would do nothing.
+
+    Args:
+        options: One of the classes of options, as it was given.
+
+    Raises:
+        ValueError: for the first such option, with what to do instead.
+    """
+    defaults = {field.name: default(field) for field in fields(options)}
+    values = {name: getattr(options, name) for name in defaults}
+    for name, why in LEFT_OUT.items():
+        if name in values and values[name] != defaults[name]:
+            raise ValueError(f"Leave {name} out, it has no effect here: {why}.")
+    for _, _, error in idle_options(values, defaults):
+        raise ValueError(error)
