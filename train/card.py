@@ -127,9 +127,10 @@ def render_card(record: dict, kind: str = "whole") -> str:
     *most, last = [PREMISES[name] for name in modalities]
     premises = f"{', '.join(most)} and {last}" if most else last
     model = record["model"]
-    size = f"{model['parameters']:,} parameters, {model['trained']:,} of them trained, in {model['dtype']}."
+    size = f"{model['parameters']:,} parameters in {model['dtype']}; {model['trained']:,} were trained, in float32."
     if model["head"] is not None:
-        size += " {bins} confidence bins, target `{target}`, sigma {sigma}.".format(**model["head"])
+        size += " {bins} confidence bins, target `{target}`".format(**model["head"])
+        size += "." if model["head"]["target"] == "mse" else f", sigma {model['head']['sigma']}."
     card = ModelCard.from_template(
         _metadata(record, kind),
         template_path=TEMPLATE,
@@ -140,6 +141,7 @@ def render_card(record: dict, kind: str = "whole") -> str:
         size=size,
         kind="whole" if kind == "whole" else "adapter",
         lora=model["lora"] is not None,
+        rounded=None if model["dtype"] == "float32" else model["dtype"],
         usage=_usage(record, kind),
         variant=record["variant"],
         premises=premises,
@@ -328,7 +330,10 @@ def _training(record: dict) -> str:
     if hardware["backend"] is not None:
         processes += f" ({hardware['backend']})"
     since = f", resumed at step {progress['resumed_at']:,}" if progress["resumed_at"] else ""
-    best = f"; the weights are those of step {progress['best_step']:,}, the best" if progress["best_step"] else ""
+    best = ""
+    if progress["best_step"]:
+        measure = record["options"]["metric_for_best_model"].removeprefix("eval_")
+        best = f"; the weights are those of step {progress['best_step']:,}, the best by `{measure}`"
     if code["commit"] is None:
         source = f"version {code['version']}, not a git checkout"
     else:
@@ -344,7 +349,8 @@ def _training(record: dict) -> str:
     ]
     lora = record["model"]["lora"]
     if lora is not None:
-        lines.append("- LoRA: " + ", ".join(f"{name} {value}" for name, value in lora.items() if value is not None))
+        parts = {name: ", ".join(value) if isinstance(value, list) else value for name, value in lora.items()}
+        lines.append("- LoRA: " + "; ".join(f"{name} {value}" for name, value in parts.items() if value is not None))
     options = yaml.safe_dump(record["options"], sort_keys=True, allow_unicode=True, width=119).strip()
     return "\n".join(
         [

@@ -37,7 +37,7 @@ from datasets_scripts.commands import in_words
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
 from train.checkpoints import MANIFEST
-from train.record import read_record, told
+from train.record import dtype_name, read_record, told
 
 
 logger = logging.get_logger(__name__)
@@ -193,7 +193,8 @@ class PushingTrainer(Trainer):
     @property
     def best_step(self) -> int | None:
         """`int`, *optional*: The step of the weights, once the best ones were loaded at the end."""
-        return self.state.best_global_step if self.args.load_best_model_at_end and not self.is_in_train else None
+        loaded = self.args.load_best_model_at_end and not self.is_in_train and self.state.best_model_checkpoint
+        return self.state.best_global_step if loaded else None
 
     def measured(self) -> dict | None:
         """The log's entry of an evaluation of the weights as they are; `None` if there was none."""
@@ -213,6 +214,8 @@ class PushingTrainer(Trainer):
             "resumed_at": self._resumed_at,
             "date": datetime.now(UTC).date().isoformat(),
         }
+        model = self.accelerator.unwrap_model(self.model)
+        self.record["model"]["dtype"] = dtype_name(model)  # DeepSpeed has its own
         entry = self.measured()
         self.record["validation"] = [] if entry is None else validation_results(self.record["data"]["rows"], entry)
 

@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard, get_token, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from peft import PeftModel
 from transformers import PreTrainedModel, Trainer
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import ExplicitEnum
 from trl import ModelConfig
 
@@ -26,13 +27,17 @@ from modeling_clue import CLUEConfig
 from modeling_clue.processing_clue import MODALITIES
 from train.arguments import DataArguments
 from train.premises import PremiseDataset
+from train.trained import trained_in
+from train.without_effect import default
 
 
 RECORD_NAME = "training.yaml"
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ["torch", "transformers", "peft", "trl", "accelerate", "datasets"]
-# Told elsewhere, or never: a token is nobody's business, and the Trainer fills this configuration in by itself.
-UNTOLD_OPTIONS = {"hub_token", "accelerator_config"}
+# A token is nobody's business.
+UNTOLD_OPTIONS = {"hub_token"}
+# The premises that go through each tower.
+TOWER_MODALITIES = {"audio_tower": {"audio", "audiovisual"}, "visual": {"video", "audiovisual"}}
 
 HIDDEN = "***"
 TOKEN = re.compile(r"\bhf_\w{8,}")
@@ -107,7 +112,7 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
         "variant": data_args.variant,
         "base": _base(model_args.model_name_or_path, model_args.model_revision),
         "license": None,
-        "model": _model(trainer.model),
+        "model": _model(trainer.model, set(trainer.train_dataset.modalities)),
         "command": ["train/sft.py", *arguments],
         "recipe": _recipe(arguments),
         "options": _options(data_args, args, model_args),
@@ -213,24 +218,43 @@ def _base(name: str, revision: str | None) -> dict:
     }
 
 
-def _model(model: PreTrainedModel | PeftModel) -> dict:
+def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
+    """What is saved of a model, and how many of its weights are trained: those of a tower that no row goes through are
+    not, and what LoRA trains beside the weights it finds is merged into them."""
+    unused = [tower for tower, media in TOWER_MODALITIES.items() if not modalities & media]
+    idle = set(trained_in(model, unused))
     # Under ZeRO-3 a weight is in parts, and empty itself; those of a new adapter are whole.
-    sizes = [(p.numel() or p.ds_numel, p.requires_grad) for p in model.parameters()]
-    lora, inner = None, model
+    sizes = {name: p.numel() or p.ds_numel for name, p in model.named_parameters()}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    lora, inner, saved = None, model, sizes
     if isinstance(model, PeftModel):
         config, inner = model.active_peft_config, model.get_base_model()
+        saved = sizes.keys() - trained
         lora = {"r": config.r, "alpha": config.lora_alpha, "dropout": config.lora_dropout}
-        lora |= {"target_modules": config.target_modules, "modules_to_save": config.modules_to_save}
+        lora |= {"rslora": config.use_rslora or None, "dora": config.use_dora or None}
+        lora |= {"target_modules": _patterns(model.base_model.targeted_module_names)}
+        lora |= {"target_parameters": _patterns(model.base_model.targeted_parameter_names)}
+        lora |= {"modules_to_save": config.modules_to_save}
     config, head = inner.config, None
     if isinstance(config, CLUEConfig):
         head = {"bins": config.num_bins, "target": config.target, "sigma": config.sigma}
     return {
-        "parameters": sum(size for size, _ in sizes),
-        "trained": sum(size for size, trained in sizes if trained),
-        "dtype": str(inner.dtype).removeprefix("torch."),
+        "parameters": sum(sizes[name] for name in saved),
+        "trained": sum(sizes[name] for name in trained - idle),
+        "dtype": dtype_name(inner),
         "head": head,
         "lora": lora,
     }
+
+
+def dtype_name(model: PreTrainedModel) -> str:
+    """Name of the type of a model's weights, as `"bfloat16"`."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def _patterns(names: list[str]) -> list[str] | None:
+    """Names of layers or weights, those of all layers of a stack as one."""
+    return sorted({re.sub(r"\.\d+(?=\.)", ".*", name) for name in names}) or None
 
 
 def _recipe(arguments: list[str]) -> str | None:
@@ -247,9 +271,8 @@ def _options(*groups) -> dict:
     options = {}
     for group in groups:
         for field in dataclasses.fields(group):
-            value = group.__dict__[field.name]
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            if field.name not in UNTOLD_OPTIONS and value != default and (value or default):
+            value, usual = getattr(group, field.name), default(field)
+            if field.name not in UNTOLD_OPTIONS and value not in (usual, AcceleratorConfig()) and (value or usual):
                 options[field.name] = value
     return options
 
@@ -280,10 +303,14 @@ def _hardware(trainer: Trainer) -> dict:
         backend = f"FSDP{state.fsdp_plugin.fsdp_version}"
     else:
         backend = None if trainer.args.world_size == 1 else "DDP"
+    if trainer.accelerator.mixed_precision != "no":
+        backend = ", ".join(
+            [*([backend] if backend else []), f"mixed precision {trainer.accelerator.mixed_precision}"]
+        )
     return {
         "processes": trainer.args.world_size,
         "backend": backend,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

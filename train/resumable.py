@@ -8,10 +8,11 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from train.checkpoints import (
     PARTIAL,
+    CheckpointError,
     alone,
     discard_old,
     load_weights,
@@ -90,6 +91,25 @@ class ResumableTrainer(PushingTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(checkpoint))
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+        """Looks for the best model among those that are saved: another could not be loaded at the end."""
+        if not self.control.should_save and self.args.save_strategy != SaveStrategy.BEST:
+            return False
+        return super()._determine_best_metric(metrics, trial)
+
+    def _init_training_state(self, *args):
+        """Prepares the state as the Trainer does, and finds the best checkpoint so far where the run has moved."""
+        start = super()._init_training_state(*args)
+        if self.state.best_global_step is not None:
+            best = Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
+            if self.args.load_best_model_at_end and not best.is_dir():
+                raise CheckpointError(
+                    f"The best checkpoint so far, {best}, is not there any more, and could not be loaded at the end: "
+                    "put it back, or go on with `--load_best_model_at_end false`."
+                )
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        return start
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Sends a checkpoint to the Hub, once it is whole."""

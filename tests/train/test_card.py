@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 
 from datasets_scripts.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
@@ -279,3 +281,37 @@ def test_paths_of_the_repository_are_relative_to_it(tmp_path, monkeypatch):
     """A recipe is named the same wherever the run was started."""
     monkeypatch.chdir(tmp_path)
     assert shown_path(RECIPE) == "train/recipes/demo_cpu.yaml"
+
+
+def test_weights_are_told_as_they_are(run):
+    """Of a merged LoRA: number and type of what is saved, and of what the adapter holds, which was trained."""
+    record = yaml.safe_load((run / "out" / "training.yaml").read_text())["model"]
+    whole = load_file(run / "out" / "model.safetensors")
+    adapter = load_file(run / "out" / "adapter" / "adapter_model.safetensors")
+    sizes = [sum(weight.numel() for weight in weights.values()) for weights in (whole, adapter)]
+    assert [record["parameters"], record["trained"]] == sizes
+    assert {str(weight.dtype) for weight in whole.values()} == {f"torch.{record['dtype']}"}
+    assert f"{sizes[0]:,} parameters in float32; {sizes[1]:,} were trained" in (run / "out" / "README.md").read_text()
+
+
+def test_the_best_step_and_what_was_trained_are_told(dataset, tiny_checkpoint, tmp_path, monkeypatch):
+    """Of a model loaded in bfloat16 and held in float32: the step of the weights that are saved, not the last; as
+    trained, the weights that changed, without a tower that nothing went through."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--model_name_or_path", str(tiny_checkpoint), "--dataset", str(dataset), "--output_dir", "out"]
+    steps = [word for name in ("eval", "save") for word in (f"--{name}_strategy", "steps", f"--{name}_steps", "1")]
+    best = ["--load_best_model_at_end", "true", "--metric_for_best_model", "mse", "--learning_rate", "0.5"]
+    main([*OPTIONS, *arguments, "--configs", "urn-text", "--dtype", "bfloat16", "--max_steps", "4", *steps, *best])
+    history = json.loads(Path("out/trainer_state.json").read_text())["log_history"]
+    errors = {entry["step"]: entry["eval_mse"] for entry in history if "eval_mse" in entry}
+    step = min(errors, key=errors.get)
+    assert step < 4
+    card = Path("out/README.md").read_text()
+    assert f"- Steps: 4 of 4, 4 epochs; the weights are those of step {step}, the best by `mse`\n" in card
+    assert f"| {errors[step]:.4g} |" in card
+
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint, Path("out")))
+    moved = [weight for name, weight in after.items() if not before[name].bfloat16().float().equal(weight)]
+    trained = yaml.safe_load(Path("out/training.yaml").read_text())["model"]
+    assert trained["dtype"] == "float32" and {weight.dtype for weight in after.values()} == {torch.float32}
+    assert trained["trained"] == sum(weight.numel() for weight in moved)
