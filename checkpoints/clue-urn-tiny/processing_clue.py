@@ -345,7 +345,7 @@ class CLUEProcessor(ProcessorMixin):
         modality, text, audio, video = self._resolve(premise)
         notes: tuple[str, ...] = ()
         if modality == "text":
-            if _names_a_clip(text) or _is_file(text):
+            if _names_a_clip(text.strip()) or _is_file(text):
                 notes = ("the text looks like the name of a file or an address: its letters are judged",)
             ids, most = self._tokenize_content(text), options["max_text_tokens"]
             if most is not None and len(ids) > most:
@@ -599,8 +599,7 @@ class CLUEProcessor(ProcessorMixin):
         if modality == "text":
             if not isinstance(text, str):
                 raise ValueError(f"The text of a premise is a string that is not empty, got {quoted(text)}.")
-            text = text.strip()
-            if said is None and _names_a_clip(text):
+            if said is None and _names_a_clip(text.strip()):
                 raise ValueError(
                     f"The text of the premise is the name of a file, an address or a file in letters, {quoted(text)}: "
                     "give a clip as {'audio': ...}, {'video': ...}, a `pathlib.Path` or bytes; 'modality': 'text' "
