@@ -13,6 +13,7 @@ runs.
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from transformers import pipeline
 
 from datasets_scripts.commands import in_words
@@ -31,6 +33,10 @@ from evaluation.tables import comparison_table
 CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
 RECIPE = "train/recipes/demo_cpu.yaml"
 QUESTIONS_PER_PREMISE = 3
+# Steps of a tiny model are too short for more.
+MOST_THREADS = 4
+# Threads that spin between two steps would take the cores from whatever else runs on them.
+QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,12 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
 def stages(out: Path, recipe: str) -> dict[str, str]:
     """The commands of the demo by name, in their order, for the folder `out`."""
     data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
-    recipe = shlex.quote(recipe)
+    recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MOST_THREADS)
     commands = {
         "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
         "train": "accelerate launch --config_file train/accelerate_configs/single.yaml "
-        f"--num_cpu_threads_per_process 2 train/sft.py --config {recipe} --dataset {data} "
+        f"--num_cpu_threads_per_process {threads} train/sft.py --config {recipe} --dataset {data} "
         f"--model_name_or_path {initial} --output_dir {checkpoint}",
     }
     for config in CONFIGS:
@@ -131,7 +137,7 @@ def run_stage(name: str, command: str, out: Path) -> None:
     modules = {"python": [], "accelerate": ["-m", "accelerate.commands.accelerate_cli"]}
     started = time.perf_counter()
     command_line = [sys.executable, *modules[program], *options]
-    status = subprocess.run(command_line, check=False).returncode
+    status = subprocess.run(command_line, check=False, env=QUIET_THREADS | os.environ).returncode
     if status:
         sys.exit(f"The stage {name!r} failed with exit status {status}; mend it and go on with --resume.")
     finished[name] = {"command": command, "seconds": round(time.perf_counter() - started, 1)}

@@ -1,11 +1,14 @@
 """Groups the rows of a dataset, one premise-hypothesis pair each, into premises with all their hypotheses."""
 
+import copy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset, concatenate_datasets
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
@@ -18,6 +21,8 @@ PREMISE_COLUMNS = ["modality", "premise", "audio", "video"]
 
 # A rough rate, good enough to bring premises of similar length together.
 CHARACTERS_PER_TOKEN = 4
+# Premises that a process encodes before it hands them over.
+ENCODED_AT_ONCE = 32
 
 
 @dataclass
@@ -182,7 +187,7 @@ class PremiseDataset(TorchDataset):
         self.processor = processor
         self.encoded = None
         if cache:
-            self.encoded = [self._encode(premise) for premise in tqdm(premises, desc="Encoding premises")]
+            self.encoded = self._encode_all()
 
     @classmethod
     def load(
@@ -294,6 +299,27 @@ class PremiseDataset(TorchDataset):
         except OSError as error:
             raise ValueError(f"Row '{row['id']}': {error}") from error
 
+    def _encode_all(self) -> list[EncodedPremise]:
+        """Encodes all premises, in as many processes as torch would use threads."""
+        workers = torch.get_num_threads()
+        loader = DataLoader(
+            _Encoding(self),
+            batch_size=ENCODED_AT_ONCE,
+            num_workers=workers if workers > 1 and len(self) > ENCODED_AT_ONCE else 0,
+            collate_fn=list,
+            generator=torch.Generator(),  # the default one is training's
+        )
+        encoded = []
+        with tqdm(total=len(self), desc="Encoding premises") as bar:
+            for part in loader:
+                for premise in part:
+                    if isinstance(premise, ValueError):
+                        raise premise
+                # What comes from another process holds a file open until it is copied.
+                encoded += copy.deepcopy(part)
+                bar.update(len(part))
+        return encoded
+
     def _encode(self, premise: Premise) -> EncodedPremise:
         """Encodes the premise from the row that holds it."""
         row = self.rows[premise.row]
@@ -302,3 +328,19 @@ class PremiseDataset(TorchDataset):
             return self.processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS}, max_text_tokens=None)
         except ValueError as error:
             raise ValueError(f"Row '{row['id']}': {error}") from error
+
+
+class _Encoding(TorchDataset):
+    """The encoded premises of a dataset; where one can't be encoded, the error, which another process would wrap."""
+
+    def __init__(self, dataset: PremiseDataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> EncodedPremise | ValueError:
+        try:
+            return self.dataset._encode(self.dataset.premises[index])
+        except ValueError as error:
+            return error

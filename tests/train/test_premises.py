@@ -4,6 +4,7 @@ import copy
 
 import pyarrow as pa
 import pytest
+import torch
 from datasets import Dataset
 
 from datasets_scripts.build import main as build
@@ -11,7 +12,8 @@ from datasets_scripts.load import load_split
 from datasets_scripts.schema import FEATURES
 from modeling_clue import CLUEProcessor
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES
-from train.premises import PREMISE_COLUMNS, PremiseDataset, group_premises
+from train import premises
+from train.premises import PREMISE_COLUMNS, Premise, PremiseDataset, group_premises
 
 
 def rows(*values: dict) -> Dataset:
@@ -156,6 +158,27 @@ def test_cached_premises_are_those_decoded_anew(dataset, processor):
     assert all(length >= count for length, count in zip(cached.lengths(1), tokens, strict=True))
     assert all(few < all_ for few, all_ in zip(cached.lengths(1), cached.lengths(), strict=True))
     assert cached.lengths(HYPOTHESES) == cached.lengths()
+
+
+def test_several_processes_encode_as_one(dataset, processor, tmp_path, monkeypatch):
+    """In their order, to the last bit, with errors that name the row; and training draws what it would have drawn."""
+    monkeypatch.setattr(premises, "ENCODED_AT_ONCE", 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    configs = ["urn-text", "urn-audio", "urn-video"]
+    state = torch.get_rng_state()
+    cached = PremiseDataset.load(str(dataset), configs, "train", processor, cache=True).encoded
+    assert torch.equal(torch.get_rng_state(), state)
+    lazy = PremiseDataset.load(str(dataset), configs, "train", processor)
+    for index, found in enumerate(cached):
+        for name, value in vars(lazy[index].premise).items():
+            there = getattr(found, name)
+            assert torch.equal(there, value) if isinstance(value, torch.Tensor) else there == value
+    (tmp_path / "broken.wav").write_bytes(b"not a sound")
+    clip = {"path": str(tmp_path / "broken.wav"), "bytes": None}
+    data = rows(*[{"premise": None, "modality": "audio", "audio": clip}] * 3)
+    broken = [Premise(f"config/{row}", row, "audio", 1) for row in range(3)]
+    with pytest.raises(ValueError, match="^Row 'row-0'"):
+        PremiseDataset(data, broken, processor, cache=True)
 
 
 def test_a_choice_of_premises_is_random_but_repeats(dataset, processor):
