@@ -65,7 +65,8 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) -c constraints.txt -e '.[data,teacher,train,eval,deepspeed,space,dev]'
+	$(PIP) -c constraints.txt pip  # that of a new environment may not know groups
+	$(PIP) -c constraints.txt -e . --group dev
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some files are templates of code, and none
 	@touch $@
 

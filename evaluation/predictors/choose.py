@@ -116,7 +116,7 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor 
 
 def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     """A model that was never trained for this."""
-    # What asks models needs the extra `teacher`; the other kinds do without.
+    # What asks models needs the group `teacher`; the other kinds do without.
     from datasets_scripts.teachers import rubrics
     from datasets_scripts.teachers.local import check_local
     from evaluation.predictors.binary import TOP_LOGPROBS, LocalBinary, ServerBinary

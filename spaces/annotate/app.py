@@ -6,11 +6,16 @@ ANNOTATE_DATASET=umui ANNOTATE_CONFIG=urn-audiovisual ANNOTATE_USERS_FILE=users.
 ```
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 import gradio as gr
 from desk import BadAnswer, Desk

@@ -1,9 +1,17 @@
-"""The demo: a premise, hypotheses about it, and for each the probability that it is true."""
+"""
+The demo: a premise, hypotheses about it, and for each the probability that it is true. There are no options: the
+environment variables CLUE_MODEL and CLUE_REVISION say what it runs.
+"""
 
+import argparse
 import os
 from functools import wraps
 from html import escape
 from pathlib import Path
+
+
+if __name__ == "__main__":  # before what takes long: the imports below load the model
+    argparse.ArgumentParser(description=__doc__).parse_args()
 
 from sweep import MINUTES, own_folder, sweep_now_and_then
 

@@ -1,12 +1,25 @@
-"""A command whose input is wrong says so in words."""
+"""Every command is on the page of commands, answers `--help`, and says in words that its input is wrong."""
 
+import re
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
 from datasets_scripts.commands import in_words
 
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "benchmarks", "tools")
+# The files that run as a command, and the lines of the page.
+MAINS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py")
+    if re.search(r"^if __name__ == .__main__.:", path.read_text(encoding="utf-8"), re.MULTILINE)
+)
+LISTED = re.findall(r"^\| `(.+?)` \| .+ \|$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --config urn-text",
@@ -27,15 +40,60 @@ COMMANDS = {
 }
 
 
+def command_of(path: str) -> str:
+    """Returns how a file is run: a module of a package by its name, any other file by its path."""
+    if not (ROOT / path).with_name("__init__.py").exists():
+        return f"python {path}"
+    return "python -m " + path.removesuffix(".py").removesuffix("/__main__").replace("/", ".")
+
+
+def run(command: str) -> None:
+    """Runs a command, as it stands on the page and with its options, in this process."""
+    _, *words = command.split()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [word for word in words if word != "-m"])
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
+@pytest.mark.parametrize("path", MAINS)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
+def test_a_command_is_on_the_page_and_answers_help(path, capsys):
+    """The page has a line for each file with a main, or one for each command that its help names; each tells how it
+    is used and ends well."""
+
+    def help_of(command: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            run(f"{command} --help")
+        said = capsys.readouterr()
+        assert (end.value.code, said.err) == (0, "")
+        assert said.out.startswith("usage: ") and "show this help message and exit" in said.out
+        return said.out
+
+    command = command_of(path)
+    named = re.search(r"positional arguments:\n  \{(.+?)\}", help_of(command))
+    commands = [f"{command} {name}" for name in named[1].split(",")] if named else [command]
+    assert [line for line in LISTED if f"{line} ".startswith(f"{command} ")] == commands
+    for one in commands if named else ():
+        help_of(one)
+
+
+def test_the_page_lists_nothing_else():
+    """Its other lines are the targets of make."""
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    rest = [line for line in LISTED if not any(f"{line} ".startswith(f"{command_of(path)} ") for path in MAINS)]
+    assert sorted(rest) == sorted(f"make {target}" for target in targets)
+
+
 @pytest.mark.parametrize("module", COMMANDS)
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
-def test_a_folder_that_is_missing_is_named(module, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_is_missing_is_named(module, tmp_path, capsys):
     """Without a traceback: the process ends with a line that begins with the word error and has the folder's name."""
     missing = tmp_path / "not-here"
-    words = COMMANDS[module].format(missing=missing, folder=tmp_path).split()
-    monkeypatch.setattr(sys, "argv", [module, *words])
     with pytest.raises(SystemExit) as end:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        run(f"python -m {module} {COMMANDS[module].format(missing=missing, folder=tmp_path)}")
     # argparse prints, and ends with 2; the others end with what Python prints then.
     said = capsys.readouterr().err if end.value.code == 2 else end.value.code
     assert "error: " in said and "not-here" in said

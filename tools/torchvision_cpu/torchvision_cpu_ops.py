@@ -10,6 +10,7 @@ implementation: torchvision imports, its Python transforms work, and a call of `
 `make` installs it only where it is. It belongs to no wheel and to no checkpoint.
 """
 
+import argparse
 import ctypes
 import sys
 from importlib.machinery import PathFinder
@@ -78,4 +79,5 @@ def define_missing_ops() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(0 if ops_are_missing() else 1)

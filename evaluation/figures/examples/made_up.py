@@ -6,9 +6,9 @@ python evaluation/figures/examples/made_up.py UMUI_FOLDER OUT
 ```
 """
 
+import argparse
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,15 @@ TEACHERS = {"thinking": 3, "hasty": 0.4}
 
 def main() -> None:
     """Runs the command line."""
-    dataset, out = sys.argv[1], Path(sys.argv[2])
-    out.mkdir(parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="folder of the urn world, as `make demo` builds it")
+    parser.add_argument("out", type=Path, help="folder to write to")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    rows = load_split(dataset, "urn-video", "test")
+    rows = load_split(options.dataset, "urn-video", "test")
     rows = rows.select(range(min(160, len(rows))))
-    with open(out / "raw.csv", "w", newline="") as file:
+    with open(options.out / "raw.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["annotator", "item", "probability"])
         for name, noise in PEOPLE.items():
@@ -36,7 +39,7 @@ def main() -> None:
                 said = np.clip(row["probability"] + random.normal(0, noise), 0, 1)
                 writer.writerow([name, row["id"], 5 * round(20 * said)])
     for name, stretch in TEACHERS.items():
-        with open(out / f"{name}.jsonl", "w") as file:
+        with open(options.out / f"{name}.jsonl", "w") as file:
             for row in rows:
                 centre = np.clip(0.5 + stretch * (row["probability"] - 0.5), 0, 1)
                 said = np.clip(centre + random.normal(0, 0.1, 5), 0, 1).round(2).tolist()

@@ -6,7 +6,7 @@ python draw_clip.py harbour.mp4
 ```
 """
 
-import sys
+import argparse
 from fractions import Fraction
 
 import av
@@ -93,4 +93,6 @@ def main(target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", help="the file to write")
+    main(parser.parse_args().clip)
