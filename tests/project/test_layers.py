@@ -1,4 +1,4 @@
-"""Which package may import what: the arrows between the project's own folders, and the libraries each extra brings."""
+"""Which package may import what: the arrows between the project's own folders, and the libraries each group brings."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -18,14 +19,14 @@ import modeling_clue
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {"modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "tests"}
 
-# Folder: the folders of ours it may import, and the extras whose libraries it may import.
+# Folder: the folders of ours it may import, and the dependency groups whose libraries it may import.
 LAYERS = {
     "modeling_clue": (set(), []),
-    "datasets_scripts": ({"modeling_clue"}, ["data", "teacher"]),
-    "train": ({"modeling_clue", "datasets_scripts"}, ["data", "train", "deepspeed"]),
-    "evaluation": ({"modeling_clue", "datasets_scripts", "train"}, ["data", "eval"]),
+    "datasets_scripts": ({"modeling_clue"}, ["teacher"]),
+    "train": ({"modeling_clue", "datasets_scripts"}, ["train", "deepspeed"]),
+    "evaluation": ({"modeling_clue", "datasets_scripts", "train"}, ["eval"]),
     # The command that releases a Space speaks with the Hub as that for datasets does.
-    "spaces": ({"datasets_scripts"}, ["data", "space"]),
+    "spaces": ({"datasets_scripts"}, ["space"]),
 }
 SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
 
@@ -95,10 +96,15 @@ def test_a_name_of_the_package_makes_it_known_to_transformers():
 
 @pytest.mark.parametrize("folder", LAYERS)
 def test_every_imported_library_is_declared(folder):
-    """A library that a folder imports is a dependency of the project or of the extras made for that folder."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in LAYERS[folder][1])]
-    declared = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    """A library that a folder imports is a dependency of the project or in the groups made for that folder."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = {
+        canonicalize_name(Requirement(text).name)
+        for text in (
+            *pyproject["project"]["dependencies"],
+            *resolve_dependency_groups(pyproject["dependency-groups"], *LAYERS[folder][1]),
+        )
+    }
     distributions = packages_distributions()
     # The folder of a Space is the root on the Hub: its files import each other by their names.
     siblings = {path.stem for path in (ROOT / "spaces").glob("*/*.py")} if folder == "spaces" else set()

@@ -6,15 +6,23 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
+from importlib.metadata import distribution, distributions, entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
 import torch
+from hatchling.build import build_wheel
+from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.project.test_layers import imported_modules
 
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT / "checkpoints" / "clue-urn-tiny"
 AID = ROOT / "tools" / "torchvision_cpu" / "torchvision_cpu_ops.py"
 
 
@@ -47,13 +55,23 @@ def aid():
     return module
 
 
-@pytest.mark.processes
-def test_wheel_holds_modeling_clue_alone(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built by the installed backend."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return folder / build_wheel(str(folder))
+
+
+def required_by(wheel: Path) -> set[str]:
+    """Returns the names of what the wheel requires, by itself or for an extra."""
+    (found,) = distributions(path=[str(wheel)])
+    return {canonicalize_name(Requirement(text).name) for text in found.requires}
+
+
+def test_wheel_holds_modeling_clue_alone(wheel):
     """Every file of the wheel is modeling_clue's or metadata, none of modeling_clue is left out, the licence is in."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    result = subprocess.run([*command, "-w", tmp_path, ROOT], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     metadata = {name for name in names if name.split("/")[0].endswith(".dist-info")}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "modeling_clue").glob("*.py")}
@@ -61,32 +79,72 @@ def test_wheel_holds_modeling_clue_alone(tmp_path):
     assert any(name.endswith("/LICENSE") for name in metadata)
 
 
+def test_wheel_requires_what_it_imports(wheel):
+    """Its code imports the standard library and what is required or comes with an extra; and neither is for code that
+    is not in it: only torchvision is imported by transformers, for the video processor."""
+    imported = imported_modules("modeling_clue").keys() - sys.stdlib_module_names
+    distributed = packages_distributions()
+    used = {canonicalize_name(name) for module in imported for name in distributed[module]}
+    assert used | {"torchvision"} == required_by(wheel)
+
+
+@pytest.mark.processes
+def test_wheel_alone_answers(wheel, tmp_path):
+    """Where the wheel is installed with what it requires and nothing else is, the checkpoint answers with its own code
+    and with the package's, about a video too, for which transformers imports torchvision."""
+    venv.create(tmp_path / "env")
+    (packages,) = (tmp_path / "env").glob("lib/*/site-packages")
+    # Beside a CPU build of torch, what mends torchvision (see tools/torchvision_cpu) belongs to torch.
+    names = required_by(wheel) | {point.dist.name for point in entry_points(group="torch.backends")}
+    linked = set()
+    while names - linked:
+        linked.add(name := (names - linked).pop())
+        found = distribution(name)
+        for top in {file.parts[0] for file in found.files} - {"..", "__pycache__"}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(found.locate_file(top))
+        for needed in map(Requirement, found.requires or []):
+            if not needed.marker or needed.marker.evaluate({"extra": ""}):
+                names.add(canonicalize_name(needed.name))
+    python = tmp_path / "env/bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", wheel]
+    result = subprocess.run(pip, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from transformers import AutoModel, AutoProcessor\n"
+        "def ask(**remote):\n"
+        "    model = AutoModel.from_pretrained(sys.argv[1], **remote)\n"
+        "    processor = AutoProcessor.from_pretrained(sys.argv[1], **remote)\n"
+        "    video = {'video': {'frames': np.zeros((4, 56, 56, 3), dtype=np.uint8), 'fps': 2}}\n"
+        "    inputs = processor(['Balls in the urn: red, red, blue.', video], [['It is red.'], ['It is red.']])\n"
+        "    print(type(model).__module__.split('.')[0], *model(**inputs).probability.tolist())\n"
+        "ask(trust_remote_code=True)\n"
+        "import modeling_clue.auto\n"
+        "ask()\n"
+    )
+    command = [python, "-I", "-c", code, CHECKPOINT]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    remote, own = (line.split() for line in result.stdout.splitlines())
+    assert (remote[0], own[0], own[1:]) == ("transformers_modules", "modeling_clue", remote[1:])
+    assert float(own[1]) == pytest.approx(2 / 3, abs=0.02)
+
+
 def test_ranges_start_at_the_tested_versions():
     """Each dependency's range starts at its version in constraints.txt and ends before a breaking one."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     tested = dict(line.split("==") for line in lines if not line.startswith("#"))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    requirements = [Requirement(text) for group in (project["dependencies"], *extras) for text in group]
-    requirements = [requirement for requirement in requirements if requirement.name != project["name"]]
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    dev = resolve_dependency_groups(pyproject["dependency-groups"], "dev")
+    requirements = [Requirement(text) for text in (*pyproject["project"]["dependencies"], *dev)]
     assert {requirement.name for requirement in requirements} == set(tested)
     for requirement in requirements:
         bounds = {bound.operator: bound.version for bound in requirement.specifier}
         assert bounds.keys() == {">=", "<"}, requirement
         assert bounds[">="] == tested[requirement.name], requirement
         assert tested[requirement.name] in requirement.specifier
-
-
-@pytest.mark.processes
-def test_torchvision_can_be_imported(tmp_path):
-    """A clean process that imports torch, then torchvision, gets a video processor that resizes frames."""
-    code = (
-        "import torch, torchvision\n"
-        "from transformers import Qwen2VLVideoProcessor\n"
-        "frames = torch.zeros(4, 3, 56, 56, dtype=torch.uint8)\n"
-        "print(tuple(Qwen2VLVideoProcessor()([frames], return_tensors='pt')['video_grid_thw'].shape))"
-    )
-    assert run_python(code, tmp_path) == "(1, 3)"
 
 
 @pytest.mark.parametrize(("library", "missing"), [("sound", False), ("broken", True), ("absent", False)])
