@@ -64,8 +64,9 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 	$(PIP) --no-deps --retries 2 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch torchvision
 	@touch $@
 
+# pip comes first: that of a new environment of Python 3.11 does not know dependency groups.
 $(VENV)/.stamp-project: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) -c constraints.txt pip  # that of a new environment may not know groups
+	$(PIP) -c constraints.txt pip
 	$(PIP) -c constraints.txt -e . --group dev
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some files are templates of code, and none
 	@touch $@
