@@ -12,12 +12,10 @@ repository, says how to start the server, what was measured, and why sound and v
 """
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from math import isfinite
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import torch
@@ -25,6 +23,7 @@ from transformers import AutoConfig
 
 from .auto import CLUEConfig, CLUEProcessor
 from .pipeline_clue import answers, read_input
+from .servers import check_address, read_key, shortened, without_key
 
 
 # As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).
@@ -70,16 +69,10 @@ class ServedCLUE:
             )
         if config.num_bins > MOST_BINS:
             raise ValueError(f"'{checkpoint}' has {config.num_bins} bins: vLLM gives {MOST_BINS} of them at most.")
-        parts = urlsplit(server)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ValueError(
-                f"The address of a server looks like http://127.0.0.1:8000/v1, with no key in it: {server!r}."
-            )
+        check_address(server, api_key_env)
         if not timeout > 0 or concurrency < 1:
             raise ValueError(f"`timeout` and `concurrency` must be positive, got {timeout!r} and {concurrency!r}.")
-        self._key = os.environ.get(api_key_env, "").strip()
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise ValueError(f"${api_key_env} holds characters that no key has.")
+        self._key = read_key(api_key_env)
         self.calibration = config.calibration
         self.processor = CLUEProcessor.from_pretrained(checkpoint)
         self.server, self.model, self.api_key_env = server.rstrip("/"), model, api_key_env
@@ -196,14 +189,11 @@ class ServedCLUE:
         return f"{self.server} answers HTTP {status}: {self._short(text)}.{advice}"
 
     def _short(self, text: str) -> str:
-        if self._key:
-            text = text.replace(self._key, "[key]")  # servers quote the key they refuse
+        text = without_key(text, self._key)
         try:
             reply = json.loads(text)
         except (json.JSONDecodeError, RecursionError):
             reply = None
         if isinstance(reply, dict) and isinstance(reply.get("error"), dict):
             text = str(reply["error"].get("message"))
-        # A server's words must not steer a terminal.
-        text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
-        return (text if len(text) <= 300 else f"{text[:300]}...").rstrip(".")
+        return shortened(text, 300).rstrip(".")

@@ -13,7 +13,6 @@ changed since, the same command asks about what is new.
 """
 
 import argparse
-import sys
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from datatrove.utils.logging import logger
 from tqdm import tqdm
 
 from datasets_scripts.arguments import json_object, not_negative, positive, whole
+from datasets_scripts.commands import in_words
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, BuildError
 from datasets_scripts.teachers.counts import Counts, count
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
     Asks about all pairs that are not finished, and prints the counts.
 
     Raises:
-        `BuildError`: if it can't be done as asked.
+        `ValueError`: if it can't be done as asked.
         `RunStoppedError`: if the run can't go on.
     """
     rows = _load(options)
@@ -173,10 +173,7 @@ def run(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> dict[str, Dataset]:
     if not options.dataset.is_dir():
         raise BuildError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
-    try:
-        return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
-    except (ValueError, FileNotFoundError) as error:
-        raise BuildError(str(error)) from error
+    return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
 
 
 def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], frozenset[tuple[str, int]]]:
@@ -199,7 +196,5 @@ def _count(options: argparse.Namespace, asked: Collection[str]) -> Counts:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
-    try:
+    with in_words():
         run(options)
-    except (BuildError, RunStoppedError) as error:
-        sys.exit(f"error: {error}")

@@ -8,11 +8,9 @@ in its errors. Its runner takes ours in the place of one of its servers.
 
 import asyncio
 import json
-import os
 from contextlib import suppress
-from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from datatrove.pipeline.inference.run_inference import InferenceConfig
 from datatrove.pipeline.inference.servers import InferenceServer
 
@@ -21,6 +19,7 @@ from datasets_scripts.teachers.backoff import waiting_seconds
 from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
 from datasets_scripts.teachers.options import ServerOptions
 from datasets_scripts.teachers.replies import ReplyError, read_reply
+from modeling_clue.servers import check_address, read_key, without_key
 
 
 # What no repetition puts right, for this request or any other.
@@ -37,8 +36,6 @@ LIMIT, OTHER_LIMIT = "max_tokens", "max_completion_tokens"
 # What no server can object to.
 HARMLESS = {"messages": [{"role": "user", "content": "Is two more than one?"}], LIMIT: 16}
 LARGEST_REPLY = 4 << 20
-# Shorter keys are placeholders, as local servers take them, and may well be words of an answer.
-SHORTEST_SECRET = 8
 
 
 class ChatClient:
@@ -57,8 +54,8 @@ class ChatClient:
         self._limit = LIMIT
         self._secret = read_key(options.api_key_env)
         # The caller bounds the number of requests; connections are as many.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=idle)
-        self._client = httpx.AsyncClient(headers=_headers(self._secret), timeout=None, limits=limits)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=idle)
+        self._client = httpx2.AsyncClient(headers=_headers(self._secret), timeout=None, limits=limits)
 
     async def send(self, payload: dict) -> dict:
         """
@@ -99,7 +96,7 @@ class ChatClient:
                 return read_reply(status, text)
             except TimeoutError:
                 complaint = f"timed out after {self.options.timeout:g} s"
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 complaint = f"connection lost ({type(error).__name__})"
             except ReplyError as error:
                 if limit == LIMIT and OTHER_LIMIT in error.text:
@@ -131,7 +128,7 @@ class ChatClient:
         if error.status not in BUSY:
             raise AnswerFailedError(str(error))
 
-    async def _post(self, body: bytes) -> tuple[int, httpx.Headers, str]:
+    async def _post(self, body: bytes) -> tuple[int, httpx2.Headers, str]:
         address = f"{self.options.url}/chat/completions"
         async with self._client.stream("POST", address, content=body) as response:
             chunks, size = [], 0
@@ -140,10 +137,7 @@ class ChatClient:
                 size += len(chunk)
                 if size > LARGEST_REPLY:
                     raise AnswerFailedError(f"the reply is longer than {LARGEST_REPLY >> 20} MiB")
-            text = b"".join(chunks).decode("utf-8", "replace")
-            # Servers quote the key they refuse.
-            if len(self._secret) >= SHORTEST_SECRET:
-                text = text.replace(self._secret, "[key]")
+            text = without_key(b"".join(chunks).decode("utf-8", "replace"), self._secret)
             return response.status_code, response.headers, text
 
 
@@ -189,42 +183,20 @@ def check_server(options: ServerOptions) -> None:
     Makes sure, before any work is done, that a server is there and takes the key.
 
     Raises:
-        `BuildError`: if the address is wrong, nobody answers, or the key is refused.
+        `ValueError`: if the address or the key can't be used.
+        `BuildError`: if nobody answers, or the key is refused.
     """
-    parts = urlsplit(options.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BuildError(f"--server {options.url!r} is no address: it looks like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise BuildError(f"--server must hold no key or password: put it into ${options.api_key_env}")
-    secret = read_key(options.api_key_env)
+    check_address(options.url, options.api_key_env)
+    headers = _headers(read_key(options.api_key_env))
     try:
-        status = httpx.get(f"{options.url}/models", headers=_headers(secret), timeout=options.timeout).status_code
-    except httpx.ConnectError as error:
+        status = httpx2.get(f"{options.url}/models", headers=headers, timeout=options.timeout).status_code
+    except httpx2.ConnectError as error:
         raise BuildError(f"no server answers at {options.url}: start it, or pass another --server") from error
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         # Slow or odd, yet there: requests are repeated and counted.
         return
     if status in (401, 403):
         raise BuildError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
-
-
-def read_key(variable: str) -> str:
-    """
-    Reads the key from the environment.
-
-    Args:
-        variable (`str`): The variable's name.
-
-    Returns:
-        `str`: the key, empty where the variable is unset.
-
-    Raises:
-        `BuildError`: if the key can't be sent in a header.
-    """
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise BuildError(f"${variable} holds characters that no key has")
-    return key
 
 
 def _headers(secret: str) -> dict[str, str]:

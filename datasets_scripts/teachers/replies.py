@@ -9,6 +9,7 @@ import json
 import re
 
 from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError
+from modeling_clue.servers import shortened
 
 
 # How servers name the end that a model gives its answer itself; any other reason cut it off.
@@ -149,12 +150,6 @@ def cut_off(text: str, finish_reason: str | None) -> str | None:
         # A server that never says it is taken by the model's own mark of the end.
         return None if text.rstrip().endswith("</answer>") else "perhaps cut off (no finish_reason)"
     return None if finish_reason.casefold() in ENDED else f"cut off (finish_reason {finish_reason})"
-
-
-def shortened(text: str) -> str:
-    """The start of a server's words, on one line and without what may steer a terminal."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _reply_error(status: int, error: object, reply: dict, text: str) -> ReplyError:

@@ -4,7 +4,7 @@ import json
 import socket
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import torch
 from transformers import pipeline
@@ -91,8 +91,8 @@ def test_transformers_serve_answers(expected):
         port = listener.getsockname()[1]
     server = Serve(force_model=CHECKPOINT, host="127.0.0.1", port=port, device="cpu", non_blocking=True)
     try:
-        transport = httpx.HTTPTransport(retries=8)  # until it listens
-        with httpx.Client(transport=transport, timeout=60, base_url=f"http://127.0.0.1:{port}") as client:
+        transport = httpx2.HTTPTransport(retries=8)  # until it listens
+        with httpx2.Client(transport=transport, timeout=60, base_url=f"http://127.0.0.1:{port}") as client:
             body = {"model": CHECKPOINT, "state": STATE, "questions": QUESTIONS}
             reply = client.post("/v1/systemone", json=body)
             refused = client.post("/v1/systemone", json={**body, "state": [STATE]})

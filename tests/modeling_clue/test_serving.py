@@ -218,9 +218,8 @@ def test_what_cannot_be_asked(exported, premises):
         clue({"text": "An urn."})
     with pytest.raises(ValueError, match="name the CLUE one"):
         ServedCLUE(exported, server="http://127.0.0.1:1/v1", model="clue")
-    for address in ("127.0.0.1:8000", "http://user:word@127.0.0.1/v1", "http://127.0.0.1/v1?key=word"):
-        with pytest.raises(ValueError, match="address of a server"):
-            ServedCLUE(CHECKPOINT, server=address, model="clue")
+    with pytest.raises(ValueError, match="no address of a server"):
+        ServedCLUE(CHECKPOINT, server="127.0.0.1:8000", model="clue")
 
 
 def test_the_layout_for_vllm_is_a_thinker_again(exported, tmp_path):

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 
 LIFETIME = 120
@@ -34,11 +34,11 @@ class Running:
 
     def counts(self) -> dict:
         """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
-        return httpx.get(f"{self.url}/counts", timeout=10).json()
+        return httpx2.get(f"{self.url}/counts", timeout=10).json()
 
     def requests(self) -> list[dict]:
         """All that it was asked, in the order in which it came."""
-        return httpx.get(f"{self.url}/requests", timeout=10).json()
+        return httpx2.get(f"{self.url}/requests", timeout=10).json()
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def bad_server(**options) -> Iterator[Running]:
         process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}/v1"
-        httpx.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
+        httpx2.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
         yield Running(url, process)
     finally:
         process.kill()

@@ -293,10 +293,14 @@ def test_a_server_that_fails_always_stops_the_run(tmp_path):
 
 
 def test_no_server(tmp_path):
-    """An address without a server is said before anything is written."""
+    """An address without a server, or one that is none, is said before anything is written."""
     dataset = write_pairs(tmp_path / "umui", ["is true."])
-    with pytest.raises(SystemExit, match="no server answers at http://127.0.0.1:9/v1"):
-        teacher(arguments(dataset, tmp_path / "out", "http://127.0.0.1:9/v1"))
+    for port, complaint in (
+        ("9", "no server answers at http://127.0.0.1:9/v1"),
+        ("nine", "is no address of a server"),
+    ):
+        with pytest.raises(SystemExit, match=complaint):
+            teacher(arguments(dataset, tmp_path / "out", f"http://127.0.0.1:{port}/v1"))
     assert not (tmp_path / "out").exists()
 
 

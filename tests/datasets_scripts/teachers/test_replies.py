@@ -52,7 +52,7 @@ class Asked:
 def ask(monkeypatch):
     """Asks a server that replies as given."""
     # To set up TLS takes longer than all the rest.
-    monkeypatch.setattr("httpx.AsyncClient", lambda **_: None)
+    monkeypatch.setattr("httpx2.AsyncClient", lambda **_: None)
     return lambda *replies, failures=None, **more: Asked(
         monkeypatch, *replies, failures=failures or FailureCounter(100), **more
     )

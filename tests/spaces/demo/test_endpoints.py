@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import soundfile
@@ -110,8 +110,8 @@ def test_what_people_write_and_paste_is_a_sentence(client):
 def call_by_hand(demo, endpoint: str, data: list) -> str:
     """What an endpoint says to inputs that the client would not send."""
     call = f"{demo.url}/gradio_api/call/{endpoint}"
-    asked = httpx.post(call, json={"data": data}, trust_env=False)
-    return httpx.get(f"{call}/{asked.json()['event_id']}", timeout=60, trust_env=False).text
+    asked = httpx2.post(call, json={"data": data}, trust_env=False)
+    return httpx2.get(f"{call}/{asked.json()['event_id']}", timeout=60, trust_env=False).text
 
 
 def test_inputs_of_another_kind(demo):
@@ -228,7 +228,7 @@ def test_unusual_clips_are_judged(client, tmp_path):
 def test_a_clip_that_was_deleted_in_between(demo, clips):
     """Clips are kept for minutes only: who comes later is told to choose it again."""
     with (clips / "balls.mp4").open("rb") as file:
-        (path,) = httpx.post(f"{demo.url}/gradio_api/upload", files={"files": file}, trust_env=False).json()
+        (path,) = httpx2.post(f"{demo.url}/gradio_api/upload", files={"files": file}, trust_env=False).json()
     Path(path).unlink()
     said = call_by_hand(
         demo, "judge_video", [{"path": path, "meta": {"_type": "gradio.FileData"}}, "It is red.", False]
@@ -272,9 +272,9 @@ def test_32_at_once_and_a_file_of_two_gigabytes_leave_no_memory_behind(demo, cli
         file.truncate(2 * 2**30)
     with huge.open("rb") as file:
         try:
-            answer = httpx.post(f"{demo.url}/gradio_api/upload", files={"files": file}, timeout=60, trust_env=False)
+            answer = httpx2.post(f"{demo.url}/gradio_api/upload", files={"files": file}, timeout=60, trust_env=False)
             assert answer.status_code == 413
-        except httpx.WriteError:
+        except httpx2.WriteError:
             pass  # cut off while it was still sending
     (answer,) = client.predict(URN, "It is red.", api_name="/judge_text")
     assert 0.59 < answer["probability"] < 0.61
