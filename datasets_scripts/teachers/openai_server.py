@@ -3,7 +3,9 @@ A teacher behind any OpenAI-compatible server: vLLM, `transformers serve`, a pai
 
 datatrove's own client is not used: it sends no key to a local server, ends the run on the first HTTP 500, does not
 repeat a 429, takes an answer that is cut off for one that can't be read, and prints the whole request, media included,
-in its errors. Its runner takes ours in the place of one of its servers.
+in its errors. Its runner takes ours in the place of one of its servers. Nor is openai's: its retries look at the
+status alone, so that they repeat the 429 of an empty account and take an error in HTTP 200 for an answer; they end
+where a server asks for more than two minutes, and its timeout is that of one read.
 """
 
 import asyncio
@@ -131,13 +133,12 @@ class ChatClient:
     async def _post(self, body: bytes) -> tuple[int, httpx2.Headers, str]:
         address = f"{self.options.url}/chat/completions"
         async with self._client.stream("POST", address, content=body) as response:
-            chunks, size = [], 0
+            content = bytearray()
             async for chunk in response.aiter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > LARGEST_REPLY:
+                content += chunk
+                if len(content) > LARGEST_REPLY:
                     raise AnswerFailedError(f"the reply is longer than {LARGEST_REPLY >> 20} MiB")
-            text = without_key(b"".join(chunks).decode("utf-8", "replace"), self._secret)
+            text = without_key(content.decode("utf-8", "replace"), self._secret)
             return response.status_code, response.headers, text
 
 
