@@ -1,10 +1,11 @@
 """
-Human judgements: from what each annotator said to one probability an item, and how far the annotators agree.
+Human judgements: from what each annotator said to one probability an item.
 
 ```
 python -m datasets_scripts.annotations aggregate --raw ann.csv ben.jsonl --out judgements.jsonl
-python -m datasets_scripts.annotations agreement --raw ann.csv ben.jsonl --items pilot.txt --out agreement
 ```
+
+How far the annotators agree is told by `python -m evaluation.figures agreement`.
 
 A judgement is a row of a CSV, TSV or Parquet file or a line of a JSONL file: `annotator`, `item`, `probability` (0 to
 100, per cent), `evidence` (the senses that informed it: audio, video, text), `note`, and what the item is: `claim`,
@@ -24,9 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.arguments import positive, seed
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.judgements.agreement import agreement_report, write_agreement
+from datasets_scripts.commands import refuse_old
 from datasets_scripts.judgements.scale import Scale
 from datasets_scripts.schema import SENSES, BuildError, name_of, one_form
 from datasets_scripts.tables import DELIMITERS, column_names, columns_there, read_table
@@ -326,7 +326,8 @@ def _write_lines(records: list[dict], out: Path) -> None:
     partial.replace(out)
 
 
-def _read_and_tell(options: argparse.Namespace) -> list[Judgement]:
+def read_and_tell(options: argparse.Namespace) -> list[Judgement]:
+    """Reads what the [`add_raw_options`] name; what is left out or doubtful is told."""
     reading = read_judgements(options.raw, options.on_error, options.percent)
     if reading.skipped:
         print("\n  ".join([f"skipped {len(reading.skipped)} bad judgements:", *reading.skipped]), file=sys.stderr)
@@ -335,13 +336,16 @@ def _read_and_tell(options: argparse.Namespace) -> list[Judgement]:
         print(f"warning: only answers of up to 1 % are from {names}: are they fractions?", file=sys.stderr)
     if reading.ignored:
         print(f"ignored columns: {', '.join(reading.ignored)}", file=sys.stderr)
-    return reading.judgements
+    if options.items is None:
+        return reading.judgements
+    some = _read_items(options.items, reading.judgements)
+    return [judgement for judgement in reading.judgements if judgement.item in some]
 
 
 def _run_aggregate(options: argparse.Namespace) -> None:
     if options.out.is_dir() or options.out.resolve() in [path.resolve() for path in options.raw]:
         raise BuildError(f"--out {options.out} is a folder or one of the raw files: name another file")
-    judgements = _read_and_tell(options)
+    judgements = read_and_tell(options)
     records = aggregate(judgements)
     _write_lines(records, options.out)
     people = Counter(judgement.annotator for judgement in judgements)
@@ -350,16 +354,16 @@ def _run_aggregate(options: argparse.Namespace) -> None:
     print("judgements: " + ", ".join(f"{name} {people[name]}" for name in sorted(people)))
 
 
-def _run_agreement(options: argparse.Namespace) -> None:
-    if options.out.exists() and not options.out.is_dir():
-        raise BuildError(f"--out {options.out} is a file: name a folder")
-    judgements = _read_and_tell(options)
-    if options.items:
-        pilot = _read_items(options.items, judgements)
-        judgements = [judgement for judgement in judgements if judgement.item in pilot]
-    matrix, _, annotators = judgement_matrix(judgements)
-    report = agreement_report(matrix, annotators, options.bootstrap, options.seed)
-    print(write_agreement(report, options.out), end="")
+def add_raw_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that name judgements."""
+    parser.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
+    parser.add_argument("--items", type=Path, metavar="FILE", help="only these items, one a line (default: all)")
+    parser.add_argument(
+        "--on-error", choices=("stop", "skip"), default="stop", help="bad judgements (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--percent", action="store_true", help="take answers from 0 to 1 as per cent, whatever they look like"
+    )
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -368,29 +372,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m datasets_scripts.annotations", description=__doc__.splitlines()[1]
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
-    common.add_argument(
-        "--on-error", choices=("stop", "skip"), default="stop", help="bad judgements (default: %(default)s)"
-    )
-    common.add_argument(
-        "--percent", action="store_true", help="take answers from 0 to 1 as per cent, whatever they look like"
-    )
-    one = commands.add_parser("aggregate", parents=[common], help="one probability an item, as JSONL")
+    one = commands.add_parser("aggregate", help="one probability an item, as JSONL")
+    add_raw_options(one)
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSONL file; it is replaced")
-    two = commands.add_parser("agreement", parents=[common], help="how far annotators agree, as tables and figures")
-    two.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the report")
-    two.add_argument("--items", type=Path, metavar="FILE", help="only these items, one a line (default: all)")
-    two.add_argument("--bootstrap", type=positive, default=2000, help="resamples (default: %(default)s)")
-    two.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
+    refuse_old(arguments, {"agreement": "python -m evaluation.figures agreement --raw FILE --out DIR/agreement.png"})
     options = parse_arguments(arguments)
     try:
-        _run_aggregate(options) if options.command == "aggregate" else _run_agreement(options)
+        _run_aggregate(options)
     except BuildError as error:
         sys.exit(f"error: {error}")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 
 def positive(text: str) -> int:
@@ -49,3 +50,12 @@ def json_object(text: str) -> dict:
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("must be a JSON object")
     return fields
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """`NAME=PATH`; the name holds no `=`, the path may."""
+    name, equals, path = text.partition("=")
+    name = " ".join(name.split())
+    if not name or not equals or not path:
+        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got {text!r}")
+    return name, Path(path)

@@ -14,3 +14,10 @@ def in_words() -> Iterator[None]:
         if sys.flags.dev_mode:
             raise
         sys.exit(f"error: {error}")
+
+
+def refuse_old(arguments: list[str] | None, old: dict[str, str]) -> None:
+    """Ends a command line (by default that of the process) whose command has another name now, and tells it."""
+    command = (sys.argv[1:] if arguments is None else arguments)[:1]
+    if command and command[0] in old:
+        sys.exit(f"error: {command[0]} is now {old[command[0]]}")

@@ -301,10 +301,11 @@ def _read_agreement(folder: Path | None) -> dict | None:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BuildError(
-            f"--agreement {folder}: {error}; make it with python -m datasets_scripts.annotations agreement"
+            f"--agreement {folder}: {error}; make it with python -m evaluation.figures agreement --out "
+            f"{folder}/agreement.png"
         ) from error
     if not isinstance(report, dict) or not {"items", "annotators", "pairs", "alpha"} <= report.keys():
-        raise BuildError(f"{path} is no report of python -m datasets_scripts.annotations agreement")
+        raise BuildError(f"{path} is no report of python -m evaluation.figures agreement")
     return report
 
 
@@ -317,7 +318,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--default", metavar="CONFIG", help="the config that loads without a name (default: wikivideo-audiovisual)"
     )
-    parser.add_argument("--agreement", type=Path, metavar="DIR", help="a report of annotations.py, for the card")
+    parser.add_argument("--agreement", type=Path, metavar="DIR", help="where agreement.json of evaluation.figures is")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--revision", default="main", help="the branch (default: %(default)s)")
     parser.add_argument("--license", metavar="ID", help="of collections of your own, as the Hub calls it")

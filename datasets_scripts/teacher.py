@@ -1,26 +1,28 @@
 """
-A teacher model: what it says of each pair, its votes in the place of labels, and how good it is.
+A teacher model: what it says of each pair, and its votes in the place of labels.
 
 ```
 python -m datasets_scripts.teacher ask --dataset umui --config clotho --out answers \\
     --server http://127.0.0.1:8000/v1 --model Qwen/Qwen2.5-Omni-7B
 python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers
-python -m datasets_scripts.teacher quality --answers Qwen=answers --judgements people.jsonl --out quality
 ```
 
-Each has its own --help.
+Each has its own --help. How good a teacher is on what people judged is told by `python -m evaluation.paper table5`.
 """
 
 import argparse
 
-from datasets_scripts.teachers import ask, labels, quality
+from datasets_scripts.commands import refuse_old
+from datasets_scripts.teachers import ask, labels
 
 
-COMMANDS = {"ask": ask.main, "label": labels.main, "quality": quality.main}
+COMMANDS = {"ask": ask.main, "label": labels.main}
+OLD = {"quality": "python -m evaluation.paper table1 or table5 and, for the histograms, evaluation.figures teachers"}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
+    refuse_old(arguments, OLD)
     parser = argparse.ArgumentParser(
         prog="python -m datasets_scripts.teacher",
         description=__doc__,

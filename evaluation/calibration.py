@@ -1,41 +1,11 @@
-"""Reliability bins, and the error that a learner keeps who fits its training target perfectly."""
+"""The error that a learner keeps who fits its training target perfectly."""
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from datasets_scripts.teachers.answers import parse_answer
-from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS, bin_index
 from modeling_clue.confidence import central_interval, expectation, standard_deviation, target_distribution
-
-
-def reliability(predictions: ArrayLike, targets: ArrayLike, num_bins: int = NUM_BINS) -> list[dict]:
-    """
-    Describes each equal-width bin of predictions: the rows of a reliability diagram.
-
-    Args:
-        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
-        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
-        num_bins (`int`, defaults to 10): Number of bins.
-
-    Returns:
-        `list[dict]`: for each bin `low`, `high`, `n`, and the means `prediction` and `target`, `None` in an empty bin.
-    """
-    predictions, targets = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    index = bin_index(predictions, num_bins)
-    bins = []
-    for k in range(num_bins):
-        inside = index == k
-        bins.append(
-            {
-                "low": k / num_bins,
-                "high": (k + 1) / num_bins,
-                "n": int(inside.sum()),
-                "prediction": float(predictions[inside].mean()) if inside.any() else None,
-                "target": float(targets[inside].mean()) if inside.any() else None,
-            }
-        )
-    return bins
 
 
 def perfect_predictions(target: str, probabilities: ArrayLike, num_bins: int, sigma: float) -> np.ndarray:

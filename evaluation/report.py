@@ -10,11 +10,14 @@ from numpy.typing import ArrayLike
 from transformers import PreTrainedConfig
 
 from evaluation.baselines import Baselines, describe_baselines
-from evaluation.calibration import perfect_distributions, perfect_predictions, reliability, written_predictions
-from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.calibration import perfect_distributions, perfect_predictions, written_predictions
+from evaluation.figures.reliability import draw_reliability, reliability
+from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS
+from evaluation.metrics.uncertain_inference.measures import RESAMPLES, measure
+from evaluation.plots import prediction_histogram, save_figure
+from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors import INTERVAL_MASS
-from evaluation.tables import further_measures_table, measures_table
+from evaluation.tables import counted, further_measures_table, measures_table
 
 
 def make_report(
@@ -85,6 +88,7 @@ def make_report(
     if config is not None and answer is None:
         spread = perfect_distributions(learnt, targets, config.num_bins, config.sigma, INTERVAL_MASS)
         floors[learnt] = measure(perfect[learnt], targets, labels, distributions=spread, resamples=0)
+    bins, _ = reliability(columns["prediction"], targets, columns["premise"], resamples=0)
     reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
     # What writes or is asked for its answers may give none.
     may_lack = any("reason" in row for row in predictions)
@@ -107,21 +111,28 @@ def make_report(
             target: {name: results[name]["value"] for name in ("mse", "mae", "ece")}
             for target, results in floors.items()
         },
-        "reliability": reliability(columns["prediction"], targets),
+        "reliability": [
+            {
+                "low": k / NUM_BINS,
+                "high": (k + 1) / NUM_BINS,
+                **{key: one[key] for key in ("n", "prediction", "target")},
+            }
+            for k, one in enumerate(bins)
+        ],
     }
 
 
 def write_report(report: dict, predictions: list[dict], out: Path) -> None:
     """Writes `report.json`, `report.md` and the figures into the folder `out`."""
     settings = report["settings"]
-    title = f"{settings['config']} {settings['split']}: {counted(report['n'], 'row')}"
-    reliability_diagram(report["reliability"], out / "reliability.png", title)
-    measurable = [row for row in predictions if row["prediction"] is not None]
+    run = EvaluationRun(out, f"{settings['config']} {settings['split']}", settings, predictions, report)
+    figure, words = draw_reliability([run])
+    save_figure(figure, out / "reliability.png", words)
     prediction_histogram(
-        [row["prediction"] for row in measurable],
-        [row["target"] for row in measurable],
+        [row["prediction"] for row in run.measurable],
+        [row["target"] for row in run.measurable],
         out / "predictions.png",
-        title,
+        f"{run.name}: {counted(report['n'], 'row')}",
     )
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_text(
@@ -133,7 +144,7 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
 {without_number(report)}
 {measures_table(report)}
 
-Intervals hold 95% of 1,000 resamples of the premises. {describe_baselines(report)} {_floor(report)}
+Intervals hold 95% of {RESAMPLES:,} resamples of the premises. {describe_baselines(report)} {_floor(report)}
 A low ECE alone proves nothing: the constant mean can have it.
 
 Further measures; evaluation/metrics/README.md defines them all.
@@ -167,11 +178,6 @@ def without_number(report: dict) -> str:
     n = report["without_number"]["n"]
     of_all = f" ({n / report['n']:.1%} of the rows)" if n else ""
     return f"Answers without a number, which are in no measure: {n:,}{of_all}.\n"
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 row`, `3,600 rows`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def write_text(path: Path, text: str) -> None:

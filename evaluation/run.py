@@ -31,8 +31,8 @@ from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import PREDICTORS, PROMPTED, add_predictor_options, choose_predictor, fitted_baseline
 from evaluation.processes import joined_processes, told_by_main
-from evaluation.report import counted, make_report, without_number, write_report
-from evaluation.tables import measures_table
+from evaluation.report import make_report, without_number, write_report
+from evaluation.tables import counted, measures_table
 
 
 def main(arguments: list[str] | None = None) -> dict | None:

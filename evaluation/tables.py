@@ -8,27 +8,32 @@ MOST_REASONS = 10
 ROUNDING = 1e-7
 
 
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]], words: int = 1) -> str:
     """
-    Lays out a table with columns of one width: the first to the left, the others to the right.
+    Lays out a table with columns of one width.
 
     Args:
         header (`list[str]`): Names of the columns.
-        rows (`list[list[str]]`): Cells.
+        rows (`list[list[str]]`): Cells; any text, which no sign of it breaks.
+        words (`int`, defaults to 1): How many of the first columns go to the left; the others go to the right.
 
     Returns:
         `str`: the table in Markdown, without a final newline.
     """
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    table = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
     def line(cells: list[str]) -> str:
-        padded = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
-        ]
+        padded = [c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
         return "| " + " | ".join(padded) + " |"
 
-    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+    rule = "|" + "|".join("-" * (w + 2) if i < words else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(table[0]), rule, *map(line, table[1:])])
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `3,600 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -80,8 +85,7 @@ def lacking_table(lacking: dict, n: int) -> str:
     if len(reasons) > MOST_REASONS:
         rest = reasons[MOST_REASONS:]
         counts.append((f"{len(rest):,} other reasons (report.json)", sum(count for _, count in rest)))
-    # A server's words may be in a reason.
-    rows = [[reason.replace("|", "\\|"), f"{count:,}", f"{count / n:.1%}"] for reason, count in counts]
+    rows = [[reason, f"{count:,}", f"{count / n:.1%}"] for reason, count in counts]
     return markdown_table(["answers", "rows", "share"], rows)
 
 

@@ -31,9 +31,9 @@ from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.processes import joined_processes, told_by_main
-from evaluation.report import counted
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
+from evaluation.tables import counted
 
 
 def main(arguments: list[str] | None = None) -> dict | None:

@@ -2,7 +2,8 @@
 Draws the figures of the paper, and those that show where a model can be trusted, from files.
 
 ```bash
-python -m evaluation.figures agreement --raw raw.csv --out figure3.png
+python -m evaluation.figures agreement --raw raw.csv --out agreement/agreement.png
+python -m evaluation.figures annotators --raw raw.csv
 python -m evaluation.figures teachers --answers vl=answers-vl omni=answers-omni --judgements people.jsonl
 python -m evaluation.figures batching runs/figure5/{mixed,batched}-{0,1,2} --out figure5.png
 python -m evaluation.figures ratios 1:0.5=runs/half 1:1=runs/one 1:3=runs/three --out figure6.png
@@ -17,29 +18,35 @@ written beside it as `.alt.txt` and kept in its metadata.
 """
 
 import argparse
+import json
+import math
 from collections import Counter
 from pathlib import Path
 
-from matplotlib import rc_context
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from datasets_scripts.annotations import judgement_matrix, read_judgements
-from datasets_scripts.arguments import positive, seed
+from datasets_scripts.annotations import add_raw_options, read_and_tell
+from datasets_scripts.arguments import named_path, positive, seed
 from datasets_scripts.commands import in_words
-from datasets_scripts.judgements.agreement import agreement_report, markdown_report
-from datasets_scripts.judgements.figures import heatmaps
+from evaluation.agreement import agreement_of, histogram, markdown_report
+from evaluation.figures.agreement import draw_heatmaps
+from evaluation.figures.batching import draw_batching, logged_values, summary_table
+from evaluation.figures.curves import Run
+from evaluation.figures.curves import read_run as read_training
 from evaluation.figures.distributions import draw_distributions, ratio_predictions, teacher_answers
 from evaluation.figures.items import draw_items, read_items
 from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_coverage
-from evaluation.plots import FORMATS, PAGE, PRINTED, save_figure
+from evaluation.metrics.uncertain_inference.measures import RESAMPLES
+from evaluation.plots import FORMATS, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
 from evaluation.predictors.choose import find_checkpoint
-from train.curves import Run, summarize
-from train.curves import read_run as read_training
-from train.plots import by_label, modalities_of
-from train.plots import draw as draw_training
+from evaluation.report import write_text
+
+
+# A figure, what it shows in words, and the files of its numbers by their ending.
+Drawn = tuple[Figure, str, dict[str, str]]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     with in_words():
         if options.command in ("ratios", "reliability", "risk-coverage"):
             _refuse_equal_names(options.runs)
-        figure, words = options.draw(options)
+        figure, words, beside = options.draw(options)
         # All files and folders that can't be written are told before the first one is.
         for path in options.out:
             if path.is_dir():
@@ -56,70 +63,81 @@ def main(arguments: list[str] | None = None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
     for path in options.out:
         save_figure(figure, path, words, options.dpi)
-        beside = path.with_suffix(".alt.txt")
-        partial = beside.with_name(beside.name + ".partial")
-        partial.write_text(words + "\n", encoding="utf-8")
-        partial.replace(beside)
+        for ending, text in {".alt.txt": f"{words}\n", **beside}.items():
+            write_text(path.with_suffix(ending), text)
     print(words)
-    print(f"\nWrote {', '.join(map(str, options.out))}")
+    print(f"\nWrote {', '.join(map(str, options.out))}; beside: {', '.join(['.alt.txt', *beside])}")
 
 
-def draw_agreement(options: argparse.Namespace) -> tuple[Figure, str]:
+def agreement(options: argparse.Namespace) -> Drawn:
     """Figure 3: how far annotators agree, pair by pair, in four measures."""
-    matrix, _, annotators = judgement_matrix(read_judgements(options.raw, percent=options.percent).judgements)
-    report = agreement_report(matrix, annotators, options.bootstrap, options.seed)
+    report = agreement_of(read_and_tell(options), options.bootstrap, options.seed)
+    table = markdown_report(report)
+    # What is undefined is null.
+    pairs = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in pair.items()}
+        for pair in report["pairs"]
+    ]
     lead = "Heat maps of the agreement of pairs of annotators: Pearson, mean squared error, Jensen-Shannon, Spearman."
-    return heatmaps(report), f"{lead}\n\n{markdown_report(report).strip()}"
+    beside = {".json": _as_json(report | {"pairs": pairs}), ".md": table}
+    return draw_heatmaps(report), f"{lead}\n\n{table.strip()}", beside
 
 
-def draw_teachers(options: argparse.Namespace) -> tuple[Figure, str]:
+def annotators(options: argparse.Namespace) -> Drawn:
+    """How each annotator uses the scale, beside all of them."""
+    answers = {}
+    for judgement in read_and_tell(options):
+        answers.setdefault(judgement.annotator, []).append(judgement.probability)
+    together = [value for name in sorted(answers) for value in answers[name]]
+    return _distributions({name: answers[name] for name in sorted(answers)}, together, "all annotators")
+
+
+def teachers(options: argparse.Namespace) -> Drawn:
     """Figure 4: how people and teachers use the scale."""
-    answers, people = teacher_answers(dict(options.answers), options.judgements)
-    return draw_distributions(answers, people, "people")
+    return _distributions(*teacher_answers(dict(options.answers), options.judgements), "people")
 
 
-@rc_context(PRINTED)
-def draw_batching(options: argparse.Namespace) -> tuple[Figure, str]:
+def batching(options: argparse.Namespace) -> Drawn:
     """Figure 5: training loss and gradient norm of batches of one modality and of mixed ones."""
     labels = options.label or [None] * len(options.runs)
     if len(labels) != len(options.runs):
         raise ValueError(f"--label names {len(labels)} settings for {len(options.runs)} runs: give one for each.")
     runs = [read_training(folder, label) for folder, label in zip(options.runs, labels, strict=True)]
     _refuse_equal_names(runs)
-    words = ["Training loss and gradient norm over the steps, of all steps and by modality; final losses:"]
-    summaries = {run.name: summarize(run, dict.fromkeys(run.loss, 0.0)) for run in runs}
-    for label, members in by_label(runs).items():
-        for modality in modalities_of(members):
-            finals = [summaries[run.name][modality]["final_loss"] for run in members if modality in run.loss]
-            words.append(f"{label}, {modality}: {', '.join(f'{value:.4g}' for value in finals)}.")
-    figure = draw_training(runs)
-    # As it is drawn it fills a screen: here, a page.
-    figure.set_size_inches(PAGE, 3.6)
-    figure.supxlabel("step", fontsize=8)
-    for axes in figure.axes:
-        axes.title.set_fontsize(8)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-    return figure, "\n".join(words)
+    return *draw_batching(runs), {".csv": logged_values(runs), ".md": summary_table(runs)}
 
 
-def draw_ratios(options: argparse.Namespace) -> tuple[Figure, str]:
+def ratios(options: argparse.Namespace) -> Drawn:
     """Figure 6: how models trained on different ratios of data use the scale."""
-    return draw_distributions(*ratio_predictions(options.runs), options.targets_are)
+    return _distributions(*ratio_predictions(options.runs), options.targets_are)
 
 
-def draw_bins(options: argparse.Namespace) -> tuple[Figure, str]:
+def reliability(options: argparse.Namespace) -> Drawn:
     """How far what is predicted is from what is so."""
-    return draw_reliability(options.runs, options.bins, options.equal_mass, options.bootstrap, options.seed)
+    return *draw_reliability(options.runs, options.bins, options.equal_mass, options.bootstrap, options.seed), {}
 
 
-def draw_risks(options: argparse.Namespace) -> tuple[Figure, str]:
+def risk_coverage(options: argparse.Namespace) -> Drawn:
     """The error that is left when the least certain answers are deferred."""
-    return draw_risk_coverage(options.runs, options.by, options.risk, options.bootstrap, options.seed)
+    return *draw_risk_coverage(options.runs, options.by, options.risk, options.bootstrap, options.seed), {}
 
 
-def draw_item(options: argparse.Namespace) -> tuple[Figure, str]:
+def item(options: argparse.Namespace) -> Drawn:
     """What a model holds possible of single rows."""
-    return draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset))
+    return *draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset)), {}
+
+
+def _distributions(answers: dict[str, list[float]], reference: list[float], name: str) -> Drawn:
+    """Histograms, with their counts beside."""
+    counts = [
+        {"name": who, "n": len(values), "histogram": histogram(np.array(values)).tolist()}
+        for who, values in [(name, reference), *answers.items()]
+    ]
+    return *draw_distributions(answers, reference, name), {".json": _as_json(counts)}
+
+
+def _as_json(numbers) -> str:
+    return json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _refuse_equal_names(runs: list[EvaluationRun] | list[Run]) -> None:
@@ -133,11 +151,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m evaluation.figures", description=__doc__.splitlines()[1])
     commands = parser.add_subparsers(dest="command", required=True)
     resampling = argparse.ArgumentParser(add_help=False)
-    resampling.add_argument("--bootstrap", type=positive, default=1000, help="resamples (default: %(default)s)")
+    resampling.add_argument(
+        "--bootstrap", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
+    )
     resampling.add_argument("--seed", type=seed, default=0, help="their seed (default: %(default)s)")
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument("runs", type=_run, nargs="+", metavar="[NAME=]FOLDER", help="output folder of an evaluation")
 
-    def command(name: str, draw, out: str, help: str, parents: tuple = ()) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, parents=list(parents), help=help)
+    def command(name: str, draw, out: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, parents=parents, help=help)
         one.set_defaults(draw=draw)
         one.add_argument(
             "--out",
@@ -150,36 +172,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         one.add_argument("--dpi", type=positive, default=200, help="of PNG files (default: %(default)s)")
         return one
 
-    agreement = command("agreement", draw_agreement, "figure3.png", "annotators, pair by pair", (resampling,))
-    agreement.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
-    agreement.add_argument(
-        "--percent", action="store_true", help="take answers from 0 to 1 as per cent, whatever they look like"
+    one = command("agreement", agreement, "figure3.png", "annotators, pair by pair", resampling)
+    add_raw_options(one)
+    one = command("annotators", annotators, "annotators.png", "annotators' answers against those of all")
+    add_raw_options(one)
+    one = command("teachers", teachers, "figure4.png", "teachers' answers against people's")
+    one.add_argument("--answers", type=named_path, nargs="+", required=True, metavar="NAME=PATH")
+    one.add_argument("--judgements", type=Path, required=True, metavar="FILE", help="aggregated judgements")
+    one = command("batching", batching, "figure5.png", "training curves of runs")
+    one.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a training run")
+    one.add_argument("--label", nargs="+", help="setting of each run (default: its folder's, without the seed)")
+    one = command("ratios", ratios, "figure6.png", "predictions of models trained on different ratios", runs)
+    one.add_argument("--targets-are", default="targets", metavar="WORD", help="name of the rows' probabilities")
+    one = command("reliability", reliability, "reliability.png", "reliability diagrams", resampling, runs)
+    one.add_argument("--bins", type=positive, default=10, help="default: %(default)s")
+    one.add_argument("--equal-mass", action="store_true", help="bins that hold as many rows each")
+    one = command(
+        "risk-coverage", risk_coverage, "risk-coverage.png", "error, the least certain deferred", resampling, runs
     )
-    teachers = command("teachers", draw_teachers, "figure4.png", "teachers' answers against people's")
-    teachers.add_argument("--answers", type=_named, nargs="+", required=True, metavar="NAME=FILE")
-    teachers.add_argument("--judgements", type=Path, required=True, metavar="FILE", help="aggregated judgements")
-    batching = command("batching", draw_batching, "figure5.png", "training curves of runs")
-    batching.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a training run")
-    batching.add_argument("--label", nargs="+", help="setting of each run (default: its folder's, without the seed)")
-    ratios = command("ratios", draw_ratios, "figure6.png", "predictions of models trained on different ratios")
-    ratios.add_argument("--targets-are", default="targets", metavar="WORD", help="name of the rows' probabilities")
-    reliability = command("reliability", draw_bins, "reliability.png", "reliability diagrams", (resampling,))
-    reliability.add_argument("--bins", type=positive, default=10, help="default: %(default)s")
-    reliability.add_argument("--equal-mass", action="store_true", help="bins that hold as many rows each")
-    risk = command(
-        "risk-coverage", draw_risks, "risk-coverage.png", "error, the least certain deferred", (resampling,)
-    )
-    risk.add_argument(
+    one.add_argument(
         "--by", nargs="+", choices=UNCERTAINTIES, default=["standard_deviation"], help="default: standard_deviation"
     )
-    risk.add_argument("--risk", choices=RISKS, default="squared", help="default: %(default)s")
-    for one in (ratios, reliability, risk):
-        one.add_argument("runs", type=_run, nargs="+", metavar="[NAME=]FOLDER", help="output folder of an evaluation")
-    item = command("item", draw_item, "item.png", "distributions of single rows")
-    item.add_argument("run", type=_run, metavar="[NAME=]FOLDER", help="output folder of an evaluation")
-    item.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
-    item.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")
-    item.add_argument("--dataset", help="its dataset, if that has been moved")
+    one.add_argument("--risk", choices=RISKS, default="squared", help="default: %(default)s")
+    one = command("item", item, "item.png", "distributions of single rows")
+    one.add_argument("run", type=_run, metavar="[NAME=]FOLDER", help="output folder of an evaluation")
+    one.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
+    one.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")
+    one.add_argument("--dataset", help="its dataset, if that has been moved")
     options = parser.parse_args(arguments)
     if options.command == "risk-coverage":
         options.by = list(dict.fromkeys(options.by))
@@ -191,13 +210,6 @@ def _figure_file(text: str) -> Path:
     if path.suffix not in FORMATS:
         raise argparse.ArgumentTypeError(f"must end in {', '.join(FORMATS)}, got {text!r}")
     return path
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, equals, path = text.partition("=")
-    if not name or not equals or not path:
-        raise argparse.ArgumentTypeError(f"must be NAME=FILE, got {text!r}")
-    return name, Path(path)
 
 
 def _run(text: str) -> EvaluationRun:

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.spatial.distance import jensenshannon
 
-from datasets_scripts.judgements.agreement import histogram
 from datasets_scripts.teachers.answer_files import read_answers
-from datasets_scripts.teachers.quality import match, read_people
+from evaluation.agreement import histogram
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
+from evaluation.judged import judged_by_two, match
 from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
 
@@ -32,9 +32,7 @@ def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[st
         `BuildError`: if a file is no good, or there are no such items.
         `ValueError`: if none of a teacher's answers could be read.
     """
-    people = {name: item for name, item in read_people(judgements).items() if len(item.probabilities) >= 2}
-    if not people:
-        raise ValueError(f"--judgements {judgements}: no item was judged by two people")
+    people, _ = judged_by_two(judgements)
     found = {
         name: [value for pair in match(read_answers(path), people, name).values() for value in pair.valid]
         for name, path in answers.items()

@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike
 
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.calibration_errors import (
+    NUM_BINS,
     bin_index,
     equal_mass_calibration_error,
     expected_calibration_error,
 )
-from evaluation.metrics.uncertain_inference.measures import bootstrap_interval, cluster_weights
+from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
 from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
-from evaluation.report import counted
+from evaluation.tables import counted, with_interval
 
 
-LEVEL = 0.95
 # Bars of the histogram beneath.
 BARS = 20
 
@@ -43,13 +43,13 @@ def equal_mass_index(predictions: np.ndarray, num_bins: int) -> np.ndarray:
     return ((twice_rank * num_bins) // (2 * len(predictions)))[inverse]
 
 
-def reliability_with_intervals(
+def reliability(
     predictions: ArrayLike,
     targets: ArrayLike,
     clusters: Sequence,
-    num_bins: int = 10,
+    num_bins: int = NUM_BINS,
     equal_mass: bool = False,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[list[dict], dict]:
     """
@@ -61,11 +61,11 @@ def reliability_with_intervals(
         clusters (`Sequence` of length `n`): The premise of each row: whole premises are resampled.
         num_bins (`int`, defaults to 10): Number of bins.
         equal_mass (`bool`, defaults to `False`): Bins that hold as many rows each, instead of bins of equal width.
-        resamples (`int`, defaults to 1000): Bootstrap resamples.
+        resamples (`int`, defaults to 1000): Bootstrap resamples; with 0 intervals are `None`.
         seed (`int`, defaults to 0): Their seed.
 
     Returns:
-        `tuple[list[dict], dict]`: of each bin that holds rows `bin`, `n`, `prediction` and `target` (means), and
+        `tuple[list[dict], dict]`: of each bin `n`, the means `prediction` and `target`, `None` in an empty one, and
         `gap`, the interval of mean target - mean prediction (`None` in a bin about one premise: it tells nothing of
         others); and `value` and `interval` of the calibration error.
     """
@@ -77,20 +77,21 @@ def reliability_with_intervals(
     inside[np.arange(len(predictions)), index] = 1.0
     difference = inside * (targets - predictions)[:, None]
     gaps, errors = [], []
-    if clusters.max() > 0:
+    if resamples and clusters.max() > 0:
         for weights in cluster_weights(clusters, resamples, seed):
             rows = weights @ inside
             gaps.append(np.divide(weights @ difference, rows, out=np.full(rows.shape, np.nan), where=rows > 0))
             errors.append(error(predictions, targets, weights, num_bins))
     bins = []
-    for k in np.unique(index):
+    for k in range(num_bins):
         rows = index == k
-        prediction, target = float(predictions[rows].mean()), float(targets[rows].mean())
-        gap = None
-        if len(np.unique(clusters[rows])) > 1:
+        prediction = target = gap = None
+        if rows.any():
+            prediction, target = float(predictions[rows].mean()), float(targets[rows].mean())
+        if gaps and len(np.unique(clusters[rows])) > 1:
             drawn = np.concatenate([chunk[:, k] for chunk in gaps])
             gap = bootstrap_interval(target - prediction, drawn, LEVEL, (-1.0, 1.0))
-        bins.append({"bin": int(k), "n": int(rows.sum()), "prediction": prediction, "target": target, "gap": gap})
+        bins.append({"n": int(rows.sum()), "prediction": prediction, "target": target, "gap": gap})
     value = float(error(predictions, targets, np.ones((1, len(predictions))), num_bins)[0])
     interval = bootstrap_interval(value, np.concatenate(errors), LEVEL, (0.0, 1.0)) if errors else None
     return bins, {"value": value, "interval": interval}
@@ -99,9 +100,9 @@ def reliability_with_intervals(
 @rc_context(PRINTED)
 def draw_reliability(
     runs: list[EvaluationRun],
-    num_bins: int = 10,
+    num_bins: int = NUM_BINS,
     equal_mass: bool = False,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[Figure, str]:
     """
@@ -110,7 +111,7 @@ def draw_reliability(
     Args:
         runs (`list[EvaluationRun]`): The runs.
         num_bins (`int`, defaults to 10), equal_mass (`bool`, defaults to `False`), resamples (`int`, defaults to
-            1000), seed (`int`, defaults to 0): As [`reliability_with_intervals`] takes them.
+            1000), seed (`int`, defaults to 0): As [`reliability`] takes them.
 
     Returns:
         `tuple[Figure, str]`: the figure, and what it shows, in words.
@@ -126,9 +127,10 @@ def draw_reliability(
     widest = most = 0.0
     for run, (diagram, gaps, counts) in zip(runs, panels, strict=True):
         columns = {key: [row[key] for row in run.measurable] for key in ("prediction", "target", "premise")}
-        bins, error = reliability_with_intervals(
+        bins, error = reliability(
             columns["prediction"], columns["target"], columns["premise"], num_bins, equal_mass, resamples, seed
         )
+        bins = [b for b in bins if b["n"]]
         at = np.array([b["prediction"] for b in bins])
         gap = np.array([b["target"] - b["prediction"] for b in bins])
         # A bin without an interval has none of any width.
@@ -155,11 +157,12 @@ def draw_reliability(
                 axes.set_ylabel(title)
             else:
                 axes.tick_params(labelleft=False)
-        told = _shown(error).replace(" [", "\n[") if len(runs) > 2 else _shown(error)
-        diagram.set_title(f"{wrapped(run.name, len(runs))}\n{_rows(run)}\n{name} {told}", parse_math=False)
+        told = with_interval(error)
+        line = told.replace(" [", "\n[") if len(runs) > 2 else told
+        diagram.set_title(f"{wrapped(run.name, len(runs))}\n{_rows(run)}\n{name} {line}", parse_math=False)
         worst = bins[np.abs(gap).argmax()]
         words.append(
-            f"{run.name}: {name} {_shown(error)}, {_rows(run)}; the largest gap is where {worst['prediction']:.2f} is "
+            f"{run.name}: {name} {told}, {_rows(run)}; the largest gap is where {worst['prediction']:.2f} is "
             f"predicted: the mean target there is {worst['target']:.2f} ({counted(worst['n'], 'row')})."
         )
     for _, gaps, counts in panels:
@@ -167,13 +170,6 @@ def draw_reliability(
         counts.set_ylim(0, 1.08 * most)
     name_parts(figure, panels[0][0], "prediction (probability)")
     return figure, "\n".join(words)
-
-
-def _shown(error: dict) -> str:
-    if error["interval"] is None:
-        return f"{error['value']:.4f}"
-    low, high = error["interval"]
-    return f"{error['value']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _rows(run: EvaluationRun) -> str:

@@ -6,13 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
-from evaluation.metrics.uncertain_inference.measures import bootstrap_interval, cluster_weights
+from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
 from evaluation.plots import COLOURS, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
-from evaluation.report import counted
+from evaluation.tables import counted
 
 
-LEVEL = 0.95
 # Shares of the rows at which curves are drawn.
 COVERAGES = np.arange(1, 101) / 100
 RISKS = {"squared": "mean squared error", "decision": "share of wrong decisions"}
@@ -104,7 +103,7 @@ def losses_of(rows: list[dict], risk: str) -> tuple[np.ndarray, list[dict]]:
     return np.array(decided, dtype=float), rows
 
 
-def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int = 1000, seed: int = 0) -> dict:
+def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """
     What deferring the least certain answers of a run to a person leaves of its error.
 
@@ -161,7 +160,7 @@ def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int 
 
 @rc_context(PRINTED)
 def draw_risk_coverage(
-    runs: list[EvaluationRun], by: list[str], risk: str = "squared", resamples: int = 1000, seed: int = 0
+    runs: list[EvaluationRun], by: list[str], risk: str = "squared", resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Figure, str]:
     """
     Draws the risk of the answers that are kept against their share, a panel for each run.

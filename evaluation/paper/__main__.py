@@ -1,5 +1,5 @@
 """
-Makes the tables of the paper from files, each as Markdown, CSV and LaTeX, with the paper's numbers beside them.
+Makes the tables of the paper from files, each as Markdown, CSV, JSON and LaTeX, with the paper's numbers beside them.
 
 ```bash
 python -m evaluation.paper table3 --predictions CLUE-D=runs/d/{unli,wikivideo-video} CLUE-T=runs/t/unli --out tables
@@ -15,10 +15,10 @@ bash makes two of the first). README.md beside this file tells of each table.
 import argparse
 from pathlib import Path
 
-from datasets_scripts.arguments import positive, seed
+from datasets_scripts.arguments import named_path, positive, seed
 from datasets_scripts.commands import in_words
 from datasets_scripts.paper_numbers import paper_title
-from evaluation.metrics.uncertain_inference.measures import MEASURES
+from evaluation.metrics.uncertain_inference.measures import MEASURES, RESAMPLES
 from evaluation.paper import tables, teachers
 from evaluation.paper.compare import MAIN, compare
 from evaluation.paper.layout import Table
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         table = make(options)
         table.write(options.out)
     print(table.markdown())
-    print(f"Wrote {options.out / table.name}.md, .csv and .tex")
+    print(f"Wrote {options.out / table.name}.md, .csv, .json and .tex")
 
 
 def make(options: argparse.Namespace) -> Table:
@@ -46,20 +46,10 @@ def make(options: argparse.Namespace) -> Table:
     return tables.make_table(number, options.predictions, fitted_on, options.bootstrap, options.seed)
 
 
-def named_path(text: str) -> tuple[str, Path]:
-    """`NAME=PATH`; the name holds no `=`, the path may."""
-    name, equals, path = text.partition("=")
-    name = " ".join(name.split())
-    if not name or not equals or not path:
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got {text!r}")
-    return name, Path(path)
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__.splitlines()[1])
     commands = parser.add_subparsers(dest="table", required=True)
-    resamples = {"compare": 9999}
     for number in sorted([*tables.COLUMNS, *teachers.COLUMNS]):
         title = paper_title(number)
         command = commands.add_parser(f"table{number}", help=title, description=title)
@@ -82,10 +72,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="MEASURE",
         help=f"any of {', '.join(MEASURES)} (default: {' '.join(MAIN)})",
     )
-    for name, command in commands.choices.items():
+    for command in commands.choices.values():
         command.add_argument("--out", type=Path, default=Path("tables"), metavar="DIR", help="default: %(default)s")
         command.add_argument(
-            "--bootstrap", type=positive, default=resamples.get(name, 1000), help="resamples (default: %(default)s)"
+            "--bootstrap", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
         )
         command.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     options = parser.parse_args(arguments)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.metrics.uncertain_inference.measures import MEASURES, bootstrap_interval, cluster_weights
+from evaluation.metrics.uncertain_inference.measures import LEVEL, MEASURES, bootstrap_interval, cluster_weights
 from evaluation.paper.entries import Entry, read_entries
 from evaluation.paper.layout import Table, short
 from evaluation.paper.tables import labels_of
+from evaluation.stress.findings import SIGNIFICANCE
 from evaluation.stress.statistics import holm
 
 
@@ -63,6 +64,10 @@ def compare(named: list[tuple[str, Path]], measures: list[str], resamples: int, 
         f"p (Holm): corrected over the {len(tested)} comparisons of this table (Holm 1979).",
         *(entry.provenance for entry in entries),
     ]
+    least = len(tested) / (resamples + 1)
+    if least >= SIGNIFICANCE:
+        told = f"{resamples:,} resamples give no p (Holm) below {short(min(1, least))}: ask for more (--bootstrap)."
+        notes.insert(3, told)
     return Table("compare", "Paired comparisons of predictors", HEADER, shown, 4, records, notes)
 
 
@@ -122,7 +127,7 @@ def paired_difference(
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return result
-    result["interval"] = bootstrap_interval(difference, drawn, 0.95, (low - high, high - low))
+    result["interval"] = bootstrap_interval(difference, drawn, LEVEL, (low - high, high - low))
     # Rounding: as far is as far, and equal predictors differ by nothing.
     as_far = np.abs(drawn - drawn.mean()) >= abs(difference) - 1e-12
     result["p"] = float((1 + as_far.sum()) / (len(drawn) + 1))

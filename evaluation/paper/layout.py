@@ -1,7 +1,8 @@
-"""One table in three forms that tell the same numbers: Markdown to read, CSV to compute with, LaTeX to print."""
+"""One table in forms that tell the same numbers: Markdown to read, CSV and JSON to compute with, LaTeX to print."""
 
 import csv
 import io
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from evaluation.report import write_text
 from evaluation.tables import markdown_table
 
 
-# Digits of a number that is shown; the CSV file has all of them.
+# Digits of a number that is shown; the CSV and JSON files have all of them.
 SIGNIFICANT = 3
 LATEX = str.maketrans(
     {
@@ -63,7 +64,7 @@ class Row:
         counts (`dict[str, int | float | None]`): Rows, premises and the like; nothing in a row of the paper alone.
         results (`dict[str, dict]`): Measures, as `evaluation.metrics.uncertain_inference.measures.measure` gives them.
         paper (`dict[str, PaperNumber]`): The paper's, by measure.
-        facts (`dict[str, str]`): Where the numbers come from, for the CSV file.
+        facts (`dict[str, str]`): Where the numbers come from, for the CSV and JSON files.
     """
 
     names: dict[str, str]
@@ -84,7 +85,7 @@ class Table:
         header (`list[str]`): Heads of the columns as shown.
         shown (`list[list[str]]`): Cells as shown.
         words (`int`): How many of the first columns are words, not numbers.
-        records (`list[dict]`): The same rows with all digits, for the CSV file.
+        records (`list[dict]`): The same rows with all digits, for the CSV and JSON files; `""` where there is none.
         notes (`list[str]`): What has to be known to read it.
     """
 
@@ -98,9 +99,8 @@ class Table:
 
     def markdown(self) -> str:
         """The table as Markdown."""
-        header, rows = self.header, [[cell.replace("|", "\\|") for cell in row] for row in self.shown]
         notes = "".join(f"- {note}\n" for note in self.notes)
-        return f"# {self.caption}\n\n{markdown_table(header, rows)}\n\n{notes}"
+        return f"# {self.caption}\n\n{markdown_table(self.header, self.shown)}\n\n{notes}"
 
     def csv(self) -> str:
         """The table as CSV: every digit, each interval's ends and the paper's number in columns of their own."""
@@ -111,6 +111,12 @@ class Table:
         writer.writeheader()
         writer.writerows(self.records)
         return file.getvalue()
+
+    def json(self) -> str:
+        """The rows as the CSV file has them, `null` where there is no number, with the caption and the notes."""
+        rows = [{head: None if cell == "" else cell for head, cell in record.items()} for record in self.records]
+        told = {"caption": self.caption, "rows": rows, "notes": self.notes}
+        return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def latex(self) -> str:
         """The table as a float of LaTeX; the document needs the packages booktabs and graphicx."""
@@ -135,11 +141,16 @@ class Table:
         )
 
     def write(self, folder: Path) -> None:
-        """Writes the three files into a folder, made if it isn't there."""
+        """Writes a file of each form into a folder, made if it isn't there."""
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"--out {folder} is a file: name a folder.")
         folder.mkdir(parents=True, exist_ok=True)
-        for ending, text in (("md", self.markdown()), ("csv", self.csv()), ("tex", self.latex())):
+        for ending, text in (
+            ("md", self.markdown()),
+            ("csv", self.csv()),
+            ("json", self.json()),
+            ("tex", self.latex()),
+        ):
             write_text(folder / f"{self.name}.{ending}", text)
 
 

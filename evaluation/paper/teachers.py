@@ -6,9 +6,9 @@ import numpy as np
 
 from datasets_scripts.paper_numbers import paper_numbers, paper_title
 from datasets_scripts.schema import BuildError
-from datasets_scripts.teachers.answer_files import read_answers
-from datasets_scripts.teachers.measures import votes_of
-from datasets_scripts.teachers.quality import match, read_people
+from datasets_scripts.teachers.answer_files import Answers, read_answers
+from datasets_scripts.teachers.answers import Parsed, summarise
+from evaluation.judged import judged_by_two, match, premise_of
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.paper.layout import Column, Row, Table, lay_out
 
@@ -50,22 +50,26 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
     Raises:
         `BuildError`: if a file is no good, or teachers were asked about different items.
     """
-    people = {name: item for name, item in read_people(judgements).items() if len(item.probabilities) >= 2}
-    if not people:
-        raise BuildError(f"--judgements {judgements}: none of its items was judged by two people")
-    rows, first = [], None
+    people, judged = judged_by_two(judgements)
+    rows, asked, first = [], [], None
     for name, path in answers.items():
-        found = match(read_answers(path), people, name)
+        read = read_answers(path)
+        found = match(read, people, name)
+        asked.append(_asked(name, found, len(read)))
         first = first or (name, found)
         _check_same_items(first, (name, found))
         targets = np.array([people[item].mean for item in found])
-        premises = np.array([people[item].video or f"item {item}" for item in found])
+        premises = np.array([premise_of(item, people[item].video) for item in found])
         for votes, values in votes_of([pair.parsed for pair in found.values()]).items():
             there = ~np.isnan(values)
-            counts = {"rows": len(found), "premises": len(set(premises)), "without number": int((~there).sum())}
-            if not there.any():
-                raise BuildError(f"--answers {name}: none of {len(found)} items has a vote by {votes}")
-            results = measure(
+            counts = {
+                "rows": len(found),
+                "premises": len(set(premises)),
+                "not asked": len(people) - len(found),
+                "without number": int((~there).sum()),
+            }
+            # A teacher of whom nothing can be read has a row without a measure.
+            results = there.any() and measure(
                 values[there],
                 targets[there],
                 clusters=premises[there],
@@ -73,10 +77,12 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
                 seed=seed,
                 only=[column.measure for column in COLUMNS[table]],
             )
-            rows.append(Row({"teacher": name, "votes": votes}, counts, results, facts={"answers": str(path)}))
+            rows.append(Row({"teacher": name, "votes": votes}, counts, results or {}, facts={"answers": str(path)}))
     notes = [
         f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise.",
         *NOTES,
+        f"{judged:,} judged items, {len(people):,} of them by at least two people.",
+        *asked,
     ]
     unknown = sum(people[item].video is None for item in first[1])
     if unknown:
@@ -86,6 +92,37 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
         row = ours.setdefault(place, Row(dict(zip(("teacher", "votes"), place.split(", "), strict=True))))
         row.paper[column] = number
     return lay_out(f"table{table}", f"Table {table}: {paper_title(table)}", list(ours.values()), COLUMNS[table], notes)
+
+
+def votes_of(answers: list[tuple[Parsed, ...]]) -> dict[str, np.ndarray]:
+    """
+    Votes on items in every way.
+
+    Args:
+        answers (`list[tuple[Parsed, ...]]`): The answers to each item, in the order in which they were asked for.
+
+    Returns:
+        `dict[str, np.ndarray]` of shape `(items,)`: votes by name, NaN where there is none. A single answer an item
+        has the name `"1"` alone.
+    """
+    number = max(map(len, answers))
+    votes = {"1": [one[0].probability for one in answers]}
+    if number > 1:
+        summaries = [summarise(one) for one in answers]
+        votes[f"{number}-majority"] = [summary.majority for summary in summaries]
+        votes[f"{number}-mean"] = [summary.mean for summary in summaries]
+    return {name: np.array(values, float) for name, values in votes.items()}
+
+
+def _asked(name: str, found: dict[str, Answers], pairs: int) -> str:
+    """A line that tells how much a teacher was asked, and how much of it could not be read."""
+    numbers = [len(pair.parsed) for pair in found.values()]
+    fewer = "" if min(numbers) == max(numbers) else f", to some only {min(numbers)}"
+    unread = sum(numbers) - sum(len(pair.valid) for pair in found.values())
+    return (
+        f"{name}: {max(numbers)} answers an item{fewer}; {unread:,} answers without a probability; "
+        f"{pairs - len(found):,} other pairs not used."
+    )
 
 
 def _check_same_items(first: tuple[str, dict], second: tuple[str, dict]) -> None:

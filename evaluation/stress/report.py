@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datasets_scripts.sources.urn_stress import Question
-from evaluation.report import counted, write_text
+from evaluation.metrics.uncertain_inference.measures import RESAMPLES
+from evaluation.report import write_text
 from evaluation.stress.findings import (
     LARGEST_BASE_ERROR,
     SIGNIFICANCE,
@@ -16,7 +17,7 @@ from evaluation.stress.findings import (
     SMALLEST_SLOPE,
 )
 from evaluation.stress.heatmap import heat_map
-from evaluation.tables import markdown_table, number, with_interval
+from evaluation.tables import counted, markdown_table, number, with_interval
 
 
 MOST_SHOWN = 20
@@ -60,7 +61,7 @@ Suite `{suite["options"]["version"]}`, {suite["name"]}, digest `{suite["digest"]
 
 {cells_table(report)}
 
-All errors are against the exact probability; intervals hold 95% of 1,000 resamples of the premises. Bias is the mean
+All errors are against the exact probability; intervals hold 95% of {RESAMPLES:,} resamples of the premises. Bias is the mean
 of prediction less truth. Slope is how far an answer moves with the exact probability, among hypotheses of one form:
 1 for the truth, 0 for what does not look at the premise. `constant` is the MSE of the cell's own mean. `than base` is
 the mean absolute error less that in the base cell, premise by premise, with the p-value after Holm's correction.

@@ -4,9 +4,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
+
 
 # The least p-value, times the tests of a report, must be below the level of significance.
-RESAMPLES = 19_999
+FLIPS = 19_999
 # What is left of a difference of equal numbers after rounding.
 DECIMALS = 12
 # Made at once; and enough for the mean of what chance explains.
@@ -31,14 +33,14 @@ def sign_flip(values: np.ndarray, alternative: str) -> float:
     # Rounding: as much is as much.
     slack = 1e-9 * np.abs(values).sum()
     observed, drawn = values.sum(), _signs(len(values)) @ values
-    above = (1 + (drawn >= observed - slack).sum()) / (RESAMPLES + 1)
-    below = (1 + (drawn <= observed + slack).sum()) / (RESAMPLES + 1)
+    above = (1 + (drawn >= observed - slack).sum()) / (FLIPS + 1)
+    below = (1 + (drawn <= observed + slack).sum()) / (FLIPS + 1)
     return float({"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative])
 
 
 @lru_cache(maxsize=4)
 def _signs(number: int) -> np.ndarray:
-    return np.random.default_rng(0).choice((-1.0, 1.0), (RESAMPLES, number))
+    return np.random.default_rng(0).choice((-1.0, 1.0), (FLIPS, number))
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -71,24 +73,23 @@ def centred(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     return values - (np.bincount(inverse, values) / np.bincount(inverse))[inverse]
 
 
-def ratio_interval(above: np.ndarray, below: np.ndarray, level: float = 0.95) -> list[float] | None:
+def ratio_interval(above: np.ndarray, below: np.ndarray) -> list[float] | None:
     """
-    The bootstrap interval of `sum(above) / sum(below)` over premises, by percentiles.
+    The bootstrap interval of `sum(above) / sum(below)` over premises.
 
     Args:
-        above (`np.ndarray` of shape `(premises,)`), below (`np.ndarray` of shape `(premises,)`): Their parts.
-        level (`float`): Its mass.
+        above (`np.ndarray` of shape `(premises,)`), below (`np.ndarray` of shape `(premises,)`): Their parts; there
+            is something below.
 
     Returns:
-        `list[float]`, *optional*: its ends; `None` for a single premise, or where nothing is below.
+        `list[float]`, *optional*: its ends; `None` for a single premise.
     """
-    count = len(above)
-    if count < 2:
+    if len(above) < 2:
         return None
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
-    lower = weights @ below
-    ratios = (weights @ above)[lower > 0] / lower[lower > 0]
-    return np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2]).tolist() if len(ratios) else None
+    weights = np.concatenate(list(cluster_weights(np.arange(len(above)), RESAMPLES, 0)))
+    weights = weights[weights @ below > 0]
+    ratios = (weights @ above) / (weights @ below)
+    return bootstrap_interval(above.sum() / below.sum(), ratios, LEVEL, (-np.inf, np.inf))
 
 
 def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
@@ -125,8 +126,8 @@ def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: 
         return shares[np.argsort(rng.random((number, len(shares))), axis=1)]
 
     found = together(shares[None])[0]
-    by_chance = np.concatenate([together(deal(min(DEALS, RESAMPLES - k))) for k in range(0, RESAMPLES, DEALS)])
-    p = float((1 + (by_chance >= found * (1 - 1e-9)).sum()) / (RESAMPLES + 1))
+    by_chance = np.concatenate([together(deal(min(DEALS, FLIPS - k))) for k in range(0, FLIPS, DEALS)])
+    p = float((1 + (by_chance >= found * (1 - 1e-9)).sum()) / (FLIPS + 1))
 
     def explained(dealt: np.ndarray) -> np.ndarray:
         """For shares (deals, premises, shares) the part of the residuals' squares that a regression accounts for."""

@@ -25,6 +25,8 @@ from .calibration_errors import (
 
 # Table 8 of the paper gives NLL = 23.0 x ECE for the models that answer a bare yes or no: log losses clipped at 1e-10.
 CLIP = 1e-10
+# Bootstrap resamples of whole premises, and the mass of an interval, everywhere that none are asked for.
+RESAMPLES, LEVEL = 1000, 0.95
 # Weights of a chunk of resamples hold at most this many numbers (32 MB).
 CHUNK_ELEMENTS = 4_000_000
 # The ends of intervals are float32: 1/3 is above the target 1/3 there.
@@ -90,17 +92,35 @@ def krippendorff_alpha(predictions: np.ndarray, targets: np.ndarray, weights: np
     """
     Krippendorff's alpha of two annotators, the model and the targets, for values on an interval scale.
 
-    1 is the same answer everywhere, 0 what chance would give. With every row judged by both it is a few sums
-    (Krippendorff 2011); the package `krippendorff` takes no weights, and time and memory of the square of the values.
+    1 is the same answer everywhere, 0 what chance would give.
     """
+    return alpha_of_annotators(np.stack([predictions, targets], axis=1), weights)
+
+
+def alpha_of_annotators(answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """
+    Krippendorff's alpha of any number of annotators, for values on an interval scale, in sums over the items.
+
+    With m answers x to an item, alpha = 1 - (n - 1) sum(d) / (n sum(q) - sum(s)^2), where n = sum(m), s = sum(x),
+    q = sum(x^2) and d = m sum((x - mean x)^2) / (m - 1) (Krippendorff 2011). The package `krippendorff` takes no
+    weights, and time and memory of the square of the values.
+
+    Args:
+        answers (`np.ndarray` of shape `(n, annotators)`): At least two an item; NaN where an annotator gave none.
+        weights (`np.ndarray` of shape `(B, n)`): How often each item counts.
+
+    Returns:
+        `np.ndarray` of shape `(B,)`: alpha, NaN where all answers are the same.
+    """
+    given = (~np.isnan(answers)).sum(axis=1)
     # Alpha stays when all answers are moved; about their middle the sums lose no digits.
-    middle = (predictions.mean() + targets.mean()) / 2
-    x, y = predictions - middle, targets - middle
-    answers = 2 * weights.sum(axis=1)
-    expected = answers * (weights @ (x**2 + y**2)) - (weights @ (x + y)) ** 2
-    disagreement = (answers - 1) * (weights @ (x - y) ** 2)
-    share = np.divide(disagreement, expected, out=np.full(len(answers), np.nan), where=expected > 1e-20 * answers**2)
-    return 1 - share
+    moved = answers - np.nanmean(answers)
+    total = np.nansum(moved, axis=1)
+    within = given / (given - 1) * np.nansum((moved - (total / given)[:, None]) ** 2, axis=1)
+    count = weights @ given
+    expected = count * (weights @ np.nansum(moved**2, axis=1)) - (weights @ total) ** 2
+    disagreement = (count - 1) * (weights @ within)
+    return 1 - np.divide(disagreement, expected, out=np.full(len(count), np.nan), where=expected > 1e-20 * count**2)
 
 
 def decision_alpha(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -174,8 +194,8 @@ def measure(
     clusters: Sequence | None = None,
     ids: Sequence[str] | None = None,
     distributions: Mapping[str, ArrayLike] | None = None,
-    resamples: int = 1000,
-    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
     seed: int = 0,
     only: Sequence[str] | None = None,
 ) -> dict[str, dict]:

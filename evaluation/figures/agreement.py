@@ -1,14 +1,11 @@
-"""Figures of the agreement of annotators, as PNG files: heat maps of the pairs (figure 3), histograms (figure 4)."""
+"""Heat maps of the agreement of annotators, pair by pair (figure 3 of the paper)."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 
 # Title and colours of each heat map, and its range; an open end is that of the values.
@@ -18,30 +15,18 @@ MAPS = {
     "js_distance": ("Jensen-Shannon distance", "YlOrRd", 0, 1),
     "spearman": ("Spearman correlation", "RdBu", -1, 1),
 }
-BAR = "#1f5fa8"
 UNDEFINED = "0.85"
 LONGEST_NAME = 24
 # With more annotators than this, numbers in the cells could not be read.
 MOST_NUMBERS = 20
 
 
-def draw_heatmaps(report: dict, path: Path) -> None:
-    """
-    Writes [`heatmaps`].
-
-    Args:
-        report (`dict`): As `datasets_scripts.judgements.agreement.agreement_report` gives it.
-        path (`Path`): The PNG file to write.
-    """
-    _write(heatmaps(report), path)
-
-
-def heatmaps(report: dict) -> Figure:
+def draw_heatmaps(report: dict) -> Figure:
     """
     Draws one heat map a measure, annotators by annotators.
 
     Args:
-        report (`dict`): As `datasets_scripts.judgements.agreement.agreement_report` gives it.
+        report (`dict`): As `evaluation.agreement.agreement_report` gives it.
 
     Returns:
         `Figure`: the figure.
@@ -65,37 +50,6 @@ def heatmaps(report: dict) -> Figure:
     else:
         figure.suptitle("One annotator: there is no pair", fontsize=11)
     return figure
-
-
-def draw_histograms(report: dict, path: Path) -> None:
-    """
-    Draws how each annotator's answers are spread over the scale.
-
-    Args:
-        report (`dict`): As `datasets_scripts.judgements.agreement.agreement_report` gives it.
-        path (`Path`): The PNG file to write.
-    """
-    people = report["annotators"]
-    columns = min(len(people), 4)
-    rows = math.ceil(len(people) / columns)
-    figure = Figure(figsize=(max(2.7 * columns, 4) + 0.5, 2.2 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, person in zip(grid.flat, people, strict=False):
-        shares = np.array(person["histogram"]) / max(person["n"], 1)
-        width = 1 / len(shares)
-        axes.bar(np.arange(len(shares)) * width, shares, width, align="edge", color=BAR, edgecolor="w")
-        axes.set_title(f"{_short(person['name'])} (n = {person['n']:,})", fontsize=9, parse_math=False)
-        axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 6))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.tick_params(labelsize=8)
-    for axes in grid.flat[len(people) :]:
-        axes.remove()
-    # The last panel of a column may stand above an empty place: it has the ticks' labels then.
-    for k in range(len(people) - columns, len(people)):
-        grid.flat[k].tick_params(labelbottom=True)
-    figure.supxlabel("probability", fontsize=9)
-    figure.supylabel("share of answers", fontsize=9)
-    _write(figure, path)
 
 
 def _draw_map(
@@ -127,10 +81,3 @@ def _draw_map(
 def _short(name: str) -> str:
     plain = " ".join(name.split())
     return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 9]}…{plain[-8:]}"
-
-
-def _write(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    partial = Path(f"{path}.partial")
-    figure.savefig(partial, format="png", dpi=130)
-    partial.replace(path)

@@ -1,0 +1,148 @@
+"""What several people said of items, and what a teacher answered about each of them."""
+
+import json
+import math
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_scripts.schema import BuildError
+from datasets_scripts.teachers.answer_files import Answers
+
+
+@dataclass(frozen=True)
+class Item:
+    """
+    What people said of an item.
+
+    Args:
+        probabilities (`list[float]`): Their judgements.
+        claim (`str`, *optional*): What they judged.
+        video (`str`, *optional*): By what.
+    """
+
+    probabilities: list[float]
+    claim: str | None
+    video: str | None
+
+    @property
+    def mean(self) -> float:
+        """The mean of the judgements."""
+        return math.fsum(self.probabilities) / len(self.probabilities)
+
+
+def read_people(path: Path) -> dict[str, Item]:
+    """
+    Reads aggregated judgements.
+
+    Args:
+        path (`Path`): JSONL, as `datasets_scripts.annotations aggregate` writes it.
+
+    Returns:
+        `dict[str, Item]`: the items by name.
+
+    Raises:
+        `BuildError`: if it can't be read; bad lines are all named.
+    """
+    people: dict[str, Item] = {}
+    lines: dict[str, int] = {}
+    complaints = []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    record = json.loads(line)
+                    item, values = record["item"], record["human_probabilities"]
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    complaints.append(f"line {number}: no object with item and human_probabilities: {error!r}")
+                    continue
+                if not isinstance(item, str) or not isinstance(values, list) or not all(map(_is_probability, values)):
+                    complaints.append(f"line {number}: item must be a string, human_probabilities numbers from 0 to 1")
+                elif not isinstance(record.get("claim"), (str, type(None))):
+                    complaints.append(f"line {number}: claim must be a string, got {record['claim']!r:.80}")
+                elif lines.setdefault(item, number) != number:
+                    complaints.append(f"line {number}: item {item!r} was there before, in line {lines[item]}")
+                else:
+                    people[item] = Item(values, record.get("claim"), record.get("video"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(f"--judgements {path} can't be read: {error}") from error
+    if complaints:
+        raise BuildError("\n  ".join([f"--judgements {path} has {len(complaints)} bad lines:", *complaints]))
+    return people
+
+
+def judged_by_two(path: Path) -> tuple[dict[str, Item], int]:
+    """
+    Reads what at least two people judged, against which teachers are measured.
+
+    Args:
+        path (`Path`): Aggregated judgements.
+
+    Returns:
+        `tuple[dict[str, Item], int]`: those items, and how many there are in all.
+
+    Raises:
+        `BuildError`: if the file can't be read, or there are no such items.
+    """
+    judged = read_people(path)
+    people = {name: item for name, item in judged.items() if len(item.probabilities) >= 2}
+    if not people:
+        raise BuildError(f"--judgements {path}: none of {len(judged)} items was judged by two people")
+    return people, len(judged)
+
+
+def premise_of(item: str, video: str | None) -> str:
+    """What an item's premise is called: its video, or, where none is told, the item alone."""
+    return f"item {item}" if video is None else f"video {video}"
+
+
+def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[str, Answers]:
+    """
+    Finds the answers about each item.
+
+    Args:
+        answers (`list[Answers]`): A teacher's answers.
+        people (`dict[str, Item]`): What the people judged.
+        name (`str`): The teacher's, for errors.
+
+    Returns:
+        `dict[str, Answers]`: answers by item, in the order of the judgements, for the items it was asked about.
+
+    Raises:
+        `BuildError`: if an item is that of two pairs, or of one with another hypothesis, or none has answers.
+    """
+    found: dict[str, Answers] = {}
+    others: dict[str, Answers] = {}
+    for pair in answers:
+        if pair.id not in people:
+            continue
+        if not _same(pair.hypothesis, people[pair.id].claim):
+            others[pair.id] = pair
+        elif found.setdefault(pair.id, pair) is not pair:
+            raise BuildError(
+                f"--answers {name}: item {pair.id!r} is answered in {found[pair.id].place} and, for another config, "
+                f"split or clip, in {pair.place}: leave one of them out"
+            )
+    for item in others.keys() - found.keys():
+        raise BuildError(
+            f"--answers {name}: {others[item].place} is about {others[item].hypothesis!r}, but people judged "
+            f"{people[item].claim!r} as item {item!r}: ask the teacher about the build that they judged"
+        )
+    if not found:
+        raise BuildError(
+            f"--answers {name}: no answered pair is an item of --judgements: the ids are such as "
+            f"{answers[0].id!r}, the items such as {next(iter(people), None)!r}"
+        )
+    return {item: found[item] for item in people if item in found}
+
+
+def _same(hypothesis: str | None, claim: str | None) -> bool:
+    """Whether both are one text, as far as they are told: judgements come without doubled blanks."""
+    texts = {" ".join(unicodedata.normalize("NFC", text).split()) for text in (hypothesis, claim) if text is not None}
+    return len(texts) < 2
+
+
+def _is_probability(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
