@@ -287,8 +287,8 @@ def _entries(matrix):
     return [((i, j), matrix[i, j]) for i in range(matrix.shape[0]) for j in range(matrix.shape[1])]
 
 
-def test_agreement_of_a_pilot_uses_its_items_alone(tmp_path, capsys):
-    """`--items` gives the report of a file with those items only; an item that nobody judged is named."""
+def test_some_items_are_read_alone(tmp_path):
+    """`--items` gives what a file with those items only does; an item that nobody judged is named."""
     raw = [
         {"annotator": name, "item": f"i{k}", "probability": (k * 29 + 7 * shift) % 101}
         for shift, name in enumerate(("ann", "ben", "cho"))
@@ -300,19 +300,12 @@ def test_agreement_of_a_pilot_uses_its_items_alone(tmp_path, capsys):
     )
     pilot = tmp_path / "pilot.txt"
     pilot.write_text("i1\n i11 \n\ni10\n")
-    command = ["agreement", "--bootstrap", "50", "--seed", "3", "--raw"]
-    main([*command, str(every), "--items", str(pilot), "--out", str(tmp_path / "one")])
-    printed = capsys.readouterr().out
-    main([*command, str(some), "--out", str(tmp_path / "two")])
-    names = ["agreement.json", "agreement.md", "heatmaps.png", "histograms.png"]
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
-    for name in names:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert printed == (tmp_path / "one" / "agreement.md").read_text(encoding="utf-8")
-    pilot.write_text("i1\nelse\nwhere\n")
-    with pytest.raises(SystemExit, match="nobody judged 2 of 3 items:\n  else\n  where"):
-        main([*command, str(every), "--items", str(pilot), "--out", str(tmp_path / "one")])
+    main(["aggregate", "--raw", str(every), "--items", str(pilot), "--out", str(tmp_path / "one.jsonl")])
+    main(["aggregate", "--raw", str(some), "--out", str(tmp_path / "two.jsonl")])
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    for text, told in (("i1\nelse\nwhere\n", "nobody judged 2 of 3 items:\n  else\n  where"), ("", "names no item")):
+        pilot.write_text(text)
+        with pytest.raises(SystemExit, match=told):
+            main(["aggregate", "--raw", str(every), "--items", str(pilot), "--out", str(tmp_path / "one.jsonl")])
     with pytest.raises(SystemExit, match="can't be read"):
-        main([*command, str(every), "--items", str(tmp_path / "none"), "--out", str(tmp_path / "one")])
-    with pytest.raises(SystemExit, match="is a file: name a folder"):
-        main([*command, str(every), "--out", str(pilot)])
+        main(["aggregate", "--raw", str(every), "--items", str(tmp_path / "none"), "--out", str(tmp_path / "x.jsonl")])

@@ -1,24 +1,14 @@
 """Agreement of annotators: each measure against its formula written out, holes in the matrix against leaving out."""
 
-import json
 import math
 import warnings
 
 import krippendorff
 import numpy as np
 import pytest
-from PIL import Image
 
-from datasets_scripts.judgements.agreement import (
-    agreement_report,
-    alpha_of_sums,
-    histogram,
-    item_sums,
-    krippendorff_alpha,
-    markdown_report,
-    pair_measures,
-    write_agreement,
-)
+from evaluation.agreement import agreement_report, histogram, krippendorff_alpha, markdown_report, pair_measures
+from evaluation.figures.agreement import draw_heatmaps
 
 
 NAN = math.nan
@@ -55,44 +45,48 @@ def alpha_by_pairs(matrix):
     return 1 - observed / expected
 
 
+def alpha_of(matrix, resamples=10, seed=0, premises=None):
+    """Alpha with a premise for each item, unless others are told."""
+    return krippendorff_alpha(matrix, np.arange(len(matrix)) if premises is None else premises, resamples, seed)
+
+
+def report_on(matrix, names, resamples=10, seed=0):
+    """The report with a premise for each item."""
+    return agreement_report(matrix, names, np.arange(len(matrix)), resamples, seed)
+
+
 def test_alpha_of_a_published_example():
     """Krippendorff works out 0.849 for interval data; and by hand: items (0, 0), (1, 1), (0, 1) give 1 - 5/9."""
-    assert round(krippendorff_alpha(PAPER, 10, 0)["value"], 3) == 0.849
+    assert round(alpha_of(PAPER)["value"], 3) == 0.849
     # Observed: one of three pairs differs, 1/3. Expected: 3 x 3 x 2 of 6 x 5 ordered pairs differ, 3/5.
     small = np.array([[0, 0], [1, 1], [0, 1.0]])
-    assert krippendorff_alpha(small, 10, 0)["value"] == pytest.approx(1 - (1 / 3) / (3 / 5))
+    assert alpha_of(small)["value"] == pytest.approx(1 - (1 / 3) / (3 / 5))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_alpha_by_sums_is_that_of_the_library_and_of_the_definition(seed):
+def test_alpha_is_that_of_the_library_and_of_the_definition(seed):
     """The three ways agree to 1e-12, with any holes; items judged once or never change nothing."""
     matrix = with_holes(seed)
-    used = matrix[(~np.isnan(matrix)).sum(1) >= 2]
     library = krippendorff.alpha(reliability_data=matrix.T, level_of_measurement="interval")
-    assert alpha_of_sums(item_sums(used).sum(0)) == pytest.approx(library, abs=1e-12)
     assert alpha_by_pairs(matrix) == pytest.approx(library, abs=1e-12)
-    report = krippendorff_alpha(matrix, 5, 0)
+    report = alpha_of(matrix, 5)
     assert report["value"] == pytest.approx(library, abs=1e-12)
-    assert (report["computed_by"], report["items"]) == ("krippendorff", len(used))
+    assert report["items"] == report["premises"] == ((~np.isnan(matrix)).sum(1) >= 2).sum()
 
 
-def test_alpha_goes_on_where_the_library_would_need_too_much_memory():
-    """Answers that all differ: the same formula, told so, with the value of the definition."""
-    matrix = np.random.default_rng(0).uniform(size=(400, 2))
-    report = krippendorff_alpha(matrix, 5, 0)
-    assert report["computed_by"] == "sums"
-    assert report["value"] == pytest.approx(alpha_by_pairs(matrix), abs=1e-12)
-
-
-def test_each_resample_is_one_of_whole_items():
-    """The interval is that of alphas which the library gives for the items drawn, by the same draws."""
-    matrix = with_holes(1, items=25, share=0.1)
-    matrix = matrix[(~np.isnan(matrix)).sum(1) >= 2]
-    generator, alphas = np.random.default_rng(7), []
-    for _ in range(60):
-        drawn = matrix[generator.integers(len(matrix), size=len(matrix))]
+def test_each_resample_is_one_of_whole_premises():
+    """The interval is that of alphas which the library gives for the premises drawn, all their items each time."""
+    matrix = with_holes(1, items=26, share=0.1)[1:]
+    matrix[(~np.isnan(matrix)).sum(1) < 2, :2] = 0.5
+    premises = np.array([f"v{k}" for k in np.arange(25) // 3])
+    alphas = []
+    for times in np.random.default_rng(7).multinomial(9, np.full(9, 1 / 9), size=60):
+        drawn = np.concatenate([matrix[premises == f"v{k}"] for k in range(9) for _ in range(times[k])])
         alphas.append(krippendorff.alpha(reliability_data=drawn.T, level_of_measurement="interval"))
-    assert krippendorff_alpha(matrix, 60, 7)["interval"] == pytest.approx(np.quantile(alphas, [0.025, 0.975]).tolist())
+    report = alpha_of(matrix, 60, 7, premises)
+    middle = report["value"] - np.mean(alphas)
+    assert (report["items"], report["premises"]) == (25, 9)
+    assert report["interval"] == pytest.approx((np.quantile(alphas, [0.025, 0.975]) + middle).tolist())
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
@@ -101,7 +95,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     for seed in range(150):
         generator = np.random.default_rng(seed)
         matrix = np.round(generator.normal(size=(120, 1)) + generator.normal(size=(120, 3)), 1)
-        low, high = krippendorff_alpha(matrix, 200, seed)["interval"]
+        low, high = alpha_of(matrix, 200, seed)["interval"]
         inside += low <= 0.5 <= high
     assert 0.88 <= inside / 150 <= 0.99
 
@@ -109,19 +103,25 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
 def test_a_seed_repeats():
     """The same seed gives the same interval, another one another."""
     matrix = with_holes(0)
-    assert krippendorff_alpha(matrix, 100, 1) == krippendorff_alpha(matrix, 100, 1)
-    assert krippendorff_alpha(matrix, 100, 1)["interval"] != krippendorff_alpha(matrix, 100, 2)["interval"]
+    assert alpha_of(matrix, 100, 1) == alpha_of(matrix, 100, 1)
+    assert alpha_of(matrix, 100, 1)["interval"] != alpha_of(matrix, 100, 2)["interval"]
 
 
 def test_resamples_without_two_answers_are_counted():
     """Two items, one all 0 and one all 1: half of the resamples hold one answer only, and alpha of the rest is 1."""
-    report = krippendorff_alpha(np.array([[0, 0, 0], [1, 1, 1.0]]), 1000, 0)
+    report = alpha_of(np.array([[0, 0, 0], [1, 1, 1.0]]), 1000)
     assert (report["value"], report["interval"], report["resamples"]) == (1, [1, 1], 1000)
     assert 400 < report["degenerate"] < 600
     matrix = np.array([[0.1, 0.1], [0.7, 0.7]])
-    assert f"{krippendorff_alpha(matrix, 9, 0)['degenerate']} resamples held one answer only" in markdown_report(
-        agreement_report(matrix, ["a", "b"], 9, 0)
+    assert f"{alpha_of(matrix, 9)['degenerate']} resamples held one answer only" in markdown_report(
+        report_on(matrix, ["a", "b"], 9)
     )
+
+
+def test_one_premise_has_no_interval():
+    """However many items it has: they tell nothing of other premises."""
+    report = alpha_of(np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.6]]), premises=["v"] * 3)
+    assert report["interval"] is None and report["value"] > 0.8 and "one premise" in report["reason"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_resamples_without_two_answers_are_counted():
 )
 def test_where_alpha_is_undefined_the_report_says_why(matrix, reason):
     """No number is made up, and nothing raises."""
-    report = agreement_report(np.array(matrix), ["a", "b"][: len(matrix[0])], 10, 0)
+    report = report_on(np.array(matrix), ["a", "b"][: len(matrix[0])])
     alpha = report["alpha"]
     assert (alpha["value"], alpha["interval"], alpha["reason"]) == (None, None, reason)
     assert f"(interval): n/a; {reason}." in markdown_report(report)
@@ -143,7 +143,7 @@ def test_where_alpha_is_undefined_the_report_says_why(matrix, reason):
 def test_pairs_are_compared_over_the_items_that_both_judged():
     """With holes, each measure is that of the two columns after leaving out rows by hand, by its formula."""
     matrix = with_holes(3)
-    report = agreement_report(matrix, ["a", "b", "c", "d"], 5, 0)
+    report = report_on(matrix, ["a", "b", "c", "d"])
     for pair in report["pairs"]:
         columns = matrix[:, ["abcd".index(pair["first"]), "abcd".index(pair["second"])]]
         rows = [row for row in columns.tolist() if row[0] == row[0] and row[1] == row[1]]
@@ -205,7 +205,7 @@ def test_an_annotator_who_always_says_the_same_has_no_correlation():
     matrix = np.array([[1.0, 0.2, NAN], [1.0, 0.9, NAN], [NAN, 0.5, 0.5], [1.0, NAN, NAN]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = agreement_report(matrix, ["same", "varied", "once"], 20, 0)
+        report = report_on(matrix, ["same", "varied", "once"])
         table = markdown_report(report)
     pairs = {(pair["first"], pair["second"]): pair for pair in report["pairs"]}
     constant = pairs["same", "varied"]
@@ -218,38 +218,34 @@ def test_an_annotator_who_always_says_the_same_has_no_correlation():
     assert ["same", "varied", "2", "n/a", "n/a", "0.3250", f"{constant['js_distance']:.4f}"] in cells
 
 
-@pytest.mark.parametrize("annotators", [1, 2, 16])
-def test_reports_of_any_size_are_written_whole(tmp_path, annotators):
-    """JSON holds every number (null where there is none), the figures are figures, and no warning is raised."""
+@pytest.mark.parametrize("annotators", [1, 2, 16, 21])
+def test_heat_maps_of_any_size_hold_the_measures(annotators):
+    """Each map has the pairs' numbers, n/a where there is none; names are no formulas; nothing warns or is cut off."""
     matrix = with_holes(0, annotators=annotators)
     matrix[1:, 0] = 0.5
     names = [f"$person_{k}$ of the | office" + " with a long name" * (k % 2) for k in range(annotators)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = agreement_report(matrix, names, 20, 0)
-        table = write_agreement(report, tmp_path / "new" / "report")
-    rows = [line.replace("\\|", "") for line in table.splitlines() if line.startswith("| $person")]
+        report = report_on(matrix, names)
+        figure = draw_heatmaps(report)
+        figure.draw_without_rendering()
+    rows = [line.replace("\\|", "") for line in markdown_report(report).splitlines() if line.startswith("| $person")]
     assert sorted(row.count("|") for row in rows) == [5] * annotators + [8] * (annotators * (annotators - 1) // 2)
-    folder = tmp_path / "new" / "report"
-    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".md", ".png", ".png"]
-    read = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))
-    assert read["alpha"] == report["alpha"] and read["annotators"] == report["annotators"]
-    for pair, original in zip(read["pairs"], report["pairs"], strict=True):
-        assert pair == {
-            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in original.items()
-        }
-    for name in ("heatmaps.png", "histograms.png"):
-        image = np.asarray(Image.open(folder / name).convert("L"))
-        assert image.min() < 100 < 250 < image.max()
-        # Nothing that is drawn is cut off at the margin.
-        assert (image[:, [0, -1]] == 255).all() and (image[[0, -1]] == 255).all()
+    assert all(0 <= axes.get_tightbbox().x0 and axes.get_tightbbox().y0 >= 0 for axes in figure.axes)
+    for axes, measure in zip(figure.axes[:4], ("pearson", "mse", "js_distance", "spearman"), strict=True):
+        drawn = axes.images[0].get_array().filled(np.nan)
+        for pair in report["pairs"]:
+            i, j = names.index(pair["first"]), names.index(pair["second"])
+            assert drawn[i, j] == pytest.approx(pair[measure], nan_ok=True)
+            assert drawn[j, i] == pytest.approx(pair[measure], nan_ok=True)
+        assert len(axes.texts) == (annotators**2 if annotators <= 20 else 0)
 
 
 def test_ten_thousand_items_are_no_trouble():
     """Four annotators and holes: alpha by sums is the mean squares' closed form where nobody skips."""
     generator = np.random.default_rng(0)
     matrix = np.clip(generator.uniform(size=(10_000, 1)) + generator.normal(0, 0.1, (10_000, 4)), 0, 1)
-    report = krippendorff_alpha(matrix, 50, 0)
+    report = alpha_of(matrix, 50)
     within = matrix.var(1, ddof=1).mean()
     assert report["value"] == pytest.approx(1 - within / matrix.var(ddof=1), abs=1e-12)
     low, high = report["interval"]

@@ -1,29 +1,10 @@
-"""Reliability bins and the floor of a training target."""
+"""The floor of a training target."""
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.calibration import perfect_distributions, perfect_predictions, reliability
-from evaluation.metrics.uncertain_inference.measures import measure
-
-
-def test_bins_make_up_the_calibration_error():
-    """The gaps of the bins, weighted by their rows, are the ECE; every row is in one bin."""
-    random = np.random.default_rng(0)
-    predictions, targets = random.uniform(size=300) ** 2, random.uniform(size=300)
-    bins = reliability(predictions, targets)
-    assert sum(b["n"] for b in bins) == 300
-    ece = sum(b["n"] / 300 * abs(b["prediction"] - b["target"]) for b in bins if b["n"])
-    assert ece == pytest.approx(measure(predictions, targets, resamples=0)["ece"]["value"])
-
-
-def test_edges_and_empty_bins():
-    """Both ends have a place, an inner edge belongs to the upper bin, and an empty bin has no means."""
-    bins = reliability([0.0, 0.1, 1.0], [0.0, 0.5, 1.0])
-    assert [b["n"] for b in bins] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
-    assert bins[5]["prediction"] is None
-    assert bins[1]["target"] == 0.5
+from evaluation.calibration import perfect_distributions, perfect_predictions
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.02, 0.3, 0.5, 0.97, 1.0])

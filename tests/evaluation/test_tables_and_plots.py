@@ -5,9 +5,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from evaluation.calibration import reliability
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.plots import prediction_histogram, reliability_diagram
+from evaluation.plots import prediction_histogram
 from evaluation.report import write_text
 from evaluation.stress.heatmap import heat_map
 from evaluation.tables import (
@@ -67,24 +66,21 @@ def test_every_measure_is_in_one_of_two_tables():
 
 
 def test_figures_are_written_whole(tmp_path):
-    """Few rows and empty bins are drawn too, and no partial file is left."""
+    """Few rows are drawn too, and no partial file is left."""
     for targets in (np.linspace(0, 1, 500), np.array([0.3])):
-        reliability_diagram(reliability(targets**2, targets), tmp_path / "reliability.png", "title")
         prediction_histogram(targets**2, targets, tmp_path / "predictions.png", "title")
-        for name in ("reliability.png", "predictions.png"):
-            image = np.asarray(Image.open(tmp_path / name).convert("L"))
-            assert image.min() < 100 < 250 < image.max()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.png", "reliability.png"]
+        image = np.asarray(Image.open(tmp_path / "predictions.png").convert("L"))
+        assert image.min() < 100 < 250 < image.max()
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.png"]
 
 
 def test_names_are_no_formulas(tmp_path):
     """Dollar signs of a model's or a config's name are drawn, where they would be a formula, and no sound one."""
     title = r"R&D_50% $\x^{$"
-    reliability_diagram(reliability([0.2], [0.3]), tmp_path / "reliability.png", title)
     prediction_histogram([0.2], [0.3], tmp_path / "predictions.png", title)
     cell = {"modality": "text", "cell": "base", "knob": "base", "mae": {"value": 0.1}}
     heat_map([cell], tmp_path / "heatmap.png", title)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_heat_map_of_few_cells_holds_its_title(tmp_path, monkeypatch):

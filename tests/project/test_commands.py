@@ -26,13 +26,12 @@ COMMANDS = {
     "evaluation.urn": "--model {missing} --suites {folder}",
     "evaluation.posthoc": "--model {missing} --dataset umui --config urn-text --method isotonic --out {folder}/out",
     "evaluation.paper": "table3 --predictions CLUE={missing} --out {folder}",
-    "evaluation.figures": "reliability {missing} --out {folder}/figure.png",
+    "evaluation.figures": "batching {missing} --out {folder}/figure.png",
     "evaluation.demo": "--recipe {missing} --out {folder}/out",
     "modeling_clue.conversion": "to-clue --source {missing} --out {folder}/out",
     "train.sft": "--config {missing} --output_dir {folder}/out",
     "train.card": "--checkpoint {missing}",
     "train.push": "--checkpoint {missing} --repo clue/missing",
-    "train.plots": "{missing}",
     "train.tiny": "--dataset {missing}/a/b --out {folder}/out",
     "datasets_scripts.build": "own --name own --table {missing}.csv --premise-column a --hypothesis-column b "
     "--probability-column c --out {folder}",
@@ -98,6 +97,22 @@ def test_a_folder_that_is_missing_is_named(module, tmp_path, capsys):
     said = capsys.readouterr().err if end.value.code == 2 else end.value.code
     assert "error: " in said and "not-here" in said
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "new"),
+    [
+        ("datasets_scripts.teacher", "quality --answers a=b", "python -m evaluation.paper table1 or table5"),
+        ("datasets_scripts.annotations", "agreement --raw a", "python -m evaluation.figures agreement"),
+        ("train.plots", "run --out a.png", "python -m evaluation.figures batching"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
+def test_a_command_that_moved_names_the_new_one(module, words, new, monkeypatch):
+    """Whatever its options were, an old command ends with the name of what does it now."""
+    monkeypatch.setattr(sys, "argv", [module, *words.split()])
+    with pytest.raises(SystemExit, match=f"^error: .* is now {re.escape(new)}"):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def test_developers_see_where(monkeypatch):

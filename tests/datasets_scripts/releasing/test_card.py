@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from datasets_scripts.judgements.agreement import agreement_report
 from datasets_scripts.release import choose_configs, parse_arguments
 from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.facts import FACTS
 from datasets_scripts.releasing.summary import ConfigSummary, SplitSummary, summarise_config
 from datasets_scripts.schema import FEATURES, SPLITS, BuildError
+from evaluation.agreement import agreement_report
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,7 +168,7 @@ def test_protocol_and_agreement():
     assert "How people judged" in card and "No report on agreement is included." in card
     assert "1 in 1 row, 2 in 3 rows" in card
     matrix = np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.6]])
-    report = agreement_report(matrix, ["zoe", "adam"], resamples=20, seed=0)
+    report = agreement_report(matrix, ["zoe", "adam"], range(3), resamples=20)
     card = render_card([judged], "a/b", None, json.loads(json.dumps(report)))
     assert f"{report['alpha']['value']:.4f}" in card and "3 items were judged by 2 annotators" in card
     (pair,) = [pair for pair in report["pairs"] if pair["first"] != pair["second"]]

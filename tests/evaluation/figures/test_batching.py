@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from train.curves import ALL, Curve, loss_levels, read_run, summarize
-from train.plots import main
+from evaluation.figures.__main__ import main
+from evaluation.figures.curves import ALL, Curve, loss_levels, read_run, summarize
 
 
 def write_run(folder: Path, entries: list[dict], *, checkpoint: int | None = None) -> Path:
@@ -115,7 +115,7 @@ def test_figure_values_and_table_are_written(tmp_path):
     """The values are the logged ones, the table has the mean of the seeds and each, the figure is not empty."""
     runs = [write_run(tmp_path / f"batched-{seed}", batched(60, seed / 10)) for seed in range(2)]
     runs.append(write_run(tmp_path / "mixed-0", mixed(20)))
-    main([*map(str, runs), "--out", str(tmp_path / "out" / "figure.png")])
+    main(["batching", *map(str, runs), "--out", str(tmp_path / "out" / "figure.png")])
     with (tmp_path / "out" / "figure.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = {(row["run"], row["modality"], int(row["step"])): (row["loss"], row["grad_norm"]) for row in rows}
@@ -127,6 +127,8 @@ def test_figure_values_and_table_are_written(tmp_path):
     table = {
         tuple(cells[1:3]): cells[3:-1] for line in lines[2:] if (cells := [c.strip() for c in line.split("|")])[1:]
     }
+    words = (tmp_path / "out" / "figure.alt.txt").read_text()
+    assert "batched, all: 1.5, 1.6." in words and "batched, text: 2, 2.1." in words
     assert table["all", "batched"][0] == "1.55 (1.5, 1.6)"
     assert table["audio", "mixed"][3] == "–"
     image = imread(tmp_path / "out" / "figure.png")
@@ -136,8 +138,8 @@ def test_figure_values_and_table_are_written(tmp_path):
 def test_settings_may_be_named(tmp_path):
     """`--label` groups runs whatever their folders are called."""
     runs = [write_run(tmp_path / name, batched(20)) for name in ("x", "y", "z")]
-    main([*map(str, runs), "--label", "one", "two", "one", "--out", str(tmp_path / "f.png")])
-    lines = [line for line in (tmp_path / "f.md").read_text().splitlines() if line.startswith("| all |")]
+    main(["batching", *map(str, runs), "--label", "one", "two", "one", "--out", str(tmp_path / "f.png")])
+    lines = [line for line in (tmp_path / "f.md").read_text().splitlines() if line.startswith("| all ")]
     assert [line.split("|")[2].strip() for line in lines] == ["one", "two"]
 
 
@@ -160,21 +162,19 @@ def test_the_longest_logs_are_read(tmp_path):
         (lambda folder: (write_run(folder, mixed(3)) / "trainer_state.json").write_text('{"global'), "is torn"),
     ],
 )
-def test_a_folder_without_logs_is_named(tmp_path, capsys, make, message):
+def test_a_folder_without_logs_is_named(tmp_path, make, message):
     """The error says which folder, and what is missing in it; nothing is written."""
     make(tmp_path / "run")
-    arguments = [str(tmp_path / "run"), "--out", str(tmp_path / "figure.png")]
-    with pytest.raises(SystemExit):
-        main(arguments)
-    error = capsys.readouterr().err
-    assert message in error and str(tmp_path / "run") in error
+    with pytest.raises(SystemExit, match=message) as error:
+        main(["batching", str(tmp_path / "run"), "--out", str(tmp_path / "figure.png")])
+    assert str(tmp_path / "run") in str(error.value)
     assert not list(tmp_path.glob("figure*"))
 
 
-def test_runs_that_cannot_be_told_apart_are_refused(tmp_path, capsys):
+def test_runs_that_cannot_be_told_apart_are_refused(tmp_path):
     """Two folders of the same name would be one run in the tables; labels must be as many as runs."""
     runs = [str(write_run(tmp_path / place / "run-0", mixed(3))) for place in ("here", "there")]
-    for arguments, message in [((), "the same name"), (("--label", "one"), "1 settings for 2 runs")]:
-        with pytest.raises(SystemExit):
-            main([*runs, "--out", str(tmp_path / "figure.png"), *arguments])
-        assert message in capsys.readouterr().err
+    for arguments, message in [((), "Several runs are called run-0"), (("--label", "one"), "1 settings for 2 runs")]:
+        with pytest.raises(SystemExit, match=message):
+            main(["batching", *runs, "--out", str(tmp_path / "figure.png"), *arguments])
+    assert not list(tmp_path.glob("figure*"))

@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 
 from datasets_scripts.annotations import main as annotations
-from datasets_scripts.judgements.agreement import histogram
 from evaluation import run
+from evaluation.agreement import agreement_report, histogram
 from evaluation.figures import __main__ as figures
 from evaluation.figures.distributions import draw_distributions, ratio_predictions, teacher_answers
 from evaluation.figures.items import draw_items, read_items
 from evaluation.prediction_files import EvaluationRun, read_run
 
 
+NOISE = (("ann", 0), ("ben", 5))
 PAGE = Path(figures.__file__).with_name("README.md")
 
 
@@ -35,7 +36,7 @@ def evaluation(tiny_checkpoint, urn_world, tmp_path_factory):
 def people(tmp_path):
     """Raw judgements of two people about ten items, and two teachers' answers, one of them never readable."""
     lines = ["annotator,item,probability"]
-    lines += [f"{who},{k},{min(100, 10 * k + more)}" for who, more in (("ann", 0), ("ben", 5)) for k in range(10)]
+    lines += [f"{who},{k},{min(100, 10 * k + more)}" for who, more in NOISE for k in range(10)]
     (tmp_path / "raw.csv").write_text("\n".join([*lines, "ann,alone,50"]) + "\n")
     annotations(["aggregate", "--raw", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "people.jsonl")])
     for name, probability, reason in (("sure", 1.0, None), ("mute", None, "no number")):
@@ -43,16 +44,6 @@ def people(tmp_path):
         rows = [{"id": str(k), "config": "c", "split": "test", "answers": answers} for k in range(10)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path
-
-
-def write_training(folder, name, loss):
-    """Logs of a short training run, as the Trainer leaves them."""
-    steps = range(1, 41)
-    curves = {"loss": loss, "loss_text": loss}
-    entries = [{"step": k, "grad_norm": loss / k, "grad_norm_text": loss / k, **curves} for k in steps]
-    (folder / name).mkdir()
-    (folder / name / "trainer_state.json").write_text(json.dumps({"global_step": 40, "log_history": entries}))
-    return str(folder / name)
 
 
 def draw(*arguments):
@@ -78,12 +69,42 @@ def test_figures_of_an_evaluation_are_written_alike_and_described(evaluation, tm
         )
 
 
-def test_figures_3_and_4_are_of_the_judgements(people):
-    """Agreement tells the alpha of the judgements; every answer of a teacher counts beside every one of people."""
-    draw("agreement", "--raw", people / "raw.csv", "--out", people / "figure3.png", "--bootstrap", 20)
-    annotations(["agreement", "--raw", str(people / "raw.csv"), "--out", str(people / "known"), "--bootstrap", "20"])
-    report = json.loads((people / "known/agreement.json").read_text())
-    assert f"{report['alpha']['value']:.4f}" in (people / "figure3.alt.txt").read_text()
+def test_figure_3_and_its_numbers_are_of_the_judgements(people, capsys):
+    """Words, table and JSON tell one report, null where it is undefined; the items of a video are one premise."""
+    with (people / "raw.csv").open("w") as file:
+        file.write("annotator,item,probability,video\n")
+        file.writelines(f"{who},{k},{min(100, 10 * k + more)},v{k // 3}\n" for who, more in NOISE for k in range(10))
+        file.write("cai,alone,50,\n")
+    out = people / "new/agreement.png"
+    draw("agreement", "--raw", people / "raw.csv", "--out", out, "--bootstrap", 20)
+    found = json.loads(out.with_suffix(".json").read_text())
+    matrix = np.array([[min(100, 10 * k + more) / 100 for _, more in NOISE] for k in range(10)])
+    known = agreement_report(matrix, ["ann", "ben"], [k // 3 for k in range(10)], 20)
+    assert found["alpha"] == known["alpha"] and known["alpha"]["premises"] == 4
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
+    (pair,) = [pair for pair in known["pairs"] if pair["first"] != pair["second"]]
+    assert pairs["ann", "ben"] == pair and pairs["ann", "cai"]["pearson"] is None
+    table = out.with_suffix(".md").read_text()
+    assert table.strip() in out.with_suffix(".alt.txt").read_text() and table.strip() in capsys.readouterr().out
+    assert f"alpha (interval): {known['alpha']['value']:.4f}, 95% interval" in table
+    assert "4 premises of 10 items, 20 resamples" in table
+    assert {path.name.partition(".")[2] for path in out.parent.iterdir()} == {"png", "alt.txt", "json", "md"}
+    (people / "pilot.txt").write_text("1\n2\n")
+    draw("agreement", "--raw", people / "raw.csv", "--items", people / "pilot.txt", "--out", out)
+    assert json.loads(out.with_suffix(".json").read_text())["items"]["judged"] == 2
+
+
+def test_annotators_are_drawn_beside_all_of_them(people):
+    """Each has a panel, and its counts stand in the file beside."""
+    draw("annotators", "--raw", people / "raw.csv", "--out", people / "a.svg")
+    together, ann, ben = json.loads((people / "a.json").read_text())
+    assert [one["name"] for one in (together, ann, ben)] == ["all annotators", "ann", "ben"]
+    assert (together["n"], ann["n"], ben["n"]) == (21, 11, 10)
+    assert ann["histogram"] == [1, 1, 1, 1, 1, 2, 1, 1, 1, 1] and ben["histogram"] == [1] * 10
+
+
+def test_figure_4_is_of_the_judgements(people):
+    """Every answer of a teacher counts beside every one of people."""
     answers, said = teacher_answers({"sure": people / "sure.jsonl"}, people / "people.jsonl")
     figure, _ = draw_distributions(answers, said, "people")
     (axes,) = figure.axes
@@ -95,6 +116,8 @@ def test_figures_3_and_4_are_of_the_judgements(people):
     judged = ["--judgements", people / "people.jsonl"]
     draw("teachers", "--answers", f"sure={people}/sure.jsonl", *judged, "--out", people / "4.svg")
     assert "100% from 0.9 on" in (people / "4.alt.txt").read_text()
+    counts = json.loads((people / "4.json").read_text())
+    assert [(one["name"], one["n"], one["histogram"][-1]) for one in counts] == [("people", 20, 2), ("sure", 30, 30)]
     with pytest.raises(SystemExit, match="None of the answers of mute"):
         draw("teachers", "--answers", f"mute={people}/mute.jsonl", *judged)
 
@@ -109,21 +132,6 @@ def test_the_page_of_figures_has_its_examples(urn_world, tmp_path, monkeypatch):
     pictures = [PAGE.parent / name for name in re.findall(r"\]\((.*?\.png)\)", PAGE.read_text(encoding="utf-8"))]
     assert len(pictures) == 7
     assert max(path.stat().st_size for path in pictures if path.parent.name == "examples") < 60_000
-
-
-def test_figure_5_is_of_the_logs(tmp_path):
-    """Settings are told with the final losses of their seeds."""
-    runs = [
-        write_training(tmp_path, f"{how}-{seed}", loss)
-        for how, loss in (("mixed", 2.0), ("batched", 1.0))
-        for seed in (0, 1)
-    ]
-    draw("batching", *runs, "--out", tmp_path / "5.png")
-    words = (tmp_path / "5.alt.txt").read_text()
-    assert "mixed, all: 2, 2." in words
-    assert "batched, text: 1, 1." in words
-    with pytest.raises(SystemExit, match="--label names 1 settings for 4"):
-        draw("batching", *runs, "--label", "a")
 
 
 def test_figure_6_is_of_the_same_rows():
@@ -210,7 +218,7 @@ def test_wrong_options_are_told(evaluation, tmp_path, capsys):
     for arguments, told in (
         (["reliability", evaluation, "--out", "figure.jpg"], "must end in .png, .svg, .pdf"),
         (["reliability", f"x={tmp_path}"], "it is no finished evaluation"),
-        (["teachers", "--answers", "file", "--judgements", "people"], "must be NAME=FILE"),
+        (["teachers", "--answers", "file", "--judgements", "people"], "must be NAME=PATH"),
     ):
         with pytest.raises(SystemExit):
             draw(*arguments)

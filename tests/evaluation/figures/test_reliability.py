@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.calibration import reliability
-from evaluation.figures.reliability import draw_reliability, equal_mass_index, reliability_with_intervals
+from evaluation.figures.reliability import draw_reliability, equal_mass_index, reliability
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.prediction_files import EvaluationRun
 
@@ -29,18 +28,23 @@ def numbers():
 
 @pytest.mark.parametrize("equal_mass", [False, True])
 def test_bins_and_error_are_those_of_the_measures(numbers, equal_mass):
-    """Means and counts by bin agree with a direct sum; the error is the reported measure, interval included."""
+    """The gaps of the bins, weighted by their rows, are the error that is reported, interval included."""
     predictions, targets, premises = numbers
-    bins, error = reliability_with_intervals(*numbers, equal_mass=equal_mass)
+    bins, error = reliability(*numbers, equal_mass=equal_mass)
     known = measure(predictions, targets, clusters=premises)["equal_mass_ece" if equal_mass else "ece"]
     assert error["value"] == pytest.approx(known["value"])
     assert error["interval"] == pytest.approx(known["interval"])
-    by_hand = sum(b["n"] * abs(b["target"] - b["prediction"]) for b in bins) / 400
+    by_hand = sum(b["n"] * abs(b["target"] - b["prediction"]) for b in bins if b["n"]) / 400
     assert by_hand == pytest.approx(known["value"])
-    if not equal_mass:
-        full = [b for b in reliability(predictions, targets) if b["n"]]
-        for key in ("n", "prediction", "target"):
-            assert [b[key] for b in bins] == pytest.approx([b[key] for b in full])
+    assert (len(bins), sum(b["n"] for b in bins)) == (10, 400)
+
+
+def test_edges_and_empty_bins():
+    """Both ends have a place, an inner edge belongs to the upper bin, and an empty bin has no means."""
+    bins, _ = reliability([0.0, 0.1, 1.0], [0.0, 0.5, 1.0], ["a", "b", "c"], resamples=20)
+    assert [b["n"] for b in bins] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert (bins[5]["prediction"], bins[5]["target"], bins[5]["gap"]) == (None, None, None)
+    assert bins[1]["target"] == 0.5
 
 
 def test_equal_mass_bins_hold_as_many_rows_and_never_part_equal_predictions():
@@ -54,10 +58,8 @@ def test_intervals_are_of_whole_premises():
     random = np.random.default_rng(0)
     targets = random.random(60)
     predictions = np.clip(targets + 0.2 * random.normal(size=60), 0, 1)
-    once = reliability_with_intervals(predictions, targets, np.arange(60), num_bins=2)
-    often = reliability_with_intervals(
-        np.repeat(predictions, 4), np.repeat(targets, 4), np.repeat(np.arange(60), 4), num_bins=2
-    )
+    once = reliability(predictions, targets, np.arange(60), num_bins=2)
+    often = reliability(np.repeat(predictions, 4), np.repeat(targets, 4), np.repeat(np.arange(60), 4), num_bins=2)
     for one, many in zip(once[0], often[0], strict=True):
         assert many["gap"] == pytest.approx(one["gap"])
         low, high = one["gap"]
@@ -66,9 +68,9 @@ def test_intervals_are_of_whole_premises():
 
 def test_a_bin_of_one_premise_has_no_interval():
     """Its rows say nothing of other premises."""
-    bins, error = reliability_with_intervals([0.05, 0.05, 0.95], [0.1, 0.0, 0.9], ["a", "a", "b"])
-    assert [b["gap"] for b in bins] == [None, None]
-    bins, error = reliability_with_intervals([0.05, 0.15], [0.1, 0.0], ["a", "a"])
+    bins, error = reliability([0.05, 0.05, 0.95], [0.1, 0.0, 0.9], ["a", "a", "b"])
+    assert [b["gap"] for b in bins] == [None] * 10
+    bins, error = reliability([0.05, 0.15], [0.1, 0.0], ["a", "a"])
     assert error["interval"] is None
 
 
@@ -78,7 +80,7 @@ def test_what_is_drawn_are_the_bins(numbers):
     other = a_run("sure", np.where(targets > 0.5, 1.0, 0.0), targets, premises)
     other.predictions.append(other.predictions[0] | {"id": "x", "prediction": None})
     figure, words = draw_reliability([a_run("good", *numbers), other], resamples=50)
-    bins, _ = reliability_with_intervals(*numbers, resamples=50)
+    bins, _ = reliability(*numbers, resamples=50)
     diagram, _, gaps, _, counts, _ = figure.axes
     at = np.array([b["prediction"] for b in bins])
     points = diagram.lines[-1]
