@@ -109,7 +109,7 @@ def batching(options: argparse.Namespace) -> Drawn:
 
 def ratios(options: argparse.Namespace) -> Drawn:
     """Figure 6: how models trained on different ratios of data use the scale."""
-    return _distributions(*ratio_predictions(options.runs), options.targets_are)
+    return *draw_distributions(*ratio_predictions(options.runs), options.targets_are), {}
 
 
 def reliability(options: argparse.Namespace) -> Drawn:

@@ -63,8 +63,9 @@ Suite `{suite["options"]["version"]}`, {suite["name"]}, digest `{suite["digest"]
 
 All errors are against the exact probability; intervals hold 95% of {RESAMPLES:,} resamples of the premises. Bias is
 the mean of prediction less truth. Slope is how far an answer moves with the exact probability, among hypotheses of one
-form: 1 for the truth, 0 for what does not look at the premise. `constant` is the MSE of the cell's own mean. `than
-base` is the mean absolute error less that in the base cell, premise by premise, with the p-value after Holm's correction.
+form: 1 for the truth, 0 for what does not look at the premise. `constant` is the MSE of the cell's own mean.
+`than base` is the mean absolute error less that in the base cell, premise by premise, with the p-value after
+Holm's correction.
 
 ## Bias and slope by knob
 

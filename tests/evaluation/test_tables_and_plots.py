@@ -29,10 +29,11 @@ def a_report():
 
 
 def test_columns_line_up():
-    """Every line of a table is as long as the others and has as many columns."""
-    table = markdown_table(["name", "value"], [["a", "1"], ["longer name", "0.25"]]).splitlines()
+    """Every line of a table is as long as the others and has as many columns, whatever stands in a cell."""
+    table = markdown_table(["name", "value"], [["a", "1"], ["longer name", "0.25"], ["x|\n y", ""]]).splitlines()
     assert len({len(line) for line in table}) == 1
-    assert table[1] == "|-------------|------:|"
+    assert table[1] == "|-------------|------:|" and table[4] == "| x\\| y       |       |"
+    assert markdown_table(["a", "b"], [["c", "d"]], words=2).splitlines()[1] == "|---|---|"
 
 
 def test_tables_tell_the_numbers_and_a_dash_where_there_is_none():

@@ -75,6 +75,9 @@ def test_rows_without_a_number_in_either_are_left_out_of_both(evaluation, tmp_pa
     assert (accuracy["measure"], float(accuracy["A - B"]), float(accuracy["p"])) == ("accuracy", 0, 1)
     text = (tmp_path / "compare.md").read_text()
     assert "Only rows on which both predictors have a number are compared" in text
+    assert "ask for more" not in text
+    main([*command, "--bootstrap", "30"])
+    assert "30 resamples give no p (Holm) below 0.0968: ask for more" in (tmp_path / "compare.md").read_text()
 
 
 def test_p_values_are_corrected_over_all_comparisons(evaluation, tmp_path):

@@ -99,8 +99,9 @@ def test_the_papers_numbers_stand_beside_ours_and_its_other_rows_stay(evaluation
     assert (tmp_path / "t/table3.md").read_text() in text
 
 
-def test_the_three_forms_tell_the_same(evaluation, tmp_path):
-    """Cells of Markdown and LaTeX are equal, and the CSV file's digits round to them; any sign of a name survives."""
+def test_all_forms_tell_the_same(evaluation, tmp_path):
+    """Cells of Markdown and LaTeX are equal, and the CSV file's digits, which are JSON's, round to them; any sign of a
+    name survives."""
     name = r"[*]a_b & 50% #1 \x ^~{}$ <|> --fit ?`quoted'"
     folder = evaluation("d", rows_of(PREDICTIONS, TARGETS, PREMISES))
     given = [f"{name}={folder}", f"CLUE-D={folder}"]
@@ -113,6 +114,10 @@ def test_the_three_forms_tell_the_same(evaluation, tmp_path):
         with stem.with_suffix(".csv").open(newline="") as file:
             table = list(csv.DictReader(file))
         assert len(table) == len(shown) - 1
+        told = json.loads(stem.with_suffix(".json").read_text())
+        for record, row in zip(table, told["rows"], strict=True):
+            assert record == {head: "" if row.get(head) is None else str(row[head]) for head in record}
+        assert all(note in stem.with_suffix(".md").read_text() for note in told["notes"])
         for cells, record in zip(shown[1:], table, strict=True):
             told = dict(zip(shown[0], cells, strict=True))
             for head, cell in told.items():
