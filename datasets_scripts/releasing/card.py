@@ -136,7 +136,7 @@ def render_card(configs: list[ReleasedConfig], repo: str, default: str | None, a
         repo (`str`): The repository, `"ORG/umui"`.
         default (`str`, *optional*): The config that loads without a name; if not given, the human-judged audiovisual
             one if it is there, else as built.
-        agreement (`dict`, *optional*): The annotators' agreement, as `annotations.py` reports it.
+        agreement (`dict`, *optional*): The annotators' agreement, as `evaluation.figures agreement` reports it.
 
     Returns:
         `str`: the whole README.md.
