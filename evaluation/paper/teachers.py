@@ -68,16 +68,13 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
                 "not asked": len(people) - len(found),
                 "without number": int((~there).sum()),
             }
+            row = Row({"teacher": name, "votes": votes}, counts, facts={"answers": str(path)})
             # A teacher of whom nothing can be read has a row without a measure.
-            results = there.any() and measure(
-                values[there],
-                targets[there],
-                clusters=premises[there],
-                resamples=resamples,
-                seed=seed,
-                only=[column.measure for column in COLUMNS[table]],
-            )
-            rows.append(Row({"teacher": name, "votes": votes}, counts, results or {}, facts={"answers": str(path)}))
+            if there.any():
+                only, clusters = [column.measure for column in COLUMNS[table]], premises[there]
+                given = {"clusters": clusters, "resamples": resamples, "seed": seed, "only": only}
+                row.results.update(measure(values[there], targets[there], **given))
+            rows.append(row)
     notes = [
         f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise.",
         *NOTES,
