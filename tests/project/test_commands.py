@@ -12,12 +12,15 @@ from datasets_scripts.commands import in_words
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "benchmarks", "tools")
+# Commands that only name what has taken their place.
+OLD = ("train/plots.py",)
 # The files that run as a command, and the lines of the page.
 MAINS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*.py")
     if re.search(r"^if __name__ == .__main__.:", path.read_text(encoding="utf-8"), re.MULTILINE)
+    and path.relative_to(ROOT).as_posix() not in OLD
 )
 LISTED = re.findall(r"^\| `(.+?)` \| .+ \|$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE)
 
