@@ -1,7 +1,9 @@
 """Fixtures shared by all tests: everything is generated, nothing is downloaded."""
 
+from functools import partial
 from pathlib import Path
 
+import jinja2
 import pytest
 import torch
 
@@ -28,3 +30,11 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     from train.tiny import build_tiny
 
     return build_tiny(TEXTS, tmp_path_factory.mktemp("checkpoint") / "tiny", vocab_size=420, num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module")
+def strict_templates():
+    """A card's template that names something it isn't given ends in an error, where it would leave a blank."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2, "Template", partial(jinja2.Template, undefined=jinja2.StrictUndefined))
+        yield

@@ -18,26 +18,7 @@ from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 from datasets_scripts.schema import SPLITS, BuildError
 
 
-CARD = """
-# UMUI
-
-Premises (a text, an audio clip, a video, or a video with its sound), hypotheses about them, and the probability that
-each hypothesis is true. One row is one premise-hypothesis pair.
-
-```python
-from datasets import load_dataset
-
-load_dataset("umui", "urn-audio", split="test")
-```
-
-The configs `urn-*` are generated and their probabilities exact; `probability_source` says of each row whose
-probability it is, and `build.json` in a config's folder how it was built. Media columns hold files: cast `audio` and
-`video` with `Video(decode=False)` (sounds too: one loader reads all configs) to get at the file without a decoder. An
-audiovisual premise has its sound in its video file. `python -m datasets_scripts.build` extends this folder.
-
-`datasets` picks one loader for all configs, by the files of the first one listed above: a config with video comes
-first where there is one. A folder without video whose sounds aren't FLAC needs torchcodec to be loaded.
-"""
+CARD = Path(__file__).with_name("folder_card.md")
 
 
 class FolderError(BuildError):
@@ -115,7 +96,7 @@ def _digest(folder: Path) -> str:
 def _read_card(out: Path) -> tuple[dict, str]:
     path = out / "README.md"
     if not path.exists():
-        return {"pretty_name": "UMUI", "configs": []}, CARD
+        return {"pretty_name": "UMUI", "configs": []}, "\n" + CARD.read_text(encoding="utf-8")
     text = path.read_text(encoding="utf-8")
     parts = text.split("---\n", 2)
     if len(parts) != 3 or parts[0]:

@@ -33,10 +33,6 @@ SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
-VOTES = {
-    "mean": "their mean",
-    "majority": "the mean of those on the side of 0.5 that has more of them (of all, if both have as many)",
-}
 WORDS = {"text": "a text", "audio": "a sound", "video": "a video", "audiovisual": "a video with its sound"}
 
 
@@ -135,7 +131,6 @@ def render_card(configs: list[ReleasedConfig], repo: str, default: str | None, a
         labels_only=any(config.labels_only for config in configs),
         sources=list(dict.fromkeys(config.facts for config in configs)),
         kinds={kind for config in configs for kind in config.summary.probability_sources},
-        votes=VOTES,
         answers=sum((split.answers for split in splits), Counter()),
         judges=sum((split.judges for split in splits), Counter()),
         judged_wikivideo=any(
