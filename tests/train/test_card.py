@@ -14,11 +14,15 @@ from safetensors.torch import load_file
 
 from datasets_scripts.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
+from tests.cards import check_layout
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
+from train.card import add_report, render_card
 from train.card import main as card
 from train.record import ROOT, shown_path, told
 from train.sft import main
 
+
+pytestmark = pytest.mark.usefixtures("strict_templates")
 
 RECIPE = str(ROOT / "train" / "recipes" / "demo_cpu.yaml")
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -225,6 +229,26 @@ def test_what_no_run_knows_can_be_said(checkpoint):
     data = ModelCard.load(checkpoint / "README.md").data
     assert (data.license, data.base_model) == ("mit", "clue/other")
     assert results(checkpoint) == before
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapter", "part"])
+@pytest.mark.parametrize("variant", ["distribution", "text"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"validation": []},
+        {"recipe": None, "license": "mit", "code": {"version": "0.1.0", "commit": None, "changed": None}},
+    ],
+)
+def test_layout(checkpoint, report, kind, variant, changes):
+    """What depends on the run is Markdown in any combination, with reports and without."""
+    record = yaml.safe_load((checkpoint / "training.yaml").read_text()) | {"variant": variant} | changes
+    check_layout(render_card(record, kind))
+    record["progress"] |= {"finished": False, "resumed_at": 1}
+    add_report(record, checkpoint, report)
+    record["reports"].append(record["reports"][0] | {"without_number": 3, "constant_mean_mse": None})
+    check_layout(render_card(record, kind))
 
 
 def test_nothing_measured_is_said_so(dataset, tiny_checkpoint, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -10,15 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from datasets_scripts.cards import bibtex
 from datasets_scripts.release import choose_configs, parse_arguments
 from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.facts import FACTS
 from datasets_scripts.releasing.summary import ConfigSummary, SplitSummary, summarise_config
 from datasets_scripts.schema import FEATURES, SPLITS, BuildError
 from evaluation.agreement import agreement_report
+from tests.cards import check_layout
 
 
-ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.usefixtures("strict_templates")
 # What the Hub's documentation of dataset cards lists.
 TASKS = {"text-classification", "audio-classification", "video-classification"}
 CREATORS = {"found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"}
@@ -224,13 +225,35 @@ def test_source_of_a_restored_config():
         facts_of(two)
 
 
-def test_citation_is_that_of_the_repository(released):
-    """Title, authors and number are those of CITATION.cff; every source described is cited."""
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+def test_sources_are_cited(released):
+    """Every source described is cited, and no other, below the paper."""
     card = render_card(released, "a/b", None, None)
-    assert cited["title"] in card and cited["url"] in card and "eprint        = {2604.08701}" in card
-    assert all(f"{one['family-names']}, {one['given-names']}" in card for one in cited["authors"])
+    assert f"```bibtex\n{bibtex()}\n```" in card
     assert FACTS["unli"].citation in card and FACTS["clotho"].citation not in card
+
+
+@pytest.mark.parametrize("with_report", [False, True])
+def test_layout(released, with_report):
+    """What depends on what is released is Markdown in any combination: of every config alone, and of all."""
+    options = {"labelled_by": None, "vote": "majority", "config": "clotho", "min_valid": 1, "drop_disagreeing": True}
+    taught = split_of(kind="teacher", answers=Counter({5: 3}))
+    judged = split_of(kind="human", modality="audiovisual", judges=Counter({2: 3}))
+    told = {"config": "mine", "source": "own", "options": {}, "skipped": {}, "ratio": "full", "version": "0"}
+    summary = ConfigSummary("mine", told, {split: split_of(kind="exact", modality="video") for split in SPLITS})
+    configs = [
+        *released,
+        config_of("clotho", "clotho", {"train": split_of()}, skipped={"media": 3}),
+        config_of("clotho-teacher", "clotho", {"train": taught}, options=options),
+        config_of(DEFAULT_CONFIG, "wikivideo", {"test": judged}),
+        *(
+            ReleasedConfig(summary, own_facts("mine", "mit", passed_on), {"config_name": "mine"}, passed_on)
+            for passed_on in (False, True)
+        ),
+    ]
+    matrix = np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.1], [0.4, 0.6, np.nan]])
+    report = agreement_report(matrix, ["zoe", "adam", "eve"], resamples=20, seed=0) if with_report else None
+    for some in (*([config] for config in configs), configs[:-1]):
+        check_layout(render_card(some, "clue/umui", None, report))
 
 
 def test_a_clip_outside_of_the_folder_is_refused(umui, tmp_path):
