@@ -8,52 +8,49 @@ python -m datasets_scripts.release --repo ORG/umui --dataset umui --configs urn-
     --license cc-by-4.0 --redistribute-media
 ```
 
-Only what differs from the repository is sent, in commits of bounded size, the card last: a release that was cut off
-goes on where it stopped, and one that is whole sends nothing. Configs whose clips may not be passed on are released as
-labels; `python -m datasets_scripts.build restore` joins them with clips again. What earlier releases put there and
-this one lacks is deleted. The token is that of HF_TOKEN or of `hf auth login`.
+Clips go first, in as many commits as the Hub's client makes of them; then, in one commit, the rows and the card. A
+release that was cut off goes on where it stopped, and one that is whole sends nothing.
+Configs whose clips may not be passed on are released as labels; `python -m datasets_scripts.build restore` joins them
+with clips again. What earlier releases put there and this one lacks is deleted. The token is that of HF_TOKEN or of
+`hf auth login`.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import yaml
-from huggingface_hub import DatasetCard, HfApi, get_token, metadata_load
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 
 from datasets_scripts.building.folder import folder_lock
 from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
-from datasets_scripts.releasing.hub import HubError, told_in_words
+from datasets_scripts.releasing.hub import (
+    HubError,
+    Repository,
+    amount,
+    changed_files,
+    check,
+    connect,
+    counted,
+    look_at,
+    stage,
+    told_in_words,
+)
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.releasing.summary import rebuild_advice, summarise_config
-from datasets_scripts.releasing.upload import Change, ReleaseFile, compare, send, size_text
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import SPLITS, BuildError
 
 
 # The Hub refuses a folder with more.
 FILES_IN_A_FOLDER = 10_000
-
-
-@dataclass(frozen=True)
-class Repository:
-    """
-    The repository as it is before the release.
-
-    Args:
-        head (`str` or `None`): The commit that the release goes on from; `None` if the repository or the branch isn't
-            there yet.
-        exists (`bool`): Whether the repository is there.
-        private (`bool`): Whether it is private.
-    """
-
-    head: str | None
-    exists: bool
-    private: bool
+# How the titles of the commits that bring clips begin.
+CLIPS = "Release: clips"
 
 
 def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedConfig]:
@@ -99,9 +96,9 @@ def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedCo
     return configs
 
 
-def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> list[ReleaseFile]:
+def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> dict[str, Path]:
     """
-    The files of the configs, clips first: what names a clip is never there before it.
+    The files of the configs by their paths in the repository.
 
     Args:
         folder (`Path`): The dataset folder.
@@ -109,64 +106,38 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> li
         scratch (`Path`): A folder for what is written for the release alone.
 
     Returns:
-        `list[ReleaseFile]`: clips, then rows, then how they were built.
+        `dict[str, Path]`: clips, rows, and how they were built.
 
     Raises:
         `BuildError`: if clips are missing, or the Hub would refuse a folder.
     """
-    clips, rows, builds = [], [], []
+    files = {}
     for config in configs:
-        builds.append(ReleaseFile(f"{config.name}/build.json", folder / config.name / "build.json"))
+        files[f"{config.name}/build.json"] = folder / config.name / "build.json"
         for split, summary in config.summary.splits.items():
             place = f"{config.name}/{split}"
-            metadata = folder / place / "metadata.parquet"
+            rows = folder / place / "metadata.parquet"
             if config.labels_only:
-                metadata = scratch / place / "metadata.parquet"
-                metadata.parent.mkdir(parents=True)
-                write_labels_only(folder / place / "metadata.parquet", metadata)
+                rows = scratch / place / "metadata.parquet"
+                rows.parent.mkdir(parents=True)
+                write_labels_only(folder / place / "metadata.parquet", rows)
             else:
-                media = folder / place / "media"
-                clips += [ReleaseFile(f"{place}/media/{name}", media / name) for name in sorted(summary.clips)]
-            rows.append(ReleaseFile(f"{place}/metadata.parquet", metadata))
-    missing = [file for file in clips if not file.local.is_file()]
-    if missing:
-        config = missing[0].path.partition("/")[0]
-        raise BuildError(f"{missing[0].local} and {len(missing) - 1} more clips are missing: {rebuild_advice(config)}")
-    sizes = Counter(str(PurePosixPath(file.path).parent) for file in clips)
+                media = {f"{place}/media/{name}": folder / place / "media" / name for name in sorted(summary.clips)}
+                missing = [clip for clip in media.values() if not clip.is_file()]
+                if missing:
+                    raise BuildError(
+                        f"{missing[0]} and {len(missing) - 1} more clips are missing: {rebuild_advice(config.name)}"
+                    )
+                files |= media
+            files[f"{place}/metadata.parquet"] = rows
+    sizes = Counter(str(PurePosixPath(path).parent) for path in files)
     for place, number in sizes.items():
         if number > FILES_IN_A_FOLDER:
             raise BuildError(
                 f"{place} would hold {number:,} files, and the Hub takes {FILES_IN_A_FOLDER:,} in a folder at most: "
                 "build it as several configs"
             )
-    return [*clips, *rows, *builds]
-
-
-def look_at(api: HfApi, repo: str, revision: str) -> Repository:
-    """
-    Looks what is there.
-
-    Args:
-        api (`HfApi`): The client.
-        repo (`str`): The repository.
-        revision (`str`): The branch.
-
-    Returns:
-        `Repository`: what is there.
-
-    Raises:
-        `HubError`: if the Hub doesn't answer.
-    """
-    with told_in_words(repo):
-        try:
-            info = api.repo_info(repo, repo_type="dataset")
-        except RepositoryNotFoundError:
-            return Repository(head=None, exists=False, private=False)
-        try:
-            head = api.repo_info(repo, repo_type="dataset", revision=revision).sha
-        except RevisionNotFoundError:
-            head = None
-        return Repository(head, exists=True, private=bool(info.private))
+    return files
 
 
 def release(options: argparse.Namespace) -> None:
@@ -179,102 +150,90 @@ def release(options: argparse.Namespace) -> None:
     Raises:
         `BuildError`: if the folder or the repository is not fit for it.
     """
-    if options.repo.count("/") != 1:
-        raise BuildError(f"--repo {options.repo}: must be ORG/NAME")
+    api = connect(options.repo, token_needed=not options.dry_run)
     configs = choose_configs(options.dataset, options)
     card = render_card(configs, options.repo, options.default, _read_agreement(options.agreement))
-    token = get_token()
-    if token is None and not options.dry_run:
-        raise BuildError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
-    api = HfApi(token=token)
     with TemporaryDirectory() as scratch:
         files = list_files(options.dataset, configs, Path(scratch))
-        readme = Path(scratch) / "README.md"
-        readme.write_text(card, encoding="utf-8", newline="\n")
-        files.append(ReleaseFile("README.md", readme))
+        files["README.md"] = Path(scratch) / "README.md"
+        files["README.md"].write_text(card, encoding="utf-8", newline="\n")
+        try:
+            there = look_at(api, "dataset", options.repo, options.revision)
+            check(api, "dataset", options.repo, there, options.private, card)
+            print(f"{options.repo}: {there.standing(options.private)}")
+        except HubError as error:
+            if not options.dry_run:
+                raise
+            print(f"{error}\nWithout it, this is what a first release would send:")
+            there = Repository()
+        changed = changed_files(files, there)
+        deleted = sorted(_released(there.files, files) - files.keys())
+        _print_plan(configs, files, changed, deleted)
         if options.dry_run:
-            _rehearse(api, options, configs, files, card)
-        else:
-            _perform(api, options, configs, files, card)
+            return
+        if not changed and not deleted:
+            print("All of it is there already: nothing sent")
+            return
+        _send(api, options, there, changed, deleted)
+    print(f"{counted(len(changed), 'file')} sent, {len(deleted):,} deleted: {api.endpoint}/datasets/{options.repo}")
 
 
-def _rehearse(api: HfApi, options, configs: list[ReleasedConfig], files: list[ReleaseFile], card: str) -> None:
-    try:
-        there = look_at(api, options.repo, options.revision)
-        _check_card(card, options.repo)
-        change = _change(api, options, there, files)
-    except HubError as error:
-        print(f"{error}\nWithout it, this is what a first release would send:")
-        there, change = None, Change(files, [])
-    if there is not None:
-        print(f"{options.repo}: {_standing(there, options)}")
-    _print_plan(configs, files, change)
+def _released(there: Iterable[str], files: Iterable[str]) -> set[str]:
+    """What releases put there: of this one's configs and of those with a `build.json`, what a config consists of."""
+    ours = {path.partition("/")[0] for path in [*files, *(path for path in there if path.endswith("/build.json"))]}
+    splits = "|".join(SPLITS)
+    pattern = re.compile(rf"([^/]+)/(build\.json|({splits})/(metadata\.parquet|media/[^/]+))")
+    return {path for path in there if (found := pattern.fullmatch(path)) and found[1] in ours}
 
 
-def _perform(api: HfApi, options, configs: list[ReleasedConfig], files: list[ReleaseFile], card: str) -> None:
-    there = look_at(api, options.repo, options.revision)
-    print(f"{options.repo}: {_standing(there, options)}")
-    if options.private and there.exists and not there.private:
-        raise BuildError(
-            f"{options.repo} is public, and --private would not change that: make it private in its settings, or "
-            "leave --private out. Nothing was sent"
-        )
-    _check_card(card, options.repo)
-    with told_in_words(options.repo):
-        if not there.exists:
+def _send(api: HfApi, options, there: Repository, changed: dict[str, Path], deleted: list[str]) -> None:
+    target = {"repo_id": options.repo, "repo_type": "dataset", "revision": options.revision}
+    clips = {path: local for path, local in changed.items() if "/media/" in path}
+    with told_in_words(options.repo), TemporaryDirectory() as staged:
+        head = there.head
+        if head is None:
             api.create_repo(options.repo, repo_type="dataset", private=options.private, exist_ok=True)
+            head = api.repo_info(options.repo, repo_type="dataset").sha
         if options.revision != "main":
             api.create_branch(options.repo, branch=options.revision, repo_type="dataset", exist_ok=True)
-    there = look_at(api, options.repo, options.revision)
-    change = _change(api, options, there, files)
-    _print_plan(configs, files, change)
-    if not change:
-        print("All of it is there already: nothing sent")
-        return
-    commits = send(api, options.repo, options.revision, there.head, change)
-    number = "one commit" if commits == 1 else f"{commits} commits"
-    print(f"{len(change.changed):,} files sent, {len(change.deleted):,} deleted, in {number}")
-
-
-def _change(api: HfApi, options, there: Repository, files: list[ReleaseFile]) -> Change:
-    if there.head is None:
-        return Change(files, [])
-    return compare(api, options.repo, there.head, files)
-
-
-def _check_card(card: str, repo: str) -> None:
-    with told_in_words(repo):
-        try:
-            DatasetCard(card).validate(repo_type="dataset")
-        except ValueError as error:
-            raise BuildError(f"the Hub refuses the card's front matter: {error}") from error
-
-
-def _standing(there: Repository, options: argparse.Namespace) -> str:
-    if not there.exists:
-        return (
-            f"is not there, or not open to this token; it would be made {'private' if options.private else 'public'}"
+        if clips:
+            folder = stage(clips, Path(staged))
+            api.upload_folder(**target, folder_path=folder, commit_message=CLIPS, parent_commit=head)
+            head = _head_after_clips(api, target, head)
+        # upload_folder would delete with the first of its commits; rows name neither what is to come nor what is gone.
+        additions = [CommitOperationAdd(path, local) for path, local in changed.items() if path not in clips]
+        deletions = [CommitOperationDelete(path) for path in deleted]
+        api.create_commit(
+            **target,
+            operations=[*additions, *deletions],
+            commit_message="Release: rows and card",
+            parent_commit=head,
         )
-    told = "it is private" if there.private else "it is public"
-    return told + (", and stays so: --private was not given" if there.private and not options.private else "")
 
 
-def _print_plan(configs: list[ReleasedConfig], files: list[ReleaseFile], change: Change) -> None:
-    changed = {file.path for file in change.changed}
-    for name, note in [*((config.name, ", labels without clips" * config.labels_only) for config in configs)]:
-        those = [file for file in files if file.path.startswith(f"{name}/")]
-        print(
-            f"  {name}: {_amount(those)}{note}; to send: {_amount([file for file in those if file.path in changed])}"
+def _head_after_clips(api: HfApi, target: dict[str, str], start: str) -> str:
+    """The branch's last commit, if all since `start` brought clips: of several, `parent_commit` guards the first."""
+    commits = api.list_repo_commits(**target)
+    since = list(takewhile(lambda commit: commit.commit_id != start, commits))
+    if not all(commit.title.startswith(CLIPS) for commit in since):
+        raise HubError(f"{target['repo_id']} was changed meanwhile: run this again")
+    return commits[0].commit_id
+
+
+def _print_plan(
+    configs: list[ReleasedConfig], files: dict[str, Path], changed: dict[str, Path], deleted: list[str]
+) -> None:
+    for config in configs:
+        total, sent = (
+            amount(local for path, local in some.items() if path.startswith(f"{config.name}/"))
+            for some in (files, changed)
         )
+        note = ", labels without clips" * config.labels_only
+        print(f"  {config.name}: {total}{note}; to send: {sent}")
     print(f"  README.md: {'to send' if 'README.md' in changed else 'as it is there'}")
-    if change.deleted:
-        shown = ", ".join(change.deleted[:5]) + (", ..." if len(change.deleted) > 5 else "")
-        print(f"  to delete: {len(change.deleted):,} files of earlier releases ({shown})")
-
-
-def _amount(files: list[ReleaseFile]) -> str:
-    size = sum(file.local.stat().st_size for file in files)
-    return f"{len(files):,} file{'s' * (len(files) != 1)}, {size_text(size)}" if files else "nothing"
+    if deleted:
+        shown = ", ".join(deleted[:5]) + (", ..." if len(deleted) > 5 else "")
+        print(f"  to delete: {len(deleted):,} files of earlier releases ({shown})")
 
 
 def _read_entries(folder: Path) -> list[dict]:

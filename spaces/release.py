@@ -16,19 +16,31 @@ missing. The token is that of HF_TOKEN or of `hf auth login`.
 
 import argparse
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
-from huggingface_hub import HfApi, RepoCard, get_token
+from huggingface_hub import HfApi, RepoCard
 
-from datasets_scripts.releasing.hub import told_in_words
-from datasets_scripts.releasing.upload import size_text
+from datasets_scripts.releasing.hub import (
+    Repository,
+    amount,
+    changed_files,
+    check,
+    connect,
+    counted,
+    look_at,
+    stage,
+    told_in_words,
+)
 from datasets_scripts.schema import BuildError
-from spaces.releasing.folder import Folder, read_folder
-from spaces.releasing.repository import Change, There, compare, look_at, send, title
+from spaces.releasing.folder import read_folder
 from spaces.releasing.settings import ROOT, Settings, settings_of
 
 
 SPACES = ROOT / "spaces"
+# What the Hub itself puts into a new Space.
+OF_THE_HUB = {".gitattributes", "README.md"}
 
 
 def render_card(text: str, settings: Settings) -> str:
@@ -66,82 +78,104 @@ def release(options: argparse.Namespace) -> None:
     Raises:
         `BuildError`: if the folder or the repository is not fit for it.
     """
-    if options.repo.count("/") != 1:
-        raise BuildError(f"--repo {options.repo}: must be ORG/NAME")
     known = sorted(path.parent.name for path in SPACES.glob("*/app.py"))
     if options.space not in known:
         raise BuildError(f"--space {options.space}: {SPACES} has {', '.join(known)}")
-    token = get_token()
-    if token is None:
-        raise BuildError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
-    api = HfApi(token=token)
+    api = connect(options.repo)
     folder = read_folder(SPACES / options.space)
-    missing = {"README.md", "app.py", "requirements.txt"} - folder.files.keys()
-    if missing:
-        raise BuildError(f"{SPACES / options.space} has no {min(missing)} that git has too: no Space runs without")
-    there = look_at(api, options.repo, options.space)
-    if options.private and there.head is not None and not there.private:
-        raise BuildError(
-            f"{options.repo} is public, and --private would not change that: make it private in its settings, or "
-            "leave --private out. Nothing was sent"
-        )
-    settings = settings_of(api, options, there.variables)
-    card = render_card(folder.files["README.md"].decode(), settings)
-    files = folder.files | settings.files | {"README.md": card.encode()}
-    change = compare(there, files, settings.variables)
-    if "README.md" in change.files:
-        _check_card(card, options.repo)
-    _print_plan(options, there, folder, settings, files, change)
-    if options.dry_run:
-        return
-    if change or there.head is None:
-        at = f"{folder.commit[:12]}{', with local changes' if folder.changed else ''}"
-        send(api, options.repo, there, change, f"{title(options.space)} {at}", options.private)
-        print(
-            f"{_number(len(change.files), 'file')} sent, {len(change.deleted):,} deleted, "
-            f"{_number(len(change.variables), 'variable')} set: {api.endpoint}/spaces/{options.repo}"
-        )
-    else:
-        print("All of it is there already: nothing sent")
+    lacking = {"README.md", "app.py", "requirements.txt"} - folder.files.keys()
+    if lacking:
+        raise BuildError(f"{SPACES / options.space} has no {min(lacking)} that git has too: no Space runs without")
+    title = f"Release of spaces/{options.space} at"
+    there = look_at(api, "space", options.repo)
+    _refuse_foreign(api, options, there, title)
+    with told_in_words(options.repo):
+        variables = {} if there.info is None else api.get_space_variables(options.repo)
+        secrets = {} if there.info is None else api.get_space_secrets(options.repo)
+    running = {key: variable.value for key, variable in variables.items()}
+    settings = settings_of(api, options, running)
+    card = render_card(folder.files["README.md"].read_text(encoding="utf-8"), settings)
+    check(api, "space", options.repo, there, options.private, card)
+    with TemporaryDirectory() as scratch:
+        files = folder.files | settings.files | {"README.md": Path(scratch) / "README.md"}
+        files["README.md"].write_text(card, encoding="utf-8", newline="\n")
+        changed = changed_files(files, there)
+        # A release is the whole Space: other files go.
+        deleted = sorted(there.files.keys() - files.keys() - {".gitattributes"})
+        to_set = {key: value for key, value in settings.variables.items() if running.get(key) != value}
+
+        print(f"{options.repo}: {there.standing(options.private)}")
+        print(f"  files: {amount(files.values())}; to send: {amount(changed.values())}")
+        for path in changed:
+            print(f"    {path}")
+        if deleted:
+            print(f"  to delete: {', '.join(deleted)}")
+        for key, value in settings.variables.items():
+            print(f"  {key}={value}: {'to set' if key in to_set else 'as it is there'}")
+        for note in settings.notes:
+            print(f"  {note}")
+        if folder.left:
+            print(f"  not in git's commit {folder.commit[:12]}, so not sent: {', '.join(folder.left)}")
+
+        if options.dry_run:
+            return
+        if changed or deleted or to_set:
+            message = f"{title} {folder.commit[:12]}{', with local changes' if folder.changed else ''}"
+            _send(api, options, there, files if changed or deleted else {}, to_set, message)
+            print(
+                f"{counted(len(changed), 'file')} sent, {len(deleted):,} deleted, "
+                f"{counted(len(to_set), 'variable')} set: {api.endpoint}/spaces/{options.repo}"
+            )
+        else:
+            print("All of it is there already: nothing sent")
     for name, what in settings.secrets.items():
-        if name not in there.secrets:
+        if name not in secrets:
             print(f"Still missing is the secret {name} ({what}): hf spaces secrets add {options.repo} -s {name}")
 
 
-def _check_card(card: str, repo: str) -> None:
-    with told_in_words(repo):
-        try:
-            RepoCard(card).validate(repo_type="space")
-        except ValueError as error:
-            raise BuildError(f"the Hub refuses the front matter of README.md: {error}") from error
+def _refuse_foreign(api: HfApi, options: argparse.Namespace, there: Repository, title: str) -> None:
+    if there.info is None:
+        return
+    if there.info.sdk not in ("gradio", None):
+        raise BuildError(
+            f"--repo {options.repo} is a Space with the SDK {there.info.sdk}, and {options.space} is one with Gradio"
+        )
+    others = sorted(there.files.keys() - OF_THE_HUB)
+    with told_in_words(options.repo):
+        history = api.list_repo_commits(options.repo, repo_type="space", revision=there.head) if others else []
+    if others and not any(commit.title.startswith(title) for commit in history):
+        raise BuildError(
+            f"--repo {options.repo} holds {others[0]} and {len(others) - 1} more files, and no release of "
+            f"{options.space} is in its history: a release would delete them. Name another, or empty that one first"
+        )
 
 
-def _print_plan(
-    options, there: There, folder: Folder, settings: Settings, files: dict[str, bytes], change: Change
+def _send(
+    api: HfApi,
+    options: argparse.Namespace,
+    there: Repository,
+    files: dict[str, Path],
+    to_set: dict[str, str],
+    title: str,
 ) -> None:
-    standing = "it is private" if there.private else "it is public"
-    if there.head is None:
-        standing = f"is not there, or not open to this token; to be made {'private' if options.private else 'public'}"
-    print(f"{options.repo}: {standing}")
-    print(f"  files: {_amount(files)}; to send: {_amount(change.files)}")
-    for path in change.files:
-        print(f"    {path}")
-    if change.deleted:
-        print(f"  to delete: {', '.join(change.deleted)}")
-    for key, value in settings.variables.items():
-        print(f"  {key}={value}: {'to set' if key in change.variables else 'as it is there'}")
-    for note in settings.notes:
-        print(f"  {note}")
-    if folder.left:
-        print(f"  not in git's commit {folder.commit[:12]}, so not sent: {', '.join(folder.left)}")
-
-
-def _amount(files: dict[str, bytes]) -> str:
-    return f"{_number(len(files), 'file')}, {size_text(sum(map(len, files.values())))}" if files else "nothing"
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    with told_in_words(options.repo), TemporaryDirectory() as staged:
+        head = there.head
+        if head is None:
+            api.create_repo(options.repo, repo_type="space", space_sdk="gradio", private=options.private)
+            head = api.repo_info(options.repo, repo_type="space").sha
+        # Variables come first: what starts with the new files then finds them.
+        for key, value in to_set.items():
+            api.add_space_variable(options.repo, key, value)
+        if files:
+            api.upload_folder(
+                repo_id=options.repo,
+                repo_type="space",
+                folder_path=stage(files, Path(staged)),
+                commit_message=title,
+                revision="main",
+                parent_commit=head,
+                delete_patterns="*",
+            )
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -23,9 +23,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx2
 from huggingface_hub import CommitInfo, HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from peft import PeftModel
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
@@ -34,6 +32,7 @@ from transformers.utils import logging
 from trl import ModelConfig
 
 from datasets_scripts.commands import in_words
+from datasets_scripts.releasing.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
 from train.checkpoints import MANIFEST
@@ -52,8 +51,6 @@ ADAPTER_CONFIG = "adapter_config.json"
 REPLACED = ["*.safetensors", "*.safetensors.index.json", f"*{ADAPTER_CONFIG}", f"{ADAPTER}/*"]
 # Files on their way, below the output folder. With the underscore, the Trainer leaves it alone.
 STAGED = "_push"
-# What the Hub's client raises when a request fails: an answer that is an error, no answer, no token, no network.
-HUB_ERRORS = (HfHubHTTPError, httpx2.HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled)
 
 
 def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, model_args: ModelConfig) -> None:

@@ -1,9 +1,12 @@
-"""Errors of the Hub in words that say what to do."""
+"""A repository on the Hub as a release finds it, what a release would change, and errors of the Hub in words."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from huggingface_hub import constants
+from huggingface_hub import HfApi, RepoCard, constants, get_token
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -15,12 +18,160 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import DatasetInfo, RepoFile, SpaceInfo
+from tqdm import tqdm
 
 from datasets_scripts.schema import BuildError
 
 
+# What the Hub's client raises when a request fails. hf_xet, which sends contents, knows built-in errors alone.
+HUB_ERRORS = (HTTPError, OSError, RuntimeError)
+
+
 class HubError(BuildError):
     """The Hub can't be reached, or refuses."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """
+    A repository as it is before a release.
+
+    Args:
+        info (`DatasetInfo` or `SpaceInfo`, *optional*): What the Hub says of it; `None` if it isn't there.
+        head (`str`, *optional*): The commit that the release goes on from.
+        files (`dict[str, RepoFile]`): Its files at that commit by their paths.
+    """
+
+    info: DatasetInfo | SpaceInfo | None = None
+    head: str | None = None
+    files: dict[str, RepoFile] = field(default_factory=dict)
+
+    def standing(self, private: bool) -> str:
+        """Says whether it is there and who may see it; `private` is what was asked for."""
+        if self.info is None:
+            return f"is not there, or not open to this token; to be made {'private' if private else 'public'}"
+        if self.info.private:
+            return "it is private" + ("" if private else ", and stays so: --private was not given")
+        return "it is public"
+
+
+def connect(repo: str, token_needed: bool = True) -> HfApi:
+    """
+    Makes the client that a release speaks through.
+
+    Args:
+        repo (`str`): The repository, `"ORG/umui"`.
+        token_needed (`bool`, *optional*, defaults to `True`): Whether nothing can be done without a token.
+
+    Raises:
+        `BuildError`: if that is no name of a repository, or there is no token.
+    """
+    if repo.count("/") != 1:
+        raise BuildError(f"--repo {repo}: must be ORG/NAME")
+    token = get_token()
+    if token is None and token_needed:
+        raise BuildError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
+    return HfApi(token=token)
+
+
+def look_at(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
+    """
+    Looks what is there.
+
+    Args:
+        api (`HfApi`): The client.
+        kind (`str`): `"dataset"` or `"space"`.
+        repo (`str`): The repository.
+        revision (`str`, *optional*, defaults to `"main"`): The branch; one that isn't there would begin as main is.
+
+    Raises:
+        `HubError`: if the Hub doesn't answer.
+    """
+    with told_in_words(repo):
+        try:
+            info = api.repo_info(repo, repo_type=kind)
+        except RepositoryNotFoundError:
+            return Repository()
+        try:
+            head = api.repo_info(repo, repo_type=kind, revision=revision).sha
+        except RevisionNotFoundError:
+            head = info.sha
+        return Repository(info, head, files_at(api, kind, repo, head))
+
+
+def files_at(api: HfApi, kind: str, repo: str, commit: str) -> dict[str, RepoFile]:
+    """Returns the files of a commit by their paths."""
+    tree = api.list_repo_tree(repo, recursive=True, revision=commit, repo_type=kind)
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+
+def check(api: HfApi, kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
+    """
+    Refuses a release before anything is sent.
+
+    Args:
+        api (`HfApi`): The client.
+        kind (`str`): `"dataset"` or `"space"`.
+        repo (`str`): The repository.
+        there ([`Repository`]): What is there.
+        private (`bool`): Whether it is to be private.
+        card (`str`): The README.md to be sent.
+
+    Raises:
+        `BuildError`: if the repository is public and should not be, or the Hub refuses the card.
+    """
+    if private and there.info is not None and not there.info.private:
+        raise BuildError(
+            f"{repo} is public, and --private would not change that: make it private in its settings, or leave "
+            "--private out. Nothing was sent"
+        )
+    with told_in_words(repo):
+        try:
+            RepoCard(card).validate(repo_type=kind)
+        except ValueError as error:
+            raise BuildError(f"the Hub refuses the front matter of README.md: {error}") from error
+
+
+def changed_files(files: dict[str, Path], there: Repository) -> dict[str, Path]:
+    """
+    Returns what a release would send: the files whose content, told by size and hash, is not there.
+
+    Args:
+        files (`dict[str, Path]`): All files of the release by their paths in the repository.
+        there ([`Repository`]): What is there.
+    """
+    return {
+        path: local
+        for path, local in tqdm(files.items(), "comparing", unit=" files", disable=None)
+        if path not in there.files or _differs(local, there.files[path])
+    }
+
+
+def stage(files: dict[str, Path], folder: Path) -> Path:
+    """Lays files out, as links, as they are to be in a repository; returns `folder`."""
+    for path, local in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).symlink_to(local.absolute())
+    return folder
+
+
+def amount(files: Iterable[Path]) -> str:
+    """Tells a number of files and of bytes as people read it."""
+    sizes = [local.stat().st_size for local in files]
+    if not sizes:
+        return "nothing"
+    size, units = sum(sizes), iter(("B", "kB", "MB", "GB", "TB"))
+    text = f"{size} {next(units)}"
+    while size >= 1000:
+        size /= 1000
+        text = f"{size:.1f} {next(units)}"
+    return f"{counted(len(sizes), 'file')}, {text}"
+
+
+def counted(number: int, what: str) -> str:
+    """Tells a number of things, `"1 file"` or `"2 files"`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @contextmanager
@@ -33,13 +184,20 @@ def told_in_words(repo: str) -> Iterator[None]:
     """
     try:
         yield
-    except (HTTPError, OSError, EntryNotFoundError, HFValidationError) as error:
+    except (*HUB_ERRORS, EntryNotFoundError, HFValidationError) as error:
         raise HubError(_words(error, repo)) from error
-    except RuntimeError as error:
-        # What fails while large files go up is wrapped in one of these.
-        if not isinstance(error.__cause__, (HTTPError, OSError)):
-            raise
-        raise HubError(f"{error} {_words(error.__cause__, repo)}") from error
+
+
+def _differs(local: Path, remote: RepoFile) -> bool:
+    size = local.stat().st_size
+    if size != remote.size:
+        return True
+    with local.open("rb") as file:
+        if remote.lfs is not None:
+            return hashlib.file_digest(file, "sha256").hexdigest() != remote.lfs.sha256
+        # What git keeps itself, it calls by this hash.
+        blob = hashlib.sha1(f"blob {size}\0".encode() + file.read(), usedforsecurity=False)
+        return blob.hexdigest() != remote.blob_id
 
 
 def _words(error: Exception, repo: str) -> str:
@@ -65,6 +223,9 @@ def _words(error: Exception, repo: str) -> str:
             return _status(error, repo)
         case HTTPError():
             return f"{constants.ENDPOINT} can't be reached ({type(error).__name__}: {error}): try again, it goes on"
+        case ConnectionError() | PermissionError() | RuntimeError():
+            cause = f" {_words(error.__cause__, repo)}" if error.__cause__ is not None else ""
+            return f"contents could not be sent to {repo} ({error}){cause}: try again, it goes on where it stopped"
     return str(error)
 
 

@@ -18,13 +18,13 @@ class Folder:
     What is released of a folder.
 
     Args:
-        files (`dict[str, bytes]`): The contents by their paths in the folder.
+        files (`dict[str, Path]`): The files by their paths in the folder.
         commit (`str`): The commit that has these files.
         changed (`bool`): Whether some content is not as in that commit.
         left (`list[str]`): Paths of what isn't in that commit, and so isn't released; what git ignores is not listed.
     """
 
-    files: dict[str, bytes]
+    files: dict[str, Path]
     commit: str
     changed: bool
     left: list[str]
@@ -32,7 +32,7 @@ class Folder:
 
 def read_folder(folder: Path) -> Folder:
     """
-    Reads the files of a folder that git's present commit has, as they lie there now.
+    Lists the files of a folder that git's present commit has, as far as they lie there now.
 
     Args:
         folder (`Path`): A folder of a git checkout.
@@ -55,7 +55,7 @@ def read_folder(folder: Path) -> Folder:
     differing = _paths(folder, "diff", "-z", "--name-only", "--relative", "HEAD")
     untracked = _paths(folder, "ls-files", "-z", "--others", "--exclude-standard")
     return Folder(
-        files={path: (folder / path).read_bytes() for path in tracked if (folder / path).is_file()},
+        files={path: folder / path for path in tracked if (folder / path).is_file()},
         commit=_git(folder, "rev-parse", "HEAD").strip(),
         changed=bool(set(differing) & set(tracked)),
         left=sorted({*untracked, *differing} - set(tracked)),

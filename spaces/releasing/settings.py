@@ -7,9 +7,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
-from huggingface_hub.hf_api import RepoFile
 
-from datasets_scripts.releasing.hub import told_in_words
+from datasets_scripts.releasing.hub import files_at, told_in_words
 from datasets_scripts.schema import BuildError
 from spaces.releasing.folder import read_folder
 
@@ -27,7 +26,7 @@ class Settings:
     Args:
         variables (`dict[str, str]`): Variables of the Space: anybody may read them.
         models (`list[str]`), datasets (`list[str]`): What the front matter links, for the Hub to show on both pages.
-        files (`dict[str, bytes]`): Further files, by their paths in the Space.
+        files (`dict[str, Path]`): Further files, by their paths in the Space.
         secrets (`dict[str, str]`): Secrets that it can't do without, and what each holds.
         notes (`list[str]`): What the maintainer should know.
     """
@@ -35,7 +34,7 @@ class Settings:
     variables: dict[str, str]
     models: list[str] = field(default_factory=list)
     datasets: list[str] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -69,7 +68,7 @@ def _demo(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:
     if model == TINY:
         if options.model_revision is not None:
             raise BuildError("--model-revision is of the model on the Hub that --model names")
-        files = {f"{TINY}/{path}": content for path, content in read_folder(ROOT / TINY).files.items()}
+        files = {f"{TINY}/{path}": local for path, local in read_folder(ROOT / TINY).files.items()}
         note = f"no --model: the Space takes {TINY} along, which knows urns, balls and beeps"
         return Settings({"CLUE_MODEL": TINY}, files=files, notes=[note])
     same = model == there.get("CLUE_MODEL")
@@ -97,16 +96,13 @@ def _demo(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:
 def _same_but_cards(api: HfApi, model: str, one: str | None, other: str) -> bool:
     if not re.fullmatch(r"[0-9a-f]{40}", one or ""):
         return False
-    contents = []
     with told_in_words(model):
-        for commit in (one, other):
-            try:
-                tree = list(api.list_repo_tree(model, recursive=True, revision=commit))
-            except RevisionNotFoundError:
-                return False
-            files = {entry.path: entry.blob_id for entry in tree if isinstance(entry, RepoFile)}
-            contents.append({path: blob for path, blob in files.items() if path != "README.md"})
-    return contents[0] == contents[1]
+        try:
+            trees = [files_at(api, "model", model, commit) for commit in (one, other)]
+        except RevisionNotFoundError:
+            return False
+    blobs = [{(path, file.blob_id) for path, file in tree.items() if path != "README.md"} for tree in trees]
+    return blobs[0] == blobs[1]
 
 
 def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:

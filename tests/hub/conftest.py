@@ -44,7 +44,6 @@ class LocalHub:
         told = {
             "HF_ENDPOINT": self.endpoint,
             "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
@@ -98,8 +97,8 @@ class LocalHub:
         return json.loads(self.ask("GET", "/_test/log"))["held"]
 
     def uploads(self) -> list[dict]:
-        """The requests of the log that brought the content of a file."""
-        return [entry for entry in self.log() if entry["method"] == "PUT" and entry["path"].startswith("/_lfs/")]
+        """The requests of the log that asked where to put contents."""
+        return [entry for entry in self.log() if "/xet-write-token/" in entry["path"]]
 
     def commits(self) -> list[dict]:
         """The requests of the log that made a commit."""
@@ -119,13 +118,7 @@ class LocalHub:
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory):
     """A Hub for the whole session; tests keep apart by the names of their repositories."""
-    command = [
-        sys.executable,
-        str(HERE / "server.py"),
-        str(tmp_path_factory.mktemp("hub")),
-        "--part-size",
-        str(5 * 2**20),
-    ]
+    command = [sys.executable, str(HERE / "server.py"), str(tmp_path_factory.mktemp("hub"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             endpoint = server.stdout.readline().strip()

@@ -2,8 +2,12 @@
 A Hub on this machine: what of the Hugging Face Hub's protocol its client (huggingface_hub 2.4) speaks, over HTTP.
 
 ```
-python tests/hub/server.py FOLDER [--port 0] [--part-size BYTES]
+python tests/hub/server.py FOLDER [--port 0]
 ```
+
+Large files come as to the Hub, through hf_xet, but the storage that they are put into is a folder, which hf_xet writes
+to itself (`local://`). So what is not spoken here are the requests to that storage (contents that are refused, that it
+has from others, or that come too fast), downloads from it (files are read here), and the Hub's older protocol for LFS.
 
 The first line it prints is its address. There is one user, `tester`, who may write to what is theirs and their
 organization's (`clue`). Requests below `/_test` are for tests alone: a log of what was asked and how much was sent,
@@ -15,6 +19,7 @@ import asyncio
 import base64
 import json
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,7 +55,7 @@ class Switch:
 
     Args:
         log (`list[dict]`): `{"method", "path", "bytes_in", "status"}` of each request that came to an end.
-        allowed (`dict[str, int]`): How many more `"uploads"` (contents put) or `"commits"` succeed, if limited.
+        allowed (`dict[str, int]`): How many more `"uploads"` (of some files each) or `"commits"` succeed, if limited.
         how (`str`): What befalls the next one: `"refuse"` is an error at once, `"hold"` never an answer.
         held (`int`): How many requests are waiting for an answer that won't come.
         released ([`asyncio.Event`]): Set when the switch is put back.
@@ -109,11 +114,10 @@ class Hub:
 
     Args:
         store ([`Store`]): Where repositories are.
-        part_size (`int`): Larger contents are uploaded in parts of so many bytes.
     """
 
-    def __init__(self, store: Store, part_size: int):
-        self.store, self.part_size = store, part_size
+    def __init__(self, store: Store):
+        self.store = store
         self.switch = Switch()
 
     def app(self) -> ASGIApp:
@@ -125,10 +129,6 @@ class Hub:
             Route("/api/validate-yaml", self.validate_yaml, methods=["POST"]),
             Route("/api/repos/create", self.create, methods=["POST"]),
             Route("/api/repos/delete", self.delete, methods=["DELETE"]),
-            Route("/_lfs/{oid}/verify", self.lfs_verify, methods=["POST"]),
-            Route("/_lfs/{oid}/join", self.lfs_join, methods=["POST"]),
-            Route("/_lfs/{oid}/{part:int}", self.lfs_part, methods=["PUT"]),
-            Route("/_lfs/{oid}", self.lfs_put, methods=["PUT"]),
         ]
         for kind in ("model", "dataset", "space"):
             api = f"/api/{kind}s/{{namespace}}/{{name}}"
@@ -155,7 +155,7 @@ class Hub:
                 (f"{api}/hardware", self.hardware, ["POST"]),
                 (f"{api}/preupload/{{revision}}", self.preupload, ["POST"]),
                 (f"{api}/commit/{{revision}}", self.commit, ["POST"]),
-                (f"{page}/{{namespace}}/{{name}}.git/info/lfs/objects/batch", self.lfs_batch, ["POST"]),
+                (f"{api}/xet-write-token/{{revision}}", self.xet_token, ["GET"]),
             ]
             for table, writes in ((reading, False), (writing, True)):
                 for path, handler, methods in table:
@@ -448,59 +448,11 @@ class Hub:
         url = f"{request.base_url}{'' if repo.kind == 'model' else f'{repo.kind}s/'}{repo.id}/commit/{made}"
         return JSONResponse({"success": True, "commitOid": made, "commitUrl": url, "hookOutput": ""})
 
-    async def lfs_batch(self, request: Request, repo: Repo) -> Response:
-        """Where to upload which contents: nowhere, where they are known already."""
-        body = await request.json()
-        objects = []
-        for wanted in body["objects"]:
-            oid, size = wanted["oid"], wanted["size"]
-            there = self.store.content(oid)
-            if there.exists():
-                objects.append({"oid": oid, "size": size})
-                continue
-            signature = f"?signature={self.store.sign(oid)}"
-            url = f"{request.base_url}_lfs/{oid}"
-            upload = {"href": f"{url}{signature}"}
-            if size > self.part_size and "multipart" in body["transfers"]:
-                parts = range(1, -(-size // self.part_size) + 1)
-                header = {str(part): f"{url}/{part}{signature}" for part in parts}
-                upload = {"href": f"{url}/join{signature}", "header": header | {"chunk_size": str(self.part_size)}}
-            verify = {"href": f"{url}/verify{signature}"}
-            objects.append({"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}})
-        return JSONResponse({"transfer": "basic", "objects": objects})
-
-    def _signed(self, request: Request) -> str:
-        oid = request.path_params["oid"]
-        if request.query_params.get("signature") != self.store.sign(oid):
-            raise HubError(403, "Forbidden", "the address is not signed")
-        return oid
-
-    async def lfs_put(self, request: Request) -> Response:
-        """Takes a content as a whole."""
-        oid = self._signed(request)
+    async def xet_token(self, request: Request, repo: Repo, revision: str) -> Response:
+        """Where to put contents: each time a new folder, for a storage is open to one client at a time."""
         await self.switch.pass_through("uploads")
-        await self.store.receive(oid, request.stream())
-        return Response()
-
-    async def lfs_part(self, request: Request) -> Response:
-        """Takes a part of a content."""
-        oid = self._signed(request)
-        await self.switch.pass_through("uploads")
-        tag = await self.store.receive_part(oid, request.path_params["part"], request.stream())
-        return Response(headers={"ETag": f'"{tag}"'})
-
-    async def lfs_join(self, request: Request) -> Response:
-        """Makes a content of its parts."""
-        parts = (await request.json())["parts"]
-        await self.store.join(self._signed(request), [part["partNumber"] for part in parts])
-        return JSONResponse({})
-
-    async def lfs_verify(self, request: Request) -> Response:
-        """Whether a content has arrived."""
-        content, size = self.store.content(self._signed(request)), (await request.json())["size"]
-        if not content.exists() or content.stat().st_size != size:
-            raise HubError(404, "NotFound", "the content has not arrived")
-        return JSONResponse({})
+        told = {"casUrl": f"local://{self.store.new_storage()}", "accessToken": "x", "exp": int(time.time()) + 3600}
+        return JSONResponse(told)
 
     # --- for tests ---------------------------------------------------------------------------------
 
@@ -608,14 +560,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0, help="default: one that is free")
-    parser.add_argument("--part-size", type=int, default=16 * 2**20, help="larger files are uploaded in parts")
     options = parser.parse_args()
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", options.port))
     listening.listen(128)
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    app = Hub(Store(options.folder), options.part_size).app()
+    app = Hub(Store(options.folder.resolve())).app()
     uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listening])
 
 

@@ -3,6 +3,7 @@ Repositories on disk, as the Hub's: contents named by their hash, commits that l
 
 ```
 contents/<sha256>                             every file once, whatever its name, repository or revision
+storages/<random>/                            what clients put in through hf_xet, until a commit names it
 repos/<type>s/<namespace>/<name>/
     repo.json                                 visibility, branches, tags
     commits/<id>.json                         title, date, parent, files
@@ -11,17 +12,18 @@ repos/<type>s/<namespace>/<name>/
 
 import base64
 import hashlib
-import hmac
 import json
 import os
-import secrets
 import shutil
+import struct
 import tempfile
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
+
+from hf_xet import XetFileInfo, XetSession
 
 
 # What the Hub puts into a new repository's .gitattributes, shortened: these are kept by LFS at any size.
@@ -61,10 +63,9 @@ class Store:
 
     def __init__(self, root: Path):
         self.root = root
-        self.contents, self.incoming = root / "contents", root / "incoming"
-        for folder in (self.contents, self.incoming):
+        self.contents, self.storages = root / "contents", root / "storages"
+        for folder in (self.contents, self.storages):
             folder.mkdir(parents=True, exist_ok=True)
-        self._secret = secrets.token_bytes(16)
 
     def repo(self, kind: str, namespace: str, name: str) -> "Repo":
         """The repository, whether it is there or not."""
@@ -85,45 +86,33 @@ class Store:
         _write(self.content(sha256), content)
         return Entry(len(content), sha256, git_hash("blob", content), lfs=False)
 
-    async def receive(self, sha256: str, chunks: AsyncIterable[bytes]) -> None:
+    def new_storage(self) -> str:
+        """A folder for a client to put contents into."""
+        return tempfile.mkdtemp(dir=self.storages)
+
+    def take_in(self, wanted: set[str]) -> None:
         """
-        Keeps a content that arrives in pieces, if it is the one announced.
+        Keeps contents that clients put into their storages.
 
         Raises:
-            `HubError`: if its hash isn't `sha256`; nothing is kept then.
+            `HubError`: if one is nowhere, or is another than announced.
         """
-        digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=self.incoming) as file:
-            async for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            if digest.hexdigest() != sha256:
-                raise HubError(400, "BadRequest", f"content of {digest.hexdigest()} was announced as {sha256}")
-            os.link(file.name, f"{file.name}.whole")
-            os.replace(f"{file.name}.whole", self.content(sha256))
-
-    async def receive_part(self, sha256: str, number: int, chunks: AsyncIterable[bytes]) -> str:
-        """Keeps one part of a large content, and returns the part's ETag."""
-        content = b"".join([chunk async for chunk in chunks])
-        _write(self.incoming / f"{sha256}.{number}", content)
-        return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-    async def join(self, sha256: str, numbers: Iterable[int]) -> None:
-        """Makes a content of its parts, which are then forgotten."""
-        parts = [self.incoming / f"{sha256}.{number}" for number in numbers]
-
-        async def chunks():
-            for part in parts:
-                yield part.read_bytes()
-
-        await self.receive(sha256, chunks())
-        for part in parts:
-            part.unlink()
-
-    def sign(self, sha256: str) -> str:
-        """What stands in an upload's address in place of a token, as in those of a storage provider."""
-        return hmac.new(self._secret, sha256.encode(), "sha256").hexdigest()
+        for shard in self.storages.glob("*/xet/xorbs/shards/*.mdb"):
+            files = {sha256: info for sha256, info in _files_of(shard.read_bytes()) if sha256 in wanted}
+            if files:
+                # Of a copy: the client may still have its own open, and then nobody else gets in.
+                with tempfile.TemporaryDirectory() as copy:
+                    shutil.copytree(shard.parents[3], copy, dirs_exist_ok=True)
+                    with XetSession().new_file_download_group(endpoint=f"local://{copy}") as group:
+                        for sha256, info in files.items():
+                            group.start_download_file(info, str(self.content(sha256)))
+        for sha256 in wanted:
+            content = self.content(sha256)
+            if not content.exists():
+                raise HubError(400, "BadRequest", f"LFS pointer {sha256} points to a file that does not exist")
+            if hashlib.sha256(content.read_bytes()).hexdigest() != sha256:
+                content.unlink()
+                raise HubError(400, "BadRequest", f"a content was announced as {sha256} and is another")
 
 
 @dataclass(frozen=True)
@@ -214,6 +203,8 @@ class Repo:
             raise HubError(404, "RevisionNotFound", f"Invalid rev id: {branch}")
         parent = settings["branches"][branch]
         files, header = self.files(parent), {}
+        large = {operation["value"]["oid"] for operation in operations if operation["key"] == "lfsFile"}
+        self.store.take_in({oid for oid in large if not self.store.content(oid).exists()})
         for operation in operations:
             key, value = operation["key"], operation["value"]
             if key == "header":
@@ -227,10 +218,7 @@ class Repo:
             if key == "file":
                 files[path] = self.store.add(base64.b64decode(value["content"]))
             elif key == "lfsFile":
-                content = self.store.content(value["oid"])
-                if not content.exists():
-                    raise HubError(400, "BadRequest", f"LFS pointer of {path} points to a file that does not exist")
-                files[path] = lfs_entry(value["oid"], content.stat().st_size)
+                files[path] = lfs_entry(value["oid"], self.store.content(value["oid"]).stat().st_size)
             elif key in ("deletedFile", "deletedFolder"):
                 gone = [other for other in files if other == path or other.startswith(f"{path}/")]
                 if not gone:
@@ -276,6 +264,22 @@ def wants_lfs(path: str, size: int, sample: bytes, attributes: str) -> bool:
     patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
     by_name = any(fnmatch(path, pattern) or fnmatch(path.split("/")[-1], pattern) for pattern in patterns)
     return by_name or size >= LARGE or b"\0" in sample
+
+
+def _files_of(shard: bytes) -> Iterator[tuple[str, XetFileInfo]]:
+    """The files that a shard of Xet tells of, each by its SHA-256: records of 48 bytes after as many of a header."""
+
+    def name(at: int) -> str:
+        return b"".join(shard[at + word : at + word + 8][::-1] for word in range(0, 32, 8)).hex()
+
+    at = 48
+    while shard[at : at + 32] != b"\xff" * 32:
+        flags, parts = struct.unpack_from("<II", shard, at + 32)
+        lengths = [struct.unpack_from("<I", shard, at + 48 * part + 36)[0] for part in range(1, parts + 1)]
+        # The parts of the content, of each part a hash to verify it by, then the whole's SHA-256.
+        last = at + 48 * (1 + parts * (2 if flags & 1 << 31 else 1))
+        yield name(last), XetFileInfo(name(at), sum(lengths))
+        at = last + 48
 
 
 def _write(path: Path, content: bytes) -> None:

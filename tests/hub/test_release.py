@@ -3,13 +3,14 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,11 @@ TINY = "--train 3 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1
 EVENT = "Notre-Dame fire"
 RELEASE = [sys.executable, "-m", "datasets_scripts.release"]
 
-# Small commits, so that a handful of files takes several.
+# Small commits, so that a handful of clips takes several.
 IN_SMALL_COMMITS = """
 import sys
-from datasets_scripts.releasing import upload
-upload.COMMIT_FILES = 5
+from huggingface_hub import _upload_pipeline
+_upload_pipeline.COMMIT_SIZE_SCALE, _upload_pipeline.INITIAL_COMMIT_SIZE_INDEX = [5], 0
 from datasets_scripts.release import main
 main(sys.argv[1:])
 """
@@ -48,6 +49,8 @@ from huggingface_hub.hf_api import RepoFile
 tree = HfApi().list_repo_tree(sys.argv[1], repo_type="dataset", recursive=True, revision=sys.argv[2])
 print(json.dumps({entry.path: entry.blob_id for entry in tree if isinstance(entry, RepoFile)}))
 """
+
+TREE_OF = "/api/datasets/{}/tree/{}?recursive=true"
 
 LOAD = """
 import hashlib, json, sys
@@ -213,30 +216,12 @@ def test_the_example_of_the_card_runs(hub, built, tmp_path):
 
 
 def test_second_push_sends_nothing(hub, built, tmp_path):
-    """What is there is neither uploaded nor committed again, from another computer neither."""
+    """What is there is neither sent nor committed again, from another computer neither."""
     push(hub, tmp_path / "home", built, "clue/second")
     hub.clear_log()
     told = push(hub, tmp_path / "other", built, "clue/second").stdout
     assert hub.uploads() == hub.commits() == []
     assert "nothing sent" in told
-
-
-def test_a_clip_is_sent_once(hub, built, tmp_path):
-    """A content goes up once, however many configs hold it."""
-    folder = tmp_path / "umui"
-    for modality in ("video", "audiovisual"):
-        shutil.copytree(built / f"wikivideo-{modality}", folder / f"mine-{modality}")
-        for number, file in enumerate(sorted(folder.glob(f"mine-{modality}/*/media/*"))):
-            write_video(file, ["green"], ["low"], np.random.default_rng([90, number]))
-    own_entries(folder, built)
-    hub.clear_log()
-    push(hub, tmp_path / "home", folder, "clue/once", "--license", "cc-by-4.0", "--redistribute-media")
-    released = tree(hub, tmp_path / "home", "clue/once")
-    assert sum(path.endswith(".mp4") for path in released) == 4
-    contents = Counter(entry["path"].split("?")[0] for entry in hub.uploads())
-    clips = {sha256(file.read_bytes()).hexdigest() for file in folder.glob("*/*/media/*.mp4")}
-    assert len(clips) == 2 and all(contents[f"/_lfs/{clip}"] == 1 for clip in clips)
-    assert set(contents.values()) == {1}
 
 
 def own_entries(folder: Path, built: Path) -> None:
@@ -265,36 +250,42 @@ def kill_when_held(hub, home: Path, folder: Path, repo: str) -> None:
     hub.work_again()
 
 
-@pytest.mark.parametrize("stop", [{"uploads": 7}, {"commits": 2}], ids=["uploading", "committing"])
-def test_a_killed_push_goes_on(hub, tmp_path, stop):
-    """Repeated after a SIGKILL, a release becomes whole, and sends no content again that the Hub had got."""
+@pytest.mark.parametrize("stop", [{"uploads": 1}, {"commits": 2}], ids=["uploading", "committing"])
+def test_a_killed_push_goes_on(hub, built, tmp_path, stop):
+    """Repeated after a SIGKILL, a release becomes whole, and commits no clip again that was committed."""
     repo = f"clue/killed-{next(iter(stop))}"
-    built = tmp_path / "umui"
-    # The Hub knows contents, whatever repository they came with: these are of this test alone.
-    build(["urn", *TINY, "--out", str(built), "--seed", "101" if "commits" in stop else "102"])
-    hub.clear_log()
     hub.fail_after(**stop, how="hold")
     kill_when_held(hub, tmp_path / "home", built, repo)
-    before = tree(hub, tmp_path / "home", repo)
-    assert "README.md" not in before
-    small = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", str(built)]
-    hub.call(tmp_path / "home", small)
-    received = Counter(entry["path"].split("?")[0] for entry in hub.uploads() if entry["status"] == 200)
-    assert received and set(received.values()) == {1}
-    files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
-    assert tree(hub, tmp_path / "home", repo).keys() == files | {".gitattributes"}
-    # Cut off with two commits made, or one of five files while the second's went up.
-    assert len(before) == 1 + (10 if "commits" in stop else 5)
+    before = tree(hub, tmp_path / "home", repo).keys()
+    assert all("/media/" in path for path in before - {".gitattributes"})
+    assert "commits" not in stop or len(before) == 1 + 10
+    sent = re.compile(r"(\d+) files sent")
+    clips = sum(1 for path in [*built.glob("urn-*/*/media/*")])
+    rest = len(list(built.glob("*/*/metadata.parquet"))) + len(list(built.glob("*/build.json"))) + 1
+    told = push(hub, tmp_path / "home", built, repo).stdout
+    assert int(sent.search(told)[1]) == clips + rest - (len(before) - 1)
+    assert "nothing sent" in push(hub, tmp_path / "home", built, repo).stdout
 
 
-def test_the_card_never_names_what_is_not_there(hub, built, tmp_path):
-    """In every commit of a first release, the card comes with or after all that it names."""
-    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", str(built)]
+def test_nothing_is_named_that_is_not_there(hub, umui, tmp_path):
+    """In every commit, of a first release and of one that takes clips away, rows and card name clips that are there."""
+    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", str(umui)]
     hub.call(tmp_path / "home", command)
+    build(["urn", *TINY, "--modalities", "video", "--overwrite", "--seed", "7", "--out", str(umui)])
+    hub.call(tmp_path / "home", [*command, "--configs", "urn-video", "urn-text"])
     history = json.loads(hub.ask("GET", "/api/datasets/clue/order/commits/main"))
-    trees = [tree(hub, tmp_path / "home", "clue/order", commit["id"]) for commit in history[:3]]
-    assert "README.md" in trees[0] and not any("README.md" in other for other in trees[1:])
-    assert len(trees[0]) - len(trees[1]) <= 5
+    titles = [commit["title"] for commit in history]
+    assert len(titles) > 6 and {re.sub(r" \(part \d+\)", "", title) for title in titles} == {
+        *("Release: rows and card", "Release: clips", "initial commit")
+    }
+    for commit in history:
+        paths = {entry["path"] for entry in json.loads(hub.ask("GET", TREE_OF.format("clue/order", commit["id"])))}
+        for path in paths:
+            if path.endswith("metadata.parquet"):
+                rows = hub.ask("GET", f"/datasets/clue/order/resolve/{commit['id']}/{path}")
+                table = pq.read_table(BytesIO(rows), columns=["audio_file_name", "video_file_name"])
+                named = {name for column in table.itercolumns() for name in column.to_pylist() if name}
+                assert {f"{path.rpartition('/')[0]}/{name}" for name in named} <= paths
 
 
 def test_nothing_else_is_sent(hub, umui, tmp_path):
@@ -313,55 +304,71 @@ def test_nothing_else_is_sent(hub, umui, tmp_path):
     assert "not for others" not in hub.ask("GET", "/datasets/clue/junk/resolve/main/README.md").decode()
 
 
-def test_refused_in_the_middle(hub, tmp_path):
-    """An upload that the Hub refuses is an error in words; the next release goes on."""
-    folder = tmp_path / "umui"
-    build(["urn", *TINY, "--modalities", "audio", "--out", str(folder), "--seed", "103"])
-    hub.fail_after(uploads=2)
-    done = push(hub, tmp_path / "home", folder, "clue/refused", check=False)
+@pytest.mark.parametrize("stop", ["uploads", "commits"])
+def test_refused_in_the_middle(hub, built, tmp_path, stop):
+    """A request that the Hub refuses is an error in words; the next release goes on."""
+    repo, some = f"clue/refused-{stop}", ["--configs", "urn-audio"]
+    hub.fail_after(**{stop: 0})
+    done = push(hub, tmp_path / "home", built, repo, *some, check=False)
     hub.work_again()
-    assert done.returncode == 1 and "error: Error while uploading 'urn-audio/" in done.stderr
-    assert "HTTP 403" in done.stderr and "Traceback" not in done.stderr
-    push(hub, tmp_path / "home", folder, "clue/refused")
-    assert "README.md" in tree(hub, tmp_path / "home", "clue/refused")
+    assert done.returncode == 1 and "\nerror: " in f"\n{done.stderr}" and "403" in done.stderr
+    assert "Traceback" not in done.stderr
+    push(hub, tmp_path / "home", built, repo, *some)
+    assert "README.md" in tree(hub, tmp_path / "home", repo)
 
 
-def test_a_change_by_somebody_else_stops_it(hub, built, tmp_path):
-    """A release never goes over what came into the branch while it was at work."""
-    meanwhile = """
+# Releases while somebody else's commit comes in: before the clips, between two commits of clips, or after them.
+MEANWHILE = """
 import sys
-from datasets_scripts.releasing import upload
-from datasets_scripts.release import main
-send_contents = upload._send_contents
-def and_a_commit(api, repo, revision, additions, sent):
-    send_contents(api, repo, revision, additions, sent)
-    api.upload_file(path_or_fileobj=b"theirs", path_in_repo="urn-text/build.json", repo_id=repo, repo_type="dataset")
-upload._send_contents = and_a_commit
-main(sys.argv[1:])
+from huggingface_hub import HfApi, _upload_pipeline
+from datasets_scripts import release
+when, *arguments = sys.argv[1:]
+_upload_pipeline.COMMIT_SIZE_SCALE, _upload_pipeline.INITIAL_COMMIT_SIZE_INDEX = [5], 0
+def theirs(call):
+    def and_a_commit(*args, **kwargs):
+        done = call(*args, **kwargs)
+        if not theirs.made:
+            theirs.made = True
+            HfApi().create_commit(
+                "clue/" + when, [release.CommitOperationAdd("urn-text/build.json", b"theirs")],
+                commit_message="theirs", repo_type="dataset",
+            )
+        return done
+    return and_a_commit
+theirs.made = False
+match when:
+    case "before":
+        release.stage = theirs(release.stage)
+    case "between":
+        _upload_pipeline._send_commit = theirs(_upload_pipeline._send_commit)
+    case "after":
+        release._head_after_clips = theirs(release._head_after_clips)
+release.main(arguments)
 """
-    command = [sys.executable, "-c", meanwhile, "--repo", "clue/meanwhile", "--dataset", str(built)]
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_a_change_by_somebody_else_stops_it(hub, built, tmp_path, when):
+    """A release never goes over what came into the branch while it was at work."""
+    command = [sys.executable, "-c", MEANWHILE, when, "--repo", f"clue/{when}", "--dataset", str(built)]
     done = hub.call(tmp_path / "home", command, check=False)
     assert done.returncode == 1 and "was changed meanwhile: run this again" in done.stderr
-    assert hub.ask("GET", "/datasets/clue/meanwhile/resolve/main/urn-text/build.json") == b"theirs"
+    assert hub.ask("GET", f"/datasets/clue/{when}/resolve/main/urn-text/build.json") == b"theirs"
+    assert "README.md" not in tree(hub, tmp_path / "home", f"clue/{when}")
 
 
 def test_only_what_changed_is_sent(hub, umui, tmp_path):
-    """After one config was built anew, its rows and the card go, and clips that stayed the same don't."""
+    """After one config was built anew, its rows and the card are committed, and clips that stayed the same aren't."""
     push(hub, tmp_path / "home", umui, "clue/changed")
     before = tree(hub, tmp_path / "home", "clue/changed")
     more = [*TINY, "--hypotheses-per-premise", "5", "--modalities", "video", "--overwrite"]
     build(["urn", *more, "--out", str(umui)])
-    hub.clear_log()
-    push(hub, tmp_path / "home", umui, "clue/changed")
+    told = push(hub, tmp_path / "home", umui, "clue/changed").stdout
     after = tree(hub, tmp_path / "home", "clue/changed")
     rows = {f"urn-video/{split}/metadata.parquet" for split in ("train", "validation", "test")}
     differing = {path for path in after if after[path] != before.get(path)}
     assert rows <= differing <= rows | {path for path in after if path.startswith("urn-video/")} | {"README.md"}
-    clips = [umui / path for path in differing if "/media/" in path]
-    contents = {sha256((umui / path).read_bytes()).hexdigest() for path in rows} | {
-        sha256(clip.read_bytes()).hexdigest() for clip in clips
-    }
-    assert {entry["path"].split("?")[0].rpartition("/")[2] for entry in hub.uploads()} == contents
+    assert f"{len(differing)} files sent, {len(before.keys() - after.keys())} deleted" in told
 
 
 def test_what_is_left_out_is_deleted(hub, umui, tmp_path):
@@ -386,13 +393,11 @@ for path in ("NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet"):
 
 def test_labels_without_clips_are_restored(hub, built, raw, tmp_path):
     """What may not be passed on never leaves; the command on the card makes the same rows and clips of it again."""
-    hub.clear_log()
     push(hub, tmp_path / "home", built, "clue/labels")
     paths = tree(hub, tmp_path / "home", "clue/labels")
     assert not [path for path in paths if path.startswith(("clotho/", "wikivideo")) and "/media/" in path]
-    contents = {entry["path"].split("?")[0].rpartition("/")[2] for entry in hub.uploads()}
     forbidden = [*built.glob("clotho/*/media/*"), *built.glob("wikivideo*/*/media/*")]
-    assert len(forbidden) == 9 and not contents & {sha256(file.read_bytes()).hexdigest() for file in forbidden}
+    assert len(forbidden) == 9 and not hub.knows(forbidden)
     card = hub.ask("GET", "/datasets/clue/labels/resolve/main/README.md").decode()
     commands = [line.strip() for line in card.splitlines() if " restore " in line]
     assert len(commands) == 4
