@@ -100,6 +100,10 @@ class LocalHub:
         """The requests of the log that asked where to put contents."""
         return [entry for entry in self.log() if "/xet-write-token/" in entry["path"]]
 
+    def received(self) -> set[str]:
+        """The SHA-256 of all contents that clients ever sent through Xet."""
+        return set(json.loads(self.ask("GET", "/_test/log"))["received"])
+
     def commits(self) -> list[dict]:
         """The requests of the log that made a commit."""
         return [entry for entry in self.log() if entry["method"] == "POST" and "/commit/" in entry["path"]]

@@ -457,8 +457,10 @@ class Hub:
     # --- for tests ---------------------------------------------------------------------------------
 
     async def test_log(self, request: Request) -> Response:
-        """What was asked so far; DELETE starts anew."""
-        answer = JSONResponse({"requests": self.switch.log, "held": self.switch.held})
+        """What was asked so far, and which contents were ever put in; DELETE forgets the requests."""
+        answer = JSONResponse(
+            {"requests": self.switch.log, "held": self.switch.held, "received": sorted(self.store.received())}
+        )
         if request.method == "DELETE":
             self.switch.log = []
         return answer

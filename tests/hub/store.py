@@ -33,6 +33,8 @@ LFS_SUFFIXES = (
 ).split()
 GITATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 LARGE = 10 * 2**20
+# Where hf_xet says what it put into a storage.
+SHARDS = "*/xet/xorbs/shards/*.mdb"
 
 
 class HubError(Exception):
@@ -90,6 +92,10 @@ class Store:
         """A folder for a client to put contents into."""
         return tempfile.mkdtemp(dir=self.storages)
 
+    def received(self) -> set[str]:
+        """The SHA-256 of all that clients put into their storages."""
+        return {sha256 for shard in self.storages.glob(SHARDS) for sha256, _ in _files_of(shard.read_bytes())}
+
     def take_in(self, wanted: set[str]) -> None:
         """
         Keeps contents that clients put into their storages.
@@ -97,7 +103,7 @@ class Store:
         Raises:
             `HubError`: if one is nowhere, or is another than announced.
         """
-        for shard in self.storages.glob("*/xet/xorbs/shards/*.mdb"):
+        for shard in self.storages.glob(SHARDS):
             files = {sha256: info for sha256, info in _files_of(shard.read_bytes()) if sha256 in wanted}
             if files:
                 # Of a copy: the client may still have its own open, and then nobody else gets in.
