@@ -57,16 +57,7 @@ class Repository:
 
 
 def connect(repo: str, token_needed: bool = True) -> HfApi:
-    """
-    Makes the client that a release speaks through.
-
-    Args:
-        repo (`str`): The repository, `"ORG/umui"`.
-        token_needed (`bool`, *optional*, defaults to `True`): Whether nothing can be done without a token.
-
-    Raises:
-        `BuildError`: if that is no name of a repository, or there is no token.
-    """
+    """Returns the client that a release speaks through; refuses what is no name, and to go on without a token."""
     if repo.count("/") != 1:
         raise BuildError(f"--repo {repo}: must be ORG/NAME")
     token = get_token()
@@ -76,18 +67,7 @@ def connect(repo: str, token_needed: bool = True) -> HfApi:
 
 
 def look_at(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
-    """
-    Looks what is there.
-
-    Args:
-        api (`HfApi`): The client.
-        kind (`str`): `"dataset"` or `"space"`.
-        repo (`str`): The repository.
-        revision (`str`, *optional*, defaults to `"main"`): The branch; one that isn't there would begin as main is.
-
-    Raises:
-        `HubError`: if the Hub doesn't answer.
-    """
+    """Returns what is there of a `"dataset"` or `"space"`; a branch that isn't there would begin as main is."""
     with told_in_words(repo):
         try:
             info = api.repo_info(repo, repo_type=kind)
@@ -107,20 +87,7 @@ def files_at(api: HfApi, kind: str, repo: str, commit: str) -> dict[str, RepoFil
 
 
 def check(api: HfApi, kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
-    """
-    Refuses a release before anything is sent.
-
-    Args:
-        api (`HfApi`): The client.
-        kind (`str`): `"dataset"` or `"space"`.
-        repo (`str`): The repository.
-        there ([`Repository`]): What is there.
-        private (`bool`): Whether it is to be private.
-        card (`str`): The README.md to be sent.
-
-    Raises:
-        `BuildError`: if the repository is public and should not be, or the Hub refuses the card.
-    """
+    """Refuses, before anything is sent, to leave public what should be private, and a card that the Hub refuses."""
     if private and there.info is not None and not there.info.private:
         raise BuildError(
             f"{repo} is public, and --private would not change that: make it private in its settings, or leave "
@@ -134,13 +101,7 @@ def check(api: HfApi, kind: str, repo: str, there: Repository, private: bool, ca
 
 
 def changed_files(files: dict[str, Path], there: Repository) -> dict[str, Path]:
-    """
-    Returns what a release would send: the files whose content, told by size and hash, is not there.
-
-    Args:
-        files (`dict[str, Path]`): All files of the release by their paths in the repository.
-        there ([`Repository`]): What is there.
-    """
+    """Returns what a release would send: the files whose content, told by size and hash, is not there."""
     return {
         path: local
         for path, local in tqdm(files.items(), "comparing", unit=" files", disable=None)
@@ -159,14 +120,7 @@ def stage(files: dict[str, Path], folder: Path) -> Path:
 def amount(files: Iterable[Path]) -> str:
     """Tells a number of files and of bytes as people read it."""
     sizes = [local.stat().st_size for local in files]
-    if not sizes:
-        return "nothing"
-    size, units = sum(sizes), iter(("B", "kB", "MB", "GB", "TB"))
-    text = f"{size} {next(units)}"
-    while size >= 1000:
-        size /= 1000
-        text = f"{size:.1f} {next(units)}"
-    return f"{counted(len(sizes), 'file')}, {text}"
+    return f"{counted(len(sizes), 'file')}, {tqdm.format_sizeof(sum(sizes), 'B')}" if sizes else "nothing"
 
 
 def counted(number: int, what: str) -> str:
@@ -176,12 +130,7 @@ def counted(number: int, what: str) -> str:
 
 @contextmanager
 def told_in_words(repo: str) -> Iterator[None]:
-    """
-    Turns what goes wrong between here and the Hub into a [`HubError`].
-
-    Args:
-        repo (`str`): The repository, `"ORG/umui"`.
-    """
+    """Turns what goes wrong between here and the Hub's repository `repo` into a [`HubError`]."""
     try:
         yield
     except (*HUB_ERRORS, EntryNotFoundError, HFValidationError) as error:
