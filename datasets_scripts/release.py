@@ -20,13 +20,13 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
+from huggingface_hub.hf_api import RepoFile
 
 from datasets_scripts.building.folder import folder_lock
 from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
@@ -159,7 +159,7 @@ def release(options: argparse.Namespace) -> None:
         files["README.md"].write_text(card, encoding="utf-8", newline="\n")
         try:
             there = look_at(api, "dataset", options.repo, options.revision)
-            check(api, "dataset", options.repo, there, options.private, card)
+            check("dataset", options.repo, there, options.private, card)
             print(f"{options.repo}: {there.standing(options.private)}")
         except HubError as error:
             if not options.dry_run:
@@ -178,12 +178,12 @@ def release(options: argparse.Namespace) -> None:
     print(f"{counted(len(changed), 'file')} sent, {len(deleted):,} deleted: {api.endpoint}/datasets/{options.repo}")
 
 
-def _released(there: Iterable[str], files: Iterable[str]) -> set[str]:
+def _released(there: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
     """What releases put there: of this one's configs and of those with a `build.json`, what a config consists of."""
-    ours = {path.partition("/")[0] for path in [*files, *(path for path in there if path.endswith("/build.json"))]}
-    splits = "|".join(SPLITS)
-    pattern = re.compile(rf"([^/]+)/(build\.json|({splits})/(metadata\.parquet|media/[^/]+))")
-    return {path for path in there if (found := pattern.fullmatch(path)) and found[1] in ours}
+    ours = {path.partition("/")[0] for path in files}
+    pattern = re.compile(rf"([^/]+)/(build\.json|({'|'.join(SPLITS)})/(metadata\.parquet|media/[^/]+))")
+    found = [match for match in map(pattern.fullmatch, there) if match]
+    return {match[0] for match in found if match[1] in ours or f"{match[1]}/build.json" in there}
 
 
 def _send(api: HfApi, options, there: Repository, changed: dict[str, Path], deleted: list[str]) -> None:

@@ -95,7 +95,7 @@ def release(options: argparse.Namespace) -> None:
     running = {key: variable.value for key, variable in variables.items()}
     settings = settings_of(api, options, running)
     card = render_card(folder.files["README.md"].read_text(encoding="utf-8"), settings)
-    check(api, "space", options.repo, there, options.private, card)
+    check("space", options.repo, there, options.private, card)
     with TemporaryDirectory() as scratch:
         files = folder.files | settings.files | {"README.md": Path(scratch) / "README.md"}
         files["README.md"].write_text(card, encoding="utf-8", newline="\n")

@@ -86,7 +86,7 @@ def files_at(api: HfApi, kind: str, repo: str, commit: str) -> dict[str, RepoFil
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
-def check(api: HfApi, kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
+def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
     """Refuses, before anything is sent, to leave public what should be private, and a card that the Hub refuses."""
     if private and there.info is not None and not there.info.private:
         raise BuildError(

@@ -1,1 +1,1 @@
-"""What a Space on the Hub is made of: the files of its folder, its settings, the repository."""
+"""What a Space on the Hub is made of: the files of its folder, and its settings."""

@@ -379,7 +379,10 @@ def test_what_is_left_out_is_deleted(hub, umui, tmp_path):
     add = """
 import sys
 from huggingface_hub import HfApi
-for path in ("NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet"):
+for path in (
+    "NOTES.md", "urn-video/NOTES.md", "urn-video/test/media/more/a.txt", "other/train/metadata.parquet",
+    "other/more/build.json",
+):
     HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo=path, repo_id=sys.argv[1], repo_type="dataset")
 """
     hub.run(tmp_path / "home", add, "clue/deleted")
@@ -388,7 +391,8 @@ for path in ("NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet"):
     assert "to delete" in told and "urn-video/build.json" in tree(hub, tmp_path / "home", "clue/deleted")
     push(hub, tmp_path / "home", umui, "clue/deleted", "--configs", *kept)
     paths = tree(hub, tmp_path / "home", "clue/deleted").keys()
-    others = {"NOTES.md", "urn-video/NOTES.md", "other/train/metadata.parquet", "README.md", ".gitattributes"}
+    others = {"NOTES.md", "urn-video/NOTES.md", "urn-video/test/media/more/a.txt", "other/train/metadata.parquet"}
+    others |= {"other/more/build.json", "README.md", ".gitattributes"}
     assert {path for path in paths if path.partition("/")[0] not in kept} == others
     assert {entry["config_name"] for entry in front_matter(hub, "clue/deleted")["configs"]} == set(kept)
 
