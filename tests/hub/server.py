@@ -7,7 +7,8 @@ python tests/hub/server.py FOLDER [--port 0]
 
 Large files come as to the Hub, through hf_xet, but the storage that they are put into is a folder, which hf_xet writes
 to itself (`local://`). So what is not spoken here are the requests to that storage (contents that are refused, that it
-has from others, or that come too fast), downloads from it (files are read here), and the Hub's older protocol for LFS.
+has from others, or that come too fast) and downloads from it: files are read here. Of the older protocol, LFS, which
+the client still speaks where it sends what is no file (`CommitScheduler` does), there is what sends a content whole.
 
 The first line it prints is its address. There is one user, `tester`, who may write to what is theirs and their
 organization's (`clue`). Requests below `/_test` are for tests alone: a log of what was asked and how much was sent,
@@ -129,6 +130,7 @@ class Hub:
             Route("/api/validate-yaml", self.validate_yaml, methods=["POST"]),
             Route("/api/repos/create", self.create, methods=["POST"]),
             Route("/api/repos/delete", self.delete, methods=["DELETE"]),
+            Route("/_lfs/{oid}", self.lfs_put, methods=["PUT"]),
         ]
         for kind in ("model", "dataset", "space"):
             api = f"/api/{kind}s/{{namespace}}/{{name}}"
@@ -156,6 +158,7 @@ class Hub:
                 (f"{api}/preupload/{{revision}}", self.preupload, ["POST"]),
                 (f"{api}/commit/{{revision}}", self.commit, ["POST"]),
                 (f"{api}/xet-write-token/{{revision}}", self.xet_token, ["GET"]),
+                (f"{page}/{{namespace}}/{{name}}.git/info/lfs/objects/batch", self.lfs_batch, ["POST"]),
             ]
             for table, writes in ((reading, False), (writing, True)):
                 for path, handler, methods in table:
@@ -453,6 +456,20 @@ class Hub:
         await self.switch.pass_through("uploads")
         told = {"casUrl": f"local://{self.store.new_storage()}", "accessToken": "x", "exp": int(time.time()) + 3600}
         return JSONResponse(told)
+
+    async def lfs_batch(self, request: Request, repo: Repo) -> Response:
+        """Where to upload which contents."""
+        objects = [
+            file | {"actions": {"upload": {"href": f"{request.base_url}_lfs/{file['oid']}"}}}
+            for file in (await request.json())["objects"]
+        ]
+        return JSONResponse({"transfer": "basic", "objects": objects})
+
+    async def lfs_put(self, request: Request) -> Response:
+        """Takes a content as a whole."""
+        if self.store.add(await request.body()).sha256 != request.path_params["oid"]:
+            raise HubError(400, "BadRequest", "another content was announced")
+        return Response()
 
     # --- for tests ---------------------------------------------------------------------------------
 
