@@ -3,9 +3,6 @@
 import hashlib
 import json
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -116,34 +113,6 @@ if sys.argv[1] == "stranger":
     assert stranger[:3] == [missing] * 3 and all(told.endswith("-401") for told in stranger[3:])
     hub.run(tmp_path / "owner", code, "publish")
     assert hub.run(tmp_path / "other", code, "reader", token=False).stdout.split() == ["fine", "fine", missing]
-
-
-@pytest.mark.parametrize("stop", ["uploads", "commits"])
-def test_push_cut_off_shows_nothing_half(hub, tmp_path, stop):
-    """Of a push that was refused, or its process killed, nothing shows; repeated, it is whole."""
-    folder = write_clips(tmp_path / "folder", 6, 3)
-    repo = f"clue/cut-{stop}"
-    try:
-        hub.fail_after(**{stop: 0})
-        failed = hub.run(tmp_path / "home", PUSH, repo, folder, check=False)
-        assert failed.returncode != 0 and "403" in failed.stderr
-        hub.fail_after(**{stop: 0}, how="hold")
-        client = subprocess.Popen([sys.executable, "-c", PUSH, repo, str(folder)], env=hub.env(tmp_path / "home"))
-        deadline = time.monotonic() + 120
-        while not hub.held():
-            assert client.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        client.kill()
-        client.wait()
-    finally:
-        hub.work_again()
-    assert [entry["path"] for entry in json.loads(hub.ask("GET", f"/api/datasets/{repo}/tree/main"))] == [
-        ".gitattributes"
-    ]
-    hub.run(tmp_path / "home", PUSH, repo, folder)
-    for number in range(6):
-        address = f"/datasets/{repo}/resolve/main/{number}.flac"
-        assert hub.ask("GET", address) == (folder / f"{number}.flac").read_bytes()
 
 
 def test_more_files_than_a_page(hub, tmp_path):

@@ -181,8 +181,8 @@ def test_who_cannot_push_learns_it_before_the_first_step(hub, umui, tiny_checkpo
 
 
 def test_a_failed_push_loses_nothing(hub, umui, tiny_checkpoint, tmp_path):
-    """When the Hub refuses a commit, then contents, the training ends, the model is on the disk, and the error says how to push it:
-    that command does."""
+    """When the Hub refuses a commit, then contents, the training ends, the model is on the disk, and the error says
+    how to push it: that command does."""
     repo, output = "clue/refused", tmp_path / "out"
     hub.fail_after(uploads=1, commits=0)
     try:
