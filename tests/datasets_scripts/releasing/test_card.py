@@ -251,7 +251,7 @@ def test_layout(released, with_report):
         ),
     ]
     matrix = np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.1], [0.4, 0.6, np.nan]])
-    report = agreement_report(matrix, ["zoe", "adam", "eve"], resamples=20, seed=0) if with_report else None
+    report = agreement_report(matrix, ["zoe", "adam", "eve"], range(3), 20) if with_report else None
     for some in (*([config] for config in configs), configs[:-1]):
         check_layout(render_card(some, "clue/umui", None, report))
 
