@@ -213,6 +213,7 @@ class _Picture:
         self.size: tuple[int, int] | None = None  # width and height of the first, before it is turned
         self.transposed = False  # whether the first is turned by a quarter
         self.notes: tuple[str, ...] = ()
+        self.matrices: dict[int, list[list[float]]] = {}  # by rotation
         shape = float(stream.sample_aspect_ratio or 1)
         self.pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0
 
@@ -220,10 +221,7 @@ class _Picture:
         """Returns the frame as an array of shape `(height, width, 3)`."""
         if frame.is_corrupt:
             raise MediaError(f"{self.label} is damaged: the frame at {frame.time:.2f} s cannot be decoded whole.")
-        matrix = np.eye(2)
-        if "DISPLAYMATRIX" in frame.side_data:
-            matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)[:2, :2]
-        (a, b), (c, d) = matrix.tolist()
+        (a, b), (c, d) = self._matrix(frame)
         transposed = abs(a) + abs(d) < abs(b) + abs(c)
         if self.size is None:
             self.size = max(1, round(frame.width * self.pixel_shape)), frame.height
@@ -234,6 +232,18 @@ class _Picture:
         if transposed:
             image, a, d = image.swapaxes(0, 1), c, b
         return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+    def _matrix(self, frame: av.VideoFrame) -> list[list[float]]:
+        """The display matrix of a frame, read once for each rotation.
+
+        A frame whose side data were read is in a circle of references: it stays until Python looks for those.
+        """
+        if frame.rotation not in self.matrices:
+            matrix = np.eye(2)
+            if "DISPLAYMATRIX" in frame.side_data:
+                matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)[:2, :2]
+            self.matrices[frame.rotation] = matrix.tolist()
+        return self.matrices[frame.rotation]
 
     def _scale(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
         """The frame as RGB of standard dynamic range."""

@@ -1,5 +1,6 @@
 """When the frames of a video are shown, and what they look like, on the kinds of files people have."""
 
+import gc
 import io
 import itertools
 import struct
@@ -222,3 +223,21 @@ def test_frames_are_shrunk_one_by_one(given):
     small = load_video(source, fps=5, max_frames=64, shrink=shrink)
     assert seen == [((64, 64, 3), 10)] * 10
     assert np.array_equal(small.frames, load_video(source, fps=5, max_frames=64).frames[:, ::8, ::8])
+
+
+def test_decoded_frames_do_not_pile_up():
+    """A frame is let go when the next one is there, without Python's looking for circles of references."""
+    video = clip("mp4", "libx264", [100 * number for number in range(30)])
+    alive = []
+
+    def shrink(frame: np.ndarray, num_frames: int) -> np.ndarray:
+        alive.append(sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()))
+        return frame
+
+    gc.collect()
+    gc.disable()
+    try:
+        frames = load_video(video, fps=10.0, max_frames=30, shrink=shrink).frames
+    finally:
+        gc.enable()
+    assert len(frames) == 30 and max(alive) - min(alive) < 10
