@@ -1,4 +1,4 @@
-"""How a command ends whose input is wrong."""
+"""What all commands say alike: how one ends whose input is wrong, and how many there are of a thing."""
 
 import sys
 from collections.abc import Iterator
@@ -21,3 +21,8 @@ def refuse_old(arguments: list[str] | None, old: dict[str, str]) -> None:
     command = (sys.argv[1:] if arguments is None else arguments)[:1]
     if command and command[0] in old:
         sys.exit(f"error: {command[0]} is now {old[command[0]]}")
+
+
+def counted(number: int, thing: str) -> str:
+    """Returns a number of things as people read it: `1 row`, `3,600 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

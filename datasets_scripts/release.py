@@ -29,6 +29,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, me
 from huggingface_hub.hf_api import RepoFile
 
 from datasets_scripts.building.folder import folder_lock
+from datasets_scripts.commands import counted
 from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.hub import (
     HubError,
@@ -37,7 +38,6 @@ from datasets_scripts.releasing.hub import (
     changed_files,
     check,
     connect,
-    counted,
     look_at,
     stage,
     told_in_words,

@@ -114,7 +114,7 @@ def _complaint(row: Mapping) -> str | None:
                 return f"a premise of modality {modality} needs {column}, got {row[column]!r}"
         elif row[column] is not None:
             return f"a premise of modality {modality} must leave {column} empty"
-    if not _is_probability(row["probability"]):
+    if not is_probability(row["probability"]):
         return f"probability must be in [0, 1], got {row['probability']!r}"
     if row["label"] not in (None, 0, 1):
         return f"label must be 0, 1 or None, got {row['label']!r}"
@@ -122,7 +122,7 @@ def _complaint(row: Mapping) -> str | None:
         return f"probability_source must be one of {PROBABILITY_SOURCES}, got {row['probability_source']!r}"
     for column in ("human_probabilities", "teacher_probabilities"):
         values = row[column]
-        if not (values is None or (isinstance(values, list) and all(map(_is_probability, values)))):
+        if not (values is None or (isinstance(values, list) and all(map(is_probability, values)))):
             return f"{column} must be None or a list of values in [0, 1], got {values!r}"
     evidence = row["evidence"]
     if not (evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence))):
@@ -137,6 +137,7 @@ def _is_text(value) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_probability(value) -> bool:
+def is_probability(value) -> bool:
+    """Returns whether a value is a number in [0, 1]."""
     # A comparison with NaN is false: NaN is rejected too.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

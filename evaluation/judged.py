@@ -2,11 +2,10 @@
 
 import json
 import math
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError
+from datasets_scripts.schema import BuildError, is_probability, one_form
 from datasets_scripts.teachers.answer_files import Answers
 
 
@@ -58,7 +57,7 @@ def read_people(path: Path) -> dict[str, Item]:
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     complaints.append(f"line {number}: no object with item and human_probabilities: {error!r}")
                     continue
-                if not isinstance(item, str) or not isinstance(values, list) or not all(map(_is_probability, values)):
+                if not isinstance(item, str) or not isinstance(values, list) or not all(map(is_probability, values)):
                     complaints.append(f"line {number}: item must be a string, human_probabilities numbers from 0 to 1")
                 elif not isinstance(record.get("claim"), (str, type(None))):
                     complaints.append(f"line {number}: claim must be a string, got {record['claim']!r:.80}")
@@ -140,9 +139,5 @@ def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[st
 
 def _same(hypothesis: str | None, claim: str | None) -> bool:
     """Whether both are one text, as far as they are told: judgements come without doubled blanks."""
-    texts = {" ".join(unicodedata.normalize("NFC", text).split()) for text in (hypothesis, claim) if text is not None}
+    texts = {one_form(text) for text in (hypothesis, claim) if text is not None}
     return len(texts) < 2
-
-
-def _is_probability(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

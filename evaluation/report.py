@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from transformers import PreTrainedConfig
 
+from datasets_scripts.commands import counted
 from evaluation.baselines import Baselines, describe_baselines
 from evaluation.calibration import perfect_distributions, perfect_predictions, written_predictions
 from evaluation.figures.reliability import draw_reliability, reliability
@@ -17,7 +18,7 @@ from evaluation.metrics.uncertain_inference.measures import RESAMPLES, measure
 from evaluation.plots import prediction_histogram, save_figure
 from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors import INTERVAL_MASS
-from evaluation.tables import counted, further_measures_table, measures_table
+from evaluation.tables import further_measures_table, measures_table
 
 
 def make_report(

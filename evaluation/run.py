@@ -24,7 +24,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from datasets_scripts.commands import in_words
+from datasets_scripts.commands import counted, in_words
 from datasets_scripts.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
@@ -32,7 +32,7 @@ from evaluation.predict import predict_split
 from evaluation.predictors.choose import PREDICTORS, PROMPTED, add_predictor_options, choose_predictor, fitted_baseline
 from evaluation.processes import joined_processes, told_by_main
 from evaluation.report import make_report, without_number, write_report
-from evaluation.tables import counted, measures_table
+from evaluation.tables import measures_table
 
 
 def main(arguments: list[str] | None = None) -> dict | None:

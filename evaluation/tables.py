@@ -31,11 +31,6 @@ def markdown_table(header: list[str], rows: list[list[str]], words: int = 1) -> 
     return "\n".join([line(table[0]), rule, *map(line, table[1:])])
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 row`, `3,600 rows`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """`0.0123`, or a dash where there is none; `4.0e-06` where only zeros would be left of more than rounding."""
     if value is None:

@@ -25,7 +25,7 @@ from datasets import Dataset
 
 from datasets_scripts.arguments import positive, seed
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.commands import in_words
+from datasets_scripts.commands import counted, in_words
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
@@ -33,7 +33,6 @@ from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.processes import joined_processes, told_by_main
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
-from evaluation.tables import counted
 
 
 def main(arguments: list[str] | None = None) -> dict | None:

@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 import yaml
 from huggingface_hub import HfApi, RepoCard
 
+from datasets_scripts.commands import counted
 from datasets_scripts.releasing.hub import (
     Repository,
     amount,
     changed_files,
     check,
     connect,
-    counted,
     look_at,
     stage,
     told_in_words,

@@ -316,7 +316,7 @@ class PremiseDataset(TorchDataset):
                     if isinstance(premise, ValueError):
                         raise premise
                 # What comes from another process holds a file open until it is copied.
-                encoded += copy.deepcopy(part)
+                encoded += copy.deepcopy(part) if loader.num_workers else part
                 bar.update(len(part))
         return encoded
 

@@ -36,7 +36,8 @@ from datasets_scripts.releasing.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
 from train.checkpoints import MANIFEST
-from train.record import dtype_name, read_record, told
+from train.record import read_record, told
+from train.trained import dtype_name
 
 
 logger = logging.get_logger(__name__)

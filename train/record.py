@@ -27,7 +27,7 @@ from modeling_clue import CLUEConfig
 from modeling_clue.processing_clue import MODALITIES
 from train.arguments import DataArguments
 from train.premises import PremiseDataset
-from train.trained import trained_in
+from train.trained import dtype_name, trained_in
 from train.without_effect import default
 
 
@@ -245,11 +245,6 @@ def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
         "head": head,
         "lora": lora,
     }
-
-
-def dtype_name(model: PreTrainedModel) -> str:
-    """Name of the type of a model's weights, as `"bfloat16"`."""
-    return str(model.dtype).removeprefix("torch.")
 
 
 def _patterns(names: list[str]) -> list[str] | None:

@@ -129,7 +129,7 @@ def hold_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrain
     }
     if not short:
         return
-    dtype = str(model.dtype).removeprefix("torch.")
+    dtype = dtype_name(model)
     if not isinstance(model, PeftModel):
         model.float()
     elif autocast:
@@ -143,6 +143,11 @@ def hold_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrain
     logger.warning(
         f"dtype={dtype}: what is trained is held and saved in float32, as updates too small for {dtype} would be lost."
     )
+
+
+def dtype_name(model: PreTrainedModel) -> str:
+    """Returns the name of the type of a model's weights, as `"bfloat16"`."""
+    return str(model.dtype).removeprefix("torch.")
 
 
 def _lies_in(place: str, parts: Sequence[str]) -> bool:

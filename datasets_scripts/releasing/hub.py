@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import DatasetInfo, RepoFile, SpaceInfo
 from tqdm import tqdm
 
+from datasets_scripts.commands import counted
 from datasets_scripts.schema import BuildError
 
 
@@ -121,11 +122,6 @@ def amount(files: Iterable[Path]) -> str:
     """Tells a number of files and of bytes as people read it."""
     sizes = [local.stat().st_size for local in files]
     return f"{counted(len(sizes), 'file')}, {tqdm.format_sizeof(sum(sizes), 'B')}" if sizes else "nothing"
-
-
-def counted(number: int, what: str) -> str:
-    """Tells a number of things, `"1 file"` or `"2 files"`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import SENSES, BuildError, one_form
+from datasets_scripts.schema import SENSES, BuildError, is_probability, one_form
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
 from datasets_scripts.tables import read_objects
 
@@ -143,9 +143,9 @@ def _read(place: str, record: object) -> tuple[str, str, Judgement]:
     if not isinstance(claim, str) or not claim.strip() or not isinstance(video, str) or not video.strip():
         raise ValueError("needs a claim, and a video (its id) or a path, to be joined")
     probability, several = record.get("probability"), record.get("human_probabilities")
-    if not _is_probability(probability):
+    if not is_probability(probability):
         raise ValueError(f"probability must be a number in [0, 1], got {probability!r}")
-    if several is not None and not (isinstance(several, list) and several and all(map(_is_probability, several))):
+    if several is not None and not (isinstance(several, list) and several and all(map(is_probability, several))):
         raise ValueError(f"human_probabilities must be a list of numbers in [0, 1], got {several!r}")
     evidence, topic = record.get("evidence"), record.get("topic")
     if evidence is not None and not (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)):
@@ -160,8 +160,3 @@ def _read(place: str, record: object) -> tuple[str, str, Judgement]:
 def _video_id(path: str) -> str:
     name = PurePosixPath(path.strip().replace("\\", "/"))
     return name.stem if name.suffix.lower() in MEDIA_SUFFIXES else name.name
-
-
-def _is_probability(value: object) -> bool:
-    # A comparison with NaN is false: NaN is rejected too.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

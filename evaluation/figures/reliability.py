@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
+from datasets_scripts.commands import counted
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.calibration_errors import (
     NUM_BINS,
@@ -18,7 +19,7 @@ from evaluation.metrics.uncertain_inference.calibration_errors import (
 from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
 from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
-from evaluation.tables import counted, with_interval
+from evaluation.tables import with_interval
 
 
 # Bars of the histogram beneath.

@@ -5,11 +5,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from datasets_scripts.commands import counted
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
 from evaluation.plots import COLOURS, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
-from evaluation.tables import counted
 
 
 # Shares of the rows at which curves are drawn.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from datasets_scripts.commands import counted
 from datasets_scripts.sources.urn_stress import Question
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
 from evaluation.report import write_text
@@ -17,7 +18,7 @@ from evaluation.stress.findings import (
     SMALLEST_SLOPE,
 )
 from evaluation.stress.heatmap import heat_map
-from evaluation.tables import counted, markdown_table, number, with_interval
+from evaluation.tables import markdown_table, number, with_interval
 
 
 MOST_SHOWN = 20
