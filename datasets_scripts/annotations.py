@@ -25,10 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from common.cli import refuse_old
+from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.commands import refuse_old
 from datasets_scripts.judgements.scale import Scale
-from datasets_scripts.schema import SENSES, BuildError, name_of, one_form
+from datasets_scripts.schema import SENSES, name_of, one_form
 from datasets_scripts.tables import DELIMITERS, column_names, columns_there, read_table
 
 
@@ -95,7 +96,7 @@ def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = F
         [`Reading`]: the judgements and what was left out.
 
     Raises:
-        `BuildError`: if a file can't be read or lacks columns; if lines are bad (all are named), unless they are to be
+        `InputError`: if a file can't be read or lacks columns; if lines are bad (all are named), unless they are to be
             skipped; if nothing is left; if an annotator gives fractions instead of per cent.
     """
     judgements, complaints, ignored = [], [], set()
@@ -121,13 +122,13 @@ def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = F
             if pair := _pair(judgement):
                 item_of.setdefault(pair, (judgement.item, place))
     if complaints and on_error == "stop":
-        raise BuildError(
+        raise InputError(
             "\n  ".join(
                 [f"bad judgements ({len(complaints)}): correct them, or leave them out: --on-error skip", *complaints]
             )
         )
     if not judgements:
-        raise BuildError(f"no judgement in {', '.join(map(str, paths))}, {len(complaints)} bad ones aside")
+        raise InputError(f"no judgement in {', '.join(map(str, paths))}, {len(complaints)} bad ones aside")
     doubtful = [] if percent else _check_scale(judgements)
     return Reading(judgements, complaints, sorted(ignored), doubtful)
 
@@ -176,7 +177,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict | str]]:
     """Each row's place with its values as JSON has them, or with what is wrong with it."""
     names = [name.strip() for name in column_names(path)]
     if path.suffix.lower() != ".jsonl" and (missing := [name for name in REQUIRED if name not in names]):
-        raise BuildError(f"--raw {path} lacks the columns {missing}: {columns_there(path, names)}")
+        raise InputError(f"--raw {path} lacks the columns {missing}: {columns_there(path, names)}")
     typed = _typed if path.suffix.lower() in DELIMITERS else dict
     for record in read_table(path, is_row=lambda values: not _complaints(_typed(values))):
         place = str(path.parent / record.place)
@@ -278,7 +279,7 @@ def _check_scale(judgements: list[Judgement]) -> list[str]:
         suspects.pop(TOGETHER, None)
     if suspects:
         shown = "; ".join(f"{name}: {few}" for name, few in suspects.items())
-        raise BuildError(
+        raise InputError(
             f"probabilities are per cent, but some annotators answer between 0 and 1 ({shown}): multiply these "
             "answers by 100, or pass --percent if they are per cent all the same"
         )
@@ -309,12 +310,12 @@ def _read_items(path: Path, judgements: list[Judgement]) -> set[str]:
     try:
         items = {name_of(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
-        raise BuildError(f"--items {path} can't be read as text in UTF-8: {error}") from error
+        raise InputError(f"--items {path} can't be read as text in UTF-8: {error}") from error
     if not items:
-        raise BuildError(f"--items {path} names no item: write one a line")
+        raise InputError(f"--items {path} names no item: write one a line")
     if unknown := sorted(items - {judgement.item for judgement in judgements}):
         listed = "\n  ".join(unknown)
-        raise BuildError(f"--items {path}: nobody judged {len(unknown)} of {len(items)} items:\n  {listed}")
+        raise InputError(f"--items {path}: nobody judged {len(unknown)} of {len(items)} items:\n  {listed}")
     return items
 
 
@@ -344,7 +345,7 @@ def read_and_tell(options: argparse.Namespace) -> list[Judgement]:
 
 def _run_aggregate(options: argparse.Namespace) -> None:
     if options.out.is_dir() or options.out.resolve() in [path.resolve() for path in options.raw]:
-        raise BuildError(f"--out {options.out} is a folder or one of the raw files: name another file")
+        raise InputError(f"--out {options.out} is a folder or one of the raw files: name another file")
     judgements = read_and_tell(options)
     records = aggregate(judgements)
     _write_lines(records, options.out)
@@ -384,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     try:
         _run_aggregate(options)
-    except BuildError as error:
+    except InputError as error:
         sys.exit(f"error: {error}")
 
 

@@ -20,11 +20,11 @@ import os
 import sys
 from pathlib import Path
 
-from datasets_scripts.arguments import positive, seed
+from common.cli import positive, seed
+from common.errors import InputError
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.schema import BuildError
 from datasets_scripts.sources import clotho, own, restore, unli, urn, urn_stress, wikivideo
 
 
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
             skipped = ", ".join(f"{count} {kind}" for kind, count in summary.skipped.items())
             report = f"; left out: {skipped} (see {options.out / config}.problems.csv)" if skipped else ""
             print(f"{config}: {sizes}{report}")
-    except (BuildError, OSError) as error:
+    except (InputError, OSError) as error:
         # A full disk, or a folder that may not be written to: the message names the file.
         sys.exit(f"error: {error}")
 

@@ -28,10 +28,9 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 from huggingface_hub.hf_api import RepoFile
 
-from datasets_scripts.building.folder import folder_lock
-from datasets_scripts.commands import counted
-from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
-from datasets_scripts.releasing.hub import (
+from common.cli import counted
+from common.errors import InputError
+from common.hub import (
     HubError,
     Repository,
     amount,
@@ -42,9 +41,11 @@ from datasets_scripts.releasing.hub import (
     stage,
     told_in_words,
 )
+from datasets_scripts.building.folder import folder_lock
+from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.releasing.summary import rebuild_advice, summarise_config
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 
 
 # The Hub refuses a folder with more.
@@ -65,16 +66,16 @@ def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedCo
         `list[ReleasedConfig]`: the configs, in the order of the folder's README.
 
     Raises:
-        `BuildError`: if the folder is not as builds leave it, or says not enough to be released.
+        `InputError`: if the folder is not as builds leave it, or says not enough to be released.
     """
     entries = {entry["config_name"]: entry for entry in _read_entries(folder)}
     unknown = sorted(set(options.configs or ()) - set(entries))
     if unknown:
-        raise BuildError(f"--configs {' '.join(unknown)}: {folder}/README.md has {', '.join(entries)}")
+        raise InputError(f"--configs {' '.join(unknown)}: {folder}/README.md has {', '.join(entries)}")
     names = [name for name in entries if options.configs is None or name in options.configs]
     gone = [name for name in names if not (folder / name).is_dir()]
     if gone:
-        raise BuildError(
+        raise InputError(
             f"{folder}/README.md names {', '.join(gone)}, but there is no such folder: build it again, take its entry "
             "out of README.md, or name with --configs what is to be released"
         )
@@ -85,14 +86,14 @@ def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedCo
         if facts is None:
             own.append(name)
             if options.license is None or options.redistribute_media is None:
-                raise BuildError(
+                raise InputError(
                     f"{name} is a collection of your own: say with --license ID what others may do with it, and with "
                     "--redistribute-media or --no-redistribute-media whether its clips go along"
                 )
             facts = own_facts(name, options.license, options.redistribute_media)
         configs.append(ReleasedConfig(summary, facts, entries[name], facts.media_allowed))
     if not own and (options.license is not None or options.redistribute_media is not None):
-        raise BuildError("--license and --redistribute-media are about collections of your own, and none is released")
+        raise InputError("--license and --redistribute-media are about collections of your own, and none is released")
     return configs
 
 
@@ -109,7 +110,7 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
         `dict[str, Path]`: clips, rows, and how they were built.
 
     Raises:
-        `BuildError`: if clips are missing, or the Hub would refuse a folder.
+        `InputError`: if clips are missing, or the Hub would refuse a folder.
     """
     files = {}
     for config in configs:
@@ -125,7 +126,7 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
                 media = {f"{place}/media/{name}": folder / place / "media" / name for name in sorted(summary.clips)}
                 missing = [clip for clip in media.values() if not clip.is_file()]
                 if missing:
-                    raise BuildError(
+                    raise InputError(
                         f"{missing[0]} and {len(missing) - 1} more clips are missing: {rebuild_advice(config.name)}"
                     )
                 files |= media
@@ -133,7 +134,7 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
     sizes = Counter(str(PurePosixPath(path).parent) for path in files)
     for place, number in sizes.items():
         if number > FILES_IN_A_FOLDER:
-            raise BuildError(
+            raise InputError(
                 f"{place} would hold {number:,} files, and the Hub takes {FILES_IN_A_FOLDER:,} in a folder at most: "
                 "build it as several configs"
             )
@@ -148,7 +149,7 @@ def release(options: argparse.Namespace) -> None:
         options (`argparse.Namespace`): The options of [`parse_arguments`].
 
     Raises:
-        `BuildError`: if the folder or the repository is not fit for it.
+        `InputError`: if the folder or the repository is not fit for it.
     """
     api = connect(options.repo, token_needed=not options.dry_run)
     configs = choose_configs(options.dataset, options)
@@ -241,14 +242,14 @@ def _read_entries(folder: Path) -> list[dict]:
     try:
         front = metadata_load(path)
     except FileNotFoundError as error:
-        raise BuildError(
+        raise InputError(
             f"{path} is missing: --dataset must be a folder made by python -m datasets_scripts.build"
         ) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise BuildError(f"the front matter of {path} is broken: {error}") from error
+        raise InputError(f"the front matter of {path} is broken: {error}") from error
     entries = (front or {}).get("configs")
     if not isinstance(entries, list) or not entries or not all("config_name" in entry for entry in entries):
-        raise BuildError(f"the front matter of {path} has no list of configs: build one into {folder} first")
+        raise InputError(f"the front matter of {path} has no list of configs: build one into {folder} first")
     return entries
 
 
@@ -259,12 +260,12 @@ def _read_agreement(folder: Path | None) -> dict | None:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BuildError(
+        raise InputError(
             f"--agreement {folder}: {error}; make it with python -m evaluation.figures agreement --out "
             f"{folder}/agreement.png"
         ) from error
     if not isinstance(report, dict) or not {"items", "annotators", "pairs", "alpha"} <= report.keys():
-        raise BuildError(f"{path} is no report of python -m evaluation.figures agreement")
+        raise InputError(f"{path} is no report of python -m evaluation.figures agreement")
     return report
 
 
@@ -297,10 +298,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     try:
         if not options.dataset.is_dir():
-            raise BuildError(f"--dataset {options.dataset} is not a folder")
+            raise InputError(f"--dataset {options.dataset} is not a folder")
         with folder_lock(options.dataset):
             release(options)
-    except BuildError as error:
+    except InputError as error:
         sys.exit(f"error: {error}")
 
 

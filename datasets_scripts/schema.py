@@ -9,6 +9,8 @@ from typing import Any
 
 from datasets import Audio, Features, List, Value, Video
 
+from common.errors import InputError
+
 
 MODALITIES = ("text", "audio", "video", "audiovisual")
 # "label": the probability stands for a category (1, .5 or 0) until a teacher or people have given one.
@@ -41,11 +43,7 @@ FEATURES = Features(
 PREMISE_COLUMN = {"text": "premise", "audio": "audio", "video": "video", "audiovisual": "video"}
 
 
-class BuildError(ValueError):
-    """The dataset can't be built as asked; the message says what is wrong and what to do."""
-
-
-class RowError(BuildError):
+class RowError(InputError):
     """A row that does not fit the schema; the message names the row."""
 
 

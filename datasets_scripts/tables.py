@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import BuildError
 
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -65,7 +65,7 @@ def column_names(table: Path) -> list[str]:
         `list[str]`: their names in order. Of a JSONL file, the keys of its first 1000 records.
 
     Raises:
-        `BuildError`: if it is missing, of no known kind, or can't be read.
+        `InputError`: if it is missing, of no known kind, or can't be read.
     """
     suffix = _suffix(table)
     try:
@@ -77,7 +77,7 @@ def column_names(table: Path) -> list[str]:
         with _opened(table) as lines:
             return _header(table, lines, DELIMITERS[suffix])
     except (OSError, pa.ArrowException) as error:
-        raise BuildError(f"{table} can't be read: {error}") from error
+        raise InputError(f"{table} can't be read: {error}") from error
 
 
 def columns_there(table: Path, there: list[str]) -> str:
@@ -115,7 +115,7 @@ def read_table(
         `Iterator[Record | Problem]`: the rows in their order, with a problem in place of each that can't be read.
 
     Raises:
-        `BuildError`: if the file can't be read at all, or lacks a column, or has several of one name.
+        `InputError`: if the file can't be read at all, or lacks a column, or has several of one name.
     """
     suffix = _suffix(table)
     columns = None if columns is None else list(columns)
@@ -127,13 +127,13 @@ def read_table(
         else:
             yield from _read_delimited(table, columns, DELIMITERS[suffix], is_row)
     except (OSError, pa.ArrowException) as error:
-        raise BuildError(f"{table} can't be read: {error}") from error
+        raise InputError(f"{table} can't be read: {error}") from error
 
 
 def _suffix(table: Path) -> str:
     suffix = table.suffix.lower()
     if suffix not in SUFFIXES:
-        raise BuildError(f"{table} is none of the kinds of tables that are read: {', '.join(SUFFIXES)}")
+        raise InputError(f"{table} is none of the kinds of tables that are read: {', '.join(SUFFIXES)}")
     return suffix
 
 
@@ -141,9 +141,9 @@ def _chosen(table: Path, there: list[str], columns: list[str] | None) -> list[st
     """The columns asked for, each of which must be there once."""
     columns = there if columns is None else columns
     if missing := sorted(set(columns) - set(there)):
-        raise BuildError(f"{table} lacks the columns {missing}: {columns_there(table, there)}")
+        raise InputError(f"{table} lacks the columns {missing}: {columns_there(table, there)}")
     if doubled := sorted(name for name, times in Counter(there).items() if times > 1 and name in columns):
-        raise BuildError(f"{table} has several columns called {doubled}: rename them")
+        raise InputError(f"{table} has several columns called {doubled}: rename them")
     return columns
 
 
@@ -170,13 +170,13 @@ def _header(table: Path, lines: Iterable[str], delimiter: str) -> list[str]:
     try:
         names = next(csv.reader(lines, delimiter=delimiter, strict=True), [])
     except csv.Error as error:
-        raise BuildError(
+        raise InputError(
             f"the header of {table} can't be read ({error}): is a quotation mark in it not closed, or is it no table "
             "in UTF-8?"
         ) from error
     text = "".join(names)
     if not names or not _is_text(text) or "\0" in text:
-        raise BuildError(f"{table} must begin with a row of column names in UTF-8: save it anew, with that encoding")
+        raise InputError(f"{table} must begin with a row of column names in UTF-8: save it anew, with that encoding")
     return names
 
 
@@ -225,7 +225,7 @@ def _read_delimited(
 
         marks = _Marks(len(header), delimiter, lambda cells: is_row(values(cells)))
         if marks.ends_in_row(head):
-            raise BuildError(f"the header of {table} has a quotation mark that is not closed: rows are read as a name")
+            raise InputError(f"the header of {table} has a quotation mark that is not closed: rows are read as a name")
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         for number in itertools.count(2):
             place = f"{table.name} row {number}"
@@ -437,14 +437,14 @@ def holds_clips(table: Path, column: str) -> bool:
         column (`str`): The column.
 
     Raises:
-        `BuildError`: if the file can't be read.
+        `InputError`: if the file can't be read.
     """
     if _suffix(table) != ".parquet":
         return False
     try:
         schema = pq.read_schema(table)
     except (OSError, pa.ArrowException) as error:
-        raise BuildError(f"{table} can't be read: {error}") from error
+        raise InputError(f"{table} can't be read: {error}") from error
     return column in schema.names and _is_clip(schema.field(column).type)
 
 

@@ -12,7 +12,7 @@ Each has its own --help. How good a teacher is on what people judged is told by 
 
 import argparse
 
-from datasets_scripts.commands import refuse_old
+from common.cli import refuse_old
 from datasets_scripts.teachers import ask, labels
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from datasets_scripts.teachers.answers import parse_answer
+from chat.answers import parse_answer
 from modeling_clue.confidence import central_interval, expectation, standard_deviation, target_distribution
 
 

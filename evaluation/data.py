@@ -10,7 +10,7 @@ from datasets import Dataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from datasets_scripts.digests import clip_digest, digest
+from common.digests import clip_digest, digest
 from datasets_scripts.load import load_split
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from transformers import pipeline
 
-from datasets_scripts.commands import in_words
+from common.cli import in_words
 from evaluation.data import load_rows, premise_keys
 from evaluation.report import write_text
 from evaluation.tables import comparison_table

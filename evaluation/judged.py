@@ -5,7 +5,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError, is_probability, one_form
+from common.errors import InputError
+from datasets_scripts.schema import is_probability, one_form
 from datasets_scripts.teachers.answer_files import Answers
 
 
@@ -41,7 +42,7 @@ def read_people(path: Path) -> dict[str, Item]:
         `dict[str, Item]`: the items by name.
 
     Raises:
-        `BuildError`: if it can't be read; bad lines are all named.
+        `InputError`: if it can't be read; bad lines are all named.
     """
     people: dict[str, Item] = {}
     lines: dict[str, int] = {}
@@ -66,9 +67,9 @@ def read_people(path: Path) -> dict[str, Item]:
                 else:
                     people[item] = Item(values, record.get("claim"), record.get("video"))
     except (OSError, UnicodeDecodeError) as error:
-        raise BuildError(f"--judgements {path} can't be read: {error}") from error
+        raise InputError(f"--judgements {path} can't be read: {error}") from error
     if complaints:
-        raise BuildError("\n  ".join([f"--judgements {path} has {len(complaints)} bad lines:", *complaints]))
+        raise InputError("\n  ".join([f"--judgements {path} has {len(complaints)} bad lines:", *complaints]))
     return people
 
 
@@ -83,12 +84,12 @@ def judged_by_two(path: Path) -> tuple[dict[str, Item], int]:
         `tuple[dict[str, Item], int]`: those items, and how many there are in all.
 
     Raises:
-        `BuildError`: if the file can't be read, or there are no such items.
+        `InputError`: if the file can't be read, or there are no such items.
     """
     judged = read_people(path)
     people = {name: item for name, item in judged.items() if len(item.probabilities) >= 2}
     if not people:
-        raise BuildError(f"--judgements {path}: none of {len(judged)} items was judged by two people")
+        raise InputError(f"--judgements {path}: none of {len(judged)} items was judged by two people")
     return people, len(judged)
 
 
@@ -110,7 +111,7 @@ def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[st
         `dict[str, Answers]`: answers by item, in the order of the judgements, for the items it was asked about.
 
     Raises:
-        `BuildError`: if an item is that of two pairs, or of one with another hypothesis, or none has answers.
+        `InputError`: if an item is that of two pairs, or of one with another hypothesis, or none has answers.
     """
     found: dict[str, Answers] = {}
     others: dict[str, Answers] = {}
@@ -120,17 +121,17 @@ def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[st
         if not _same(pair.hypothesis, people[pair.id].claim):
             others[pair.id] = pair
         elif found.setdefault(pair.id, pair) is not pair:
-            raise BuildError(
+            raise InputError(
                 f"--answers {name}: item {pair.id!r} is answered in {found[pair.id].place} and, for another config, "
                 f"split or clip, in {pair.place}: leave one of them out"
             )
     for item in others.keys() - found.keys():
-        raise BuildError(
+        raise InputError(
             f"--answers {name}: {others[item].place} is about {others[item].hypothesis!r}, but people judged "
             f"{people[item].claim!r} as item {item!r}: ask the teacher about the build that they judged"
         )
     if not found:
-        raise BuildError(
+        raise InputError(
             f"--answers {name}: no answered pair is an item of --judgements: the ids are such as "
             f"{answers[0].id!r}, the items such as {next(iter(people), None)!r}"
         )

@@ -28,9 +28,8 @@ from torch.nn.functional import binary_cross_entropy
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
-from datasets_scripts.arguments import positive
-from datasets_scripts.commands import in_words
-from datasets_scripts.digests import digest, weights_digest
+from common.cli import in_words, positive
+from common.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from transformers import PreTrainedConfig
 
-from datasets_scripts.commands import counted
+from common.cli import counted
 from evaluation.baselines import Baselines, describe_baselines
 from evaluation.calibration import perfect_distributions, perfect_predictions, written_predictions
 from evaluation.figures.reliability import draw_reliability, reliability

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from datasets_scripts.commands import counted, in_words
-from datasets_scripts.digests import digest
+from common.cli import counted, in_words
+from common.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split

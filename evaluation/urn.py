@@ -23,9 +23,8 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 
-from datasets_scripts.arguments import positive, seed
+from common.cli import counted, in_words, positive, seed
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.commands import counted, in_words
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split

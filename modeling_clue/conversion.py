@@ -564,7 +564,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:  # as `datasets_scripts.commands.in_words` does, on which this package does not stand
+    try:  # as `common.cli.in_words` does, on which this package does not stand
         main()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

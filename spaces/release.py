@@ -22,8 +22,9 @@ from tempfile import TemporaryDirectory
 import yaml
 from huggingface_hub import HfApi, RepoCard
 
-from datasets_scripts.commands import counted
-from datasets_scripts.releasing.hub import (
+from common.cli import counted
+from common.errors import InputError
+from common.hub import (
     Repository,
     amount,
     changed_files,
@@ -33,7 +34,6 @@ from datasets_scripts.releasing.hub import (
     stage,
     told_in_words,
 )
-from datasets_scripts.schema import BuildError
 from spaces.releasing.folder import read_folder
 from spaces.releasing.settings import ROOT, Settings, settings_of
 
@@ -55,12 +55,12 @@ def render_card(text: str, settings: Settings) -> str:
         `str`: the whole README.md.
 
     Raises:
-        `BuildError`: if its front matter is broken.
+        `InputError`: if its front matter is broken.
     """
     try:
         card = RepoCard(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise BuildError(f"the front matter of README.md is broken: {error}") from error
+        raise InputError(f"the front matter of README.md is broken: {error}") from error
     for name in ("models", "datasets"):
         links = getattr(settings, name)
         if links:
@@ -76,16 +76,16 @@ def release(options: argparse.Namespace) -> None:
         options (`argparse.Namespace`): The options of [`parse_arguments`].
 
     Raises:
-        `BuildError`: if the folder or the repository is not fit for it.
+        `InputError`: if the folder or the repository is not fit for it.
     """
     known = sorted(path.parent.name for path in SPACES.glob("*/app.py"))
     if options.space not in known:
-        raise BuildError(f"--space {options.space}: {SPACES} has {', '.join(known)}")
+        raise InputError(f"--space {options.space}: {SPACES} has {', '.join(known)}")
     api = connect(options.repo)
     folder = read_folder(SPACES / options.space)
     lacking = {"README.md", "app.py", "requirements.txt"} - folder.files.keys()
     if lacking:
-        raise BuildError(f"{SPACES / options.space} has no {min(lacking)} that git has too: no Space runs without")
+        raise InputError(f"{SPACES / options.space} has no {min(lacking)} that git has too: no Space runs without")
     title = f"Release of spaces/{options.space} at"
     there = look_at(api, "space", options.repo)
     _refuse_foreign(api, options, there, title)
@@ -137,14 +137,14 @@ def _refuse_foreign(api: HfApi, options: argparse.Namespace, there: Repository, 
     if there.info is None:
         return
     if there.info.sdk not in ("gradio", None):
-        raise BuildError(
+        raise InputError(
             f"--repo {options.repo} is a Space with the SDK {there.info.sdk}, and {options.space} is one with Gradio"
         )
     others = sorted(there.files.keys() - OF_THE_HUB)
     with told_in_words(options.repo):
         history = api.list_repo_commits(options.repo, repo_type="space", revision=there.head) if others else []
     if others and not any(commit.title.startswith(title) for commit in history):
-        raise BuildError(
+        raise InputError(
             f"--repo {options.repo} holds {others[0]} and {len(others) - 1} more files, and no release of "
             f"{options.space} is in its history: a release would delete them. Name another, or empty that one first"
         )
@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     try:
         release(parse_arguments(arguments))
-    except BuildError as error:
+    except InputError as error:
         sys.exit(f"error: {error}")
 
 

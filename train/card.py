@@ -20,9 +20,9 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from datasets_scripts.cards import fill_template, joined
-from datasets_scripts.commands import in_words
-from datasets_scripts.digests import weights_digest
+from common.cards import fill_template, joined
+from common.cli import in_words
+from common.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
 from train.record import ROOT, read_record, replace_text, shown_path, told, write_record
 

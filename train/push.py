@@ -31,8 +31,8 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from trl import ModelConfig
 
-from datasets_scripts.commands import in_words
-from datasets_scripts.releasing.hub import HUB_ERRORS
+from common.cli import in_words
+from common.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
 from train.checkpoints import MANIFEST

@@ -33,7 +33,7 @@ from transformers import AutoConfig, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import ModelConfig
 
-from datasets_scripts.commands import in_words
+from common.cli import in_words
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import load_whole, read
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model

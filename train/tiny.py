@@ -18,7 +18,7 @@ from datasets import get_dataset_config_names
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-from datasets_scripts.commands import in_words
+from common.cli import in_words
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import new_folder, save_whole

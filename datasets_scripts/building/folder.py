@@ -15,13 +15,14 @@ from pathlib import Path
 import yaml
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 
-from datasets_scripts.schema import SPLITS, BuildError
+from common.errors import InputError
+from datasets_scripts.schema import SPLITS
 
 
 CARD = Path(__file__).with_name("folder_card.md")
 
 
-class FolderError(BuildError):
+class FolderError(InputError):
     """The dataset folder is not in a state that a config can be written to."""
 
 

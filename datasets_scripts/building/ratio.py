@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from datasets_scripts.schema import BuildError
+from common.errors import InputError
 
 
 def parse_ratio(text: str) -> float | None:
@@ -50,13 +50,13 @@ def choose(sides: np.ndarray, ratio: float, seed: int) -> np.ndarray:
         `np.ndarray` of shape `(rows,)`: which rows are kept.
 
     Raises:
-        `BuildError`: if there are not enough negatives; the message says how many there are.
+        `InputError`: if there are not enough negatives; the message says how many there are.
     """
     negatives = np.flatnonzero(sides == -1)
     positives = int((sides == 1).sum())
     wanted = round(positives * ratio)
     if wanted > len(negatives) or wanted == 0:
-        raise BuildError(
+        raise InputError(
             f"a ratio of 1:{ratio:g} needs {wanted} negatives for the {positives} positives of the training split, "
             f"which has {len(negatives)}: pass --ratio full, or another"
         )

@@ -26,13 +26,14 @@ import pyarrow.parquet as pq
 from datasets import Features, Value
 from tqdm import tqdm
 
+from common.errors import InputError
 from datasets_scripts.building.clips import ClipError, store_clip
 from datasets_scripts.building.diskmap import DiskMap
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.building.folder import FolderError, check_free, folder_lock, put_in_place, recover
 from datasets_scripts.building.ratio import choose, side_of
 from datasets_scripts.building.report import Report
-from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, BuildError, RowError, one_form, validate_row
+from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, RowError, one_form, validate_row
 
 
 MEDIA_COLUMNS = ("audio", "video")
@@ -97,7 +98,7 @@ def write_config(
         `Summary`: what was written, and what was not.
 
     Raises:
-        `BuildError`: if a row, clip, split or ratio is no good, or the folder can't be written to.
+        `InputError`: if a row, clip, split or ratio is no good, or the folder can't be written to.
     """
     check_free(out, config, overwrite)
     out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ def write_config(
                 problems.unlink()
             elif on_error == "stop":
                 advice = f"All are in {problems}. Correct them, or pass --on-error skip to leave them out"
-                raise BuildError(f"{config} has {report}\n{advice}")
+                raise InputError(f"{config} has {report}\n{advice}")
             if ratio is not None:
                 _thin(folder / "train", ratio, seed)
             summary = Summary(_measure(folder), dict(sorted(report.counts.items())))
@@ -236,7 +237,7 @@ def _with_clips(
             name = stored_name(clip.key, clip.sound_only)
             # Kept without its content: there may be as many as rows.
             if clips.setdefault(name, replace(clip, content=None)) != clip:
-                raise BuildError(
+                raise InputError(
                     f"two clips of {folder.name} are called {clip.key!r}: {clips[name].path}, {clip.path}"
                 )
             if (name, modality) not in checked:

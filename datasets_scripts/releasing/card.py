@@ -10,10 +10,11 @@ from pathlib import Path
 
 from huggingface_hub import CardData
 
-from datasets_scripts.cards import fill_template, joined
+from common.cards import fill_template, joined
+from common.errors import InputError
 from datasets_scripts.releasing.facts import FACTS, Facts
 from datasets_scripts.releasing.summary import ConfigSummary
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
@@ -92,12 +93,12 @@ def facts_of(summary: ConfigSummary) -> Facts | None:
         `Facts` or `None`: `None` for a folder of somebody's own.
 
     Raises:
-        `BuildError`: if the config mixes sources.
+        `InputError`: if the config mixes sources.
     """
     if summary.build["source"] != "restore":
         return FACTS.get(summary.build["source"])
     if len(summary.sources) > 1:
-        raise BuildError(f"{summary.config} mixes the sources {sorted(summary.sources)}: release them one by one")
+        raise InputError(f"{summary.config} mixes the sources {sorted(summary.sources)}: release them one by one")
     return FACTS.get(next(iter(summary.sources)))
 
 
@@ -147,7 +148,7 @@ def _entries(configs: list[ReleasedConfig], default: str | None) -> list[dict]:
         built = [config.name for config in configs if config.entry.get("default")]
         default = DEFAULT_CONFIG if DEFAULT_CONFIG in names else (built or names)[0]
     elif default not in names:
-        raise BuildError(f"--default {default} is not among what is released: {', '.join(names)}")
+        raise InputError(f"--default {default} is not among what is released: {', '.join(names)}")
     entries = []
     # `datasets` takes one loader for all configs, by the files of the first: one without files comes last.
     for config in sorted(configs, key=lambda config: config.labels_only):

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datasets_scripts.schema import SPLITS, BuildError
+from common.errors import InputError
+from datasets_scripts.schema import SPLITS
 
 
 FILE_COLUMNS = ("audio_file_name", "video_file_name")
@@ -113,7 +114,7 @@ def summarise_config(folder: Path, config: str) -> ConfigSummary:
         `ConfigSummary`: what is in it.
 
     Raises:
-        `BuildError`: if it lacks files, or they don't fit one another.
+        `InputError`: if it lacks files, or they don't fit one another.
     """
     build = _read_build(folder / config, config)
     splits = {}
@@ -123,7 +124,7 @@ def summarise_config(folder: Path, config: str) -> ConfigSummary:
     found = {name: split.rows for name, split in splits.items()}
     told = {name: sizes["rows"] for name, sizes in build["splits"].items()}
     if found != told:
-        raise BuildError(
+        raise InputError(
             f"{folder / config}: build.json tells of {told} rows, there are {found}: {rebuild_advice(config)}"
         )
     return ConfigSummary(config, build, splits)
@@ -139,12 +140,12 @@ def _read_build(folder: Path, config: str) -> dict:
     try:
         build = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BuildError(f"{path} is missing, which tells how {config} was built: {rebuild_advice(config)}") from error
+        raise InputError(f"{path} is missing, which tells how {config} was built: {rebuild_advice(config)}") from error
     except (OSError, ValueError) as error:
-        raise BuildError(f"{path} can't be read: {error}; {rebuild_advice(config)}") from error
+        raise InputError(f"{path} can't be read: {error}; {rebuild_advice(config)}") from error
     missing = [name for name in BUILD_FIELDS if not isinstance(build, dict) or name not in build]
     if missing:
-        raise BuildError(f"{path} lacks {', '.join(missing)}: {rebuild_advice(config)}")
+        raise InputError(f"{path} lacks {', '.join(missing)}: {rebuild_advice(config)}")
     return build
 
 
@@ -154,13 +155,13 @@ def _summarise_split(folder: Path, premises: int) -> SplitSummary:
         with pq.ParquetFile(folder / "metadata.parquet") as file:
             missing = sorted(set(COLUMNS) - set(file.schema_arrow.names))
             if missing:
-                raise BuildError(f"{folder}/metadata.parquet lacks {missing}: {rebuild_advice(folder.parent.name)}")
+                raise InputError(f"{folder}/metadata.parquet lacks {missing}: {rebuild_advice(folder.parent.name)}")
             for batch in file.iter_batches(columns=list(COLUMNS)):
                 _add(summary, batch)
                 totals.append(pc.sum(batch["probability"]).as_py() or 0.0)
     except (OSError, pa.ArrowInvalid) as error:
         advice = rebuild_advice(folder.parent.name)
-        raise BuildError(f"{folder}/metadata.parquet can't be read: {error}; {advice}") from error
+        raise InputError(f"{folder}/metadata.parquet can't be read: {error}; {advice}") from error
     summary.total = math.fsum(totals)
     return summary
 
@@ -186,5 +187,5 @@ def _add(summary: SplitSummary, batch: pa.RecordBatch) -> None:
 def _clip_name(place: str) -> str:
     path = PurePosixPath(place)
     if path.parts != ("media", path.name) or path.name.startswith(".") or "\\" in place:
-        raise BuildError(f"a clip must lie in media/ beside the rows, got {place!r}")
+        raise InputError(f"a clip must lie in media/ beside the rows, got {place!r}")
     return path.name

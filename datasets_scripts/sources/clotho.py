@@ -24,8 +24,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.schema import BuildError, one_form
+from datasets_scripts.schema import one_form
 from datasets_scripts.sources.media_files import files_below
 from datasets_scripts.tables import read_table
 
@@ -95,15 +96,15 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
         `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split of each config; read them once.
 
     Raises:
-        `BuildError`: if a file or folder is missing or no good.
+        `InputError`: if a file or folder is missing or no good.
     """
     names = options.configs or (["clotho", "clotho-captions"] if options.clips else ["clotho-captions"])
     if "clotho" in names and options.clips is None:
-        raise BuildError("the config clotho needs the clips: pass --clips, or --configs clotho-captions")
+        raise InputError("the config clotho needs the clips: pass --clips, or --configs clotho-captions")
     files = {part: options.raw / f"clotho_entailment_{part}.csv" for part in PARTS}
     files = {part: file for part, file in files.items() if file.is_file()}
     if not files:
-        raise BuildError(f"--raw {options.raw} must hold clotho_entailment_{{{','.join(PARTS)}}}.csv: found none")
+        raise InputError(f"--raw {options.raw} must hold clotho_entailment_{{{','.join(PARTS)}}}.csv: found none")
     # What a row needs to know of all the others comes first; the rows themselves are read again when they are written.
     records = [record for part, file in files.items() for record in read_records(file, part)]
     records = [record for record in records if isinstance(record, Record)]
@@ -134,7 +135,7 @@ def read_records(file: Path, part: str) -> Iterator[Record | Problem]:
             is not called by a file name.
 
     Raises:
-        `BuildError`: if the file can't be read or lacks columns.
+        `InputError`: if the file can't be read or lacks columns.
     """
     for record in read_table(file, COLUMNS, _is_row):
         if isinstance(record, Problem):
@@ -202,7 +203,7 @@ class ClipFolder:
         records (`Iterable[Record]`): The rows of all CSV files, which say what may be told apart by these means.
 
     Raises:
-        `BuildError`: if there is no such folder, or no clip in it.
+        `InputError`: if there is no such folder, or no clip in it.
     """
 
     def __init__(self, folder: Path, records: Iterable[Record]):
@@ -225,7 +226,7 @@ class ClipFolder:
             `Path`: its file; where it should be if there is none.
 
         Raises:
-            `BuildError`: if several files may be meant, or one file by clips of several parts.
+            `InputError`: if several files may be meant, or one file by clips of several parts.
         """
         own, shared = [], []
         for path in self._files.get(self._key(name), ()):
@@ -243,14 +244,14 @@ class ClipFolder:
         }
         twins = sorted(other for other, clip in rivals if clip == name)
         if files and twins:
-            raise BuildError(f"{files[0]} may be the clip of {part} or of {twins[0]}: make a folder for each of them")
+            raise InputError(f"{files[0]} may be the clip of {part} or of {twins[0]}: make a folder for each of them")
         found = [path for path in files if path.name == name] or [
             path for path in files if path.stem == Path(name).stem
         ]
         if not found and not rivals:
             found = files
         if len(found) > 1:
-            raise BuildError(f"{' and '.join(map(str, found))} may both be meant by {name!r}: leave one")
+            raise InputError(f"{' and '.join(map(str, found))} may both be meant by {name!r}: leave one")
         return found[0] if found else self.folder / part / name
 
     @staticmethod
@@ -279,7 +280,7 @@ def clip_drafts(
             continue
         try:
             path = clips.find(record.part, record.clip)
-        except BuildError as error:
+        except InputError as error:
             yield Problem(record.place, "media", str(error))
             continue
         clip = Clip(path, f"{record.part}/{Path(record.clip).stem}{path.suffix}")

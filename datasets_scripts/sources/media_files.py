@@ -5,7 +5,8 @@ import posixpath
 import re
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError, one_form
+from common.errors import InputError
+from datasets_scripts.schema import one_form
 
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(file|data):", re.IGNORECASE)
@@ -24,10 +25,10 @@ def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Pa
         `list[Path]`: the files, sorted.
 
     Raises:
-        `BuildError`: if there is no such folder, or no such file in it.
+        `InputError`: if there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
-        raise BuildError(f"{option} {folder} is not a folder")
+        raise InputError(f"{option} {folder} is not a folder")
     found, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         # A link may lead back up: each folder is visited once.
@@ -38,7 +39,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Pa
         visited.add(real)
         found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
     if not found:
-        raise BuildError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
+        raise InputError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
     return sorted(found)
 
 

@@ -31,17 +31,10 @@ from typing import Any
 
 import soundfile
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.judgements.scale import Scale
-from datasets_scripts.schema import (
-    MODALITIES,
-    PREMISE_COLUMN,
-    PROBABILITY_SOURCES,
-    SPLITS,
-    BuildError,
-    name_of,
-    one_form,
-)
+from datasets_scripts.schema import MODALITIES, PREMISE_COLUMN, PROBABILITY_SOURCES, SPLITS, name_of, one_form
 from datasets_scripts.sources.media_files import MediaRoot
 from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality
@@ -123,7 +116,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
         every problem is in one split only.
 
     Raises:
-        `BuildError`: if options contradict one another, a table, folder or column is missing, or a split would be
+        `InputError`: if options contradict one another, a table, folder or column is missing, or a split would be
             empty.
     """
     _check_options(options)
@@ -151,7 +144,7 @@ def _config_name(text: str) -> str:
 def _check_options(options: argparse.Namespace) -> None:
     def check(holds: bool, complaint: str) -> None:
         if not holds:
-            raise BuildError(complaint)
+            raise InputError(complaint)
 
     text, media = options.premise_column, options.media_column
     check(text or media, "there is no premise: pass --premise-column, --media-column or both")
@@ -186,7 +179,7 @@ def _check_columns(options: argparse.Namespace) -> list[str]:
         missing = {option: column for option, column in asked.items() if column not in there}
         if missing:
             named = ", ".join(f"{option} {column!r}" for option, column in missing.items())
-            raise BuildError(f"{table} lacks {named}: {columns_there(table, there)}")
+            raise InputError(f"{table} lacks {named}: {columns_there(table, there)}")
     return list(dict.fromkeys(asked.values()))
 
 
@@ -208,13 +201,13 @@ def _check_scale(options: argparse.Namespace, columns: list[str]) -> None:
                     scale.add(100 * fraction)
         if not options.percent:
             if scale.is_per_cent:
-                raise BuildError(
+                raise InputError(
                     f"{column} goes up to {scale.highest:g}, and more numbers are above 1 than between 0 and 1: pass "
                     "--percent if they are per cent"
                 )
         elif scale.is_mixed or (scale.is_fractions and has_signs):
             shown = ", ".join(f"{number:g}" for number in scale.below_1[:3])
-            raise BuildError(
+            raise InputError(
                 f"{column} has per cent and fractions, such as {shown or 1}: multiply the fractions by 100; if "
                 "all are per cent, divide all by 100 and leave out --percent"
             )
@@ -296,9 +289,9 @@ def _splits_there(options: argparse.Namespace, columns: list[str], assign: Calla
             return list(possible)
     missing = [split for split in possible if split not in found]
     if not found:
-        raise BuildError(f"no row of {', '.join(map(str, options.table))} can be read or belongs to a split")
+        raise InputError(f"no row of {', '.join(map(str, options.table))} can be read or belongs to a split")
     if not options.split_column:
-        raise BuildError(
+        raise InputError(
             f"by chance no row came into {' or '.join(missing)}, there are too few groups: "
             "pass --shares with 0 there, another --seed, --split-column or --split"
         )

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
+from common.errors import InputError
+from common.hub import told_in_words
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
-from datasets_scripts.releasing.hub import told_in_words
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
-from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS, BuildError
+from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS
 from datasets_scripts.sources.media_files import files_below
 
 
@@ -54,10 +55,10 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
         `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split; read them once.
 
     Raises:
-        `BuildError`: if there is no such config, or it has its clips; or there is no folder with clips.
+        `InputError`: if there is no such config, or it has its clips; or there is no folder with clips.
     """
     if options.config != PurePosixPath(options.config).name or options.config.startswith("."):
-        raise BuildError(f"--config {options.config} is no name of a config")
+        raise InputError(f"--config {options.config} is no name of a config")
     files = _fetch(options.origin, options.config, options.revision)
     for file in files.values():
         _check(file, options.config)
@@ -94,7 +95,7 @@ class ClipFinder:
         names (`set[str]`): The stored names.
 
     Raises:
-        `BuildError`: if there is no such folder, or no clip in it.
+        `InputError`: if there is no such folder, or no clip in it.
     """
 
     def __init__(self, folder: Path, names: set[str]):
@@ -117,7 +118,7 @@ class ClipFinder:
             `Clip`: it; one whose file isn't there if there is none.
 
         Raises:
-            `BuildError`: if several files may be meant.
+            `InputError`: if several files may be meant.
         """
         fit = [one for one in self._found.get(name, ()) if modality == "audio" or one.is_video]
         if not fit:
@@ -125,7 +126,7 @@ class ClipFinder:
         best = min(one.rank for one in fit)
         by_path = {one.path: one for one in fit if one.rank == best}
         if len(by_path) > 1:
-            raise BuildError(f"{' and '.join(map(str, by_path))} may both be meant by {name!r}: leave one")
+            raise InputError(f"{' and '.join(map(str, by_path))} may both be meant by {name!r}: leave one")
         (one,) = by_path.values()
         return Clip(one.path, one.key, sound_only=modality == "audio" and one.is_video)
 
@@ -154,7 +155,7 @@ def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
                     continue
                 try:
                     row[PREMISE_COLUMN.get(row["modality"], "audio")] = clips.find(name, row["modality"])
-                except BuildError as error:
+                except InputError as error:
                     yield Problem(place, "media", str(error))
                     continue
                 yield Draft(place, row)
@@ -196,9 +197,9 @@ def _check(file: Path, config: str) -> None:
         with pq.ParquetFile(file) as rows:
             names = rows.schema_arrow.names
     except (OSError, pa.ArrowInvalid) as error:
-        raise BuildError(f"{file} can't be read: {error}") from error
+        raise InputError(f"{file} can't be read: {error}") from error
     if CLIP_COLUMN not in names:
-        raise BuildError(f"{config} was not released as labels without clips: load it as it is")
+        raise InputError(f"{config} was not released as labels without clips: load it as it is")
 
 
 def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
@@ -209,9 +210,9 @@ def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
     elif origin.count("/") == 1:
         files = _download(origin, config, revision)
     else:
-        raise BuildError(f"--from {origin} is neither a folder nor ORG/NAME on the Hub")
+        raise InputError(f"--from {origin} is neither a folder nor ORG/NAME on the Hub")
     if not files:
-        raise BuildError(f"{origin} has no config {config}")
+        raise InputError(f"{origin} has no config {config}")
     return files
 
 

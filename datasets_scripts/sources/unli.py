@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, Problem, new_row
-from datasets_scripts.schema import BuildError, name_of, one_form
+from datasets_scripts.schema import name_of, one_form
 from datasets_scripts.tables import read_table
 
 
@@ -40,7 +41,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
         `dict[str, dict[str, Iterator[Draft | Problem]]]`: the drafts of each split.
 
     Raises:
-        `BuildError`: if files or columns are missing; the message names them.
+        `InputError`: if files or columns are missing; the message names them.
     """
     raw = options.raw
     there = {split for split, file in PUBLISHED_FILES.items() if (raw / file).is_file()}
@@ -49,7 +50,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
     if there == {"validation"}:
         return {"unli": split_by_premise(list(read_rows(raw / "dev.csv")), options.seed)}
     found = sorted(PUBLISHED_FILES[split] for split in there) or "none of them"
-    raise BuildError(f"--raw {raw} must hold dev.csv alone or train.csv, dev.csv and test.csv: found {found}")
+    raise InputError(f"--raw {raw} must hold dev.csv alone or train.csv, dev.csv and test.csv: found {found}")
 
 
 def read_rows(path: Path) -> Iterator[Draft | Problem]:
@@ -63,7 +64,7 @@ def read_rows(path: Path) -> Iterator[Draft | Problem]:
         `Iterator[Draft | Problem]`: one for each row of the file, in its order; the header is row 1.
 
     Raises:
-        `BuildError`: if it can't be read, or columns are missing.
+        `InputError`: if it can't be read, or columns are missing.
     """
     for record in read_table(path, COLUMNS, lambda values: not _complaints(_texts(values))):
         if isinstance(record, Problem):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.arguments import positive
+from common.cli import positive
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses

@@ -12,7 +12,7 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 
-from datasets_scripts.schema import BuildError
+from common.errors import InputError
 
 
 COLOURS = ("red", "green", "blue", "yellow")
@@ -134,13 +134,13 @@ def sample_hypotheses(modality: str, number: int, rng: np.random.Generator) -> l
         `list[tuple[Predicate, str]]`: each predicate with the sentence that says it.
 
     Raises:
-        `BuildError`: if the modality has fewer different sentences than `number`.
+        `InputError`: if the modality has fewer different sentences than `number`.
     """
     groups = weighted_predicates(modality)
     queues = [_shuffled_sentences(predicates, rng) for _, predicates in groups]
     possible = sum(map(len, queues))
     if number > possible:
-        raise BuildError(
+        raise InputError(
             f"only {possible} different hypotheses exist about {modality} premises, {number} were asked for"
         )
     chosen = []

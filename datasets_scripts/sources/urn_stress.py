@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets_scripts.arguments import positive
+from common.cli import positive
+from common.digests import digest
+from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, new_row
-from datasets_scripts.digests import digest
-from datasets_scripts.schema import MODALITIES, BuildError
+from datasets_scripts.schema import MODALITIES
 from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, map_in_processes, sample_scene, write_clip
 from datasets_scripts.sources.urn_language import (
     COLOURS,
@@ -248,7 +249,7 @@ def make_questions(options: argparse.Namespace) -> dict[str, list[Question]]:
         `dict[str, list[Question]]`: by modality, cell after cell.
 
     Raises:
-        `BuildError`: if a level comes twice, or there are not as many different texts or hypotheses.
+        `InputError`: if a level comes twice, or there are not as many different texts or hypotheses.
     """
     found = {}
     for modality in dict.fromkeys(options.modalities):
@@ -270,7 +271,7 @@ def make_cells(modality: str, options: argparse.Namespace) -> list[Cell]:
         levels["sense"] = options.senses
     for knob, values in levels.items():
         if len(set(values)) < len(values):
-            raise BuildError(f"a level of {knob} is named twice: {' '.join(map(str, values))}")
+            raise InputError(f"a level of {knob} is named twice: {' '.join(map(str, values))}")
     base = Setting(**({"sense": ""} | {knob: values[0] for knob, values in levels.items()}))
     others = [Cell(modality, knob, replace(base, **{knob: v})) for knob, values in levels.items() for v in values[1:]]
     return [Cell(modality, "base", base), *others]
@@ -317,7 +318,7 @@ class _Maker:
                     name = f"stress-{self.modality}-{cell.name}-{number:03d}-{len(made):02d}"
                     made.append(_ask(name, cell, premise, predicate, sentence))
         if len(made) < self.number:
-            raise BuildError(
+            raise InputError(
                 f"only {len(made)} different hypotheses are left for {self.modality} {cell.name}, {self.number} were "
                 "asked for: lower --hypotheses"
             )
@@ -362,7 +363,7 @@ class _Maker:
                 self.texts.add(text)
                 self.scenes[balls, arranged, number] = (scene, text, seed)
                 return scene, text, seed
-        raise BuildError(
+        raise InputError(
             f"there are not {number + 1} different {self.modality} premises with {balls} balls"
             f"{arranged and f' and senses that {arranged}'}: lower --premises or raise --balls"
         )

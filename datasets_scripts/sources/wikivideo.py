@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.schema import BuildError
 from datasets_scripts.sources.media_files import files_below
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, Topic, held_out, missing_test_topics, read_topics
@@ -68,7 +68,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
         `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split of each config; read them once.
 
     Raises:
-        `BuildError`: if a file or folder is missing or no good, or no topic is one of the ten to test on.
+        `InputError`: if a file or folder is missing or no good, or no topic is one of the ten to test on.
     """
     topics = read_topics(options.labels)
     for note in missing_test_topics(topics):
@@ -111,14 +111,14 @@ def split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict
         `dict[str, list[Topic]]`: the topics of each split that has any, in the order of the file.
 
     Raises:
-        `BuildError`: if none is for testing, or too many are asked for.
+        `InputError`: if none is for testing, or too many are asked for.
     """
     test = [topic for topic in topics if held_out(topic.name)]
     rest = [topic for topic in topics if not held_out(topic.name)]
     if not test:
-        raise BuildError(f"--labels has none of the topics to test on: {', '.join(TEST_TOPICS)}")
+        raise InputError(f"--labels has none of the topics to test on: {', '.join(TEST_TOPICS)}")
     if not 0 <= validation_topics <= max(len(rest) - 1, 0):
-        raise BuildError(f"--validation-topics {validation_topics}: there are {len(rest)} topics to train on")
+        raise InputError(f"--validation-topics {validation_topics}: there are {len(rest)} topics to train on")
     drawn = set(np.random.default_rng(seed).permutation(len(rest))[:validation_topics].tolist())
     splits = {
         "train": [topic for k, topic in enumerate(rest) if k not in drawn],
@@ -138,7 +138,7 @@ class MediaByName:
         option (`str`): The option that named the folder.
 
     Raises:
-        `BuildError`: if there is no such folder, or no clip in it.
+        `InputError`: if there is no such folder, or no clip in it.
     """
 
     def __init__(self, folder: Path, suffixes: tuple[str, ...], option: str):
@@ -151,11 +151,11 @@ class MediaByName:
         The clip of that name, or `None`.
 
         Raises:
-            `BuildError`: if there are several.
+            `InputError`: if there are several.
         """
         found = self._files.get(name, [None])
         if len(found) > 1:
-            raise BuildError(f"{' and '.join(map(str, found))} may both be meant by {name}: leave one")
+            raise InputError(f"{' and '.join(map(str, found))} may both be meant by {name}: leave one")
         return found[0]
 
 
@@ -173,7 +173,7 @@ def find_clip(video: str, modality: str, videos: MediaByName, sounds: MediaByNam
         `Clip`: the file, which need not be there.
 
     Raises:
-        `BuildError`: if several files may be meant.
+        `InputError`: if several files may be meant.
     """
     sound = sounds.find(video) if sounds else None
     if modality == "audio" and sound:
@@ -210,7 +210,7 @@ def drafts(
         for video in topic.videos:
             try:
                 clip = find_clip(video, modality, videos, sounds)
-            except BuildError as error:
+            except InputError as error:
                 yield Problem(f"{topic.place}, video {video}", "media", str(error))
                 continue
             for claim in topic.claims:

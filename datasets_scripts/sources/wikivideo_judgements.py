@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import SENSES, BuildError, is_probability, one_form
+from datasets_scripts.schema import SENSES, is_probability, one_form
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
 from datasets_scripts.tables import read_objects
 
@@ -53,7 +54,7 @@ class Judgements:
             in [0, 1]. A topic, if given, must fit; `evidence` and `human_probabilities` need not be there.
 
     Raises:
-        `BuildError`: if the file can't be read.
+        `InputError`: if the file can't be read.
     """
 
     def __init__(self, file: Path):
@@ -133,7 +134,7 @@ def _records(file: Path) -> Iterable[tuple[str, object]]:
         records = json.loads(file.read_text(encoding="utf-8-sig"))
         return [(f"{file.name} item {number}", record) for number, record in enumerate(records, start=1)]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BuildError(f"--judgements {file} is no file of JSON lines or a JSON list: {error}") from error
+        raise InputError(f"--judgements {file} is no file of JSON lines or a JSON list: {error}") from error
 
 
 def _read(place: str, record: object) -> tuple[str, str, Judgement]:

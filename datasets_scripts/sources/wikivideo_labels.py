@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import BuildError, one_form
+from datasets_scripts.schema import one_form
 
 
 FLAGS = ("video", "audio", "ocr")
@@ -148,14 +149,14 @@ def read_topics(file: Path) -> list[Topic]:
         `list[Topic]`: the topics, in the order of the file.
 
     Raises:
-        `BuildError`: if the file can't be read, or a topic lacks one of the first three.
+        `InputError`: if the file can't be read, or a topic lacks one of the first three.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_name_once)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BuildError(f"--labels {file} is no JSON file that can be read: {error}") from error
+        raise InputError(f"--labels {file} is no JSON file that can be read: {error}") from error
     if not isinstance(content, dict) or not content:
-        raise BuildError(f"--labels {file} must hold an object with a name for each topic")
+        raise InputError(f"--labels {file} must hold an object with a name for each topic")
     return [_read_topic(file, number, name, entry) for number, (name, entry) in enumerate(content.items(), start=1)]
 
 
@@ -165,7 +166,7 @@ def _each_name_once(pairs: list[tuple[str, object]]) -> dict:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         doubled = next(name for name in found if names.count(name) > 1)
-        raise BuildError(f"the labels file has {doubled!r} twice in one object: join or remove one")
+        raise InputError(f"the labels file has {doubled!r} twice in one object: join or remove one")
     return found
 
 
@@ -175,14 +176,14 @@ def _read_topic(file: Path, number: int, name: str, entry: object) -> Topic:
     for key, kind in kinds.items():
         if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
             wanted = "a list" if kind is list else "an object"
-            raise BuildError(f"{topic.place}: {key} must be {wanted}: is this WikiVideo's labels file?")
+            raise InputError(f"{topic.place}: {key} must be {wanted}: is this WikiVideo's labels file?")
     if not plain_title(name):
-        raise BuildError(f"{topic.place}: a topic needs a title")
+        raise InputError(f"{topic.place}: a topic needs a title")
     _read_claims(topic, entry["original_article"], entry["claims"])
     _read_support(topic, entry["claims_to_supporting_videos"])
     others = entry.get("videos", {})
     if not isinstance(others, (dict, list)):
-        raise BuildError(f"{topic.place}: videos must be an object or a list")
+        raise InputError(f"{topic.place}: videos must be an object or a list")
     for video in others:
         _add_video(topic, video, "videos")
     if not topic.videos:

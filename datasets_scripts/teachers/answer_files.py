@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets_scripts.schema import BuildError
-from datasets_scripts.teachers.answers import Parsed
+from chat.answers import Parsed
+from common.errors import InputError
 
 
 ENDINGS = (".jsonl", ".jsonl.gz")
@@ -76,7 +76,7 @@ def read_answers(path: Path) -> list[Answers]:
         `list[Answers]`: the answers, in the order of files (by name) and lines.
 
     Raises:
-        `BuildError`: if there is no such file, a line is bad (all are counted, the first ones named), a pair has more
+        `InputError`: if there is no such file, a line is bad (all are counted, the first ones named), a pair has more
             than one line, there is none, or they were asked for with different settings.
     """
     pairs: dict[object, Answers] = {}
@@ -110,9 +110,9 @@ def read_answers(path: Path) -> list[Answers]:
     if complaints:
         more = len(complaints) - MOST_COMPLAINTS
         listed = complaints[:MOST_COMPLAINTS] + ([f"and {more} more"] if more > 0 else [])
-        raise BuildError("\n  ".join([f"{path} has {len(complaints)} bad lines:", *listed]))
+        raise InputError("\n  ".join([f"{path} has {len(complaints)} bad lines:", *listed]))
     if not pairs:
-        raise BuildError(f"{path} holds no answers: ask the teacher first, python -m datasets_scripts.teacher ask")
+        raise InputError(f"{path} holds no answers: ask the teacher first, python -m datasets_scripts.teacher ask")
     return list(pairs.values())
 
 
@@ -127,11 +127,11 @@ def by_question(answers: list[Answers]) -> dict[str, Answers]:
         `dict[str, Answers]`: the answers by question, in their order.
 
     Raises:
-        `BuildError`: if it isn't told to what one of them is.
+        `InputError`: if it isn't told to what one of them is.
     """
     for one in answers:
         if one.question is None:
-            raise BuildError(
+            raise InputError(
                 f"{one.place} doesn't say what was asked (question), so its row can't be known for certain: an id may "
                 "have become another pair's. Ask the teacher anew: python -m datasets_scripts.teacher ask"
             )
@@ -142,12 +142,12 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.name.endswith(ENDINGS) and file.is_file())
         if not files:
-            raise BuildError(f"{path} holds no file that ends in {' or '.join(ENDINGS)}")
+            raise InputError(f"{path} holds no file that ends in {' or '.join(ENDINGS)}")
         return files
     if not path.is_file():
-        raise BuildError(f"there is no file or folder {path}")
+        raise InputError(f"there is no file or folder {path}")
     if not path.name.endswith(ENDINGS):
-        raise BuildError(f"{path} must end in {' or '.join(ENDINGS)}, or be a folder of such files")
+        raise InputError(f"{path} must end in {' or '.join(ENDINGS)}, or be a folder of such files")
     return [path]
 
 

@@ -21,16 +21,16 @@ from datasets import Dataset
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
-from datasets_scripts.arguments import json_object, not_negative, positive, whole
-from datasets_scripts.commands import in_words
+from chat.failures import RunStoppedError
+from chat.messages import questions
+from chat.openai_server import OpenAIServer, check_server
+from chat.options import add_sending_options, read_sending_options
+from common.cli import in_words, json_object, not_negative, positive, whole
+from common.errors import InputError
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.teachers.counts import Counts, count
 from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
-from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.messages import questions
-from datasets_scripts.teachers.openai_server import OpenAIServer, check_server
-from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from datasets_scripts.teachers.record import keep_record
 from datasets_scripts.teachers.shards import change_pairs, finished_pairs, locked, shards
 
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if options.local:
         # With torch and transformers, which who asks a server need not wait for.
-        from datasets_scripts.teachers.local import LocalServer, check_local
+        from chat.local import LocalServer, check_local
 
         check_local(options.local)
         server = partial(LocalServer, failures=options.stop_after_failures)
@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> dict[str, Dataset]:
     if not options.dataset.is_dir():
-        raise BuildError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
+        raise InputError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
     return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from datasets_scripts.teachers.failures import RunStoppedError
+from chat.failures import RunStoppedError
 
 
 # A teacher that is sure repeats itself; one that repeats itself nearly always does not sample.

@@ -25,12 +25,12 @@ from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
-from datasets_scripts.digests import digest
+from chat.answers import parse_answer
+from chat.failures import AnswerFailedError, RunStoppedError
+from chat.messages import UnfitPairError, chat_messages, questions
+from chat.replies import cut_off
+from common.digests import digest
 from datasets_scripts.load import load_split
-from datasets_scripts.teachers.answers import parse_answer
-from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
-from datasets_scripts.teachers.messages import UnfitPairError, chat_messages, questions
-from datasets_scripts.teachers.replies import cut_off
 from datasets_scripts.teachers.shards import finished_pairs, locked
 
 

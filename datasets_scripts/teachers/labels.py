@@ -32,18 +32,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.arguments import positive, seed
+from chat.answers import summarise
+from chat.messages import questions
+from common.cli import positive, seed
+from common.digests import digest
+from common.errors import InputError
 from datasets_scripts.building.drafts import Draft
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import MEDIA_COLUMNS, write_config
-from datasets_scripts.digests import digest
 from datasets_scripts.load import load_split
 from datasets_scripts.releasing.summary import summarise_config
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.teachers.answer_files import Answers, by_question, read_answers
-from datasets_scripts.teachers.answers import summarise
-from datasets_scripts.teachers.messages import questions
 
 
 VOTES = ("mean", "majority")
@@ -172,13 +173,13 @@ def check_target(dataset: Path, config: str, to: str, overwrite: bool) -> None:
     Makes sure that `to` may be written, before any work is done.
 
     Raises:
-        `BuildError`: if it is no name, that of the config with the labels, or taken.
+        `InputError`: if it is no name, that of the config with the labels, or taken.
     """
     for name in (config, to):
         if not CONFIG_NAME.fullmatch(name):
-            raise BuildError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
+            raise InputError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
     if to == config:
-        raise BuildError(f"--to {to} is the config with the labels, which would be lost: name another")
+        raise InputError(f"--to {to} is the config with the labels, which would be lost: name another")
     check_free(dataset, to, overwrite)
 
 
@@ -212,14 +213,14 @@ def label_config(
         questions they had answers to.
 
     Raises:
-        `BuildError`: if it can't be done as asked, or not one row of a split could be labelled.
+        `InputError`: if it can't be done as asked, or not one row of a split could be labelled.
     """
     old = summarise_config(dataset, config).build
     missing = [split for split in splits if split not in old["splits"]]
     if missing:
-        raise BuildError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
+        raise InputError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
     if ratio is not None and "train" not in old["splits"]:
-        raise BuildError(f"--ratio is for the training split, and {config} has none: leave it out")
+        raise InputError(f"--ratio is for the training split, and {config} has none: leave it out")
     # The source stays: with it go licence and limits. How the labels came about is part of how the votes did.
     plan = {"source": old["source"], "config": config, "built_with": old["options"]} | plan
     if ratio is None:
@@ -262,7 +263,7 @@ def _drafts(
                 yield Draft(f"{config}, {split}, row {number}", _own_media(outcome.row, old, folder))
         counts = report.counts[split]
         if not counts[LABELLED]:
-            raise BuildError(
+            raise InputError(
                 f"not one row of {config}, {split} can be labelled: {_told(counts)}. Rows that were edited, or whose "
                 "clips were, have to be asked about anew: python -m datasets_scripts.teacher ask"
             )
@@ -277,7 +278,7 @@ def _own_media(row: dict, old: Path, new: Path) -> dict:
             continue
         file = Path(row[column]["path"])
         if file.resolve().parent != (old / "media").resolve():
-            raise BuildError(f"row {row['id']}: the clip {file} is not in {old / 'media'}: build the config anew")
+            raise InputError(f"row {row['id']}: the clip {file} is not in {old / 'media'}: build the config anew")
         row = row | {column: f"media/{file.name}"}
         linked = new / row[column]
         if not (linked.exists() and linked.samefile(file)):
@@ -295,9 +296,9 @@ def _teacher(path: Path, settings: str | None) -> dict:
         asked = json.loads(file.read_text(encoding="utf-8"))
         teacher = {name: asked[name] for name in ("model", "answers", "temperature", "seed")}
     except (ValueError, KeyError, TypeError) as error:
-        raise BuildError(f"{file} can't be read, which says who was asked: {error!r}") from error
+        raise InputError(f"{file} can't be read, which says who was asked: {error!r}") from error
     if digest(asked) != settings:
-        raise BuildError(
+        raise InputError(
             f"{file} doesn't tell how the answers beside it were asked for: put that of their --out there"
         )
     # Of a local model only the name is kept, not where it lay.
@@ -342,7 +343,7 @@ def run(options: argparse.Namespace) -> None:
     Labels a config and tells what became of its rows.
 
     Raises:
-        `BuildError`: if it can't be done as asked.
+        `InputError`: if it can't be done as asked.
     """
     to = options.to or f"{options.config}-teacher"
     check_target(options.dataset, options.config, to, options.overwrite)
@@ -370,5 +371,5 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     try:
         run(parse_arguments(arguments))
-    except BuildError as error:
+    except InputError as error:
         sys.exit(f"error: {error}")

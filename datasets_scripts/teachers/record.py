@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError
+from common.errors import InputError
 from datasets_scripts.teachers.engine import Question
 from datasets_scripts.teachers.shards import finished_pairs
 
@@ -21,11 +21,11 @@ def keep_record(out: Path, question: Question) -> None:
         question (`Question`): How it is asked. Holds no key.
 
     Raises:
-        `BuildError`: if the folder holds answers that were asked for otherwise; the message names each difference.
+        `InputError`: if the folder holds answers that were asked for otherwise; the message names each difference.
     """
     path = out / NAME
     if out.exists() and not out.is_dir():
-        raise BuildError(f"{out} is a file: pass another --out")
+        raise InputError(f"{out} is a file: pass another --out")
     out.mkdir(parents=True, exist_ok=True)
     asked = asdict(question)
     if path.exists():
@@ -37,17 +37,17 @@ def keep_record(out: Path, question: Question) -> None:
                 if before.get(name) != value
             ]
         except (json.JSONDecodeError, AttributeError) as error:
-            raise BuildError(f"{path} can't be read: pass another --out") from error
+            raise InputError(f"{path} can't be read: pass another --out") from error
         if changes:
-            raise BuildError(
+            raise InputError(
                 f"{out} holds answers to another question: {'; '.join(changes)}. Pass another --out, or ask as before"
             )
     elif any(out.glob("*.jsonl")):
-        raise BuildError(f"{out} holds answers but no {NAME}, which says to what: pass another --out")
+        raise InputError(f"{out} holds answers but no {NAME}, which says to what: pass another --out")
     for pair in finished_pairs(out):
         if pair.get("settings") != question.digest:
             what = "were asked for otherwise" if "settings" in pair else "don't say what was asked (an old version's)"
-            raise BuildError(f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --out")
+            raise InputError(f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --out")
     partial = out / f".{NAME}.partial"
     partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)

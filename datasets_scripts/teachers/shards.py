@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets_scripts.teachers.failures import RunStoppedError
+from chat.failures import RunStoppedError
 
 
 @contextmanager

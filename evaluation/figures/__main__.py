@@ -26,9 +26,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.cli import in_words, named_path, positive, seed
 from datasets_scripts.annotations import add_raw_options, read_and_tell
-from datasets_scripts.arguments import named_path, positive, seed
-from datasets_scripts.commands import in_words
 from evaluation.agreement import agreement_of, histogram, markdown_report
 from evaluation.figures.agreement import draw_heatmaps
 from evaluation.figures.batching import draw_batching, logged_values, summary_table

@@ -29,7 +29,7 @@ def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[st
         single judgements of people.
 
     Raises:
-        `BuildError`: if a file is no good, or there are no such items.
+        `InputError`: if a file is no good, or there are no such items.
         `ValueError`: if none of a teacher's answers could be read.
     """
     people, _ = judged_by_two(judgements)

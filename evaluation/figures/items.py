@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from transformers import AutoConfig
 
-from datasets_scripts.digests import weights_digest
+from common.digests import weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.plots import MODEL, PAGE, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
-from datasets_scripts.commands import counted
+from common.cli import counted
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.calibration_errors import (
     NUM_BINS,

@@ -5,7 +5,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from datasets_scripts.commands import counted
+from common.cli import counted
 from evaluation.figures.panels import grid, is_first, name_parts, wrapped
 from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
 from evaluation.plots import COLOURS, PRINTED, TRUTH

@@ -15,8 +15,7 @@ bash makes two of the first). README.md beside this file tells of each table.
 import argparse
 from pathlib import Path
 
-from datasets_scripts.arguments import named_path, positive, seed
-from datasets_scripts.commands import in_words
+from common.cli import in_words, named_path, positive, seed
 from datasets_scripts.paper_numbers import paper_title
 from evaluation.metrics.uncertain_inference.measures import MEASURES, RESAMPLES
 from evaluation.paper import tables, teachers

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.digests import digest
+from common.digests import digest
 from evaluation.baselines import describe_baselines
 from evaluation.prediction_files import EvaluationRun, read_run
 from evaluation.predictors.choose import BASELINES

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from chat.answers import Parsed, summarise
+from common.errors import InputError
 from datasets_scripts.paper_numbers import paper_numbers, paper_title
-from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.answer_files import Answers, read_answers
-from datasets_scripts.teachers.answers import Parsed, summarise
 from evaluation.judged import judged_by_two, match, premise_of
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.paper.layout import Column, Row, Table, lay_out
@@ -48,7 +48,7 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
         `Table`: the table.
 
     Raises:
-        `BuildError`: if a file is no good, or teachers were asked about different items.
+        `InputError`: if a file is no good, or teachers were asked about different items.
     """
     people, judged = judged_by_two(judgements)
     rows, asked, first = [], [], None
@@ -127,7 +127,7 @@ def _check_same_items(first: tuple[str, dict], second: tuple[str, dict]) -> None
     apart = [(name, sorted(found.keys() - others.keys())), (other, sorted(others.keys() - found.keys()))]
     told = [f"{len(items)} only to {who}, such as {items[0]!r}" for who, items in apart if items]
     if told:
-        raise BuildError(
+        raise InputError(
             f"--answers: {name} and {other} were not asked about the same judged items, so they can't be compared: "
             f"{'; '.join(told)}. Ask both about all of them, or make two tables"
         )

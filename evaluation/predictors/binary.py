@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.replies import cut_off
+from chat.failures import RunStoppedError
+from chat.replies import cut_off
 from evaluation.predictors.prediction import WrittenPrediction
 from evaluation.predictors.prompting import LocalPrompting, Prompt, ServerPrompting, unanswered
 

@@ -11,12 +11,12 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, R
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, PreTrainedConfig
 
-from datasets_scripts.arguments import json_object, positive
-from datasets_scripts.digests import digest, weights_digest
+from chat.messages import questions
+from chat.options import add_sending_options, read_sending_options
+from common.cli import json_object, positive
+from common.digests import digest, weights_digest
 from datasets_scripts.schema import MODALITIES
 from datasets_scripts.teachers.answer_files import by_question, read_answers
-from datasets_scripts.teachers.messages import questions
-from datasets_scripts.teachers.options import add_sending_options, read_sending_options
 from evaluation.baselines import Baselines
 from evaluation.data import load_rows
 from evaluation.predictors.baselines import BaselinePredictor
@@ -117,8 +117,8 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor 
 def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     """A model that was never trained for this."""
     # What asks models needs the group `teacher`; the other kinds do without.
-    from datasets_scripts.teachers import rubrics
-    from datasets_scripts.teachers.local import check_local
+    from chat import rubrics
+    from chat.local import check_local
     from evaluation.predictors.binary import TOP_LOGPROBS, LocalBinary, ServerBinary
     from evaluation.predictors.digits import DigitsPredictor
     from evaluation.predictors.prompting import Prompt

@@ -37,7 +37,7 @@ class WrittenPrediction:
     Args:
         probability (`float`, *optional*): The number in the answer, `None` if it has none.
         answer (`str`): The text, without the token that ends it.
-        reason (`str`, *optional*): Why there is no number: one of `datasets_scripts.teachers.answers.REASONS`, or
+        reason (`str`, *optional*): Why there is no number: one of `chat.answers.REASONS`, or
             what kept the answer from coming.
         notes (`list[str]`): What was cut or left out of the premise on the way into the model.
     """

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter
-from datasets_scripts.teachers.local import LocalTeacher
-from datasets_scripts.teachers.messages import UnfitPairError, chat_messages
-from datasets_scripts.teachers.openai_server import ChatClient, check_server
-from datasets_scripts.teachers.options import ServerOptions
+from chat.failures import AnswerFailedError, FailureCounter
+from chat.local import LocalTeacher
+from chat.messages import UnfitPairError, chat_messages
+from chat.openai_server import ChatClient, check_server
+from chat.options import ServerOptions
 from evaluation.predictors.prediction import Prediction, TwoStagePredictor, WrittenPrediction
 
 
@@ -130,7 +130,7 @@ class ServerPrompting(PromptingPredictor):
         fields (`dict`): Further fields of each request.
 
     Raises:
-        `BuildError`: if no server is there, or it refuses the key.
+        `InputError`: if no server is there, or it refuses the key.
     """
 
     def __init__(self, prompt: Prompt, model: str, options: ServerOptions, in_flight: int, fields: dict):

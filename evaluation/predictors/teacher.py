@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from chat.answers import summarise
+from chat.messages import question
 from datasets_scripts.teachers.answer_files import Answers
-from datasets_scripts.teachers.answers import summarise
-from datasets_scripts.teachers.messages import question
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
 
 

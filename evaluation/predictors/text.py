@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
-from datasets_scripts.teachers.answers import CUT_OFF_ANSWER, Parsed, parse_answer
+from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
 from modeling_clue.conversion import load_whole, read
 from modeling_clue.processing_clue import EncodedPremise

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets_scripts.commands import counted
+from common.cli import counted
 from datasets_scripts.sources.urn_stress import Question
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
 from evaluation.report import write_text

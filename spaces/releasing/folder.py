@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_scripts.schema import BuildError
+from common.errors import InputError
 
 
 # Passwords, tokens and people's judgements. None is in git; should one come to be, it still goes nowhere.
@@ -41,14 +41,14 @@ def read_folder(folder: Path) -> Folder:
         [`Folder`]: the files.
 
     Raises:
-        `BuildError`: if it is in no checkout, or git has what must not be released.
+        `InputError`: if it is in no checkout, or git has what must not be released.
     """
     tracked = _paths(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD")
     if not tracked:
-        raise BuildError(f"git has nothing of {folder}: a release is what was committed there")
+        raise InputError(f"git has nothing of {folder}: a release is what was committed there")
     private = [path for path in tracked if KEPT_BACK.search(path)]
     if private:
-        raise BuildError(
+        raise InputError(
             f"git has {folder / private[0]}, which by its name holds passwords, tokens or people's judgements. "
             "Nothing was sent: take it out of git (git rm --cached) and change what it holds"
         )
@@ -70,7 +70,7 @@ def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
-        raise BuildError("git is not installed, and it knows which files are released") from error
+        raise InputError("git is not installed, and it knows which files are released") from error
     except subprocess.CalledProcessError as error:
-        raise BuildError(f"git does not say which files of {folder} are released: {error.stderr.strip()}") from error
+        raise InputError(f"git does not say which files of {folder} are released: {error.stderr.strip()}") from error
     return done.stdout

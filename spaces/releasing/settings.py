@@ -8,8 +8,8 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
-from datasets_scripts.releasing.hub import files_at, told_in_words
-from datasets_scripts.schema import BuildError
+from common.errors import InputError
+from common.hub import files_at, told_in_words
 from spaces.releasing.folder import read_folder
 
 
@@ -52,13 +52,13 @@ def settings_of(api: HfApi, options: Namespace, there: dict[str, str]) -> Settin
         [`Settings`]: the settings.
 
     Raises:
-        `BuildError`: if the options don't go together, or name what isn't on the Hub.
+        `InputError`: if the options don't go together, or name what isn't on the Hub.
     """
     about = {"demo": ("model", "model_revision"), "annotate": ("dataset", "config")}
     for space, names in about.items():
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
         if given and space != options.space:
-            raise BuildError(f"{given[0]} is for --space {space}, not for {options.space}")
+            raise InputError(f"{given[0]} is for --space {space}, not for {options.space}")
     return _demo(api, options, there) if options.space == "demo" else _annotate(api, options, there)
 
 
@@ -67,7 +67,7 @@ def _demo(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:
     model = options.model or there.get("CLUE_MODEL", TINY)
     if model == TINY:
         if options.model_revision is not None:
-            raise BuildError("--model-revision is of the model on the Hub that --model names")
+            raise InputError("--model-revision is of the model on the Hub that --model names")
         files = {f"{TINY}/{path}": local for path, local in read_folder(ROOT / TINY).files.items()}
         note = f"no --model: the Space takes {TINY} along, which knows urns, balls and beeps"
         return Settings({"CLUE_MODEL": TINY}, files=files, notes=[note])
@@ -77,9 +77,9 @@ def _demo(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings:
         try:
             info = api.repo_info(model, revision=asked)
         except RevisionNotFoundError as error:
-            raise BuildError(f"--model-revision: {model} has no branch, tag or commit {asked}") from error
+            raise InputError(f"--model-revision: {model} has no branch, tag or commit {asked}") from error
     if "config.json" not in {sibling.rfilename for sibling in info.siblings}:
-        raise BuildError(f"--model {model} has no config.json at {info.sha}: it must be a checkpoint of CLUE")
+        raise InputError(f"--model {model} has no config.json at {info.sha}: it must be a checkpoint of CLUE")
     revision, notes = info.sha, []
     if (
         same
@@ -113,7 +113,7 @@ def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings
     for name, key in (("dataset", "ANNOTATE_DATASET"), ("config", "ANNOTATE_CONFIG")):
         given = getattr(options, name)
         if given is not None and there.get(key, given) != given:
-            raise BuildError(
+            raise InputError(
                 f"--{name} {given}: {options.repo} is about {there[key]}, and judgements are of one dataset. Release "
                 f"another Space, or change {key} in the settings of this one"
             )
@@ -121,14 +121,14 @@ def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings
             variables[key] = given or there[key]
     if len(variables) < 2:
         if variables:
-            raise BuildError("--dataset ORG/NAME and --config NAME go together")
+            raise InputError("--dataset ORG/NAME and --config NAME go together")
         return Settings({}, secrets=secrets, notes=["no --dataset and --config: the Space won't start without"])
     dataset, config = variables["ANNOTATE_DATASET"], variables["ANNOTATE_CONFIG"]
     with told_in_words(dataset):
         info = api.repo_info(dataset, repo_type="dataset")
     configs = [entry["config_name"] for entry in (info.card_data or {}).get("configs", [])]
     if configs and config not in configs:
-        raise BuildError(f"--config {config}: {dataset} has {', '.join(configs)}")
+        raise InputError(f"--config {config}: {dataset} has {', '.join(configs)}")
     if info.private:
         secrets.setdefault("HF_TOKEN", f"a token that may read {dataset}, which is private")
     return Settings(variables, datasets=[dataset], secrets=secrets)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.annotations import aggregate, judgement_matrix, main, read_judgements
-from datasets_scripts.schema import BuildError
 
 
 GOOD = [
@@ -37,7 +37,7 @@ def write_csv(path, header, rows):
 
 def complaints(paths, **options):
     """The lines of the error that reading raises, without the heading."""
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(InputError) as caught:
         read_judgements(paths, **options)
     return str(caught.value).split("\n  ")[1:]
 
@@ -178,7 +178,7 @@ def test_fractions_are_not_taken_for_per_cent(tmp_path):
     fractions = [{"annotator": "ann", "item": str(k), "probability": p} for k, p in enumerate((0, 0.2, 0.85, 1))]
     small = [{"annotator": "ben", "item": str(k), "probability": p} for k, p in enumerate((0, 0.5, 1, 100))]
     assert len(read_judgements([write(tmp_path / "small.jsonl", small)]).judgements) == 4
-    with pytest.raises(BuildError, match=r"\('ann': 0\.2, 0\.85, at most 1\): multiply these answers"):
+    with pytest.raises(InputError, match=r"\('ann': 0\.2, 0\.85, at most 1\): multiply these answers"):
         read_judgements([write(tmp_path / "raw.jsonl", fractions + small)])
     one = {"annotator": "dee", "item": "0", "probability": 1}
     assert read_judgements([write(tmp_path / "one.jsonl", [*small, one])]).doubtful == ["'dee'"]
@@ -203,7 +203,7 @@ def test_no_scale_is_mixed_with_another(tmp_path, answers, suspects):
         for k, number in enumerate(numbers)
     ]
     raw = write(tmp_path / "raw.jsonl", said)
-    with pytest.raises(BuildError, match=suspects):
+    with pytest.raises(InputError, match=suspects):
         read_judgements([raw])
     taken = read_judgements([raw], percent=True).judgements
     assert [one.probability for one in taken] == [one["probability"] / 100 for one in said]
@@ -249,7 +249,7 @@ def test_names_are_the_same_in_every_form_and_table(tmp_path):
 def test_a_file_that_is_not_judgements_is_refused(tmp_path, name, content, message):
     """What concerns a whole file is an error even where bad lines are skipped."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(InputError, match=message):
         read_judgements([tmp_path / name], on_error="skip")
 
 

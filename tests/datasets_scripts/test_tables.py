@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import BuildError
 from datasets_scripts.tables import column_names, read_table
 
 
@@ -112,7 +112,7 @@ def test_a_mark_in_the_header_costs_no_row_without_a_word(tmp_path, header):
     """Be it closed by nothing, by a later mark, or by one that makes it a name."""
     for last in ("T,C,0.5,N", 'T,"C",0.5,N', 'T,C,0.5,N"'):
         (tmp_path / "t.csv").write_text(f"{header}\nT,C,0.5,N\n{last}\n")
-        with pytest.raises(BuildError, match="t.csv"):
+        with pytest.raises(InputError, match="t.csv"):
             list(read_table(tmp_path / "t.csv", ["text", "claim", "p"], is_row))
 
 

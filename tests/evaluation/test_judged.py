@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.annotations import main as annotate
-from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.answer_files import read_answers
 from evaluation.judged import judged_by_two, match, read_people
 
@@ -53,7 +53,7 @@ def test_an_item_is_the_claim_that_was_asked(tmp_path, claim, same):
     if same:
         assert list(matched(tmp_path, asked, judged)) == ["i0"]
         return
-    with pytest.raises(BuildError, match="a.jsonl line 1 is about 'A .*', but people judged 'A cafe.' as item 'i0'"):
+    with pytest.raises(InputError, match="a.jsonl line 1 is about 'A .*', but people judged 'A cafe.' as item 'i0'"):
         matched(tmp_path, asked, judged)
 
 
@@ -68,7 +68,7 @@ def test_an_item_of_two_pairs_is_refused(tmp_path):
     """An id that is in two splits could be either: the error names both lines."""
     asked = [answer_line("i0", 0.1), answer_line("i0", 0.2, split="train")]
     with pytest.raises(
-        BuildError, match=r"a.jsonl line 1 and, for another config, split or clip, in .*a.jsonl line 2"
+        InputError, match=r"a.jsonl line 1 and, for another config, split or clip, in .*a.jsonl line 2"
     ):
         matched(tmp_path, asked, [item_line("i0", [0.1, 0.2])])
 
@@ -82,7 +82,7 @@ def test_an_item_of_two_pairs_is_refused(tmp_path):
 )
 def test_nothing_to_measure_on_is_an_error(tmp_path, items, complaint):
     """The error shows what the names look like."""
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         matched(tmp_path, [answer_line("i0", 0.1)], items)
 
 
@@ -92,10 +92,10 @@ def test_bad_judgements_are_all_named(tmp_path):
     bad = ["{", "[]", '{"item": "x"}', json.dumps(item_line("y", [1.5])), json.dumps(item_line("z", [True]))]
     bad += [json.dumps(item_line("w", [0.5]) | {"claim": 7}), good]
     (tmp_path / "j.jsonl").write_text("\n".join([good, "", *bad]))
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         read_people(tmp_path / "j.jsonl")
     told = str(error.value).splitlines()
     assert len(told) == 8 and [line.split(":")[0].strip() for line in told[1:]] == [f"line {n}" for n in range(3, 10)]
     assert "item 'i0' was there before, in line 1" in told[-1]
-    with pytest.raises(BuildError, match="can't be read"):
+    with pytest.raises(InputError, match="can't be read"):
         read_people(tmp_path / "none.jsonl")

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from transformers import AutoModel
 
-from datasets_scripts.digests import weights_digest
+from common.digests import weights_digest
 from evaluation import predict, run
 from evaluation.data import load_rows
 from evaluation.predictors import CLUEPredictor, choose

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
-from datasets_scripts.schema import MODALITIES, BuildError
+from datasets_scripts.schema import MODALITIES
 from datasets_scripts.sources import urn_stress
 from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SQUARE, draw, synthesize
 from evaluation import urn
@@ -278,7 +279,7 @@ def test_a_suite_can_be_built_as_a_dataset(evaluated, tmp_path):
 )
 def test_a_suite_that_cannot_be_is_refused(given, complaint):
     """The error says which option to change, before anything is built."""
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         urn_stress.make_questions(options(*given))
 
 

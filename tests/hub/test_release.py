@@ -20,12 +20,13 @@ import soundfile
 import yaml
 from hf_xet import XetAuthenticationError
 
+from common.errors import InputError
+from common.hub import HubError, told_in_words
 from datasets_scripts import release as release_module
 from datasets_scripts.build import main as build
 from datasets_scripts.release import choose_configs, list_files, parse_arguments
 from datasets_scripts.releasing.card import own_facts
-from datasets_scripts.releasing.hub import HubError, told_in_words
-from datasets_scripts.schema import FEATURES, BuildError
+from datasets_scripts.schema import FEATURES
 from datasets_scripts.sources.urn_media import write_video
 
 
@@ -437,13 +438,13 @@ def test_own_collections_say_their_terms(built, tmp_path):
     shutil.copytree(built / "wikivideo-video", tmp_path / "mine-video")
     own_entries(tmp_path, built)
     for missing in ([], ["--license", "mit"], ["--redistribute-media"]):
-        with pytest.raises(BuildError, match="mine-video.*--license"):
+        with pytest.raises(InputError, match="mine-video.*--license"):
             choose_configs(tmp_path, parse_arguments(["--repo", "a/b", *missing]))
     for choice, expected in (("--redistribute-media", False), ("--no-redistribute-media", True)):
         (config,) = choose_configs(tmp_path, parse_arguments(["--repo", "a/b", "--license", "mit", choice]))
         assert config.labels_only == expected
         assert config.facts == own_facts("mine-video", "mit", not expected)
-    with pytest.raises(BuildError, match="none is released"):
+    with pytest.raises(InputError, match="none is released"):
         choose_configs(built, parse_arguments(["--repo", "a/b", "--license", "mit"]))
 
 
@@ -539,15 +540,15 @@ def test_a_folder_that_the_hub_would_refuse(built, tmp_path, monkeypatch):
     """Too many clips in a folder, a clip that is gone, rows that don't fit build.json: said before any is sent."""
     monkeypatch.setattr(release_module, "FILES_IN_A_FOLDER", 2)
     options = parse_arguments(["--repo", "a/b", "--configs", "urn-audio"])
-    with pytest.raises(BuildError, match="urn-audio/train/media would hold 3 files"):
+    with pytest.raises(InputError, match="urn-audio/train/media would hold 3 files"):
         list_files(built, choose_configs(built, options), tmp_path / "scratch")
     folder = Path(shutil.copytree(built, tmp_path / "umui"))
     next(folder.glob("urn-audio/test/media/*")).unlink()
-    with pytest.raises(BuildError, match="urn-audio/test/media/.*missing.*build urn-audio anew"):
+    with pytest.raises(InputError, match="urn-audio/test/media/.*missing.*build urn-audio anew"):
         list_files(folder, choose_configs(folder, options), tmp_path / "more scratch")
     shutil.copy(folder / "urn-audio/train/metadata.parquet", folder / "urn-audio/test/metadata.parquet")
-    with pytest.raises(BuildError, match="build.json tells of"):
+    with pytest.raises(InputError, match="build.json tells of"):
         choose_configs(folder, options)
     (folder / "urn-audio/build.json").unlink()
-    with pytest.raises(BuildError, match="urn-audio/build.json is missing"):
+    with pytest.raises(InputError, match="urn-audio/build.json is missing"):
         choose_configs(folder, options)

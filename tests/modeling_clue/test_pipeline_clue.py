@@ -274,7 +274,7 @@ import json, sys
 
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("modeling_clue", "datasets_scripts", "train", "evaluation"):
+        if name.split(".")[0] in ("modeling_clue", "common", "chat", "datasets_scripts", "train", "evaluation"):
             raise ModuleNotFoundError(f"{name} is not installed here")
 
 sys.meta_path.insert(0, Block())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from datasets_scripts.commands import in_words
+from common.cli import in_words
 
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "benchmarks", "tools")
+FOLDERS = ("modeling_clue", "chat", "datasets_scripts", "train", "evaluation", "spaces", "benchmarks", "tools")
 # Commands that only name what has taken their place.
 OLD = ("train/plots.py",)
 # The files that run as a command, and the lines of the page.
@@ -125,6 +125,6 @@ def test_developers_see_where(monkeypatch):
         raise ValueError("wrong")
     with pytest.raises(KeyError), in_words():
         raise KeyError("broken")
-    monkeypatch.setattr("datasets_scripts.commands.sys.flags", type("Flags", (), {"dev_mode": True}))
+    monkeypatch.setattr("common.cli.sys.flags", type("Flags", (), {"dev_mode": True}))
     with pytest.raises(ValueError, match="^wrong$"), in_words():
         raise ValueError("wrong")

@@ -17,16 +17,17 @@ import modeling_clue
 
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"modeling_clue", "datasets_scripts", "train", "evaluation", "spaces", "tests"}
+OURS = {"modeling_clue", "common", "chat", "datasets_scripts", "train", "evaluation", "spaces", "tests"}
 
 # Folder: the folders of ours it may import, and the dependency groups whose libraries it may import.
 LAYERS = {
     "modeling_clue": (set(), []),
-    "datasets_scripts": ({"modeling_clue"}, ["teacher"]),
-    "train": ({"modeling_clue", "datasets_scripts"}, ["train", "deepspeed"]),
-    "evaluation": ({"modeling_clue", "datasets_scripts", "train"}, ["eval"]),
-    # The command that releases a Space speaks with the Hub as that for datasets does.
-    "spaces": ({"datasets_scripts"}, ["space"]),
+    "common": (set(), ["data"]),
+    "chat": ({"modeling_clue", "common"}, ["teacher"]),
+    "datasets_scripts": ({"modeling_clue", "common", "chat"}, ["teacher"]),
+    "train": ({"modeling_clue", "common", "datasets_scripts"}, ["train", "deepspeed"]),
+    "evaluation": ({"modeling_clue", "common", "chat", "datasets_scripts", "train"}, ["eval"]),
+    "spaces": ({"common"}, ["space"]),
 }
 SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
 

@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
-from datasets_scripts.digests import weights_digest
+from common.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
 from tests.cards import check_layout
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES

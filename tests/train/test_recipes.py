@@ -12,11 +12,11 @@ import torch
 import yaml
 from transformers import AutoConfig
 
+from chat.messages import question
 from datasets_scripts.build import main as build
 from datasets_scripts.load import load_split
 from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.teacher import main as teacher
-from datasets_scripts.teachers.messages import question
 from modeling_clue.confidence import gaussian_target
 from tests.conftest import TEXTS
 from tests.datasets_scripts.sources.test_clotho import write_clip, write_csv

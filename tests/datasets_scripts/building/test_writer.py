@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row, stored_name
 from datasets_scripts.building.folder import FolderError, folder_lock, put_in_place, recover
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.urn_media import write_video
 
 
@@ -75,7 +76,7 @@ def test_a_failed_build_leaves_no_half_config(tmp_path, existing):
 
     def broken():
         yield text_draft(8)
-        raise BuildError("the source is broken")
+        raise InputError("the source is broken")
 
     for splits, complaint in (
         (good_splits(test=[text_draft(7, probability=2.0)]), "table row 7: probability"),
@@ -83,7 +84,7 @@ def test_a_failed_build_leaves_no_half_config(tmp_path, existing):
         (good_splits(train=broken()), "the source is broken"),
         ({}, "no split to write"),
     ):
-        with pytest.raises(BuildError, match=complaint):
+        with pytest.raises(InputError, match=complaint):
             write_config(tmp_path, "made-up", splits, PLAN, overwrite=True)
         (tmp_path / "made-up.problems.csv").unlink(missing_ok=True)
         assert files_of(tmp_path) == before
@@ -124,7 +125,7 @@ def test_every_kind_of_problem_is_reported_once_with_its_place(tmp_path):
         ("table row 12", "media", "noise.wav"),
         ("table row 13", "media", "noise.wav"),
     ]
-    with pytest.raises(BuildError, match=r"10 problems \(duplicate 2, join 1, media 3, row 2, split 2\)"):
+    with pytest.raises(InputError, match=r"10 problems \(duplicate 2, join 1, media 3, row 2, split 2\)"):
         write_config(tmp_path / "umui", "mine", splits, PLAN, workers=2)
     with (tmp_path / "umui" / "mine.problems.csv").open(newline="") as file:
         found = [tuple(record.values()) for record in csv.DictReader(file)]
@@ -151,7 +152,7 @@ def test_splits_with_and_without_clips_are_refused(tmp_path):
 
 def test_many_problems_are_counted_but_not_all_shown(tmp_path):
     """The message stays readable; the file has them all."""
-    with pytest.raises(BuildError, match="and 80 more") as error:
+    with pytest.raises(InputError, match="and 80 more") as error:
         write_config(tmp_path, "mine", {"train": [text_draft(k, probability=-1) for k in range(100)]}, PLAN)
     assert str(error.value).count("table row") == 20
     assert len((tmp_path / "mine.problems.csv").read_text().splitlines()) == 101
@@ -162,7 +163,7 @@ def test_a_text_is_one_premise_in_every_form(tmp_path):
     forms = ["Un  café\u00a0fermé.", unicodedata.normalize("NFD", "Un café fermé.")]
     drafts = [text_draft(k, premise, hypothesis="C'est fermé.") for k, premise in enumerate(forms)]
     for splits, kind in (({"train": drafts}, "duplicate"), ({"train": drafts[:1], "test": drafts[1:]}, "split")):
-        with pytest.raises(BuildError, match=rf"1 problem \({kind} 1\):\n  table row"):
+        with pytest.raises(InputError, match=rf"1 problem \({kind} 1\):\n  table row"):
             write_config(tmp_path, "mine", splits, PLAN)
 
 
@@ -190,7 +191,7 @@ def test_equal_clips_that_are_no_files_are_stored_once(tmp_path):
 def test_two_clips_of_one_name_are_refused(tmp_path):
     """A source that gives two files the same key would lose one of them."""
     drafts = [sound_draft(Clip(write_tone(tmp_path / f"{k}" / "a.wav", k / 10), "a.wav"), k) for k in (1, 2)]
-    with pytest.raises(BuildError, match="two clips of train are called 'a.wav'"):
+    with pytest.raises(InputError, match="two clips of train are called 'a.wav'"):
         write_config(tmp_path / "umui", "mine", {"train": drafts}, PLAN)
 
 
@@ -204,7 +205,7 @@ def test_a_clip_of_two_modalities_must_be_good_for_both(tmp_path):
             for k, modality in enumerate((first, second))
         ]
         drafts = [Draft(f"row of {row['modality']}", row) for row in drafts]
-        with pytest.raises(BuildError, match="1 problem .media 1.:\n  row of audiovisual: .*no sound"):
+        with pytest.raises(InputError, match="1 problem .media 1.:\n  row of audiovisual: .*no sound"):
             write_config(tmp_path / first, "mine", {"train": drafts}, PLAN)
         summary = write_config(tmp_path / first, "mine", {"train": drafts}, PLAN, on_error="skip")
         assert summary.splits["train"] == {"rows": 1, "premises": 1, "clips": 1}
@@ -256,7 +257,7 @@ def test_a_ratio_of_texts(tmp_path):
 def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
     """Too few negatives are said, not silently made up for; so is a ratio that is none."""
     drafts = [text_draft(k, label=int(k > 2)) for k in range(6)]
-    with pytest.raises(BuildError, match="needs 6 negatives for the 3 positives of the training split, which has 3"):
+    with pytest.raises(InputError, match="needs 6 negatives for the 3 positives of the training split, which has 3"):
         write_config(tmp_path, "mine", {"train": drafts}, PLAN, ratio=2.0)
     for ratio in ("2:1", "1:0", "1:inf", "1:x", "half"):
         with pytest.raises(SystemExit):
@@ -352,7 +353,7 @@ def test_an_interrupted_build_of_another_plan_is_not_taken_over(tmp_path, monkey
     def fails_after_some(*arguments):
         left[0] -= 1
         if left[0] < 0:
-            raise BuildError("enough")
+            raise InputError("enough")
         write(*arguments)
 
     options = ["urn", "--modalities", "audio", *TINY, "--train", "5", "--out"]

@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from datasets_scripts.cards import bibtex
+from common.cards import bibtex
+from common.errors import InputError
 from datasets_scripts.release import choose_configs, parse_arguments
 from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.facts import FACTS
 from datasets_scripts.releasing.summary import ConfigSummary, SplitSummary, summarise_config
-from datasets_scripts.schema import FEATURES, SPLITS, BuildError
+from datasets_scripts.schema import FEATURES, SPLITS
 from evaluation.agreement import agreement_report
 from tests.cards import check_layout
 
@@ -135,7 +136,7 @@ def test_default_config(released):
     assert default([*released, judged]) == DEFAULT_CONFIG
     without = [config for config in released if config.name != "unli"]
     assert default(without) == without[0].name
-    with pytest.raises(BuildError, match="--default mine .*unli"):
+    with pytest.raises(InputError, match="--default mine .*unli"):
         render_card(released, "a/b", "mine", None)
 
 
@@ -221,7 +222,7 @@ def test_source_of_a_restored_config():
     one = ConfigSummary("clotho", told, {"test": split_of(sources=Counter({"clotho": 4}))})
     assert facts_of(one) is FACTS["clotho"]
     two = ConfigSummary("clotho", told, {"test": split_of(sources=Counter({"clotho": 2, "urn": 2}))})
-    with pytest.raises(BuildError, match="mixes the sources"):
+    with pytest.raises(InputError, match="mixes the sources"):
         facts_of(two)
 
 
@@ -267,5 +268,5 @@ def test_a_clip_outside_of_the_folder_is_refused(umui, tmp_path):
             table = table.set_column(table.column_names.index("audio_file_name"), "audio_file_name", [names])
             pq.write_table(table, folder / split / "metadata.parquet")
         (folder / "build.json").write_text((umui / "urn-audio" / "build.json").read_text())
-        with pytest.raises(BuildError, match="must lie in media/"):
+        with pytest.raises(InputError, match="must lie in media/"):
             summarise_config(folder.parent, "urn-audio")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.drafts import Draft, Problem
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import SPLITS, BuildError, validate_row
+from datasets_scripts.schema import SPLITS, validate_row
 from datasets_scripts.sources import clotho
 
 
@@ -84,11 +85,11 @@ def test_only_what_is_there_is_built(raw, tmp_path):
     assert {config: list(splits) for config, splits in run("--raw", raw).items()} == {
         "clotho-captions": ["train", "test"]
     }
-    with pytest.raises(BuildError, match="pass --clips"):
+    with pytest.raises(InputError, match="pass --clips"):
         run("--raw", raw, "--configs", "clotho")
-    with pytest.raises(BuildError, match="found none"):
+    with pytest.raises(InputError, match="found none"):
         run("--raw", tmp_path)
-    with pytest.raises(BuildError, match="--clips .*nowhere is not a folder"):
+    with pytest.raises(InputError, match="--clips .*nowhere is not a folder"):
         run("--raw", raw, "--clips", tmp_path / "nowhere")
 
 
@@ -142,10 +143,10 @@ def test_rows_that_are_no_rows(tmp_path):
     found = [(draft.place.rsplit(" ", 1)[1], draft.kind) for draft in drafts if isinstance(draft, Problem)]
     assert found == [("2", "row"), ("3", "row"), ("4", "row"), ("5", "row")] and len(drafts) == 7
     (tmp_path / "clotho_entailment_development.csv").write_text("Audio file,Caption\na,b\n")
-    with pytest.raises(BuildError, match=r"lacks the columns \['Contradiction', 'Entailment', 'Neutral'\]"):
+    with pytest.raises(InputError, match=r"lacks the columns \['Contradiction', 'Entailment', 'Neutral'\]"):
         run("--raw", tmp_path)
     (tmp_path / "clotho_entailment_development.csv").write_bytes(b"Audio file\xff\n")
-    with pytest.raises(BuildError, match="development.csv must begin with a row of column names in UTF-8"):
+    with pytest.raises(InputError, match="development.csv must begin with a row of column names in UTF-8"):
         run("--raw", tmp_path)
 
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem
-from datasets_scripts.schema import FEATURES, SPLITS, BuildError
+from datasets_scripts.schema import FEATURES, SPLITS
 from datasets_scripts.sources import own
 from datasets_scripts.sources.urn_media import write_video
 
@@ -130,7 +131,7 @@ def test_ids_tell_table_and_row(tmp_path):
     one, two = write(tmp_path / "one.csv", ROWS[:1]), write(tmp_path / "two.jsonl", ROWS[:1])
     drafts = build("--table", one, two, *TEXT, "--split", "train")["train"]
     assert [row["id"] for row in rows(drafts)] == ["mine-one-2", "mine-two-1"]
-    with pytest.raises(BuildError, match=r"several tables are called \['one'\]"):
+    with pytest.raises(InputError, match=r"several tables are called \['one'\]"):
         build("--table", one, write(tmp_path / "more" / "one.csv", ROWS), *TEXT)
 
 
@@ -265,7 +266,7 @@ def test_shares_that_leave_a_split_out(tmp_path):
     assert Counter(
         {split: len(drafts) for split, drafts in build("--table", table, *TEXT, "--shares", 0, 0.5, 0.5).items()}
     ).keys() == {"validation", "test"}
-    with pytest.raises(BuildError, match="by chance no row came into .* too few groups"):
+    with pytest.raises(InputError, match="by chance no row came into .* too few groups"):
         build("--table", write(tmp_path / "one.csv", pairs(1, 5)), *TEXT)
 
 
@@ -377,10 +378,10 @@ def test_percent(tmp_path):
 def test_two_scales_are_not_mixed(tmp_path, cells, options, complaint):
     """Neither fractions among per cent nor per cent taken as fractions, even where bad rows are to be left out."""
     table = write(tmp_path / "t.csv", [{"pre": "P", "hyp": f"H{k}", "p": cell} for k, cell in enumerate(cells)])
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         build("--table", table, *TEXT, "--split", "test", *options)
     votes = write(tmp_path / "v.jsonl", [{"pre": "P", "hyp": "H", "p": None, "y": 1, "votes": cells}])
-    with pytest.raises(BuildError, match=complaint.replace("p ", "votes ", 1)):
+    with pytest.raises(InputError, match=complaint.replace("p ", "votes ", 1)):
         text = (*TEXT[:4], "--label-column", "y", "--human-probabilities-column", "votes")
         build("--table", votes, *text, "--split", "test", *options)
 
@@ -609,7 +610,7 @@ def test_links_out_of_the_root_are_refused_for_a_stated_modality(media, tmp_path
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, arguments, complaint):
     """At once, before a row is read, and with what to do."""
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         build("--table", write(tmp_path / "t.csv", ROWS), *arguments)
 
 
@@ -646,7 +647,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path, name, content, complaint
     """The error names the file."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(BuildError, match=complaint) as error:
+    with pytest.raises(InputError, match=complaint) as error:
         build("--table", tmp_path / name, *TEXT)
     assert name in str(error.value)
 

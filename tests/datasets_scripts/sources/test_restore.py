@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row, stored_name
 from datasets_scripts.building.writer import KINDS
 from datasets_scripts.releasing.labels_only import write_labels_only
-from datasets_scripts.schema import BuildError
 from datasets_scripts.sources import restore
 
 
@@ -132,13 +132,13 @@ def test_what_can_not_be_restored(tmp_path):
     folder, clips = release(tmp_path / "hub", ["rain.wav"]), touch(tmp_path / "clips", "rain.wav")
     (folder / "urn-text" / "test").mkdir(parents=True)
     (folder / "whole.parquet").rename(folder / "urn-text" / "test" / "metadata.parquet")
-    with pytest.raises(BuildError, match="has no config unli"):
+    with pytest.raises(InputError, match="has no config unli"):
         run(folder, clips, "unli")
-    with pytest.raises(BuildError, match="urn-text was not released as labels"):
+    with pytest.raises(InputError, match="urn-text was not released as labels"):
         run(folder, clips, "urn-text")
-    with pytest.raises(BuildError, match="no name of a config"):
+    with pytest.raises(InputError, match="no name of a config"):
         run(folder, clips, "../clotho")
-    with pytest.raises(BuildError, match="neither a folder nor ORG/NAME"):
+    with pytest.raises(InputError, match="neither a folder nor ORG/NAME"):
         run(tmp_path / "none" / "there" / "at" / "all", clips)
-    with pytest.raises(BuildError, match="--clips .* is not a folder"):
+    with pytest.raises(InputError, match="--clips .* is not a folder"):
         run(folder, tmp_path / "nowhere")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.drafts import Draft, Problem
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import SPLITS, BuildError
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.unli import configs, read_rows
 
 
@@ -117,14 +118,14 @@ def test_incomplete_files_are_refused(tmp_path, files, complaint):
     """A test file without its training file is no published split."""
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         unli_splits(tmp_path, seed=0)
 
 
 def test_missing_columns_are_named(tmp_path):
     """A file of another layout is refused before its rows are read."""
     (tmp_path / "dev.csv").write_text("id,premise,hyp,nli,unli\n1,P,H,1,0.5\n")
-    with pytest.raises(BuildError, match=r"lacks the columns \['pre'\]"):
+    with pytest.raises(InputError, match=r"lacks the columns \['pre'\]"):
         unli_splits(tmp_path, seed=0)
 
 
@@ -135,7 +136,7 @@ def test_a_file_that_is_no_table_in_utf8_is_named(tmp_path):
         ("dev.csv row 2", "holds bytes that are no UTF-8 text"[:31])
     ]
     (tmp_path / "dev.csv").write_text("id,pre,hyp,nli,unli\n1,P,H,1,0.5\n", encoding="utf-16")
-    with pytest.raises(BuildError, match="column names in UTF-8"):
+    with pytest.raises(InputError, match="column names in UTF-8"):
         unli_splits(tmp_path, seed=0)
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from common.digests import digest
 from datasets_scripts.build import main as build
-from datasets_scripts.digests import digest
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn import Scene, sample_scene
 from datasets_scripts.sources.urn_language import sample_hypotheses

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.drafts import Draft, Problem
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import BuildError, validate_row
+from datasets_scripts.schema import validate_row
 from datasets_scripts.sources import wikivideo
 from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, held_out
@@ -194,7 +195,7 @@ def test_missing_test_topics_are_told(raw, capsys):
     assert len([line for line in told if line.startswith("not in the labels file: ")]) == 9
     assert "kept for training, but alike: Hurricane Irma 2017" in next(line for line in told if "'Hurricane" in line)
     raw.labels = {"Cheese rolling": LABELS["Cheese rolling"]}
-    with pytest.raises(BuildError, match="none of the topics to test on"):
+    with pytest.raises(InputError, match="none of the topics to test on"):
         raw.run()
 
 
@@ -212,7 +213,7 @@ def test_validation_topics(raw):
         drawn.add(frozenset(topics["validation"]))
     assert len(drawn) > 1
     for number in (-1, 8):
-        with pytest.raises(BuildError, match="there are 8 topics to train on"):
+        with pytest.raises(InputError, match="there are 8 topics to train on"):
             raw.run("--validation-topics", number)
     raw.labels = {"Notre-Dame fire": LABELS["Notre-Dame_fire"]}
     assert list(raw.run()["wikivideo-video"]) == ["test"]
@@ -309,7 +310,7 @@ def test_judgements_that_do_not_join_are_problems(raw):
     row = rows(raw.run()["wikivideo-audiovisual"]["test"])["A roof burns", "v1"]
     assert row["probability"] == 0.5
     (raw.folder / "judgements.json").write_text("[{]")
-    with pytest.raises(BuildError, match="--judgements .* is no file of JSON lines"):
+    with pytest.raises(InputError, match="--judgements .* is no file of JSON lines"):
         raw.run()
 
 
@@ -337,7 +338,7 @@ def test_videos_are_found_below_the_folder(raw):
     assert found["A roof burns", "v2"]["video"].path == raw.folder / "videos/v2.mp4"
     [problem] = problems(drafts)
     assert problem.kind == "media" and "v3.mp4" in problem.complaint and "v3.mkv" in problem.complaint
-    with pytest.raises(BuildError, match="--sounds .* is not a folder"):
+    with pytest.raises(InputError, match="--sounds .* is not a folder"):
         raw.run("--sounds", raw.folder / "nowhere")
 
 
@@ -415,7 +416,7 @@ def test_other_files_are_refused(raw, text, complaint):
         validation_topics=0,
         seed=0,
     )
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         wikivideo.configs(options)
 
 

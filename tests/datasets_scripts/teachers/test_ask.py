@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from chat.messages import question
 from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answer_files import by_question, read_answers
 from datasets_scripts.teachers.ask import main as teacher
-from datasets_scripts.teachers.messages import question
-from tests.datasets_scripts.teachers.bad_server import bad_server, wait_for
+from tests.chat.bad_server import bad_server, wait_for
 
 
 pytestmark = pytest.mark.processes

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from chat.answers import Parsed
+from chat.messages import question
+from common.digests import digest
+from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.digests import digest
 from datasets_scripts.load import load_split
-from datasets_scripts.schema import BuildError
 from datasets_scripts.teachers.answer_files import Answers, read_answers
-from datasets_scripts.teachers.answers import Parsed
 from datasets_scripts.teachers.labels import Rules, apply_answers, main
-from datasets_scripts.teachers.messages import question
 
 
 PLAN = {"source": "made-up", "raw": Path("/somewhere/raw.csv")}
@@ -395,7 +395,7 @@ def test_answers_of_two_teachers_are_not_mixed(tmp_path):
     for one in (other, untold):
         write_lines(tmp_path / "a/1.jsonl", one)
         with pytest.raises(
-            BuildError, match="1.jsonl line 1: was asked for with other settings than .*0.jsonl line 1"
+            InputError, match="1.jsonl line 1: was asked for with other settings than .*0.jsonl line 1"
         ):
             read_answers(tmp_path / "a")
 
@@ -428,7 +428,7 @@ def test_a_pair_answered_twice_names_both_places(tmp_path):
     """The same pair in two shards is an error that names file and line of each; in another split it is another."""
     write_lines(tmp_path / "a/0.jsonl", ANSWERS[0], ANSWERS[1])
     write_lines(tmp_path / "a/1.jsonl", ANSWERS[2], ANSWERS[8], line(1, 0.3))
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         read_answers(tmp_path / "a")
     assert "a/1.jsonl line 3: ('c', 'train', 'train-1') was answered before" in str(error.value)
     assert "a/0.jsonl line 2" in str(error.value)
@@ -457,7 +457,7 @@ def test_all_bad_lines_are_named(tmp_path):
     lines = [text for bad in BAD_LINES.values() for text in (json.dumps(line(len(bad), 0.5)), bad)]
     (tmp_path / "a.jsonl").write_text("\n".join(dict.fromkeys(lines)) + "\n")
     numbers = {bad: list(dict.fromkeys(lines)).index(bad) + 1 for bad in BAD_LINES.values()}
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         read_answers(tmp_path / "a.jsonl")
     told = str(error.value).splitlines()
     assert f"{len(BAD_LINES)} bad lines" in told[0]
@@ -469,14 +469,14 @@ def test_an_unfinished_line_is_told_as_such(tmp_path):
     """A shard that is still written to, or was cut off, is never read as if it were whole."""
     text = json.dumps(ANSWERS[0]) + "\n" + json.dumps(ANSWERS[1])
     (tmp_path / "a.jsonl").write_text(text[:-9])
-    with pytest.raises(BuildError, match=r"line 2: no JSON.*let the teacher finish"):
+    with pytest.raises(InputError, match=r"line 2: no JSON.*let the teacher finish"):
         read_answers(tmp_path / "a.jsonl")
     packed = gzip.compress(text.encode())
     (tmp_path / "b.jsonl.gz").write_bytes(packed[:-12])
-    with pytest.raises(BuildError, match="b.jsonl.gz line [123]: can't be read"):
+    with pytest.raises(InputError, match="b.jsonl.gz line [123]: can't be read"):
         read_answers(tmp_path / "b.jsonl.gz")
     (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip")
-    with pytest.raises(BuildError, match="can't be read"):
+    with pytest.raises(InputError, match="can't be read"):
         read_answers(tmp_path / "c.jsonl.gz")
 
 
@@ -490,5 +490,5 @@ def test_files_without_answers_are_refused(tmp_path, name, complaint):
     for file in ("a.csv", "empty.jsonl"):
         (tmp_path / file).write_text("\n")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(BuildError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         read_answers(tmp_path / name)

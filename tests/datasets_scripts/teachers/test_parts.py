@@ -16,8 +16,13 @@ import pytest
 import soundfile
 from datatrove.executor import SlurmPipelineExecutor
 
+from chat.backoff import waiting_seconds
+from chat.failures import RunStoppedError
+from chat.messages import UnfitPairError, chat_messages, question
+from chat.openai_server import OpenAIServer
+from chat.options import ServerOptions
+from chat.rubrics import rubric
 from datasets_scripts.building.drafts import new_row
-from datasets_scripts.teachers.backoff import waiting_seconds
 from datasets_scripts.teachers.counts import count
 from datasets_scripts.teachers.engine import (
     Pairs,
@@ -28,11 +33,6 @@ from datasets_scripts.teachers.engine import (
     make_executor,
     read_answer,
 )
-from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.messages import UnfitPairError, chat_messages, question
-from datasets_scripts.teachers.openai_server import OpenAIServer
-from datasets_scripts.teachers.options import ServerOptions
-from datasets_scripts.teachers.rubrics import rubric
 from datasets_scripts.teachers.shards import finished_pairs, locked
 from modeling_clue.media import load_audio, load_video
 
@@ -174,7 +174,7 @@ def test_a_question_has_the_content_of_the_file_and_the_words_of_the_prompt(data
     assert len({question(row("audio", tmp_path / name)) for name in ("a.wav", "b.wav")} | {first}) == 3
     said = question(row("text"))
     assert said != question(row("text") | {"premise": "A cat."})
-    monkeypatch.setattr("datasets_scripts.teachers.rubrics.REQUEST", "Give a number.")
+    monkeypatch.setattr("chat.rubrics.REQUEST", "Give a number.")
     assert question(row("text")) != said
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from datasets_scripts.digests import digest
+from common.digests import digest
 
 
 def rows_of(predictions, targets, premises=None, labels=None):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from datasets_scripts.digests import digest
+from common.digests import digest
 from datasets_scripts.paper_numbers import paper_numbers
 from evaluation import run
 from evaluation.paper.__main__ import main

@@ -8,8 +8,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from chat.answers import Parsed
 from datasets_scripts.paper_numbers import paper_numbers
-from datasets_scripts.teachers.answers import Parsed
 from evaluation.paper.__main__ import main
 from evaluation.paper.teachers import votes_of
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets_scripts.teachers.messages import question
+from chat.messages import question
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predictors.teacher import NOT_ASKED

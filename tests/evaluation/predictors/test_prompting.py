@@ -12,13 +12,14 @@ import pytest
 import torch
 from datasets.config import HF_CACHE_HOME
 from scipy import stats
+from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
 from transformers import PreTrainedTokenizerFast
 
+from chat.answers import parse_answer
+from chat.failures import RunStoppedError
+from chat.local import LocalTeacher
+from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from datasets_scripts.schema import MODALITIES
-from datasets_scripts.teachers.answers import parse_answer
-from datasets_scripts.teachers.failures import RunStoppedError
-from datasets_scripts.teachers.local import LocalTeacher
-from datasets_scripts.teachers.rubrics import decimals_rubric, rubric, yes_no_rubric
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predict import score_batches
@@ -28,9 +29,8 @@ from evaluation.predictors.digits import NUMBERS, DigitsPredictor
 from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
 from evaluation.predictors.prompting import Prompt
 from evaluation.predictors.scalar import LocalScalar
-from tests.datasets_scripts.teachers.bad_server import bad_server
+from tests.chat.bad_server import bad_server
 from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
-from tests.datasets_scripts.teachers.test_local import CHAT, omni, talker  # noqa: F401
 from train.tiny import train_tokenizer
 
 
@@ -416,8 +416,8 @@ def test_what_is_cut_of_a_clip_is_noted(omni, urn_world, tmp_path, monkeypatch):
     """Frames that are left out and sound behind the longest that the model hears are told with the answer."""
     row = load_rows(str(urn_world), "urn-audiovisual", "test")[0]
     predictor = DigitsPredictor(Prompt(decimals_rubric, urn_world, MANY), omni)
-    monkeypatch.setattr("datasets_scripts.teachers.local.FRAMES_PER_SECOND", 8.0)
-    monkeypatch.setattr("datasets_scripts.teachers.local.MOST_FRAMES", 4)
+    monkeypatch.setattr("chat.local.FRAMES_PER_SECOND", 8.0)
+    monkeypatch.setattr("chat.local.MOST_FRAMES", 4)
     monkeypatch.setattr(predictor.model.processor.feature_extractor, "n_samples", 8000)
     ((answer,),) = predictor.predict([row], [[row["hypothesis"]]])
     (frames, sound) = answer.notes

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from huggingface_hub import CardData
 
-from datasets_scripts.cards import bibtex, fill_template, joined
+from common.cards import bibtex, fill_template, joined
 
 
 ROOT = Path(__file__).resolve().parents[2]

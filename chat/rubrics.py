@@ -10,7 +10,7 @@ The premise's clip is no text: whoever asks attaches it before the prompt.
 
 from collections.abc import Mapping
 
-from datasets_scripts.schema import MODALITIES, BuildError
+from common.errors import InputError
 
 
 # What stands for the premise in the texts below.
@@ -73,7 +73,7 @@ def rubric(row: Mapping) -> str:
         `str`: the text of the user's turn.
 
     Raises:
-        `BuildError`: if the row's modality is unknown, or it has no hypothesis or premise.
+        `InputError`: if the row's modality is unknown, or it has no hypothesis or premise.
     """
     return _prompt(row, _scale(row), REQUEST)
 
@@ -111,13 +111,13 @@ def _prompt(row: Mapping, scale: list[str], request: str) -> str:
 
 def _modality(row: Mapping) -> str:
     modality = row["modality"]
-    if modality not in MODALITIES:
-        raise BuildError(f"row {row['id']}: modality must be one of {MODALITIES}, got {modality!r}")
+    if modality not in PREMISES:
+        raise InputError(f"row {row['id']}: modality must be one of {tuple(PREMISES)}, got {modality!r}")
     return modality
 
 
 def _text(row: Mapping, column: str) -> str:
     text = row[column]
     if not isinstance(text, str) or not text.strip():
-        raise BuildError(f"row {row['id']}: there is no {column} to ask about, got {text!r}")
+        raise InputError(f"row {row['id']}: there is no {column} to ask about, got {text!r}")
     return text

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
-from datasets_scripts.teachers.openai_server import ChatClient
-from datasets_scripts.teachers.options import ServerOptions
-from datasets_scripts.teachers.replies import read_reply
+from chat.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
+from chat.openai_server import ChatClient
+from chat.options import ServerOptions
+from chat.replies import read_reply
 
 
 TRIES = 3

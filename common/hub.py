@@ -21,15 +21,15 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import DatasetInfo, RepoFile, SpaceInfo
 from tqdm import tqdm
 
-from datasets_scripts.commands import counted
-from datasets_scripts.schema import BuildError
+from common.cli import counted
+from common.errors import InputError
 
 
 # What the Hub's client raises when a request fails. hf_xet, which sends contents, knows built-in errors alone.
 HUB_ERRORS = (HTTPError, OSError, RuntimeError)
 
 
-class HubError(BuildError):
+class HubError(InputError):
     """The Hub can't be reached, or refuses."""
 
 
@@ -60,10 +60,10 @@ class Repository:
 def connect(repo: str, token_needed: bool = True) -> HfApi:
     """Returns the client that a release speaks through; refuses what is no name, and to go on without a token."""
     if repo.count("/") != 1:
-        raise BuildError(f"--repo {repo}: must be ORG/NAME")
+        raise InputError(f"--repo {repo}: must be ORG/NAME")
     token = get_token()
     if token is None and token_needed:
-        raise BuildError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
+        raise InputError("there is no token: set HF_TOKEN to one that may write, or run hf auth login")
     return HfApi(token=token)
 
 
@@ -90,7 +90,7 @@ def files_at(api: HfApi, kind: str, repo: str, commit: str) -> dict[str, RepoFil
 def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
     """Refuses, before anything is sent, to leave public what should be private, and a card that the Hub refuses."""
     if private and there.info is not None and not there.info.private:
-        raise BuildError(
+        raise InputError(
             f"{repo} is public, and --private would not change that: make it private in its settings, or leave "
             "--private out. Nothing was sent"
         )
@@ -98,7 +98,7 @@ def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> 
         try:
             RepoCard(card).validate(repo_type=kind)
         except ValueError as error:
-            raise BuildError(f"the Hub refuses the front matter of README.md: {error}") from error
+            raise InputError(f"the Hub refuses the front matter of README.md: {error}") from error
 
 
 def changed_files(files: dict[str, Path], there: Repository) -> dict[str, Path]:

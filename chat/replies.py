@@ -8,7 +8,7 @@ or a fault ended, or the sentence with which the model declines.
 import json
 import re
 
-from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError
+from chat.failures import AnswerFailedError, DeclinedError
 from modeling_clue.servers import shortened
 
 

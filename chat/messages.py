@@ -11,8 +11,8 @@ from pathlib import Path
 import soundfile
 from datasets import Dataset
 
-from datasets_scripts.digests import clip_digest, digest
-from datasets_scripts.teachers.rubrics import rubric
+from chat.rubrics import rubric
+from common.digests import clip_digest, digest
 from modeling_clue.media import MediaError, load_audio
 
 
@@ -47,7 +47,7 @@ def question(row: Mapping) -> str:
         `str`: a digest of its modality, the content of its clip, and its prompt, which holds all texts.
 
     Raises:
-        `BuildError`: as [`rubric`].
+        `InputError`: as [`rubric`].
     """
     clip = row["audio"] or row["video"]
     try:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from chat.answers import parse_answer
+from chat.rubrics import rubric
+from common.errors import InputError
 from datasets_scripts.building.drafts import new_row
-from datasets_scripts.schema import MODALITIES, BuildError
-from datasets_scripts.teachers.answers import parse_answer
-from datasets_scripts.teachers.rubrics import rubric
+from datasets_scripts.schema import MODALITIES
 
 
 HYPOTHESES = (
@@ -68,5 +69,5 @@ def test_background_is_given_where_there_is_one(modality):
 )
 def test_a_row_without_a_question_is_refused(changes):
     """A teacher is never asked about nothing: the error names the row."""
-    with pytest.raises(BuildError, match="row r1"):
+    with pytest.raises(InputError, match="row r1"):
         rubric(row_of("text") | changes)

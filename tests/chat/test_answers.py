@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from datasets_scripts.teachers import answers
-from datasets_scripts.teachers.answers import REASONS, Parsed, parse_answer, summarise
+from chat import answers
+from chat.answers import REASONS, Parsed, parse_answer, summarise
 
 
 # Every row of the table in the module's documentation, and neighbours of each: text and what it must give.

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass
 
-from datasets_scripts.arguments import above_zero, not_negative, positive, whole
+from common.cli import above_zero, not_negative, positive, whole
 
 
 @dataclass(frozen=True)

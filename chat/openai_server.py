@@ -16,11 +16,11 @@ import httpx2
 from datatrove.pipeline.inference.run_inference import InferenceConfig
 from datatrove.pipeline.inference.servers import InferenceServer
 
-from datasets_scripts.schema import BuildError
-from datasets_scripts.teachers.backoff import waiting_seconds
-from datasets_scripts.teachers.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
-from datasets_scripts.teachers.options import ServerOptions
-from datasets_scripts.teachers.replies import ReplyError, read_reply
+from chat.backoff import waiting_seconds
+from chat.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
+from chat.options import ServerOptions
+from chat.replies import ReplyError, read_reply
+from common.errors import InputError
 from modeling_clue.servers import check_address, read_key, without_key
 
 
@@ -185,19 +185,19 @@ def check_server(options: ServerOptions) -> None:
 
     Raises:
         `ValueError`: if the address or the key can't be used.
-        `BuildError`: if nobody answers, or the key is refused.
+        `InputError`: if nobody answers, or the key is refused.
     """
     check_address(options.url, options.api_key_env)
     headers = _headers(read_key(options.api_key_env))
     try:
         status = httpx2.get(f"{options.url}/models", headers=headers, timeout=options.timeout).status_code
     except httpx2.ConnectError as error:
-        raise BuildError(f"no server answers at {options.url}: start it, or pass another --server") from error
+        raise InputError(f"no server answers at {options.url}: start it, or pass another --server") from error
     except httpx2.HTTPError:
         # Slow or odd, yet there: requests are repeated and counted.
         return
     if status in (401, 403):
-        raise BuildError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
+        raise InputError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
 
 
 def _headers(secret: str) -> dict[str, str]:

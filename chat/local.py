@@ -22,8 +22,8 @@ from transformers import (
     Qwen3OmniMoeThinkerForConditionalGeneration,
 )
 
-from datasets_scripts.schema import BuildError
-from datasets_scripts.teachers.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from chat.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from common.errors import InputError
 from modeling_clue.media import MediaError, load_audio, load_video
 
 
@@ -274,11 +274,11 @@ def check_local(path: Path) -> None:
     Makes sure that `path` looks like a model before any work is done.
 
     Raises:
-        `BuildError`: if it doesn't.
+        `InputError`: if it doesn't.
     """
     if not (path / "config.json").is_file():
-        raise BuildError(f"--local {path} is no folder with a model: it has no config.json")
+        raise InputError(f"--local {path} is no folder with a model: it has no config.json")
     if not any(path.glob("*.safetensors")):
-        raise BuildError(
+        raise InputError(
             f"--local {path} has no weights in safetensors: other formats may run code when they are read"
         )

@@ -25,12 +25,12 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from datasets_scripts.teachers.answers import parse_answer
+from chat.answers import parse_answer
+from chat.failures import AnswerFailedError, RunStoppedError
+from chat.local import LocalTeacher
+from chat.messages import chat_messages
 from datasets_scripts.teachers.ask import main as teacher
-from datasets_scripts.teachers.failures import AnswerFailedError, RunStoppedError
-from datasets_scripts.teachers.local import LocalTeacher
-from datasets_scripts.teachers.messages import chat_messages
-from tests.datasets_scripts.teachers.bad_server import wait_for
+from tests.chat.bad_server import wait_for
 from tests.datasets_scripts.teachers.test_ask import read, write_pairs
 from tests.datasets_scripts.teachers.test_parts import MANY, row
 from tests.datasets_scripts.teachers.test_parts import dataset as media  # noqa: F401
