@@ -31,7 +31,7 @@ began = time.perf_counter()
 job, raw, out = sys.argv[1:]
 if job == "build":
     sys.stdout = sys.stderr
-    main(["unli", "--raw", raw, "--out", out, "--workers", "1"])
+    main(["unli", "--raw", raw, "--output-dir", out, "--workers", "1"])
     sys.stdout = sys.__stdout__
 if job == "load":
     load_split(out, "unli", "train")

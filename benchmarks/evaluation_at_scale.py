@@ -57,8 +57,8 @@ def write_dataset(folder: Path) -> None:
             for claim in range(HYPOTHESES_A_CLIP)
         )
     options = (
-        f"own --name {CONFIG} --table {folder}/pairs.csv --media-root {folder}/clips --media-column file "
-        f"--hypothesis-column claim --probability-column p --modality video --split test --out {folder}/umui"
+        f"own --dataset-config {CONFIG} --table {folder}/pairs.csv --media-root {folder}/clips --media-column file "
+        f"--hypothesis-column claim --probability-column p --modality video --split test --output-dir {folder}/umui"
     )
     build(options.split())
 

@@ -4,7 +4,8 @@ A step of training at the paper's scale: time, speed, share of the peak and memo
 ```bash
 python benchmarks/train_step.py                    # on a GPU the 3B architecture, without one a tiny model
 python benchmarks/train_step.py --gradient-checkpointing
-python benchmarks/train_step.py --device cpu --size 3b --modalities text --hypotheses 1 --steps 1 --warmup 0
+python benchmarks/train_step.py --device cpu --size 3b --modalities text --hypotheses-per-premise 1 --steps 1 \
+    --warmup 0
 ```
 
 The weights are random, in Qwen2.5-Omni-3B's true sizes and bfloat16 (`tiny`: float32), with the paper's LoRA on the
@@ -43,6 +44,7 @@ from transformers import (
     logging,
 )
 
+from common.cli import ArgumentParser
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.confidence import confidence_loss
 from modeling_clue.conversion import FRAME_SIZE, TOKEN_ID_FIELDS, confidence_tokens
@@ -402,12 +404,12 @@ def table_row(result: dict, peak: float, reference: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: the GPU if there is one")
     parser.add_argument("--size", choices=("3b", "tiny"), help="default: 3b on a GPU, tiny on a CPU")
     parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all")
     parser.add_argument(
-        "--hypotheses",
+        "--hypotheses-per-premise",
         nargs="+",
         type=int,
         choices=range(1, len(HYPOTHESES) + 1),
@@ -419,7 +421,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--warmup", type=int, help="steps before them (default: 3 on a GPU, 1 on a CPU)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="of the language model's layers")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/train_step.jsonl"), help="JSON lines are added to it (%(default)s)"
+        "--output", type=Path, default=Path("runs/train_step.jsonl"), help="JSON lines are added to it (%(default)s)"
     )
     options = parser.parse_args(arguments)
     logging.set_verbosity_error()
@@ -452,10 +454,10 @@ def main(arguments: list[str] | None = None) -> None:
         "peak_flops": peak,
         "build_seconds": time.perf_counter() - start,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(record: dict) -> None:
-        with options.out.open("a") as file:
+        with options.output.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
     keep(header)
@@ -468,7 +470,7 @@ def main(arguments: list[str] | None = None) -> None:
         flush=True,
     )
     for modality in options.modalities:
-        for hypotheses in options.hypotheses:
+        for hypotheses in options.hypotheses_per_premise:
             results = measure(bench, modality, hypotheses, steps, warmup)
             for result in results.values():
                 keep(result)

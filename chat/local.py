@@ -63,13 +63,13 @@ class LocalTeacher:
             )
             self.processor = (AutoProcessor if self.takes_media else AutoTokenizer).from_pretrained(path, **SAFELY)
         except (OSError, ValueError, ImportError) as error:
-            raise RunStoppedError(f"--local {path} can't be loaded: {error}") from error
+            raise RunStoppedError(f"--model {path} can't be loaded: {error}") from error
         if loading["missing_keys"]:
             # transformers would go on with random numbers in their place.
-            raise RunStoppedError(f"--local {path} lacks the weights {', '.join(sorted(loading['missing_keys'])[:5])}")
+            raise RunStoppedError(f"--model {path} lacks the weights {', '.join(sorted(loading['missing_keys'])[:5])}")
         self.tokenizer = self.processor.tokenizer if self.takes_media else self.processor
         if self.processor.chat_template is None:
-            raise RunStoppedError(f"--local {path} has no chat template: pass a model that was made to answer")
+            raise RunStoppedError(f"--model {path} has no chat template: pass a model that was made to answer")
         self.model = model.to(device).eval()
         self._messages, self._inputs = None, None
 
@@ -277,8 +277,8 @@ def check_local(path: Path) -> None:
         `InputError`: if it doesn't.
     """
     if not (path / "config.json").is_file():
-        raise InputError(f"--local {path} is no folder with a model: it has no config.json")
+        raise InputError(f"--model {path} is no folder with a model: it has no config.json")
     if not any(path.glob("*.safetensors")):
         raise InputError(
-            f"--local {path} has no weights in safetensors: other formats may run code when they are read"
+            f"--model {path} has no weights in safetensors: other formats may run code when they are read"
         )

@@ -1,4 +1,4 @@
-"""What commands share: types of their options, how one ends whose input is wrong, and counts in words."""
+"""What commands share: their parser, types of options, how one ends whose input is wrong, and counts in words."""
 
 import argparse
 import json
@@ -6,6 +6,42 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+# What options were called, and are called now: of several, whichever the command has.
+OLD_OPTIONS = {
+    "--answers": ("--num-answers",),
+    "--base_model": ("--base-model",),
+    "--bootstrap": ("--resamples",),
+    "--checkpoint": ("--model",),
+    "--compare-on": ("--compare-split",),
+    "--config": ("--dataset-config",),
+    "--configs": ("--dataset-configs",),
+    "--from": ("--dataset",),
+    "--hypotheses": ("--hypotheses-per-premise",),
+    "--local": ("--model",),
+    "--name": ("--dataset-config",),
+    "--out": ("--output-dir", "--output"),
+    "--raw": ("--annotations",),
+    "--recipe": ("--config",),
+}
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Takes options as they are spelled, never a part of one, and names the new spelling of an old one."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Ends the command, before anything else is said of it, where an option has another name now."""
+        known = self._option_string_actions
+        for word in sys.argv[1:] if args is None else args:
+            old = word.partition("=")[0]
+            new = [option for option in OLD_OPTIONS.get(old, ()) if option in known]
+            if new and old not in known:
+                self.error(f"{old} is now {new[0]}")
+        return super().parse_known_args(args, namespace)
 
 
 def positive(text: str) -> int:

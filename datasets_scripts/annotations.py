@@ -2,7 +2,7 @@
 Human judgements: from what each annotator said to one probability an item.
 
 ```
-python -m datasets_scripts.annotations aggregate --raw ann.csv ben.jsonl --out judgements.jsonl
+python -m datasets_scripts.annotations aggregate --annotations ann.csv ben.jsonl --output judgements.jsonl
 ```
 
 How far the annotators agree is told by `python -m evaluation.figures agreement`.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import refuse_old
+from common.cli import ArgumentParser, refuse_old
 from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
 from datasets_scripts.judgements.scale import Scale
@@ -177,7 +177,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict | str]]:
     """Each row's place with its values as JSON has them, or with what is wrong with it."""
     names = [name.strip() for name in column_names(path)]
     if path.suffix.lower() != ".jsonl" and (missing := [name for name in REQUIRED if name not in names]):
-        raise InputError(f"--raw {path} lacks the columns {missing}: {columns_there(path, names)}")
+        raise InputError(f"--annotations {path} lacks the columns {missing}: {columns_there(path, names)}")
     typed = _typed if path.suffix.lower() in DELIMITERS else dict
     for record in read_table(path, is_row=lambda values: not _complaints(_typed(values))):
         place = str(path.parent / record.place)
@@ -329,7 +329,7 @@ def _write_lines(records: list[dict], out: Path) -> None:
 
 def read_and_tell(options: argparse.Namespace) -> list[Judgement]:
     """Reads what the [`add_raw_options`] name; what is left out or doubtful is told."""
-    reading = read_judgements(options.raw, options.on_error, options.percent)
+    reading = read_judgements(options.annotations, options.on_error, options.percent)
     if reading.skipped:
         print("\n  ".join([f"skipped {len(reading.skipped)} bad judgements:", *reading.skipped]), file=sys.stderr)
     if reading.doubtful:
@@ -344,20 +344,20 @@ def read_and_tell(options: argparse.Namespace) -> list[Judgement]:
 
 
 def _run_aggregate(options: argparse.Namespace) -> None:
-    if options.out.is_dir() or options.out.resolve() in [path.resolve() for path in options.raw]:
-        raise InputError(f"--out {options.out} is a folder or one of the raw files: name another file")
+    if options.output.is_dir() or options.output.resolve() in [path.resolve() for path in options.annotations]:
+        raise InputError(f"--output {options.output} is a folder or one of the raw files: name another file")
     judgements = read_and_tell(options)
     records = aggregate(judgements)
-    _write_lines(records, options.out)
+    _write_lines(records, options.output)
     people = Counter(judgement.annotator for judgement in judgements)
     alone = sum(len(record["annotators"]) == 1 for record in records)
-    print(f"{options.out}: {len(records)} items from {len(judgements)} judgements, {alone} judged by one annotator")
+    print(f"{options.output}: {len(records)} items from {len(judgements)} judgements, {alone} judged by one annotator")
     print("judgements: " + ", ".join(f"{name} {people[name]}" for name in sorted(people)))
 
 
 def add_raw_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that name judgements."""
-    parser.add_argument("--raw", type=Path, nargs="+", required=True, metavar="FILE", help="judgements in tables")
+    parser.add_argument("--annotations", type=Path, nargs="+", required=True, help="tables of judgements")
     parser.add_argument("--items", type=Path, metavar="FILE", help="only these items, one a line (default: all)")
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="bad judgements (default: %(default)s)"
@@ -369,19 +369,17 @@ def add_raw_options(parser: argparse.ArgumentParser) -> None:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m datasets_scripts.annotations", description=__doc__.splitlines()[1]
-    )
+    parser = ArgumentParser(prog="python -m datasets_scripts.annotations", description=__doc__.splitlines()[1])
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("aggregate", help="one probability an item, as JSONL")
     add_raw_options(one)
-    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSONL file; it is replaced")
+    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSONL file; it is replaced")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    refuse_old(arguments, {"agreement": "python -m evaluation.figures agreement --raw FILE --out DIR/agreement.png"})
+    refuse_old(arguments, {"agreement": "python -m evaluation.figures agreement --annotations FILE"})
     options = parse_arguments(arguments)
     try:
         _run_aggregate(options)

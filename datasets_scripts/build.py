@@ -2,13 +2,15 @@
 Builds configs of the UMUI dataset into a folder that `datasets.load_dataset` reads.
 
 ```
-python -m datasets_scripts.build urn --out umui
-python -m datasets_scripts.build urn --out umui --modalities audio --train 500 --validation 50 --test 100 --overwrite
-python -m datasets_scripts.build unli --raw data/unli --out umui
-python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --out umui --on-error skip
-python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl --out umui
-python -m datasets_scripts.build own --name mine --table pairs.csv --hypothesis-column claim --premise-column text \\
-    --probability-column p --out umui
+python -m datasets_scripts.build urn --output-dir umui
+python -m datasets_scripts.build urn --modalities audio --train 500 --validation 50 --test 100 --output-dir umui
+python -m datasets_scripts.build unli --raw data/unli --output-dir umui
+python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --output-dir umui \\
+    --on-error skip
+python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl \\
+    --output-dir umui
+python -m datasets_scripts.build own --dataset-config mine --table pairs.csv --hypothesis-column claim \\
+    --premise-column text --probability-column p --output-dir umui
 ```
 
 Bad rows are all reported, in `umui/<config>.problems.csv`; `--on-error skip` leaves them out. The same
@@ -20,7 +22,7 @@ import os
 import sys
 from pathlib import Path
 
-from common.cli import positive, seed
+from common.cli import ArgumentParser, positive, seed
 from common.errors import InputError
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
@@ -38,15 +40,15 @@ SOURCES = {
     "restore": restore,
 }
 # Options that say nothing of what clips are made: an interrupted build may go on with others.
-NOT_IN_THE_PLAN = ("out", "overwrite", "workers", "on_error", "ratio")
+NOT_IN_THE_PLAN = ("output_dir", "overwrite", "workers", "on_error", "ratio")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m datasets_scripts.build", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m datasets_scripts.build", description=__doc__.splitlines()[1])
     sources = parser.add_subparsers(dest="source", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--out", type=Path, required=True, help="the dataset folder, e.g. umui")
+    common = ArgumentParser(add_help=False)
+    common.add_argument("--output-dir", type=Path, required=True, help="the dataset folder, e.g. umui")
     common.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     common.add_argument("--overwrite", action="store_true", help="replace configs that exist already")
     common.add_argument(
@@ -74,10 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         configs = SOURCES[options.source].configs(options)
         for config in configs:
-            check_free(options.out, config, options.overwrite)
+            check_free(options.output_dir, config, options.overwrite)
         for config, splits in configs.items():
             summary = write_config(
-                options.out,
+                options.output_dir,
                 config,
                 splits,
                 plan,
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
             sizes = ", ".join(f"{split} {size['rows']} rows" for split, size in summary.splits.items())
             skipped = ", ".join(f"{count} {kind}" for kind, count in summary.skipped.items())
-            report = f"; left out: {skipped} (see {options.out / config}.problems.csv)" if skipped else ""
+            report = f"; left out: {skipped} (see {options.output_dir / config}.problems.csv)" if skipped else ""
             print(f"{config}: {sizes}{report}")
     except (InputError, OSError) as error:
         # A full disk, or a folder that may not be written to: the message names the file.

@@ -4,7 +4,7 @@ Releases a built dataset folder on the Hub: its files, and a card that says what
 ```
 python -m datasets_scripts.release --repo ORG/umui --dry-run
 python -m datasets_scripts.release --repo ORG/umui --private
-python -m datasets_scripts.release --repo ORG/umui --dataset umui --configs urn-audio mine \
+python -m datasets_scripts.release --repo ORG/umui --dataset umui --dataset-configs urn-audio mine \
     --license cc-by-4.0 --redistribute-media
 ```
 
@@ -28,7 +28,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 from huggingface_hub.hf_api import RepoFile
 
-from common.cli import counted
+from common.cli import ArgumentParser, counted
 from common.errors import InputError
 from common.hub import (
     HubError,
@@ -69,15 +69,15 @@ def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedCo
         `InputError`: if the folder is not as builds leave it, or says not enough to be released.
     """
     entries = {entry["config_name"]: entry for entry in _read_entries(folder)}
-    unknown = sorted(set(options.configs or ()) - set(entries))
+    unknown = sorted(set(options.dataset_configs or ()) - set(entries))
     if unknown:
-        raise InputError(f"--configs {' '.join(unknown)}: {folder}/README.md has {', '.join(entries)}")
-    names = [name for name in entries if options.configs is None or name in options.configs]
+        raise InputError(f"--dataset-configs {' '.join(unknown)}: {folder}/README.md has {', '.join(entries)}")
+    names = [name for name in entries if options.dataset_configs is None or name in options.dataset_configs]
     gone = [name for name in names if not (folder / name).is_dir()]
     if gone:
         raise InputError(
             f"{folder}/README.md names {', '.join(gone)}, but there is no such folder: build it again, take its entry "
-            "out of README.md, or name with --configs what is to be released"
+            "out of README.md, or name with --dataset-configs what is to be released"
         )
     configs, own = [], []
     for name in names:
@@ -261,7 +261,7 @@ def _read_agreement(folder: Path | None) -> dict | None:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--agreement {folder}: {error}; make it with python -m evaluation.figures agreement --out "
+            f"--agreement {folder}: {error}; make it with python -m evaluation.figures agreement --output "
             f"{folder}/agreement.png"
         ) from error
     if not isinstance(report, dict) or not {"items", "annotators", "pairs", "alpha"} <= report.keys():
@@ -271,10 +271,10 @@ def _read_agreement(folder: Path | None) -> dict | None:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m datasets_scripts.release", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m datasets_scripts.release", description=__doc__.splitlines()[1])
     parser.add_argument("--repo", required=True, help="the dataset repository, ORG/NAME; made if it isn't there")
     parser.add_argument("--dataset", type=Path, default=Path("umui"), help="the dataset folder (default: %(default)s)")
-    parser.add_argument("--configs", nargs="+", help="what makes up the release (default: all the folder has)")
+    parser.add_argument("--dataset-configs", nargs="+", help="what makes up the release (default: all the folder has)")
     parser.add_argument(
         "--default", metavar="CONFIG", help="the config that loads without a name (default: wikivideo-audiovisual)"
     )

@@ -2,9 +2,9 @@
 A teacher model: what it says of each pair, and its votes in the place of labels.
 
 ```
-python -m datasets_scripts.teacher ask --dataset umui --config clotho --out answers \\
-    --server http://127.0.0.1:8000/v1 --model Qwen/Qwen2.5-Omni-7B
-python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers
+python -m datasets_scripts.teacher ask --dataset umui --dataset-config clotho --output-dir answers \\
+    --server http://127.0.0.1:8000/v1 --server-model Qwen/Qwen2.5-Omni-7B
+python -m datasets_scripts.teacher label --dataset umui --dataset-config clotho --answers answers
 ```
 
 Each has its own --help. How good a teacher is on what people judged is told by `python -m evaluation.paper table5`.
@@ -12,7 +12,7 @@ Each has its own --help. How good a teacher is on what people judged is told by 
 
 import argparse
 
-from common.cli import refuse_old
+from common.cli import ArgumentParser, refuse_old
 from datasets_scripts.teachers import ask, labels
 
 
@@ -23,7 +23,7 @@ OLD = {"quality": "python -m evaluation.paper table1 or table5 and, for the hist
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     refuse_old(arguments, OLD)
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m datasets_scripts.teacher",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

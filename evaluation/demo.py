@@ -11,7 +11,6 @@ and asks it a question in each modality. Every stage is a command that can be ru
 runs.
 """
 
-import argparse
 import json
 import os
 import shlex
@@ -24,7 +23,7 @@ from pathlib import Path
 import torch
 from transformers import pipeline
 
-from common.cli import in_words
+from common.cli import ArgumentParser, in_words
 from evaluation.data import load_rows, premise_keys
 from evaluation.report import write_text
 from evaluation.tables import comparison_table
@@ -41,30 +40,29 @@ QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the demo from the root of the repository."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[1])
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder to write to (default: runs/demo)")
-    parser.add_argument("--recipe", default=RECIPE, help=f"training recipe (default: {RECIPE})")
+    parser = ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[1])
+    parser.add_argument("--output-dir", type=Path, default=Path("runs/demo"), help="default: %(default)s")
+    parser.add_argument("--config", default=RECIPE, help=f"training recipe (default: {RECIPE})")
     parser.add_argument(
         "--resume", action="store_true", help="keep the stages that were finished with the same command"
     )
     args = parser.parse_args(arguments)
+    out = args.output_dir
     if not Path("train/sft.py").exists():
         parser.error("run it from the root of the repository, where train/sft.py is")
-    if not Path(args.recipe).is_file():
-        parser.error(f"there is no recipe '{args.recipe}': those of this repository are in train/recipes")
-    clear(args.out, args.resume)
+    if not Path(args.config).is_file():
+        parser.error(f"there is no recipe '{args.config}': those of this repository are in train/recipes")
+    clear(out, args.resume)
 
-    for name, command in stages(args.out, args.recipe).items():
-        run_stage(name, command, args.out)
-    reports = {
-        config: json.loads((args.out / "evaluation" / config / "report.json").read_text()) for config in CONFIGS
-    }
+    for name, command in stages(out, args.config).items():
+        run_stage(name, command, out)
+    reports = {config: json.loads((out / "evaluation" / config / "report.json").read_text()) for config in CONFIGS}
     started = time.perf_counter()
-    answers = ask(args.out)
-    write_report(reports, args.out, time.perf_counter() - started)
+    answers = ask(out)
+    write_report(reports, out, time.perf_counter() - started)
     print(f"\n{answers}\n\n{comparison_table(reports)}\n")
-    print(f"{args.out}/report.json has the numbers and the seconds of each stage, {args.out}/evaluation the figures,")
-    print(f"{args.out}/checkpoint the model.")
+    print(f"{out}/report.json has the numbers and the seconds of each stage, {out}/evaluation the figures,")
+    print(f"{out}/checkpoint the model.")
 
 
 def stages(out: Path, recipe: str) -> dict[str, str]:
@@ -72,16 +70,16 @@ def stages(out: Path, recipe: str) -> dict[str, str]:
     data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
     recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MOST_THREADS)
     commands = {
-        "build": f"python -m datasets_scripts.build urn --out {data} --overwrite",
-        "initialise": f"python -m train.tiny --dataset {data} --out {initial}",
-        "train": "accelerate launch --config_file train/accelerate_configs/single.yaml "
-        f"--num_cpu_threads_per_process {threads} train/sft.py --config {recipe} --dataset {data} "
-        f"--model_name_or_path {initial} --output_dir {checkpoint}",
+        "build": f"python -m datasets_scripts.build urn --output-dir {data} --overwrite",
+        "initialise": f"python -m train.tiny --dataset {data} --output-dir {initial}",
+        "train": "accelerate launch --config-file train/accelerate_configs/single.yaml "
+        f"--num-cpu-threads-per-process {threads} train/sft.py --config {recipe} --dataset {data} "
+        f"--model-name-or-path {initial} --output-dir {checkpoint}",
     }
     for config in CONFIGS:
         commands[f"evaluate {config}"] = (
-            f"python -m evaluation.run --model {checkpoint} --dataset {data} --config {config} --split test "
-            f"--out {shlex.quote(f'{out}/evaluation/{config}')}"
+            f"python -m evaluation.run --model {checkpoint} --dataset {data} --dataset-config {config} --split test "
+            f"--output-dir {shlex.quote(f'{out}/evaluation/{config}')}"
         )
     return commands
 
@@ -89,10 +87,10 @@ def stages(out: Path, recipe: str) -> dict[str, str]:
 def clear(out: Path, resume: bool) -> None:
     """Empties the folder of an earlier demo, or keeps it to resume; never a folder of something else."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --out, a folder.")
+        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     if not resume and out.exists():
         if any(out.iterdir()) and not (out / "stages.json").exists():
-            raise ValueError(f"{out} holds something that is no earlier demo: give another --out.")
+            raise ValueError(f"{out} holds something that is no earlier demo: give another --output-dir.")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "stages.json").exists():

@@ -2,8 +2,8 @@
 Fits post-hoc calibration to a checkpoint's answers on a split kept for it, and saves it with the checkpoint.
 
 ```bash
-python -m evaluation.posthoc --model checkpoints/clue-urn-tiny --dataset umui --config urn-text \
-    --method temperature isotonic conformal --out runs/calibrated
+python -m evaluation.posthoc --model checkpoints/clue-urn-tiny --dataset umui --dataset-config urn-text \
+    --method temperature isotonic conformal --output-dir runs/calibrated
 ```
 
 The model and the pipeline apply it, unless told `calibrated=False`. What each method promises, and what it did on the
@@ -28,7 +28,7 @@ from torch.nn.functional import binary_cross_entropy
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
-from common.cli import in_words, positive
+from common.cli import ArgumentParser, in_words, positive
 from common.digests import digest, weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
@@ -54,22 +54,22 @@ def main(arguments: list[str] | None = None) -> Path:
     """Runs the command line; returns the folder of the calibrated checkpoint."""
     args = parse(arguments)
     checkpoint = find_checkpoint(args.model)
-    out = None if args.out is None else Path(args.out)
+    out = None if args.output_dir is None else Path(args.output_dir)
     if out is not None and out.exists():
-        raise FileExistsError(f"{out} exists already: remove it, or write elsewhere with --out.")
+        raise FileExistsError(f"{out} exists already: remove it, or write elsewhere with --output-dir.")
     if (checkpoint / "modeling_clue.py").exists() and not (checkpoint / "posthoc.py").exists():
         raise ValueError(
             f"The code in {checkpoint} is older than calibration and would ignore it: load the checkpoint with "
             "`CLUEForConfidenceEstimation` and save it anew."
         )
-    rows = load_rows(args.dataset, args.config, args.split)
+    rows = load_rows(args.dataset, args.dataset_config, args.split)
     keys = premise_keys(rows)
     logits = confidence_logits(checkpoint, rows, keys, args.batch_size)
     calibration = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage)
     calibration["fitted"] = {
         "weights": weights_digest(checkpoint),
         "dataset": Path(args.dataset).name,
-        "config": args.config,
+        "config": args.dataset_config,
         "split": args.split,
         "n": len(rows),
         "premises": len(set(keys)),
@@ -77,8 +77,8 @@ def main(arguments: list[str] | None = None) -> Path:
         "command": ["python", "-m", "evaluation.posthoc", *(sys.argv[1:] if arguments is None else arguments)],
     }
     out = save(calibration, checkpoint, out)
-    if args.compare_on is not None:
-        rows = load_rows(args.dataset, args.config, args.compare_on)
+    if args.compare_split is not None:
+        rows = load_rows(args.dataset, args.dataset_config, args.compare_split)
         logits = confidence_logits(checkpoint, rows, premise_keys(rows), args.batch_size)
         print(comparison(logits, np.array(rows["probability"][:]), calibration))
     fitted_to = calibration["fitted"]
@@ -91,23 +91,23 @@ def main(arguments: list[str] | None = None) -> Path:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m evaluation.posthoc", description="Fit post-hoc calibration and save it with a checkpoint."
     )
     parser.add_argument("--model", required=True, help="folder of the checkpoint, or its name on the Hub")
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
-    parser.add_argument("--config", required=True, help="configuration of the dataset, such as urn-audio")
+    parser.add_argument("--dataset-config", required=True, help="configuration of the dataset, such as urn-audio")
     parser.add_argument("--split", default="validation", help="split to fit to (default: validation)")
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
     parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
-    parser.add_argument("--compare-on", help="split to print measures on, with and without, such as test")
-    parser.add_argument("--out", help="new folder for the calibrated copy (default: --model itself is calibrated)")
+    parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
+    parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
     if not 0 < args.coverage < 1:
         parser.error("--coverage must lie strictly between 0 and 1")
-    if args.out is None and not Path(args.model).is_dir():
-        parser.error("--model is no folder to calibrate in place: give --out")
+    if args.output_dir is None and not Path(args.model).is_dir():
+        parser.error("--model is no folder to calibrate in place: give --output-dir")
     return args
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation has written, read back: the folder that `python -m evaluation.run --out` fills."""
+"""What an evaluation has written, read back: the folder that `python -m evaluation.run --output-dir` fills."""
 
 import json
 from collections import Counter
@@ -48,7 +48,7 @@ def read_run(folder: str | Path, name: str | None = None) -> EvaluationRun:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}: name the --out of python -m evaluation.run.")
+        raise ValueError(f"There is no folder {folder}: name the --output-dir of python -m evaluation.run.")
     if partial := sorted(path.name for path in folder.glob("predictions.jsonl*.partial")):
         raise ValueError(f"{folder} is unfinished, it holds {', '.join(partial)}: give its command again to go on.")
     settings, report = (_read_object(folder / file) for file in ("settings.json", "report.json"))

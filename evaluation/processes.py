@@ -2,8 +2,9 @@
 The processes of a command that `accelerate launch` has started several times; one of them otherwise.
 
 ```bash
-accelerate launch --multi_gpu --num_processes 8 -m evaluation.run --model CHECKPOINT --dataset umui --config unli
-accelerate launch --config_file train/accelerate_configs/ddp_cpu.yaml -m evaluation.run ...   # two, without a GPU
+accelerate launch --multi-gpu --num-processes 8 -m evaluation.run --model CHECKPOINT --dataset umui \\
+    --dataset-config unli
+accelerate launch --config-file train/accelerate_configs/ddp_cpu.yaml -m evaluation.run ...   # two, without a GPU
 ```
 """
 

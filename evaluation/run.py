@@ -2,8 +2,9 @@
 Evaluates a checkpoint on a split of a UMUI dataset.
 
 ```bash
-python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --config urn-audio --split test
-accelerate launch --multi_gpu --num_processes 8 -m evaluation.run --model runs/clue-3b --dataset umui --config unli
+python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --dataset-config urn-audio --split test
+accelerate launch --multi-gpu --num-processes 8 -m evaluation.run --model runs/clue-3b --dataset umui \\
+    --dataset-config unli
 ```
 
 The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those without a number are counted. With
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from common.cli import counted, in_words
+from common.cli import ArgumentParser, counted, in_words
 from common.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
@@ -60,26 +61,26 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
     # All that can fail on wrong options does so before the first prediction. What is fetched is so once a machine.
     with processes.local_main_process_first():
         chosen = choose_predictor(args, args.dataset)
-        rows = load_rows(args.dataset, args.config, args.split)
+        rows = load_rows(args.dataset, args.dataset_config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
-        raise ValueError(f"{args.dataset} {args.config} {args.split} has no rows to evaluate.")
+        raise ValueError(f"{args.dataset} {args.dataset_config} {args.split} has no rows to evaluate.")
     name = args.predictor if chosen is None else chosen.name
-    out = Path(args.out or f"runs/evaluation/{name}/{args.config}-{args.split}")
+    out = Path(args.output_dir or f"runs/evaluation/{name}/{args.dataset_config}-{args.split}")
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --out, a folder.")
+        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     keys = told_by_main(processes, lambda: premise_keys(rows))
     baselines = told_by_main(
         processes,
-        lambda: fit_baselines(args.dataset, args.config, args.split, rows, keys, args.baselines_from),
+        lambda: fit_baselines(args.dataset, args.dataset_config, args.split, rows, keys, args.baselines_from),
     )
     if chosen is None:
         chosen = fitted_baseline(args.predictor, baselines)
     settings = {
         **chosen.settings,
         "dataset": args.dataset,
-        "config": args.config,
+        "config": args.dataset_config,
         "split": args.split,
         "rows": rows_digest(rows, keys),
     }
@@ -91,14 +92,15 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
     predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size, processes)
     if not processes.is_main_process:
         return None
-    data = describe(args.dataset, args.config, rows)
+    data = describe(args.dataset, args.dataset_config, rows)
     report = make_report(chosen.config, chosen.answer, predictions, baselines, settings, data)
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()
     report["command"] = ["python", "-m", "evaluation.run", *arguments]
     write_report(report, predictions, out)
-    print(f"{args.config} {args.split}: {counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}")
+    sizes = f"{counted(report['n'], 'row')} about {counted(report['premises'], 'premise')}"
+    print(f"{args.dataset_config} {args.split}: {sizes}")
     print(without_number(report))
     print(f"{measures_table(report)}\n\n{describe_baselines(report)}")
     print(f"\nReport, figures and predictions: {out}")
@@ -107,16 +109,16 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
     )
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
-    parser.add_argument("--config", required=True, help="configuration of the dataset, such as urn-audio")
+    parser.add_argument("--dataset-config", required=True, help="configuration of the dataset, such as urn-audio")
     parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
-    parser.add_argument("--out", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
+    parser.add_argument("--output-dir", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
     parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
-        "--baselines-from", metavar="CONFIG", help="config of the dataset to fit the baselines to (default: --config)"
+        "--baselines-from", metavar="CONFIG", help="config to fit the baselines to (default: --dataset-config)"
     )
     parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
     add_predictor_options(parser, PREDICTORS)

@@ -68,7 +68,7 @@ def check_settings(out: Path, settings: dict) -> None:
     if differ:
         raise ValueError(
             f"{out} holds predictions made with other settings ({'; '.join(differ)}). "
-            "Give another --out, or remove that folder to evaluate anew."
+            "Give another --output-dir, or remove that folder to evaluate anew."
         )
 
 
@@ -98,7 +98,7 @@ def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
             if differ:
                 raise ValueError(
                     f"Row {name} is in {path} with another {', '.join(differ)}: the dataset was changed since. Give "
-                    "another --out, or remove that folder to evaluate anew."
+                    "another --output-dir, or remove that folder to evaluate anew."
                 )
             done[name] = answer
     return done

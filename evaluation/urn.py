@@ -23,7 +23,7 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 
-from common.cli import counted, in_words, positive, seed
+from common.cli import ArgumentParser, counted, in_words, positive, seed
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
@@ -64,9 +64,9 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
     suite.mkdir(parents=True, exist_ok=True)
     with processes.local_main_process_first():
         chosen = choose_predictor(args, str(suite))
-    out = Path(args.out or f"runs/urn/{chosen.name}-{digest}")
+    out = Path(args.output_dir or f"runs/urn/{chosen.name}-{digest}")
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --out, a folder.")
+        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     # Trained models know the urn world; others are told of it.
     context = args.predictor != "auto" if args.context is None else args.context
     with processes.main_process_first():
@@ -116,11 +116,11 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m evaluation.urn", description="Test a predictor's calibration where the truth is known."
     )
     add_predictor_options(parser)
-    parser.add_argument("--out", help="folder to write to (default: runs/urn/MODEL-DIGEST)")
+    parser.add_argument("--output-dir", help="folder to write to (default: runs/urn/MODEL-DIGEST)")
     parser.add_argument(
         "--suites", type=Path, default=Path("runs/urn/suites"), help="where suites are built (default: %(default)s)"
     )

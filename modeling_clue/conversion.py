@@ -2,10 +2,10 @@
 """From Qwen2.5-Omni to CLUE, and from CLUE to a plain Thinker that any engine for Qwen2.5-Omni can serve.
 
 ```bash
-python -m modeling_clue.conversion to-clue --source Qwen/Qwen2.5-Omni-3B --out clue-3b
-python -m modeling_clue.conversion to-thinker --source clue-3b --out thinker-3b
-python -m modeling_clue.conversion to-thinker --source clue-3b --out served-3b --layout omni
-python -m modeling_clue.conversion --from-research-checkpoint DIR_OR_REPO --prompt prompts.yaml --out clue-3b
+python -m modeling_clue.conversion to-clue --model Qwen/Qwen2.5-Omni-3B --output-dir clue-3b
+python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir thinker-3b
+python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir served-3b --layout omni
+python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
 ```
 
 **To CLUE.** The source is a full Qwen2.5-Omni checkpoint, of which the Thinker is taken and the speech output left, or
@@ -107,6 +107,13 @@ RESEARCH_MEDIA = {
 }
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# What options were called, and are called now.
+OLD_OPTIONS = {
+    "--source": "--model",
+    "--out": "--output-dir",
+    "--from-research-checkpoint": "from-research --model",
+}
 
 # How `to_thinker` can lay out a checkpoint.
 LAYOUTS = ("thinker", "omni")
@@ -382,7 +389,7 @@ def new_folder(out: str | Path) -> Path:
     """
     out = Path(out)
     if out.exists():
-        raise FileExistsError(f"'{out}' exists already: remove it, or write elsewhere with --out.")
+        raise FileExistsError(f"'{out}' exists already: remove it, or write elsewhere with --output-dir.")
     return out
 
 
@@ -520,14 +527,12 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE")
-    thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving")
-    research = commands.add_parser(
-        "from-research", help="from a research checkpoint to CLUE; --from-research-checkpoint SOURCE is the same"
-    )
+    clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE", allow_abbrev=False)
+    thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving", allow_abbrev=False)
+    research = commands.add_parser("from-research", help="from a research checkpoint to CLUE", allow_abbrev=False)
     for command in (clue, thinker, research):
-        command.add_argument("--source", required=True, help="folder or Hub repository to read")
-        command.add_argument("--out", required=True, help="folder to write; it must not exist yet")
+        command.add_argument("--model", required=True, help="folder or Hub repository to read")
+        command.add_argument("--output-dir", required=True, help="folder to write; it must not exist yet")
     clue.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
     clue.add_argument(
         "--words",
@@ -550,16 +555,17 @@ def main(arguments: list[str] | None = None) -> None:
         help="of the weights written (default: float32, which alone keeps the answers to four digits)",
     )
     given = sys.argv[1:] if arguments is None else arguments
-    if "--from-research-checkpoint" in given:
-        given = ["from-research", *("--source" if word == "--from-research-checkpoint" else word for word in given)]
+    for old, new in OLD_OPTIONS.items():
+        if any(word.partition("=")[0] == old for word in given):
+            parser.error(f"{old} is now {new}")
     options = parser.parse_args(given)
     if options.command == "from-research":
         dtype = DTYPES[options.dtype]
-        out = from_research(options.source, options.prompt, options.out, dtype=dtype)
+        out = from_research(options.model, options.prompt, options.output_dir, dtype=dtype)
     elif options.command == "to-clue":
-        out = to_clue(options.source, options.out, num_bins=options.num_bins, words=tuple(options.words))
+        out = to_clue(options.model, options.output_dir, num_bins=options.num_bins, words=tuple(options.words))
     else:
-        out = to_thinker(options.source, options.out, layout=options.layout)
+        out = to_thinker(options.model, options.output_dir, layout=options.layout)
     print(f"Wrote {out}.")
 
 

@@ -5,7 +5,7 @@ Releases a Space on the Hub: the files of its folder, what it runs, and a card t
 python -m spaces.release --repo ORG/clue --space demo --model ORG/clue --dry-run
 python -m spaces.release --repo ORG/clue --space demo --model ORG/clue
 python -m spaces.release --repo ORG/clue --space demo
-python -m spaces.release --repo ORG/annotate --space annotate --dataset ORG/umui --config wikivideo-audiovisual
+python -m spaces.release --repo ORG/annotate --space annotate --dataset ORG/umui --dataset-config wikivideo-audiovisual
 ```
 
 What git has of the folder is sent, as one commit, and what else is in the Space is deleted; what is there already is
@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import yaml
 from huggingface_hub import HfApi, RepoCard
 
-from common.cli import counted
+from common.cli import ArgumentParser, counted
 from common.errors import InputError
 from common.hub import (
     Repository,
@@ -180,7 +180,7 @@ def _send(
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m spaces.release", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m spaces.release", description=__doc__.splitlines()[1])
     parser.add_argument("--repo", required=True, help="the Space's repository, ORG/NAME; made if it isn't there")
     parser.add_argument("--space", required=True, help="the folder in spaces/: demo or annotate")
     parser.add_argument("--model", metavar="ORG/NAME", help="demo: the model on the Hub that it runs")
@@ -188,7 +188,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--model-revision", metavar="REV", help="demo: its commit, branch or tag (default: its newest commit)"
     )
     parser.add_argument("--dataset", metavar="ORG/NAME", help="annotate: the dataset on the Hub that is judged")
-    parser.add_argument("--config", metavar="NAME", help="annotate: its config")
+    parser.add_argument("--dataset-config", metavar="NAME", help="annotate: its config")
     parser.add_argument("--private", action="store_true", help="make a new Space private")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be sent, set and deleted, and change nothing"

@@ -22,7 +22,7 @@ class DataArguments:
     Args:
         dataset (`str`):
             Folder or Hub name of the dataset.
-        configs (`list[str]`):
+        dataset_configs (`list[str]`):
             Names of its configs; several are trained on together.
         variant (`str`, *optional*, defaults to `"distribution"`):
             `"distribution"` over confidence tokens: the paper's CLUE-D. `"text"`: its baseline CLUE-T, which writes
@@ -32,7 +32,7 @@ class DataArguments:
         eval_split (`str`, *optional*, defaults to `"validation"`):
             Split to evaluate on during training, where `eval_strategy` asks for it.
         eval_configs (`list[str]`, *optional*):
-            The configs to evaluate on during training, for where not all have the split. Those of `configs` by
+            The configs to evaluate on during training, for where not all have the split. Those of `dataset_configs` by
             default.
         teacher_answers (`str`, *optional*, defaults to `"vote"`):
             Where a training row's probability is a teacher's: `"vote"` is that of all its answers, the row's
@@ -63,7 +63,7 @@ class DataArguments:
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub name of the dataset."})
-    configs: list[str] = field(metadata={"help": "Names of its configs; several are trained on together."})
+    dataset_configs: list[str] = field(metadata={"help": "Names of its configs; several are trained on together."})
     variant: Literal["distribution", "text"] = field(
         default="distribution",
         metadata={"help": "A distribution over confidence tokens (CLUE-D), or the probability as text (CLUE-T)."},
@@ -71,7 +71,7 @@ class DataArguments:
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on during training."})
     eval_configs: list[str] | None = field(
-        default=None, metadata={"help": "Configs to evaluate on during training. Those of --configs by default."}
+        default=None, metadata={"help": "Configs to evaluate on during training. By default --dataset-configs."}
     )
     teacher_answers: Literal["vote", "first"] = field(
         default="vote", metadata={"help": "Train on the vote of a teacher's answers, or on its first alone."}
@@ -113,7 +113,7 @@ class DataArguments:
             raise ValueError("target and sigma are for variant=distribution; variant=text learns the text of answers.")
         if self.tower_cache is not None and self.cache_premises:
             raise ValueError(
-                "tower_cache and cache_premises keep the same clips twice: choose one. `--cache_premises false` turns "
+                "tower_cache and cache_premises keep the same clips twice: choose one. `--cache-premises false` turns "
                 "the other off where a recipe asks for it."
             )
         if not self.tower_cache_gb > 0:
@@ -163,12 +163,12 @@ class CLUETrainingArguments(TrainingArguments):
             raise ValueError("fp16 has no effect on the CPU: take `--bf16 true`, or leave fp16 out.")
         if self.activation_checkpointing_kwargs is not None and not self.activation_checkpointing:
             raise ValueError(
-                "activation_checkpointing_kwargs have no effect without `--activation_checkpointing true`: add it."
+                "activation_checkpointing_kwargs have no effect without `--activation-checkpointing true`: add it."
             )
         if self.optim_args is not None and not all("=" in part for part in self.optim_args.split(",")):
             raise ValueError(f"optim_args must be NAME=VALUE,NAME=VALUE, got {self.optim_args}.")
         if self.save_strategy == "best" and self.eval_strategy == "no":
-            raise ValueError("save_strategy=best saves nothing without evaluation: add `--eval_strategy epoch`.")
+            raise ValueError("save_strategy=best saves nothing without evaluation: add `--eval-strategy epoch`.")
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")

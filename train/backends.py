@@ -34,7 +34,7 @@ def check_backend(trainer: Trainer) -> None:
         elif trainer.modality_batching == "mixed" and trained_in(trainer.model, TOWERS):
             raise ValueError(
                 "modality_batching=mixed with trained towers fails under ZeRO-2: the processes would add up gradients "
-                "of different weights. Take `--freeze_towers true`, `--modality_batching batched`, or DDP."
+                "of different weights. Take `--freeze-towers true`, `--modality-batching batched`, or DDP."
             )
     elif trainer.is_fsdp_enabled:
         plugin = trainer.accelerator.state.fsdp_plugin
@@ -51,14 +51,14 @@ def _check_attention(trainer: Trainer) -> None:
     attention = trainer.model.config.text_config._attn_implementation
     if attention in MASKED_ATTENTION or trainer.data_collator.processor.one_hypothesis_a_row:
         return
-    parts = [(trainer.train_dataset, trainer.data_collator.max_hypotheses, "--max_hypotheses_per_premise 1")]
+    parts = [(trainer.train_dataset, trainer.data_collator.max_hypotheses, "--max-hypotheses-per-premise 1")]
     if trainer.eval_dataset is not None:
-        parts.append((trainer.eval_dataset, trainer.eval_collator.max_hypotheses, "--eval_strategy no"))
+        parts.append((trainer.eval_dataset, trainer.eval_collator.max_hypotheses, "--eval-strategy no"))
     for dataset, most, option in parts:
         if most != 1 and any(len(premise.hypotheses) > 1 for premise in dataset.premises):
             raise ValueError(
                 f"attn_implementation={attention} takes no mask, and would let hypotheses of one premise see each "
-                f"other: take `--attn_implementation sdpa`, or {option}."
+                f"other: take `--attn-implementation sdpa`, or {option}."
             )
 
 
@@ -67,7 +67,7 @@ def _check_sharded(trainer: Trainer, name: str) -> None:
     if trainer.modality_batching == "mixed":
         raise ValueError(
             f"modality_batching=mixed hangs under {name}: the processes would go through different towers at one "
-            "step, and wait there for each other. Take `--modality_batching batched`, or DDP or ZeRO-2."
+            "step, and wait there for each other. Take `--modality-batching batched`, or DDP or ZeRO-2."
         )
     if isinstance(trainer.model, CLUEForTextAnswers):
         raise ValueError(f"variant=text is not supported under {name}: take DDP or ZeRO-2.")
@@ -88,7 +88,7 @@ def _check_zero3(trainer: Trainer, gathers: bool) -> None:
     if trained_in(trainer.model, TOWERS):
         raise ValueError(
             "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "
-            "a tower had at an earlier step. Take `--freeze_towers true`, or ZeRO-2 or FSDP2."
+            "a tower had at an earlier step. Take `--freeze-towers true`, or ZeRO-2 or FSDP2."
         )
     if not gathers:
         raise ValueError("Set `zero3_save_16bit_model: true` as in zero3.yaml: without it no model would be saved.")

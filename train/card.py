@@ -3,16 +3,15 @@
 `train/sft.py` writes the card. What is measured later is added to it, with its metadata:
 
 ```bash
-python -m evaluation.run --model runs/demo/checkpoint --dataset umui --config urn-audio --split test
-python -m train.card --checkpoint runs/demo/checkpoint \
+python -m evaluation.run --model runs/demo/checkpoint --dataset umui --dataset-config urn-audio --split test
+python -m train.card --model runs/demo/checkpoint \
     --report runs/evaluation/demo-checkpoint/urn-audio-test/report.json
 
 # What no run can know
-python -m train.card --checkpoint runs/clue-3b --base_model Qwen/Qwen2.5-Omni-3B --license other
+python -m train.card --model runs/clue-3b --base-model Qwen/Qwen2.5-Omni-3B --license other
 ```
 """
 
-import argparse
 import json
 import shlex
 from pathlib import Path
@@ -21,7 +20,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from common.cards import fill_template, joined
-from common.cli import in_words
+from common.cli import ArgumentParser, in_words
 from common.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
 from train.record import ROOT, read_record, replace_text, shown_path, told, write_record
@@ -182,25 +181,25 @@ def _eval_result(dataset: str, on_hub: bool, config: str, split: str, metric: st
 
 def main(arguments: list[str] | None = None) -> None:
     """Adds to the card of a checkpoint."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m train.card", description="Add what was measured, and what no run can know, to a card."
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, help="folder that train/sft.py wrote")
+    parser.add_argument("--model", required=True, type=Path, help="folder that train/sft.py wrote")
     parser.add_argument(
         "--report", nargs="+", default=[], type=Path, help="report.json files of evaluation.run on this checkpoint"
     )
     parser.add_argument("--license", help="licence of the weights, by the Hub's name for it")
-    parser.add_argument("--base_model", help="the model on the Hub that the weights come from, as ORG/NAME")
+    parser.add_argument("--base-model", help="the model on the Hub that the weights come from, as ORG/NAME")
     args = parser.parse_args(arguments)
-    record = read_record(args.checkpoint)
+    record = read_record(args.model)
     for path in args.report:
-        add_report(record, args.checkpoint, path)
+        add_report(record, args.model, path)
     if args.license is not None:
         record["license"] = args.license
     if args.base_model is not None:
         record["base"]["base_model"] = args.base_model
-    write_card(args.checkpoint, record)
-    print(f"Wrote {shown_path(args.checkpoint / 'README.md')}.")
+    write_card(args.model, record)
+    print(f"Wrote {shown_path(args.model / 'README.md')}.")
 
 
 if __name__ == "__main__":

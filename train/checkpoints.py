@@ -107,7 +107,7 @@ def writing(output_dir: Path, name: str) -> Iterator[Path]:
         raise CheckpointError(
             f"{name} could not be written to {output_dir}: {reason}. The disk had {free:,.1f} MB free. What was "
             "written of it has been removed, earlier checkpoints are as they were: make room, and go on with "
-            "`--resume_from_checkpoint true`."
+            "`--resume-from-checkpoint true`."
         ) from error
 
 
@@ -325,8 +325,8 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
     if wanted.lower() in ("none", "false"):
         if checkpoints:
             raise CheckpointError(
-                f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume_from_checkpoint "
-                "true`, or remove them, or choose another `--output_dir`."
+                f"{args.output_dir} has checkpoints of an earlier run: go on from them with `--resume-from-checkpoint "
+                "true`, or remove them, or choose another `--output-dir`."
             )
         return None
     if wanted.lower() != "true":
@@ -335,7 +335,7 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
         checkpoint = checkpoints[-1]
     else:
         raise CheckpointError(
-            f"{args.output_dir} has no whole checkpoint to go on from: start without `--resume_from_checkpoint`."
+            f"{args.output_dir} has no whole checkpoint to go on from: start without `--resume-from-checkpoint`."
         )
     try:
         manifest = read_manifest(Path(checkpoint))
@@ -344,9 +344,9 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
     except CheckpointError as error:
         sound = newest_sound([path for path in checkpoints if not Path(path) == Path(checkpoint)])
         advice = (
-            f"the newest that is sound is {sound}: go on from it with `--resume_from_checkpoint {sound}`."
+            f"the newest that is sound is {sound}: go on from it with `--resume-from-checkpoint {sound}`."
             if sound is not None
-            else "no other is sound: start anew, in another `--output_dir`."
+            else "no other is sound: start anew, in another `--output-dir`."
         )
         raise CheckpointError(f"Can't go on from {checkpoint}: {error} Of the other checkpoints, {advice}") from error
     if manifest["processes"] != args.world_size:
@@ -356,7 +356,7 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
         )
     if manifest["settings"].get("save_only_model"):
         raise CheckpointError(
-            f"{checkpoint} was written with --save_only_model, without the state of the optimizer: there is no going "
-            "on from it. Start anew, in another `--output_dir`."
+            f"{checkpoint} was written with --save-only-model, without the state of the optimizer: there is no going "
+            "on from it. Start anew, in another `--output-dir`."
         )
     return checkpoint

@@ -4,4 +4,4 @@ import sys
 
 
 if __name__ == "__main__":
-    sys.exit("error: python -m train.plots is now python -m evaluation.figures batching RUN... --out figure5.png")
+    sys.exit("error: python -m train.plots is now python -m evaluation.figures batching RUN... --output figure5.png")

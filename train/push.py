@@ -1,12 +1,12 @@
 """Sends checkpoints to the Hub: during training, at its end, or later.
 
 ```bash
-# During training (each save brings the newest weights, processor and card; or `--hub_strategy end`)
-accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --save_strategy steps \
-    --push_to_hub --hub_model_id ORG/NAME
+# During training (each save brings the newest weights, processor and card; or `--hub-strategy end`)
+accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --save-strategy steps \
+    --push-to-hub --hub-model-id ORG/NAME
 
 # Later, or again after `train.card`
-python -m train.push --checkpoint runs/demo/checkpoint --repo ORG/NAME
+python -m train.push --model runs/demo/checkpoint --repo ORG/NAME
 ```
 
 What goes there is what `from_pretrained` reads, the card and its record: weights as safetensors, configuration,
@@ -14,7 +14,6 @@ processor and remote code. The state of the optimizer is a pickle and stays wher
 output folder.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -31,7 +30,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from trl import ModelConfig
 
-from common.cli import in_words
+from common.cli import ArgumentParser, in_words
 from common.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.card import write_card
@@ -70,7 +69,7 @@ def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, m
     strategy = training_args.hub_strategy
     if strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
         raise ValueError(
-            f"--hub_strategy {strategy.value} would send the state of the optimizer, which is a pickle: choose "
+            f"--hub-strategy {strategy.value} would send the state of the optimizer, which is a pickle: choose "
             "every_save (the newest weights at each save) or end. A run is resumed from its output folder."
         )
     base = model_args.model_name_or_path
@@ -79,7 +78,7 @@ def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, m
         why = "is a folder of this machine" if Path(base).is_dir() else "is loaded without its head"
         raise ValueError(
             f"With LoRA, what is pushed at each save is an adapter, which nobody could load: its base {base} {why}. "
-            "Choose `--hub_strategy end`, which pushes the merged model"
+            "Choose `--hub-strategy end`, which pushes the merged model"
             + ("." if data_args.variant == "text" else ", or push the base and name it as ORG/NAME.")
         )
     if training_args.process_index == 0:
@@ -110,8 +109,8 @@ def open_repo(name: str, token: str | None = None, private: bool | None = None, 
             api.create_branch(repo, branch=revision, exist_ok=True)
     except HUB_ERRORS as error:
         raise ConnectionError(
-            f"Nothing can be pushed to {name} at {api.endpoint}: {told(str(error))}. Look at --hub_model_id, at the "
-            "token (`hf auth login`, HF_TOKEN or --hub_token) and at the network, or leave --push_to_hub out."
+            f"Nothing can be pushed to {name} at {api.endpoint}: {told(str(error))}. Look at --hub-model-id, at the "
+            "token (`hf auth login`, HF_TOKEN or --hub-token) and at the network, or leave --push-to-hub out."
         ) from error
     return repo
 
@@ -280,7 +279,7 @@ class PushingTrainer(Trainer):
         except HUB_ERRORS as error:
             raise ConnectionError(
                 f"The model is saved in {output_dir}, but could not be pushed to {self.hub_model_id}: "
-                f"{told(str(error))}. Push it with `python -m train.push --checkpoint {output_dir} --repo "
+                f"{told(str(error))}. Push it with `python -m train.push --model {output_dir} --repo "
                 f"{self.hub_model_id}`."
             ) from error
 
@@ -307,17 +306,17 @@ def validation_results(rows: list[dict], entry: dict) -> list[dict]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Pushes the output folder of a run that has ended."""
-    parser = argparse.ArgumentParser(prog="python -m train.push", description="Push what train/sft.py wrote.")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="output folder of train/sft.py")
+    parser = ArgumentParser(prog="python -m train.push", description="Push what train/sft.py wrote.")
+    parser.add_argument("--model", required=True, type=Path, help="output folder of train/sft.py")
     parser.add_argument("--repo", required=True, help="repository on the Hub, as ORG/NAME")
     parser.add_argument("--revision", help="branch to push to (default: main)")
     parser.add_argument("--private", action="store_true", help="make it private, if it is new")
     args = parser.parse_args(arguments)
-    record = read_record(args.checkpoint)
+    record = read_record(args.model)
     repo = open_repo(args.repo, private=args.private or None, revision=args.revision)
     record["name"] = repo
-    write_card(args.checkpoint, record)
-    staged = stage(args.checkpoint, args.checkpoint / STAGED)
+    write_card(args.model, record)
+    staged = stage(args.model, args.model / STAGED)
     print(f"Pushed: {upload(staged, repo, 'Checkpoint with its card', None, args.revision).commit_url}")
 
 

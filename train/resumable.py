@@ -106,7 +106,7 @@ class ResumableTrainer(PushingTrainer):
             if self.args.load_best_model_at_end and not best.is_dir():
                 raise CheckpointError(
                     f"The best checkpoint so far, {best}, is not there any more, and could not be loaded at the end: "
-                    "put it back, or go on with `--load_best_model_at_end false`."
+                    "put it back, or go on with `--load-best-model-at-end false`."
                 )
             self.state.best_model_checkpoint = str(best) if best.is_dir() else None
         return start

@@ -67,6 +67,8 @@ def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
         CheckpointError: with the options that differ.
     """
     before = read_manifest(Path(checkpoint))["settings"]
+    if "configs" in before:  # what `dataset_configs` was called
+        before["dataset_configs"] = before.pop("configs")
     changes = [
         f"{name} was {before.get(name)} and is {settings.get(name)}"
         for name in sorted(before.keys() | settings.keys())
@@ -75,5 +77,5 @@ def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
     if changes:
         raise CheckpointError(
             f"{checkpoint} was trained with other options: {'; '.join(changes)}. A run goes on as it was "
-            "begun: give the options as they were, or start a new run in another `--output_dir`."
+            "begun: give the options as they were, or start a new run in another `--output-dir`."
         )

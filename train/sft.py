@@ -2,26 +2,26 @@
 
 ```bash
 # A tiny model from scratch on the urn world, on a CPU
-python -m datasets_scripts.build urn --out umui
-python -m train.tiny --dataset umui --out runs/demo/init
-accelerate launch --config_file train/accelerate_configs/single.yaml \
+python -m datasets_scripts.build urn --output-dir umui
+python -m train.tiny --dataset umui --output-dir runs/demo/init
+accelerate launch --config-file train/accelerate_configs/single.yaml \
     train/sft.py --config train/recipes/demo_cpu.yaml
 
 # The same on two CPU processes
-accelerate launch --config_file train/accelerate_configs/ddp_cpu.yaml \
+accelerate launch --config-file train/accelerate_configs/ddp_cpu.yaml \
     train/sft.py --config train/recipes/demo_cpu.yaml
 
 # Go on where a run was cut off
-accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --resume_from_checkpoint true
+accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --resume-from-checkpoint true
 
 # The paper's token-based baseline, CLUE-T, which writes the probability
-accelerate launch --config_file train/accelerate_configs/single.yaml \
+accelerate launch --config-file train/accelerate_configs/single.yaml \
     train/sft.py --config train/recipes/demo_cpu_text.yaml
 
 # LoRA on the language model of a large checkpoint, one process a GPU
-accelerate launch --config_file train/accelerate_configs/ddp.yaml \
-    train/sft.py --model_name_or_path CHECKPOINT --dataset umui --configs unli --output_dir runs/lora \
-    --use_peft --dtype bfloat16 --bf16 --learning_rate 1e-4
+accelerate launch --config-file train/accelerate_configs/ddp.yaml \
+    train/sft.py --model-name-or-path CHECKPOINT --dataset umui --dataset-configs unli --output-dir runs/lora \
+    --use-peft --dtype bfloat16 --bf16 --learning-rate 1e-4
 ```
 """
 
@@ -123,10 +123,11 @@ def main(arguments: list[str] | None = None) -> None:
     Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)  # not writable? Better known now than at the end
 
     evaluates = training_args.eval_strategy != "no"
-    eval_configs = data_args.eval_configs or data_args.configs
-    check_split(data_args.dataset, data_args.configs, data_args.train_split, "set --train_split or --configs")
+    eval_configs = data_args.eval_configs or data_args.dataset_configs
+    remedy = "set --train-split or --dataset-configs"
+    check_split(data_args.dataset, data_args.dataset_configs, data_args.train_split, remedy)
     if evaluates:
-        remedy = "set --eval_configs, --eval_split, or --eval_strategy no"
+        remedy = "set --eval-configs, --eval-split, or --eval-strategy no"
         check_split(data_args.dataset, eval_configs, data_args.eval_split, remedy)
 
     set_seed(training_args.seed)
@@ -151,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
 
     train_dataset = load_premises(
-        data_args.configs,
+        data_args.dataset_configs,
         data_args.train_split,
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,

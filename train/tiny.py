@@ -2,7 +2,7 @@
 of its cost, for training from scratch on a CPU and for tests.
 
 ```bash
-python -m train.tiny --dataset umui --out runs/demo/init
+python -m train.tiny --dataset umui --output-dir runs/demo/init
 ```
 
 Its tokenizer is a byte-level BPE trained on the text of the dataset's training split. `train/sft.py` starts from the
@@ -18,7 +18,7 @@ from datasets import get_dataset_config_names
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-from common.cli import in_words
+from common.cli import ArgumentParser, in_words
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import new_folder, save_whole
@@ -198,10 +198,10 @@ def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
 
 def main() -> None:
     """Reads the command line and writes the checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="umui", help="dataset folder or Hub repository (default: %(default)s)")
-    parser.add_argument("--configs", nargs="+", help="its configs to take text from (default: all)")
-    parser.add_argument("--out", required=True, help="folder to write the checkpoint to")
+    parser.add_argument("--dataset-configs", nargs="+", help="its configs to take text from (default: all)")
+    parser.add_argument("--output-dir", required=True, help="folder to write the checkpoint to")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: %(default)s)")
     parser.add_argument("--vocab-size", type=int, default=768, help="of the tokenizer (default: %(default)s)")
     parser.add_argument("--hidden-size", type=int, default=128, help="of the language model (default: %(default)s)")
@@ -210,8 +210,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     out = build_tiny(
-        training_texts(arguments.dataset, arguments.configs),
-        arguments.out,
+        training_texts(arguments.dataset, arguments.dataset_configs),
+        arguments.output_dir,
         seed=arguments.seed,
         vocab_size=arguments.vocab_size,
         hidden_size=arguments.hidden_size,

@@ -47,7 +47,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
     for name, tower in towers.items():
         if any(parameter.requires_grad for parameter in tower.parameters()):
             raise ValueError(
-                f"tower_cache needs frozen towers, but {name} is trained: add `--freeze_towers true`, and with LoRA "
+                f"tower_cache needs frozen towers, but {name} is trained: add `--freeze-towers true`, and with LoRA "
                 "leave the towers out of lora_target_modules."
             )
     processor = trainer.processing_class

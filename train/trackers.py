@@ -1,7 +1,7 @@
-"""Tracking with trackio on this machine alone: `--report_to trackio` writes files and asks nobody anything.
+"""Tracking with trackio on this machine alone: `--report-to trackio` writes files and asks nobody anything.
 
 ```bash
-python train/sft.py --config train/recipes/urn_batched.yaml --report_to trackio
+python train/sft.py --config train/recipes/urn_batched.yaml --report-to trackio
 TRACKIO_DIR=runs/figure5/trackio trackio show --project clue
 ```
 """

@@ -64,7 +64,7 @@ def add_lora(
             if all(_lies_in(place, closed) for place in found):
                 raise ValueError(
                     f"{option} names {name}, which is only in what it can't be put on ({', '.join(closed)}): leave it "
-                    "out. Towers are frozen unless `--freeze_towers false`, the head and lora_modules_to_save are "
+                    "out. Towers are frozen unless `--freeze-towers false`, the head and lora_modules_to_save are "
                     "trained whole, and of lm_head CLUE-D has no use."
                 )
 
@@ -79,7 +79,7 @@ def add_lora(
         raise ValueError(
             f"LoRA would train {astray[0]}, and in all {len(astray)} weights of {', '.join(untrained)}, which stay as "
             "they are: give longer names in lora_modules_to_save and lora_target_parameters, or add "
-            "`--freeze_towers false`."
+            "`--freeze-towers false`."
         )
     unrestricted = copy(model.active_peft_config)
     unrestricted.exclude_modules = None

@@ -56,7 +56,7 @@ class CLUETrainer(ResumableTrainer):
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"One process sees {self.args.n_gpu} GPUs: start one process for each with "
-                "`accelerate launch --multi_gpu`."
+                "`accelerate launch --multi-gpu`."
             )
         self.modality_batching = modality_batching
         self.eval_collator = eval_collator

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-_QUANTIZED = "no weight is quantized here; `--use_peft true --dtype bfloat16 --bf16 true` needs little memory"
+_QUANTIZED = "no weight is quantized here; `--use-peft true --dtype bfloat16 --bf16 true` needs little memory"
 _MEASURED = "what is measured is loss, MSE and MAE over all hypotheses and by modality, whatever it says"
 _ROUNDED = "it would round the weights that are saved; `--bf16 true` evaluates in bfloat16 as well"
 _LIGER = "Liger has no kernels for this model"
-_SORTED = "batches have one modality and premises of similar length already: see `--modality_batching`"
+_SORTED = "batches have one modality and premises of similar length already: see `--modality-batching`"
 
 # Options that are never looked at, or that the rest does not go together with: what there is instead.
 LEFT_OUT = {
@@ -38,11 +38,11 @@ LEFT_OUT = {
     "use_liger_kernel": _LIGER,
     "liger_kernel_config": _LIGER,
     "use_cache": "nothing is generated in training",
-    "auto_find_batch_size": "a batch keeps its size; set `--per_device_train_batch_size`, and "
-    "`--gradient_accumulation_steps` to make up for it",
+    "auto_find_batch_size": "a batch keeps its size; set `--per-device-train-batch-size`, and "
+    "`--gradient-accumulation-steps` to make up for it",
     "parallelism_config": "premises are dealt out to processes, and nothing else is split",
     "save_on_each_node": "the output folder must be on a disk that all machines share, and is written once",
-    "enable_jit_checkpoint": "its half-written folder would be taken for a checkpoint; with `--save_steps`, a run can "
+    "enable_jit_checkpoint": "its half-written folder would be taken for a checkpoint; with `--save-steps`, a run can "
     "be killed at any moment",
     "restore_callback_states_from_checkpoint": "no callback has a state to go on from",
     "dataloader_drop_last": "every premise is trained on",
@@ -92,7 +92,7 @@ BESIDE = [
         ),
         "use_peft",
         _is(False),
-        "without LoRA: add `--use_peft true`",
+        "without LoRA: add `--use-peft true`",
     ),
     Beside(
         (
@@ -101,29 +101,29 @@ BESIDE = [
         ),
         "eval_strategy",
         _is("no"),
-        "without evaluation: add `--eval_strategy epoch` or `steps`",
+        "without evaluation: add `--eval-strategy epoch` or `steps`",
     ),
-    Beside(("eval_steps",), "eval_strategy", _is_not("steps"), "but with `--eval_strategy steps`: add it"),
-    Beside(("save_steps",), "save_strategy", _is_not("steps"), "but with `--save_strategy steps`: add it"),
+    Beside(("eval_steps",), "eval_strategy", _is_not("steps"), "but with `--eval-strategy steps`: add it"),
+    Beside(("save_steps",), "save_strategy", _is_not("steps"), "but with `--save-strategy steps`: add it"),
     Beside(
         ("num_train_epochs",),
         "max_steps",
         lambda value: value > 0,
-        "beside max_steps, which is the length of the run: set `--max_steps -1`",
+        "beside max_steps, which is the length of the run: set `--max-steps -1`",
     ),
     Beside(
         ("hub_model_id", "hub_revision", "hub_strategy", "hub_always_push"),
         "push_to_hub",
         _is(False),
-        "where nothing is pushed: add `--push_to_hub true`",
+        "where nothing is pushed: add `--push-to-hub true`",
     ),
     Beside(
         ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         "report_to",
         lambda value: not {"trackio", "all"} & set(value.split() if isinstance(value, str) else value or ()),
-        "without trackio: add `--report_to trackio`",
+        "without trackio: add `--report-to trackio`",
     ),
-    Beside(("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower_cache`"),
+    Beside(("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower-cache`"),
     Beside(("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"),
     Beside(
         ("model_revision",),
@@ -135,19 +135,19 @@ BESIDE = [
         ("decay_ratio",),
         "lr_scheduler_type",
         _is_not("warmup_stable_decay"),
-        "but with `--lr_scheduler_type warmup_stable_decay`: add it",
+        "but with `--lr-scheduler-type warmup_stable_decay`: add it",
     ),
     Beside(
         ("warmup_steps",),
         "lr_scheduler_type",
         _is("constant", "reduce_lr_on_plateau", "greedy"),
-        "with this lr_scheduler_type: a constant rate is warmed up to by `--lr_scheduler_type constant_with_warmup`",
+        "with this lr_scheduler_type: a constant rate is warmed up to by `--lr-scheduler-type constant_with_warmup`",
     ),
     Beside(
         ("lr_scheduler_kwargs",),
         "lr_scheduler_type",
         _is("constant", "constant_with_warmup"),
-        "on a constant rate: choose another `--lr_scheduler_type`",
+        "on a constant rate: choose another `--lr-scheduler-type`",
     ),
     Beside(
         ("adam_beta1", "adam_beta2", "adam_epsilon"),
@@ -159,7 +159,7 @@ BESIDE = [
         ("optim_args",),
         "optim",
         lambda value: _WITHOUT_ARGS.fullmatch(value) is not None,
-        "on this optim: AdamW's options are `--adam_beta1`, `--adam_beta2`, `--adam_epsilon`, `--weight_decay`",
+        "on this optim: AdamW's options are `--adam-beta1`, `--adam-beta2`, `--adam-epsilon`, `--weight-decay`",
     ),
     Beside(
         ("optim_target_modules",),
@@ -172,7 +172,7 @@ BESIDE = [
         ("dataloader_multiprocessing_context",),
         "dataloader_num_workers",
         _is(0),
-        "without workers: set `--dataloader_num_workers`",
+        "without workers: set `--dataloader-num-workers`",
     ),
 ]
 

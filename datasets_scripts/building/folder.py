@@ -35,10 +35,10 @@ def check_free(out: Path, config: str, overwrite: bool) -> None:
     """
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
-            raise FolderError(f"{place} is a file: pass another --out")
+            raise FolderError(f"{place} is a file: pass another --output-dir")
     there = (out / config).exists() or _aside(out, config).exists()
     if there and not overwrite:
-        raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --out")
+        raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --output-dir")
     _read_card(out)
 
 
@@ -101,7 +101,9 @@ def _read_card(out: Path) -> tuple[dict, str]:
     text = path.read_text(encoding="utf-8")
     parts = text.split("---\n", 2)
     if len(parts) != 3 or parts[0]:
-        raise FolderError(f"{path} has no YAML front matter between two lines of ---: add it, or pass another --out")
+        raise FolderError(
+            f"{path} has no YAML front matter between two lines of ---: add it, or pass another --output-dir"
+        )
     try:
         front = yaml.safe_load(parts[1])
     except yaml.YAMLError as error:

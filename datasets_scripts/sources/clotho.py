@@ -81,7 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(without it, only the captions are built)",
     )
     parser.add_argument(
-        "--configs", nargs="+", choices=("clotho", "clotho-captions"), help="default: all that can be built"
+        "--dataset-configs",
+        dest="configs",
+        nargs="+",
+        choices=("clotho", "clotho-captions"),
+        help="default: all that can be built",
     )
 
 
@@ -100,7 +104,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     """
     names = options.configs or (["clotho", "clotho-captions"] if options.clips else ["clotho-captions"])
     if "clotho" in names and options.clips is None:
-        raise InputError("the config clotho needs the clips: pass --clips, or --configs clotho-captions")
+        raise InputError("the config clotho needs the clips: pass --clips, or --dataset-configs clotho-captions")
     files = {part: options.raw / f"clotho_entailment_{part}.csv" for part in PARTS}
     files = {part: file for part, file in files.items() if file.is_file()}
     if not files:

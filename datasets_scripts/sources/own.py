@@ -2,8 +2,8 @@
 A folder of one's own: tables (CSV, TSV, JSONL, Parquet) whose columns are named by options, and the clips they name.
 
 ```
-python -m datasets_scripts.build own --name my-clips --table pairs.csv --media-root clips --media-column file \\
-    --hypothesis-column sentence --probability-column p --split-by recording --out umui
+python -m datasets_scripts.build own --dataset-config my-clips --table pairs.csv --media-root clips \\
+    --media-column file --hypothesis-column sentence --probability-column p --split-by recording --output-dir umui
 ```
 
 Rows are split by the table itself (`--split-column`), not at all (`--split test`), or by chance: all rows of a group
@@ -53,7 +53,14 @@ CLIPS_REMEMBERED = 4096
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
-    parser.add_argument("--name", type=_config_name, required=True, help="what to call the config, e.g. my-clips")
+    parser.add_argument(
+        "--dataset-config",
+        dest="name",
+        type=_config_name,
+        required=True,
+        metavar="NAME",
+        help="what to call the config, e.g. my-clips",
+    )
     parser.add_argument("--table", type=Path, nargs="+", required=True, help="one or more tables, read in this order")
     parser.add_argument("--media-root", type=Path, help="the folder that media paths start from, and never leave")
 

@@ -37,9 +37,9 @@ SOURCE_FOLDERS = ("", "development/", "validation/", "evaluation/")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
     parser.add_argument(
-        "--from", dest="origin", required=True, metavar="REPO", help="ORG/NAME on the Hub, or a folder of that layout"
+        "--dataset", dest="origin", required=True, help="ORG/NAME on the Hub, or a folder of that layout"
     )
-    parser.add_argument("--config", required=True, help="the config, e.g. clotho")
+    parser.add_argument("--dataset-config", dest="config", required=True, help="the config, e.g. clotho")
     parser.add_argument("--clips", type=Path, required=True, help="the folder with the clips, at any depth")
     parser.add_argument("--revision", default="main", help="the branch or commit on the Hub (default: %(default)s)")
 
@@ -58,7 +58,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
         `InputError`: if there is no such config, or it has its clips; or there is no folder with clips.
     """
     if options.config != PurePosixPath(options.config).name or options.config.startswith("."):
-        raise InputError(f"--config {options.config} is no name of a config")
+        raise InputError(f"--dataset-config {options.config} is no name of a config")
     files = _fetch(options.origin, options.config, options.revision)
     for file in files.values():
         _check(file, options.config)
@@ -210,7 +210,7 @@ def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
     elif origin.count("/") == 1:
         files = _download(origin, config, revision)
     else:
-        raise InputError(f"--from {origin} is neither a folder nor ORG/NAME on the Hub")
+        raise InputError(f"--dataset {origin} is neither a folder nor ORG/NAME on the Hub")
     if not files:
         raise InputError(f"{origin} has no config {config}")
     return files

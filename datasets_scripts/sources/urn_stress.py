@@ -180,7 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--modalities", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="default: all four")
     add("--premises", type=positive, default=40, help="premises in a cell (default: %(default)s)")
-    add("--hypotheses", type=positive, default=6, help="hypotheses about each (default: %(default)s)")
+    add("--hypotheses-per-premise", dest="hypotheses", type=positive, default=6, help="default: %(default)s")
     add(
         "--balls",
         nargs="+",
@@ -320,7 +320,7 @@ class _Maker:
         if len(made) < self.number:
             raise InputError(
                 f"only {len(made)} different hypotheses are left for {self.modality} {cell.name}, {self.number} were "
-                "asked for: lower --hypotheses"
+                "asked for: lower --hypotheses-per-premise"
             )
         return made
 

@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--judgements", type=Path, help="human probabilities, JSONL of annotations.py or a JSON list")
     parser.add_argument(
-        "--configs", nargs="+", choices=[f"wikivideo-{modality}" for modality in MODALITIES], help="default: all three"
+        "--dataset-configs",
+        dest="configs",
+        nargs="+",
+        choices=[f"wikivideo-{modality}" for modality in MODALITIES],
+        help="default: all three",
     )
     parser.add_argument(
         "--validation-topics",

@@ -2,14 +2,14 @@
 Asks a teacher N times for the probability of each hypothesis (section 3.1 of the paper) and keeps every raw answer.
 
 ```
-python -m datasets_scripts.teacher ask --dataset umui --config clotho --splits train --out answers \
-    --server http://127.0.0.1:8000/v1 --model Qwen/Qwen2.5-Omni-7B
-python -m datasets_scripts.teacher ask --dataset umui --config unli --out answers --local models/teacher
+python -m datasets_scripts.teacher ask --dataset umui --dataset-config clotho --splits train --output-dir answers \
+    --server http://127.0.0.1:8000/v1 --server-model Qwen/Qwen2.5-Omni-7B
+python -m datasets_scripts.teacher ask --dataset umui --dataset-config unli --output-dir answers --model models/teacher
 ```
 
-The same command again, after a kill or a crash, goes on where it stopped. `--out` holds a line a pair in `*.jsonl`,
-known by what was asked: the premise (the content of a clip), hypothesis and prompt. Of a config that has grown or
-changed since, the same command asks about what is new.
+The same command again, after a kill or a crash, goes on where it stopped. `--output-dir` holds a line a pair in
+`*.jsonl`, known by what was asked: the premise (the content of a clip), hypothesis and prompt. Of a config that has
+grown or changed since, the same command asks about what is new.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from chat.failures import RunStoppedError
 from chat.messages import questions
 from chat.openai_server import OpenAIServer, check_server
 from chat.options import add_sending_options, read_sending_options
-from common.cli import in_words, json_object, not_negative, positive, whole
+from common.cli import ArgumentParser, in_words, json_object, not_negative, positive, whole
 from common.errors import InputError
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS
@@ -41,22 +41,22 @@ RESERVED = {"messages", "model", "temperature", "max_tokens", "max_completion_to
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m datasets_scripts.teacher ask",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset folder, e.g. umui")
-    parser.add_argument("--config", required=True, help="one of its configs")
+    parser.add_argument("--dataset-config", required=True, help="one of its configs")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["train"], help="default: train")
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the answers")
-    teacher = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("--output-dir", type=Path, required=True, help="the folder for the answers")
+    teacher = parser.add_argument_group("who is asked")
+    teacher.add_argument("--model", type=Path, help="a folder with a chat model that transformers loads")
     teacher.add_argument("--server", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1")
-    teacher.add_argument("--local", type=Path, help="a folder with a chat model that transformers loads")
+    teacher.add_argument("--server-model", help="the server's name for the model")
 
-    asking = parser.add_argument_group("what is asked (the same for all answers in one --out)")
-    asking.add_argument("--model", help="the server's name for the model")
-    asking.add_argument("--answers", type=positive, default=5, help="answers a pair (default: %(default)s)")
+    asking = parser.add_argument_group("what is asked (the same for all answers in one --output-dir)")
+    asking.add_argument("--num-answers", type=positive, default=5, help="answers a pair (default: %(default)s)")
     asking.add_argument("--temperature", type=not_negative, default=0.7, help="default: %(default)s")
     asking.add_argument("--max-tokens", type=positive, default=512, help="of an answer (default: %(default)s)")
     asking.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -77,17 +77,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     running.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
     running.add_argument("--slurm-time", default="24:00:00", help="limit of a task (default: %(default)s)")
     running.add_argument("--slurm-cpus", type=positive, default=2, help="of a task (default: %(default)s)")
-    running.add_argument("--slurm-gpus", type=whole, default=0, help="of a task, for --local (default: 0)")
+    running.add_argument("--slurm-gpus", type=whole, default=0, help="of a task, for --model (default: 0)")
 
     options = parser.parse_args(arguments)
-    if options.server and not options.model:
-        parser.error("--server needs --model")
-    if options.local and options.model:
-        parser.error("--local needs no --model: the folder says it")
-    if options.local and options.extra:
+    if options.server and (options.model or not options.server_model):
+        parser.error("--server has a model that --server-model names, and no --model")
+    if options.server_model and not options.server:
+        parser.error("--server-model is for a --server")
+    if not (options.model or options.server):
+        parser.error("pass --model, or --server and --server-model")
+    if options.model and options.extra:
         parser.error("--extra is for a --server")
-    if options.temperature == 0 and options.answers > 1:
-        parser.error("--temperature 0 gives the same answer each time: pass --answers 1, or a higher temperature")
+    if options.temperature == 0 and options.num_answers > 1:
+        parser.error("--temperature 0 gives the same answer each time: pass --num-answers 1, or a higher temperature")
     if reserved := sorted(RESERVED & options.extra.keys()):
         parser.error(f"--extra must leave out {', '.join(reserved)}: they are options, or set by the engine")
     return options
@@ -103,26 +105,26 @@ def run(options: argparse.Namespace) -> None:
     """
     rows = _load(options)
     question = Question(
-        model=str(options.local or options.model),
-        answers=options.answers,
+        model=str(options.model or options.server_model),
+        answers=options.num_answers,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
         seed=options.seed,
         extra=options.extra,
     )
-    if options.local:
+    if options.model:
         # With torch and transformers, which who asks a server need not wait for.
         from chat.local import LocalServer, check_local
 
-        check_local(options.local)
+        check_local(options.model)
         server = partial(LocalServer, failures=options.stop_after_failures)
     else:
         how = read_sending_options(options)
         check_server(how)
         server = partial(OpenAIServer, options=how)
-    names, repeats = _questions(rows, options.config)
-    keep_record(options.out, question)
-    for shard in shards(options.out):
+    names, repeats = _questions(rows, options.dataset_config)
+    keep_record(options.output_dir, question)
+    for shard in shards(options.output_dir):
         with locked(shard):
             pass
 
@@ -134,17 +136,17 @@ def run(options: argparse.Namespace) -> None:
         return None if failed else pair
 
     # People's judgements are of the rows as they are called now.
-    if any(named(pair) != pair for pair in finished_pairs(options.out)):
-        change_pairs(options.out, named)
+    if any(named(pair) != pair for pair in finished_pairs(options.output_dir)):
+        change_pairs(options.output_dir, named)
     if options.ask_again_failed:
-        print(f"asking again for {change_pairs(options.out, kept)} pairs with a failed answer")
+        print(f"asking again for {change_pairs(options.output_dir, kept)} pairs with a failed answer")
 
     before = _count(options, names)
     pairs = Pairs(
         dataset=options.dataset,
-        config=options.config,
+        config=options.dataset_config,
         splits=tuple(options.splits),
-        out=options.out,
+        out=options.output_dir,
         max_media_bytes=int(options.max_media_mb * 1e6),
         repeats=repeats,
     )
@@ -165,7 +167,7 @@ def run(options: argparse.Namespace) -> None:
     if counts.pairs != counts.expected or counts.incomplete:
         raise RunStoppedError(
             f"{counts.pairs} of {counts.expected} pairs are there, {counts.incomplete} of them with another number of "
-            f"answers than {options.answers}: run the same command again"
+            f"answers than {options.num_answers}: run the same command again"
         )
     counts.raise_if_in_vain(before)
 
@@ -173,7 +175,7 @@ def run(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> dict[str, Dataset]:
     if not options.dataset.is_dir():
         raise InputError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
-    return {split: load_split(str(options.dataset), options.config, split) for split in options.splits}
+    return {split: load_split(str(options.dataset), options.dataset_config, split) for split in options.splits}
 
 
 def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], frozenset[tuple[str, int]]]:
@@ -189,8 +191,8 @@ def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], 
 
 
 def _count(options: argparse.Namespace, asked: Collection[str]) -> Counts:
-    finished = (pair for pair in finished_pairs(options.out) if pair["question"] in asked)
-    return count(finished, len(asked), options.answers)
+    finished = (pair for pair in finished_pairs(options.output_dir) if pair["question"] in asked)
+    return count(finished, len(asked), options.num_answers)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -71,7 +71,7 @@ class Counts:
         reasons = _by_kind(lost - before.unparsable - before.failed or lost)
         raise RunStoppedError(
             f"none of the {new or self.answers} answers has a probability, most often: {reasons[0].rstrip('.')}. "
-            "Put that right: --ask-again-failed then repeats the failed answers, another --out asks all anew"
+            "Put that right: --ask-again-failed then repeats the failed answers, another --output-dir asks all anew"
         )
 
 

@@ -2,11 +2,11 @@
 Puts the vote of a teacher's answers in the place of labels (section 3.1 of the paper), as a new config.
 
 ```
-python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers
-python -m datasets_scripts.teacher label --dataset umui --config clotho --answers answers --vote majority \
+python -m datasets_scripts.teacher label --dataset umui --dataset-config clotho --answers answers
+python -m datasets_scripts.teacher label --dataset umui --dataset-config clotho --answers answers --vote majority \
     --drop-disagreeing --splits train validation --to clotho-majority
-python -m datasets_scripts.teacher label --dataset umui --config wikivideo-video --answers answers --ratio 1:2 \
-    --to wikivideo-video-1to2
+python -m datasets_scripts.teacher label --dataset umui --dataset-config wikivideo-video --answers answers \
+    --ratio 1:2 --to wikivideo-video-1to2
 ```
 
 Answers belong to what was asked, the premise (the content of a clip), hypothesis and prompt, whatever the row is
@@ -34,7 +34,7 @@ from pathlib import Path
 
 from chat.answers import summarise
 from chat.messages import questions
-from common.cli import positive, seed
+from common.cli import ArgumentParser, positive, seed
 from common.digests import digest
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft
@@ -299,7 +299,7 @@ def _teacher(path: Path, settings: str | None) -> dict:
         raise InputError(f"{file} can't be read, which says who was asked: {error!r}") from error
     if digest(asked) != settings:
         raise InputError(
-            f"{file} doesn't tell how the answers beside it were asked for: put that of their --out there"
+            f"{file} doesn't tell how the answers beside it were asked for: put that of their --output-dir there"
         )
     # Of a local model only the name is kept, not where it lay.
     local = str(teacher["model"]).startswith(("/", ".", "~")) or Path(str(teacher["model"])).is_dir()
@@ -312,11 +312,9 @@ def _told(counts: Counter[str]) -> str:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m datasets_scripts.teacher label", description=__doc__.splitlines()[1]
-    )
+    parser = ArgumentParser(prog="python -m datasets_scripts.teacher label", description=__doc__.splitlines()[1])
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset folder, e.g. umui")
-    parser.add_argument("--config", required=True, help="the config whose labels are replaced, e.g. clotho")
+    parser.add_argument("--dataset-config", required=True, help="the config whose labels are replaced, e.g. clotho")
     parser.add_argument("--answers", type=Path, required=True, help="a .jsonl(.gz) file, or a folder of them")
     parser.add_argument("--to", help="the new config (default: <config>-teacher)")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["train"], help="default: train")
@@ -345,8 +343,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         `InputError`: if it can't be done as asked.
     """
-    to = options.to or f"{options.config}-teacher"
-    check_target(options.dataset, options.config, to, options.overwrite)
+    to = options.to or f"{options.dataset_config}-teacher"
+    check_target(options.dataset, options.dataset_config, to, options.overwrite)
     answers = by_question(read_answers(options.answers))
     rules = Rules(options.vote, options.min_valid, options.drop_disagreeing, options.overwrite)
     names = ("splits", "vote", "min_valid", "drop_disagreeing", "answers")
@@ -355,7 +353,8 @@ def run(options: argparse.Namespace) -> None:
     if options.ratio is not None:
         plan["seed"] = options.seed
     report = label_config(
-        *(options.dataset, options.config, answers, to, options.splits, rules, plan, options.ratio, options.seed)
+        *(options.dataset, options.dataset_config, answers, to, options.splits, rules, plan),
+        *(options.ratio, options.seed),
     )
     others = Counter((one.config, one.split) for name, one in answers.items() if name not in report.found)
     for (config, split), count in sorted(others.items()):

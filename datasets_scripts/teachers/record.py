@@ -25,7 +25,7 @@ def keep_record(out: Path, question: Question) -> None:
     """
     path = out / NAME
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: pass another --out")
+        raise InputError(f"{out} is a file: pass another --output-dir")
     out.mkdir(parents=True, exist_ok=True)
     asked = asdict(question)
     if path.exists():
@@ -37,17 +37,20 @@ def keep_record(out: Path, question: Question) -> None:
                 if before.get(name) != value
             ]
         except (json.JSONDecodeError, AttributeError) as error:
-            raise InputError(f"{path} can't be read: pass another --out") from error
+            raise InputError(f"{path} can't be read: pass another --output-dir") from error
         if changes:
             raise InputError(
-                f"{out} holds answers to another question: {'; '.join(changes)}. Pass another --out, or ask as before"
+                f"{out} holds answers to another question: {'; '.join(changes)}. Pass another --output-dir, or ask as "
+                "before"
             )
     elif any(out.glob("*.jsonl")):
-        raise InputError(f"{out} holds answers but no {NAME}, which says to what: pass another --out")
+        raise InputError(f"{out} holds answers but no {NAME}, which says to what: pass another --output-dir")
     for pair in finished_pairs(out):
         if pair.get("settings") != question.digest:
             what = "were asked for otherwise" if "settings" in pair else "don't say what was asked (an old version's)"
-            raise InputError(f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --out")
+            raise InputError(
+                f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --output-dir"
+            )
     partial = out / f".{NAME}.partial"
     partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)

@@ -2,17 +2,17 @@
 Draws the figures of the paper, and those that show where a model can be trusted, from files.
 
 ```bash
-python -m evaluation.figures agreement --raw raw.csv --out agreement/agreement.png
-python -m evaluation.figures annotators --raw raw.csv
+python -m evaluation.figures agreement --annotations raw.csv --output agreement/agreement.png
+python -m evaluation.figures annotators --annotations raw.csv
 python -m evaluation.figures teachers --answers vl=answers-vl omni=answers-omni --judgements people.jsonl
-python -m evaluation.figures batching runs/figure5/{mixed,batched}-{0,1,2} --out figure5.png
-python -m evaluation.figures ratios 1:0.5=runs/half 1:1=runs/one 1:3=runs/three --out figure6.png
-python -m evaluation.figures reliability text=runs/text audio=runs/audio --out reliability.png
+python -m evaluation.figures batching runs/figure5/{mixed,batched}-{0,1,2} --output figure5.png
+python -m evaluation.figures ratios 1:0.5=runs/half 1:1=runs/one 1:3=runs/three --output figure6.png
+python -m evaluation.figures reliability text=runs/text audio=runs/audio --output reliability.png
 python -m evaluation.figures risk-coverage text=runs/text audio=runs/audio --by standard_deviation entropy
 python -m evaluation.figures item runs/text --model checkpoints/clue-urn-tiny --ids a-row another
 ```
 
-`ratios`, `reliability`, `risk-coverage` and `item` take output folders of `python -m evaluation.run`. `--out` names
+`ratios`, `reliability`, `risk-coverage` and `item` take output folders of `python -m evaluation.run`. `--output` names
 one file or several, `.png`, `.svg` or `.pdf`; the same input gives the same bytes. What a figure shows is printed,
 written beside it as `.alt.txt` and kept in its metadata.
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.cli import in_words, named_path, positive, seed
+from common.cli import ArgumentParser, in_words, named_path, positive, seed
 from datasets_scripts.annotations import add_raw_options, read_and_tell
 from evaluation.agreement import agreement_of, histogram, markdown_report
 from evaluation.figures.agreement import draw_heatmaps
@@ -56,21 +56,21 @@ def main(arguments: list[str] | None = None) -> None:
             _refuse_equal_names(options.runs)
         figure, words, beside = options.draw(options)
         # All files and folders that can't be written are told before the first one is.
-        for path in options.out:
+        for path in options.output:
             if path.is_dir():
-                raise ValueError(f"--out {path} is a folder: name a file.")
+                raise ValueError(f"--output {path} is a folder: name a file.")
             path.parent.mkdir(parents=True, exist_ok=True)
-    for path in options.out:
+    for path in options.output:
         save_figure(figure, path, words, options.dpi)
         for ending, text in {".alt.txt": f"{words}\n", **beside}.items():
             write_text(path.with_suffix(ending), text)
     print(words)
-    print(f"\nWrote {', '.join(map(str, options.out))}; beside: {', '.join(['.alt.txt', *beside])}")
+    print(f"\nWrote {', '.join(map(str, options.output))}; beside: {', '.join(['.alt.txt', *beside])}")
 
 
 def agreement(options: argparse.Namespace) -> Drawn:
     """Figure 3: how far annotators agree, pair by pair, in four measures."""
-    report = agreement_of(read_and_tell(options), options.bootstrap, options.seed)
+    report = agreement_of(read_and_tell(options), options.resamples, options.seed)
     table = markdown_report(report)
     # What is undefined is null.
     pairs = [
@@ -113,12 +113,12 @@ def ratios(options: argparse.Namespace) -> Drawn:
 
 def reliability(options: argparse.Namespace) -> Drawn:
     """How far what is predicted is from what is so."""
-    return *draw_reliability(options.runs, options.bins, options.equal_mass, options.bootstrap, options.seed), {}
+    return *draw_reliability(options.runs, options.bins, options.equal_mass, options.resamples, options.seed), {}
 
 
 def risk_coverage(options: argparse.Namespace) -> Drawn:
     """The error that is left when the least certain answers are deferred."""
-    return *draw_risk_coverage(options.runs, options.by, options.risk, options.bootstrap, options.seed), {}
+    return *draw_risk_coverage(options.runs, options.by, options.risk, options.resamples, options.seed), {}
 
 
 def item(options: argparse.Namespace) -> Drawn:
@@ -147,21 +147,21 @@ def _refuse_equal_names(runs: list[EvaluationRun] | list[Run]) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.figures", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m evaluation.figures", description=__doc__.splitlines()[1])
     commands = parser.add_subparsers(dest="command", required=True)
-    resampling = argparse.ArgumentParser(add_help=False)
+    resampling = ArgumentParser(add_help=False)
     resampling.add_argument(
-        "--bootstrap", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
+        "--resamples", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
     )
     resampling.add_argument("--seed", type=seed, default=0, help="their seed (default: %(default)s)")
-    runs = argparse.ArgumentParser(add_help=False)
+    runs = ArgumentParser(add_help=False)
     runs.add_argument("runs", type=_run, nargs="+", metavar="[NAME=]FOLDER", help="output folder of an evaluation")
 
     def command(name: str, draw, out: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         one = commands.add_parser(name, parents=parents, help=help)
         one.set_defaults(draw=draw)
         one.add_argument(
-            "--out",
+            "--output",
             type=_figure_file,
             nargs="+",
             default=[Path(out)],

@@ -102,7 +102,7 @@ def read_run(folder: str | Path, label: str | None = None) -> Run:
     history = newest_history(folder)
     entries = [entry for entry in history if "loss" in entry]
     if not entries:
-        raise ValueError(f"{folder} has no training loss in its logs: train with `--logging_strategy steps`.")
+        raise ValueError(f"{folder} has no training loss in its logs: train with `--logging-strategy steps`.")
 
     def curve(key: str) -> Curve | None:
         points = [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]

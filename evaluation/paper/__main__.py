@@ -2,7 +2,7 @@
 Makes the tables of the paper from files, each as Markdown, CSV, JSON and LaTeX, with the paper's numbers beside them.
 
 ```bash
-python -m evaluation.paper table3 --predictions CLUE-D=runs/d/{unli,wikivideo-video} CLUE-T=runs/t/unli --out tables
+python -m evaluation.paper table3 --predictions CLUE-D=runs/d/{unli,wikivideo-video} CLUE-T=runs/t/unli
 python -m evaluation.paper table7 --predictions Q2.5-O=runs/omni/clotho --fit Q2.5-O=runs/omni/clotho-validation
 python -m evaluation.paper table5 --answers "Qwen3-VL=answers-vl" --judgements people.jsonl
 python -m evaluation.paper compare --predictions A=runs/a/unli B=runs/b/unli --measures mse ece
@@ -15,7 +15,7 @@ bash makes two of the first). README.md beside this file tells of each table.
 import argparse
 from pathlib import Path
 
-from common.cli import in_words, named_path, positive, seed
+from common.cli import ArgumentParser, in_words, named_path, positive, seed
 from datasets_scripts.paper_numbers import paper_title
 from evaluation.metrics.uncertain_inference.measures import MEASURES, RESAMPLES
 from evaluation.paper import tables, teachers
@@ -28,26 +28,26 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     with in_words():
         table = make(options)
-        table.write(options.out)
+        table.write(options.output_dir)
     print(table.markdown())
-    print(f"Wrote {options.out / table.name}.md, .csv, .json and .tex")
+    print(f"Wrote {options.output_dir / table.name}.md, .csv, .json and .tex")
 
 
 def make(options: argparse.Namespace) -> Table:
     """The table that the command line asks for."""
     if options.table == "compare":
-        return compare(options.predictions, options.measures, options.bootstrap, options.seed)
+        return compare(options.predictions, options.measures, options.resamples, options.seed)
     number = int(options.table.removeprefix("table"))
     if number in teachers.COLUMNS:
         answers = dict(options.answers)
-        return teachers.make_table(number, answers, options.judgements, options.bootstrap, options.seed)
+        return teachers.make_table(number, answers, options.judgements, options.resamples, options.seed)
     fitted_on = options.fit if number == 7 else []
-    return tables.make_table(number, options.predictions, fitted_on, options.bootstrap, options.seed)
+    return tables.make_table(number, options.predictions, fitted_on, options.resamples, options.seed)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m evaluation.paper", description=__doc__.splitlines()[1])
     commands = parser.add_subparsers(dest="table", required=True)
     for number in sorted([*tables.COLUMNS, *teachers.COLUMNS]):
         title = paper_title(number)
@@ -72,9 +72,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help=f"any of {', '.join(MEASURES)} (default: {' '.join(MAIN)})",
     )
     for command in commands.choices.values():
-        command.add_argument("--out", type=Path, default=Path("tables"), metavar="DIR", help="default: %(default)s")
+        command.add_argument("--output-dir", type=Path, default=Path("tables"), help="default: %(default)s")
         command.add_argument(
-            "--bootstrap", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
+            "--resamples", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
         )
         command.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     options = parser.parse_args(arguments)

@@ -66,7 +66,7 @@ def compare(named: list[tuple[str, Path]], measures: list[str], resamples: int, 
     ]
     least = len(tested) / (resamples + 1)
     if least >= SIGNIFICANCE:
-        told = f"{resamples:,} resamples give no p (Holm) below {short(min(1, least))}: ask for more (--bootstrap)."
+        told = f"{resamples:,} resamples give no p (Holm) below {short(min(1, least))}: ask for more (--resamples)."
         notes.insert(3, told)
     return Table("compare", "Paired comparisons of predictors", HEADER, shown, 4, records, notes)
 

@@ -143,7 +143,7 @@ class Table:
     def write(self, folder: Path) -> None:
         """Writes a file of each form into a folder, made if it isn't there."""
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--out {folder} is a file: name a folder.")
+            raise ValueError(f"--output-dir {folder} is a file: name a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         for ending, text in (
             ("md", self.markdown()),

@@ -63,19 +63,20 @@ def add_predictor_options(parser: argparse.ArgumentParser, predictors: tuple[str
     Adds `--predictor` and what goes with it.
 
     Args:
-        parser (`argparse.ArgumentParser`): The command's. With more than [`MODELS`] it also has `--config` and
+        parser (`argparse.ArgumentParser`): The command's. With more than [`MODELS`] it also has `--dataset-config` and
             `--split`.
         predictors (`tuple[str, ...]`): The kinds that the command offers.
     """
     group = parser.add_argument_group("what scores the rows (evaluation/predictors/README.md)")
     group.add_argument("--predictor", choices=predictors, default="auto", help="default: CLUE or CLUE-T, by --model")
-    group.add_argument("--model", help="folder of a model, or its name on the Hub; with --server its name there")
+    group.add_argument("--model", help="folder of a model, or its name on the Hub")
     if "teacher" in predictors:
         group.add_argument("--answers", type=Path, help="teacher: file or folder with its answers")
     prompting = parser.add_argument_group("prompting")
     prompting.add_argument(
         "--server", help="ask an OpenAI-compatible server, http://127.0.0.1:8000/v1: texts and media are sent there"
     )
+    prompting.add_argument("--server-model", help="the server's name for the model")
     prompting.add_argument("--max-tokens", type=positive, default=512, help="scalar: of an answer (default: 512)")
     prompting.add_argument("--extra", type=json_object, default={}, help="more fields of a request (JSON, no secrets)")
     add_sending_options(prompting, failures=20)
@@ -97,12 +98,16 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor 
         `ValueError`: if the options do not go together, or name what isn't there.
     """
     kind = args.predictor
-    if kind in MODELS and args.model is None:
+    if args.server is not None and kind not in ("scalar", "binary"):
+        raise ValueError(f"--predictor {kind} can't use a --server: only scalar and binary prompting do.")
+    if args.server is not None and (args.model is not None or args.server_model is None):
+        raise ValueError("--server has a model that --server-model names, and no --model.")
+    if args.server_model is not None and args.server is None:
+        raise ValueError("--server-model is for a --server.")
+    if kind in MODELS and args.model is None and args.server is None:
         raise ValueError(f"--predictor {kind} needs --model.")
     if kind not in MODELS and args.model is not None:
         raise ValueError(f"--predictor {kind} has no --model: leave it out.")
-    if args.server is not None and kind not in ("scalar", "binary"):
-        raise ValueError(f"--predictor {kind} can't use a --server: only scalar and binary prompting do.")
     if args.extra and args.server is None:
         raise ValueError("--extra is for a --server.")
     if reserved := sorted(RESERVED & args.extra.keys()):
@@ -138,7 +143,7 @@ def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
 
     settings = {
         "predictor": kind,
-        "model": args.model,
+        "model": args.server_model or args.model,
         "prompt": digest([write(EXAMPLE | {"modality": modality}) for modality in MODALITIES]),
         "max_media_mb": args.max_media_mb,
     }
@@ -153,9 +158,9 @@ def _prompted(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
         fields = asked | args.extra
         server = {"scalar": ServerScalar, "binary": ServerBinary}[kind]
         return ChosenPredictor(
-            f"{kind}-{Path(args.model).name}",
+            f"{kind}-{Path(args.server_model).name}",
             {**settings, "server": options.url, "request": fields},
-            lambda: server(prompt(), args.model, options, args.in_flight, fields),
+            lambda: server(prompt(), args.server_model, options, args.in_flight, fields),
         )
     checkpoint = find_checkpoint(args.model)
     check_local(checkpoint)
@@ -172,12 +177,12 @@ def _teacher(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
     """Answers that were given before."""
     if args.answers is None:
         raise ValueError("--predictor teacher needs --answers: run python -m datasets_scripts.teacher ask.")
-    asked = {question for question, _ in questions(load_rows(dataset, args.config, args.split))}
+    asked = {question for question, _ in questions(load_rows(dataset, args.dataset_config, args.split))}
     answers = {name: answer for name, answer in by_question(read_answers(args.answers)).items() if name in asked}
     if not answers:
         raise ValueError(
-            f"--answers {args.answers} holds none to {args.config} {args.split} as its rows are now: ask the teacher "
-            "first."
+            f"--answers {args.answers} holds none to {args.dataset_config} {args.split} as its rows are now: ask the "
+            "teacher first."
         )
     given = sorted([name, [[a.probability, a.reason] for a in answer.parsed]] for name, answer in answers.items())
     return ChosenPredictor(

@@ -45,7 +45,7 @@ def settings_of(api: HfApi, options: Namespace, there: dict[str, str]) -> Settin
 
     Args:
         api (`HfApi`): The client.
-        options (`Namespace`): `space`, `model`, `model_revision`, `dataset` and `config`.
+        options (`Namespace`): `space`, `model`, `model_revision`, `dataset` and `dataset_config`.
         there (`dict[str, str]`): The variables that the Space has.
 
     Returns:
@@ -54,7 +54,7 @@ def settings_of(api: HfApi, options: Namespace, there: dict[str, str]) -> Settin
     Raises:
         `InputError`: if the options don't go together, or name what isn't on the Hub.
     """
-    about = {"demo": ("model", "model_revision"), "annotate": ("dataset", "config")}
+    about = {"demo": ("model", "model_revision"), "annotate": ("dataset", "dataset_config")}
     for space, names in about.items():
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
         if given and space != options.space:
@@ -110,25 +110,26 @@ def _annotate(api: HfApi, options: Namespace, there: dict[str, str]) -> Settings
     if "ANNOTATE_SYNC" in there:
         secrets["HF_TOKEN"] = f"a token that may write to {there['ANNOTATE_SYNC']}"
     variables = {}
-    for name, key in (("dataset", "ANNOTATE_DATASET"), ("config", "ANNOTATE_CONFIG")):
+    for name, key in (("dataset", "ANNOTATE_DATASET"), ("dataset_config", "ANNOTATE_CONFIG")):
         given = getattr(options, name)
         if given is not None and there.get(key, given) != given:
             raise InputError(
-                f"--{name} {given}: {options.repo} is about {there[key]}, and judgements are of one dataset. Release "
-                f"another Space, or change {key} in the settings of this one"
+                f"--{name.replace('_', '-')} {given}: {options.repo} is about {there[key]}, and judgements are of one "
+                f"dataset. Release another Space, or change {key} in the settings of this one"
             )
         if given is not None or key in there:
             variables[key] = given or there[key]
     if len(variables) < 2:
         if variables:
-            raise InputError("--dataset ORG/NAME and --config NAME go together")
-        return Settings({}, secrets=secrets, notes=["no --dataset and --config: the Space won't start without"])
+            raise InputError("--dataset ORG/NAME and --dataset-config NAME go together")
+        note = "no --dataset and --dataset-config: the Space won't start without"
+        return Settings({}, secrets=secrets, notes=[note])
     dataset, config = variables["ANNOTATE_DATASET"], variables["ANNOTATE_CONFIG"]
     with told_in_words(dataset):
         info = api.repo_info(dataset, repo_type="dataset")
     configs = [entry["config_name"] for entry in (info.card_data or {}).get("configs", [])]
     if configs and config not in configs:
-        raise InputError(f"--config {config}: {dataset} has {', '.join(configs)}")
+        raise InputError(f"--dataset-config {config}: {dataset} has {', '.join(configs)}")
     if info.private:
         secrets.setdefault("HF_TOKEN", f"a token that may read {dataset}, which is private")
     return Settings(variables, datasets=[dataset], secrets=secrets)

@@ -141,14 +141,14 @@ def test_rows_are_written_as_they_come(tmp_path, capsys, monkeypatch):
         "--modalities",
         "text",
         "audio",
-        "--hypotheses",
+        "--hypotheses-per-premise",
         "2",
         "--steps",
         "2",
         "--warmup",
         "0",
     ]
-    main([*options, "--out", str(out)])
+    main([*options, "--output", str(out)])
     header, *records = map(json.loads, out.read_text().splitlines())
     assert header["size"] == "tiny" and header["peak_flops"] > 0
     ways = [("text", "reference"), ("text", "clue"), ("audio", "reference"), ("audio", "clue"), ("audio", "cached")]

@@ -122,7 +122,7 @@ def omni(tokenizer, tmp_path_factory) -> Path:
 
 def local(dataset: Path, out: Path, model: Path, *more: str) -> list[str]:
     """A command line."""
-    common = ["--dataset", str(dataset), "--config", "pairs", "--out", str(out), "--local", str(model)]
+    common = ["--dataset", str(dataset), "--dataset-config", "pairs", "--output-dir", str(out), "--model", str(model)]
     return [*common, "--max-tokens", "4", *more]
 
 
@@ -227,8 +227,8 @@ def test_the_server_of_transformers(tmp_path, talker, capsys):
     try:
         wait_for(lambda: re.search(r"running on (http://\S+)", log.read_text()) or server.poll() is not None)
         url = re.search(r"running on (http://\S+)", log.read_text())[1] + "/v1"
-        more = ["--server", url, "--model", str(talker), "--max-tokens", "3", "--in-flight", "4"]
-        command = ["--dataset", str(pairs), "--config", "pairs", "--out", str(tmp_path / "out"), *more]
+        more = ["--server", url, "--server-model", str(talker), "--max-tokens", "3", "--in-flight", "4"]
+        command = ["--dataset", str(pairs), "--dataset-config", "pairs", "--output-dir", str(tmp_path / "out"), *more]
         # Greedy, this model never comes to its end.
         with pytest.raises(SystemExit, match="25 x cut off [(]finish_reason length[)]"):
             teacher(command)
@@ -244,7 +244,8 @@ def test_the_server_of_transformers(tmp_path, talker, capsys):
             teacher(command)
         assert log.read_text().count("POST /v1/chat/completions") == asked
         with pytest.raises(SystemExit):
-            teacher([*command, "--out", str(tmp_path / "none"), "--model", "none", "--stop-after-failures", "3"])
+            other = ["--output-dir", str(tmp_path / "none"), "--server-model", "none", "--stop-after-failures", "3"]
+            teacher([*command, *other])
     finally:
         server.kill()
         server.wait(timeout=10)

@@ -27,6 +27,6 @@ def unli_raw(tmp_path_factory) -> Path:
 def umui(tmp_path_factory, unli_raw) -> Path:
     """The dataset folder with all configs, `unli` built first."""
     folder = tmp_path_factory.mktemp("data") / "umui"
-    build(["unli", "--raw", str(unli_raw), "--out", str(folder)])
-    build(["urn", "--out", str(folder), *SIZES.split(), "--workers", "2"])
+    build(["unli", "--raw", str(unli_raw), "--output-dir", str(folder)])
+    build(["urn", "--output-dir", str(folder), *SIZES.split(), "--workers", "2"])
     return folder

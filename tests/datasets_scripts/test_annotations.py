@@ -45,7 +45,7 @@ def complaints(paths, **options):
 def test_aggregated_lines_are_those_of_the_contract(tmp_path):
     """Worked by hand: items by name, numbers by annotator, facts from whoever told them, evidence with its votes."""
     raw, out = write(tmp_path / "raw.jsonl", GOOD), tmp_path / "new" / "out.jsonl"
-    main(["aggregate", "--raw", str(raw), "--out", str(out)])
+    main(["aggregate", "--annotations", str(raw), "--output", str(out)])
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     nothing = {"claim": None, "video": None, "topic": None}
     assert lines == [
@@ -80,7 +80,7 @@ def test_the_order_of_lines_and_files_changes_nothing(tmp_path):
     for seed in range(3):
         random.Random(seed).shuffle(raw)
         files = [write(tmp_path / f"{seed}{k}.jsonl", raw[k::2]) for k in range(2)]
-        main(["aggregate", "--raw", *map(str, files), "--out", str(tmp_path / "out.jsonl")])
+        main(["aggregate", "--annotations", *map(str, files), "--output", str(tmp_path / "out.jsonl")])
         texts.append((tmp_path / "out.jsonl").read_bytes())
     assert texts[0] == texts[1] == texts[2]
     for line in map(json.loads, texts[0].splitlines()):
@@ -155,7 +155,7 @@ def test_skipping_leaves_out_the_bad_lines_alone(tmp_path, capsys):
     kept = [(one.annotator, one.item, one.probability) for one in reading.judgements]
     assert kept == [(one["annotator"], one["item"], one["probability"] / 100) for one in GOOD]
     assert [complaint.split(": ")[0] for complaint in reading.skipped] == [f"{raw} row {k}" for k in (5, 6, 7)]
-    main(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "out.jsonl"), "--on-error", "skip"])
+    main(["aggregate", "--annotations", str(raw), "--output", str(tmp_path / "out.jsonl"), "--on-error", "skip"])
     told = capsys.readouterr()
     assert "skipped 3 bad judgements" in told.err and f"{raw} row 6" in told.err
     assert "3 items from 4 judgements, 2 judged by one annotator" in told.out
@@ -259,18 +259,18 @@ def test_raw_files_are_never_written_to(tmp_path):
     (tmp_path / "link.jsonl").symlink_to(raw)
     before = raw.read_bytes()
     for out in (raw, tmp_path / "x" / ".." / "raw.jsonl", tmp_path / "link.jsonl", tmp_path):
-        with pytest.raises(SystemExit, match="error: --out .* name another file"):
-            main(["aggregate", "--raw", str(raw), "--out", str(out)])
+        with pytest.raises(SystemExit, match="error: --output .* name another file"):
+            main(["aggregate", "--annotations", str(raw), "--output", str(out)])
     assert raw.read_bytes() == before
     with pytest.raises(SystemExit, match="can't be read"):
-        main(["aggregate", "--raw", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out.jsonl")])
+        main(["aggregate", "--annotations", str(tmp_path / "none.csv"), "--output", str(tmp_path / "out.jsonl")])
     assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_columns_that_mean_nothing_are_named(tmp_path, capsys):
     """A misspelt column is not lost without a word."""
     raw = write(tmp_path / "raw.jsonl", [{**GOOD[0], "evidance": ["audio"], "seconds": 3}])
-    main(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "out.jsonl")])
+    main(["aggregate", "--annotations", str(raw), "--output", str(tmp_path / "out.jsonl")])
     assert "ignored columns: evidance, seconds" in capsys.readouterr().err
 
 
@@ -300,12 +300,22 @@ def test_some_items_are_read_alone(tmp_path):
     )
     pilot = tmp_path / "pilot.txt"
     pilot.write_text("i1\n i11 \n\ni10\n")
-    main(["aggregate", "--raw", str(every), "--items", str(pilot), "--out", str(tmp_path / "one.jsonl")])
-    main(["aggregate", "--raw", str(some), "--out", str(tmp_path / "two.jsonl")])
+    main(["aggregate", "--annotations", str(every), "--items", str(pilot), "--output", str(tmp_path / "one.jsonl")])
+    main(["aggregate", "--annotations", str(some), "--output", str(tmp_path / "two.jsonl")])
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
     for text, told in (("i1\nelse\nwhere\n", "nobody judged 2 of 3 items:\n  else\n  where"), ("", "names no item")):
         pilot.write_text(text)
         with pytest.raises(SystemExit, match=told):
-            main(["aggregate", "--raw", str(every), "--items", str(pilot), "--out", str(tmp_path / "one.jsonl")])
+            main(
+                [
+                    *("aggregate", "--annotations", str(every)),
+                    *("--items", str(pilot), "--output", str(tmp_path / "one.jsonl")),
+                ]
+            )
     with pytest.raises(SystemExit, match="can't be read"):
-        main(["aggregate", "--raw", str(every), "--items", str(tmp_path / "none"), "--out", str(tmp_path / "x.jsonl")])
+        main(
+            [
+                *("aggregate", "--annotations", str(every)),
+                *("--items", str(tmp_path / "none"), "--output", str(tmp_path / "x.jsonl")),
+            ]
+        )

@@ -11,7 +11,7 @@ def urn_world(tmp_path_factory):
     """A dataset folder with 3 test premises of each modality, 4 hypotheses about each."""
     folder = tmp_path_factory.mktemp("data") / "umui"
     sizes = "--train 4 --validation 2 --test 3 --hypotheses-per-premise 4 --workers 1"
-    build(["urn", "--out", str(folder), *sizes.split()])
+    build(["urn", "--output-dir", str(folder), *sizes.split()])
     return folder
 
 

@@ -93,7 +93,10 @@ def test_one_premise_has_no_baseline(tmp_path):
     baselines, _ = fitted(dataset)
     assert baselines.by_kind == {}
     assert list(fitted(dataset, "two")[0].by_kind) == ["constant_mean"]
-    given = ["--dataset", dataset, "--config", "own", "--predictor", "constant_mean", "--out", str(tmp_path / "out")]
+    given = [
+        *("--dataset", dataset, "--dataset-config", "own"),
+        *("--predictor", "constant_mean", "--output-dir", str(tmp_path / "out")),
+    ]
     with pytest.raises(ValueError, match="--baselines-from"):
         run.main(given)
 
@@ -101,7 +104,7 @@ def test_one_premise_has_no_baseline(tmp_path):
 def test_a_test_split_alone_is_evaluated(tmp_path):
     """The command gives the report with both baselines, and says in words what they were fitted to."""
     dataset = write(tmp_path, {"own": {"test": pairs(6)}, "big": {"train": pairs(10, first=50)}})
-    given = ["--dataset", dataset, "--config", "own", "--predictor", "constant_mean", "--out"]
+    given = ["--dataset", dataset, "--dataset-config", "own", "--predictor", "constant_mean", "--output-dir"]
     alone = run.main([*given, str(tmp_path / "alone")])
     assert alone["measures"]["mse"] == alone["constant_mean"]["measures"]["mse"]
     assert "hypothesis_only" in alone

@@ -61,7 +61,7 @@ def test_other_premises_are_another_split(tmp_path):
         return rows_digest(rows, premise_keys(rows))
 
     sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1"
-    build(["urn", "--out", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
+    build(["urn", "--output-dir", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
     before = told(tmp_path / "umui")
     shutil.copytree(tmp_path / "umui", tmp_path / "moved")
     assert told(tmp_path / "moved") == before
@@ -89,7 +89,7 @@ def test_rows_come_from_their_own_folder_undecoded(urn_world, modality):
 def test_a_dataset_of_sound_alone_needs_no_decoder(tmp_path):
     """Without any video config `datasets` takes another loader, which must not ask for torchcodec."""
     sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1"
-    build(["urn", "--out", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
+    build(["urn", "--output-dir", str(tmp_path / "umui"), "--modalities", "audio", *sizes.split()])
     rows = load_rows(str(tmp_path / "umui"), "urn-audio", "test")
     assert len(rows) == 8
     assert rows[0]["audio"]["path"].startswith(str(tmp_path))

@@ -38,7 +38,7 @@ def test_judgements_come_from_the_tool_that_writes_them(tmp_path):
     """What `annotations aggregate` writes is read as it is; what one person judged alone is left out and counted."""
     raw = tmp_path / "raw.csv"
     raw.write_text("annotator,item,probability,video\nann,i0,80,v\nben,i0,60,v\nann,i1,0,\nben,i1,20,\nann,i2,50,\n")
-    annotate(["aggregate", "--raw", str(raw), "--out", str(tmp_path / "j.jsonl")])
+    annotate(["aggregate", "--annotations", str(raw), "--output", str(tmp_path / "j.jsonl")])
     people, judged = judged_by_two(tmp_path / "j.jsonl")
     assert judged == 3 and list(people) == ["i0", "i1"]
     assert [item.mean for item in people.values()] == pytest.approx([0.7, 0.1])

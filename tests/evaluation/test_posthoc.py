@@ -244,9 +244,9 @@ def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_pat
     """The command's numbers are those of `fit` on the model's logits; the source stays as it was, and a second fit
     to the calibrated copy, in place, finds the same: it sees raw logits."""
     before = (tiny_checkpoint / "config.json").read_bytes()
-    options = ["--dataset", str(urn_world), "--config", "urn-text", "--split", "test", "--method", "isotonic"]
-    options += ["--compare-on", "validation"]
-    out = posthoc.main(["--model", str(tiny_checkpoint), *options, "--out", str(tmp_path / "out")])
+    options = ["--dataset", str(urn_world), "--dataset-config", "urn-text", "--split", "test", "--method", "isotonic"]
+    options += ["--compare-split", "validation"]
+    out = posthoc.main(["--model", str(tiny_checkpoint), *options, "--output-dir", str(tmp_path / "out")])
     assert "| calibrated |" in capsys.readouterr().out
     assert (tiny_checkpoint / "config.json").read_bytes() == before
     saved = AutoModel.from_pretrained(out, trust_remote_code=True).config.calibration
@@ -260,6 +260,6 @@ def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_pat
     again = json.loads((out / "config.json").read_text())["calibration"]
     assert again["isotonic"] == saved["isotonic"]
     with pytest.raises(FileExistsError, match="exists already"):
-        posthoc.main(["--model", str(tiny_checkpoint), *options, "--out", str(out)])
+        posthoc.main(["--model", str(tiny_checkpoint), *options, "--output-dir", str(out)])
     with pytest.raises(ValueError, match="takes 9 premises"):
         posthoc.main(["--model", str(out), *options, "--method", "conformal"])

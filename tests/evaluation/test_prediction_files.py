@@ -28,7 +28,10 @@ def test_what_an_evaluation_writes_is_read(tiny_checkpoint, urn_world, tmp_path)
     """Predictions, settings and report are those of the command."""
     out = tmp_path / "out"
     report = run.main(
-        ["--model", str(tiny_checkpoint), "--dataset", str(urn_world), "--config", "urn-text", "--out", str(out)]
+        [
+            *("--model", str(tiny_checkpoint), "--dataset", str(urn_world)),
+            *("--dataset-config", "urn-text", "--output-dir", str(out)),
+        ]
     )
     read = read_run(out)
     assert read.report == report

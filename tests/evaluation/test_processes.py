@@ -49,7 +49,8 @@ def run_on_two(home: Path, *command: object) -> tuple[list[int], str]:
 
 def options(checkpoint: Path, dataset: Path, out: Path) -> list[str]:
     """An evaluation of audio with one premise a batch."""
-    given = {"--model": checkpoint, "--dataset": dataset, "--config": "urn-audio", "--out": out, "--batch-size": 1}
+    given = {"--model": checkpoint, "--dataset": dataset, "--dataset-config": "urn-audio", "--output-dir": out}
+    given |= {"--batch-size": 1}
     return [str(part) for pair in given.items() for part in pair]
 
 
@@ -107,7 +108,7 @@ def test_a_kill_loses_nothing_and_repeats_nothing(going_on, alone, killed, tmp_p
     before, given = killed
     out = tmp_path / "out"
     shutil.copytree(before, out)
-    given = [*given, "--out", str(out)]
+    given = [*given, "--output-dir", str(out)]
     partial = out / "predictions.jsonl.1.partial"
     assert len({row["premise"] for row in lines(partial)}) == 1
     kept = [line for path in out.glob("*.partial") for line in path.read_text().splitlines()]
@@ -151,7 +152,7 @@ def test_two_processes_take_the_stress_test(tmp_path):
     checkpoint = ROOT / "checkpoints/clue-urn-tiny"
     small = ["--premises", "4", "--balls", "5", "--distractors", "0", "--negations", "0", "1", "--senses", "either"]
     given = ["--model", checkpoint, *small, "--modalities", "text", "audio", "--batch-size", "2"]
-    command = ["-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--out", tmp_path / "two"]
+    command = ["-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--output-dir", tmp_path / "two"]
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", DDP, "--main_process_port", "0"]
         + [str(part) for part in command],
@@ -161,7 +162,7 @@ def test_two_processes_take_the_stress_test(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    one = urn.main([*map(str, given), "--suites", str(tmp_path / "suites"), "--out", str(tmp_path / "one")])
+    one = urn.main([*map(str, given), "--suites", str(tmp_path / "suites"), "--output-dir", str(tmp_path / "one")])
     two = json.loads((tmp_path / "two/report.json").read_text())
     assert two["suite"] == one["suite"]
     for modality in ("text", "audio"):

@@ -20,7 +20,8 @@ from evaluation.predictors import CLUEPredictor, choose
 
 def options(checkpoint, dataset, out, config="urn-text"):
     """The command line of an evaluation with one premise a batch."""
-    given = {"--model": checkpoint, "--dataset": dataset, "--config": config, "--out": out, "--batch-size": 1}
+    given = {"--model": checkpoint, "--dataset": dataset, "--dataset-config": config, "--output-dir": out}
+    given |= {"--batch-size": 1}
     return [str(part) for pair in given.items() for part in pair]
 
 
@@ -119,7 +120,7 @@ def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world,
 def test_predictions_of_something_else_are_refused(tiny_checkpoint, urn_world, tmp_path):
     """Another configuration or other rows in the same folder is an error that says what differs and what to do."""
     run.main([*options(tiny_checkpoint, urn_world, tmp_path / "out"), "--limit", "5"])
-    with pytest.raises(ValueError, match="config was urn-text, is urn-audio.*another --out"):
+    with pytest.raises(ValueError, match="config was urn-text, is urn-audio.*another --output-dir"):
         run.main(options(tiny_checkpoint, urn_world, tmp_path / "out", "urn-audio"))
     with pytest.raises(ValueError, match="rows was"):
         run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
@@ -129,14 +130,15 @@ def test_predictions_of_something_else_are_refused(tiny_checkpoint, urn_world, t
     ("change", "complaint"),
     [
         ({"--model": "runs/none/checkpoint"}, "runs/none/checkpoint is no folder, and no name on the Hub"),
-        ({"--config": "urn-smell"}, "urn-text"),
+        ({"--dataset-config": "urn-smell"}, "urn-text"),
         ({"--split": "dev"}, "no split 'dev'"),
-        ({"--out": __file__}, "is a file: give another --out"),
+        ({"--output-dir": __file__}, "is a file: give another --output-dir"),
     ],
 )
 def test_wrong_options_are_told_before_the_first_prediction(tiny_checkpoint, urn_world, tmp_path, change, complaint):
     """A folder, config, split or place that can't be is named, and nothing is written."""
-    given = {"--model": tiny_checkpoint, "--dataset": urn_world, "--config": "urn-text", "--out": tmp_path / "out"}
+    given = {"--model": tiny_checkpoint, "--dataset": urn_world, "--dataset-config": "urn-text"}
+    given |= {"--output-dir": tmp_path / "out"}
     with pytest.raises(ValueError, match=complaint):
         run.main([str(part) for pair in (given | change).items() for part in pair])
     assert not (tmp_path / "out").exists()

@@ -30,7 +30,7 @@ from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_prem
 
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "clue-urn-tiny"
-SMALL = "--premises 3 --hypotheses 4 --balls 5 12 --distractors 0 3 --workers 1".split()
+SMALL = "--premises 3 --hypotheses-per-premise 4 --balls 5 12 --distractors 0 3 --workers 1".split()
 
 
 def options(*given: str) -> argparse.Namespace:
@@ -59,7 +59,10 @@ def cells_of(suite, wanted) -> set[tuple[str, str]]:
 def evaluated(tmp_path_factory):
     """A run of the command with the shipped checkpoint: its folder and its report."""
     folder = tmp_path_factory.mktemp("urn")
-    command = ["--model", str(CHECKPOINT), "--suites", str(folder / "suites"), "--out", str(folder / "out"), *SMALL]
+    command = [
+        *("--model", str(CHECKPOINT), "--suites", str(folder / "suites")),
+        *("--output-dir", str(folder / "out"), *SMALL),
+    ]
     return folder, command, urn.main(command)
 
 
@@ -259,7 +262,7 @@ def test_a_suite_is_built_the_same_by_any_number_of_workers(tmp_path):
 def test_a_suite_can_be_built_as_a_dataset(evaluated, tmp_path):
     """The dataset builder writes the same rows and clips, a config for each modality."""
     folder, _, report = evaluated
-    build(["urn-stress", "--out", str(tmp_path), *SMALL])
+    build(["urn-stress", "--output-dir", str(tmp_path), *SMALL])
     ours, its = (files_of(path) for path in (tmp_path, folder / "suites" / report["suite"]["digest"]))
     assert ours.keys() == its.keys()
     assert {name for name in ours if ours[name] != its[name]} <= {
@@ -273,7 +276,7 @@ def test_a_suite_can_be_built_as_a_dataset(evaluated, tmp_path):
     [
         (["--balls", "1"], "not 25 different text premises with 1 balls: lower --premises"),
         (["--balls", "5", "5"], "a level of balls is named twice: 5 5"),
-        (["--hypotheses", "60"], "different hypotheses are left for text negations=1, 60 were asked for"),
+        (["--hypotheses-per-premise", "60"], "different hypotheses are left for text negations=1, 60 were asked for"),
         (["--modalities", "audiovisual", "--balls", "1"], "senses that agree: lower --premises or raise --balls"),
     ],
 )
@@ -309,7 +312,7 @@ def test_the_command_writes_the_report(evaluated):
     again = urn.main(command)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == stamps
-    with pytest.raises(ValueError, match="context was False, is True.*another --out"):
+    with pytest.raises(ValueError, match="context was False, is True.*another --output-dir"):
         urn.main([*command, "--context"])
 
 
@@ -362,11 +365,12 @@ def reading_server():
 def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path, monkeypatch):
     """Every question is one request, with the world in words and the clip; the truth it answers is found right."""
     small = (
-        "--premises 2 --hypotheses 4 --balls 5 --distractors 0 1 --negations 0 1 --senses either --workers 1".split()
+        "--premises 2 --hypotheses-per-premise 4 --balls 5 --distractors 0 1 --negations 0 1 --senses either".split()
     )
-    folders = ["--suites", str(tmp_path / "suites"), "--out", str(tmp_path / "out")]
+    small += ["--workers", "1"]
+    folders = ["--suites", str(tmp_path / "suites"), "--output-dir", str(tmp_path / "out")]
     with reading_server() as (url, asked):
-        command = ["--predictor", "scalar", "--server", url, "--model", "reader", *folders, *small]
+        command = ["--predictor", "scalar", "--server", url, "--server-model", "reader", *folders, *small]
         report = urn.main(command)
         questions = len(asked)
         urn.main(command)
@@ -392,4 +396,4 @@ def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path, monke
 
     monkeypatch.setattr(urn, "predict_split", silent)
     with pytest.raises(ValueError, match="None of the 96 answers has a number"):
-        urn.main([*command, "--out", str(tmp_path / "silent")])
+        urn.main([*command, "--output-dir", str(tmp_path / "silent")])

@@ -75,7 +75,7 @@ def called(code: str) -> str:
 def umui(hub, tmp_path_factory) -> Path:
     """A dataset folder that was pushed to a private repository as it is."""
     folder = tmp_path_factory.mktemp("data") / "umui"
-    build(["urn", "--out", str(folder), *"--train 3 --validation 2 --test 3 --workers 1".split()])
+    build(["urn", "--output-dir", str(folder), *"--train 3 --validation 2 --test 3 --workers 1".split()])
     hub.run(tmp_path_factory.mktemp("home"), PUSH, REPO, folder)
     return folder
 
@@ -126,7 +126,7 @@ from evaluation.predictors.prompting import PromptingPredictor, ServerPrompting
 ServerPrompting.__init__ = lambda self, prompt, *rest: PromptingPredictor.__init__(self, prompt)
 parser = ArgumentParser()
 add_predictor_options(parser)
-args = parser.parse_args("--predictor binary --server http://127.0.0.1:1/v1 --model m".split())
+args = parser.parse_args("--predictor binary --server http://127.0.0.1:1/v1 --server-model m".split())
 predictor = choose_predictor(args, sys.argv[1]).make()
 ((messages,),) = predictor.prepare_rows([[load_split(sys.argv[1], "urn-audiovisual", "test")[0]]])
 print([part["type"] for part in messages[0]["content"]])
@@ -163,8 +163,8 @@ def test_clips_of_all_kinds_come_back(hub, tmp_path):
             write_clip(file)
         table = tmp_path / f"{name}.csv"
         table.write_text("\n".join(["file,sentence,p", *(f"{file.name},It is {file.suffix},0.5" for file in files)]))
-        paths = ["--table", table, "--media-root", clips, "--out", tmp_path / "umui"]
-        build(["own", "--name", name, *map(str, paths), *columns])
+        paths = ["--table", table, "--media-root", clips, "--output-dir", tmp_path / "umui"]
+        build(["own", "--dataset-config", name, *map(str, paths), *columns])
         expected[name] = {f"It is {file.suffix}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     hub.run(tmp_path / "home", PUSH, "clue/all-kinds", tmp_path / "umui")
     told = json.loads(
@@ -184,7 +184,7 @@ print(json.dumps(load_split("clue/revised", "urn-text", "test")["hypothesis"][:]
     for seed in (1, 2):
         folder = tmp_path / str(seed) / "umui"
         options = f"--modalities text --train 1 --validation 1 --test 2 --seed {seed}".split()
-        build(["urn", "--out", str(folder), *options])
+        build(["urn", "--output-dir", str(folder), *options])
         hub.run(tmp_path / "home", PUSH, "clue/revised", folder)
         told.append(json.loads(hub.run(tmp_path / "home", code).stdout.splitlines()[-1]))
         rows = pq.read_table(folder / "urn-text" / "test" / "metadata.parquet")["hypothesis"].to_pylist()

@@ -146,7 +146,7 @@ def raw(tmp_path_factory) -> Path:
 def built(tmp_path_factory, raw) -> Path:
     """A dataset folder: generated clips, which may be passed on; Clotho's and WikiVideo's, which may not."""
     folder = tmp_path_factory.mktemp("built") / "umui"
-    out = ["--out", str(folder)]
+    out = ["--output-dir", str(folder)]
     build(["urn", *TINY, *out])
     build(["clotho", "--raw", str(raw), "--clips", str(raw / "clips"), *out])
     videos = ["--videos", str(raw / "videos"), "--judgements", str(raw / "judgements.jsonl")]
@@ -274,8 +274,8 @@ def test_nothing_is_named_that_is_not_there(hub, umui, tmp_path):
     """In every commit, of a first release and of one that takes clips away, rows name clips that are there."""
     command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", str(umui)]
     hub.call(tmp_path / "home", command)
-    build(["urn", *TINY, "--modalities", "video", "--overwrite", "--seed", "7", "--out", str(umui)])
-    hub.call(tmp_path / "home", [*command, "--configs", "urn-video", "urn-text"])
+    build(["urn", *TINY, "--modalities", "video", "--overwrite", "--seed", "7", "--output-dir", str(umui)])
+    hub.call(tmp_path / "home", [*command, "--dataset-configs", "urn-video", "urn-text"])
     history = json.loads(hub.ask("GET", "/api/datasets/clue/order/commits/main"))
     titles = [commit["title"] for commit in history]
     assert len(titles) > 6 and {re.sub(r" \(part \d+\)", "", title) for title in titles} == {
@@ -310,7 +310,7 @@ def test_nothing_else_is_sent(hub, umui, tmp_path):
 @pytest.mark.parametrize("stop", ["uploads", "commits"])
 def test_refused_in_the_middle(hub, built, tmp_path, stop):
     """A request that the Hub refuses is an error in words; the next release goes on."""
-    repo, some = f"clue/refused-{stop}", ["--configs", "urn-audio"]
+    repo, some = f"clue/refused-{stop}", ["--dataset-configs", "urn-audio"]
     hub.fail_after(**{stop: 0})
     done = push(hub, tmp_path / "home", built, repo, *some, check=False)
     hub.work_again()
@@ -365,7 +365,7 @@ def test_only_what_changed_is_sent(hub, umui, tmp_path):
     push(hub, tmp_path / "home", umui, "clue/changed")
     before = tree(hub, tmp_path / "home", "clue/changed")
     more = [*TINY, "--hypotheses-per-premise", "5", "--modalities", "video", "--overwrite"]
-    build(["urn", *more, "--out", str(umui)])
+    build(["urn", *more, "--output-dir", str(umui)])
     told = push(hub, tmp_path / "home", umui, "clue/changed").stdout
     after = tree(hub, tmp_path / "home", "clue/changed")
     rows = {f"urn-video/{split}/metadata.parquet" for split in ("train", "validation", "test")}
@@ -388,9 +388,9 @@ for path in (
 """
     hub.run(tmp_path / "home", add, "clue/deleted")
     kept = ["urn-text", "urn-audio"]
-    told = push(hub, tmp_path / "home", umui, "clue/deleted", "--configs", *kept, "--dry-run").stdout
+    told = push(hub, tmp_path / "home", umui, "clue/deleted", "--dataset-configs", *kept, "--dry-run").stdout
     assert "to delete" in told and "urn-video/build.json" in tree(hub, tmp_path / "home", "clue/deleted")
-    push(hub, tmp_path / "home", umui, "clue/deleted", "--configs", *kept)
+    push(hub, tmp_path / "home", umui, "clue/deleted", "--dataset-configs", *kept)
     paths = tree(hub, tmp_path / "home", "clue/deleted").keys()
     others = {"NOTES.md", "urn-video/NOTES.md", "urn-video/test/media/more/a.txt", "other/train/metadata.parquet"}
     others |= {"other/more/build.json", "README.md", ".gitattributes"}
@@ -410,8 +410,8 @@ def test_labels_without_clips_are_restored(hub, built, raw, tmp_path):
     assert len(commands) == 4
     out, words = tmp_path / "restored", []
     for command in commands:
-        clips = raw / ("clips" if "--config clotho" in command else "videos")
-        words.append(command.replace("DIR", str(clips)).replace("--out umui", f"--out {out}").split()[3:])
+        clips = raw / ("clips" if "--dataset-config clotho" in command else "videos")
+        words.append(command.replace("DIR", str(clips)).replace("-dir umui", f"-dir {out}").split()[3:])
     assert all(command.startswith("python -m datasets_scripts.build restore ") for command in commands)
     restore = """
 import json, sys
@@ -450,7 +450,7 @@ def test_own_collections_say_their_terms(built, tmp_path):
 
 def test_visibility_is_never_changed(hub, built, tmp_path):
     """A new repository is private if asked; one that is there stays as it is, and a difference is told."""
-    some = ["--configs", "urn-text"]
+    some = ["--dataset-configs", "urn-text"]
     push(hub, tmp_path / "home", built, "clue/hidden", *some, "--private")
     info = json.loads(hub.ask("GET", "/api/datasets/clue/hidden"))
     assert info["private"]
@@ -465,7 +465,7 @@ def test_visibility_is_never_changed(hub, built, tmp_path):
 
 def test_a_branch(hub, built, tmp_path):
     """With --revision a release goes to a branch, made if need be; the others stay as they are."""
-    push(hub, tmp_path / "home", built, "clue/branch", "--configs", "urn-text", "--revision", "v2")
+    push(hub, tmp_path / "home", built, "clue/branch", "--dataset-configs", "urn-text", "--revision", "v2")
     assert set(tree(hub, tmp_path / "home", "clue/branch")) == {".gitattributes"}
     assert "urn-text/build.json" in tree(hub, tmp_path / "home", "clue/branch", "v2")
 
@@ -501,7 +501,7 @@ for arguments, changed in json.loads(sys.argv[1]):
 
 def test_errors_say_what_to_do(hub, built, tmp_path):
     """No token, a wrong one, somebody else's namespace, a Hub that is not there: an error that names it, no trace."""
-    some = ["--dataset", str(built), "--configs", "urn-text"]
+    some = ["--dataset", str(built), "--dataset-configs", "urn-text"]
     fine = ["--repo", "clue/errors", *some]
     cases = [
         (fine, {"token": ""}, "set HF_TOKEN"),
@@ -539,7 +539,7 @@ def test_what_sends_contents_fails_in_words(error):
 def test_a_folder_that_the_hub_would_refuse(built, tmp_path, monkeypatch):
     """Too many clips in a folder, a clip that is gone, rows that don't fit build.json: said before any is sent."""
     monkeypatch.setattr(release_module, "FILES_IN_A_FOLDER", 2)
-    options = parse_arguments(["--repo", "a/b", "--configs", "urn-audio"])
+    options = parse_arguments(["--repo", "a/b", "--dataset-configs", "urn-audio"])
     with pytest.raises(InputError, match="urn-audio/train/media would hold 3 files"):
         list_files(built, choose_configs(built, options), tmp_path / "scratch")
     folder = Path(shutil.copytree(built, tmp_path / "umui"))

@@ -28,8 +28,8 @@ def test_from_a_repository(hub, tmp_path):
     prompts.write_text(yaml.safe_dump(PROMPTS))
     hub.run(tmp_path / "author", UPLOAD, "tester/research", root)
     from_research(root, prompts, tmp_path / "from_folder")
-    command = [sys.executable, "-m", "modeling_clue.conversion", "--from-research-checkpoint", "tester/research"]
-    command += ["--prompt", str(prompts), "--out", str(tmp_path / "from_hub")]
+    command = [sys.executable, "-m", "modeling_clue.conversion", "from-research", "--model", "tester/research"]
+    command += ["--prompt", str(prompts), "--output-dir", str(tmp_path / "from_hub")]
     hub.call(tmp_path / "stranger", command, token=False)
     for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
         assert (tmp_path / "from_hub" / file).read_bytes() == (tmp_path / "from_folder" / file).read_bytes(), file

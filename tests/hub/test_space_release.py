@@ -30,9 +30,10 @@ QUESTION = ("Balls in the urn: red, red, blue, green, red.", "A random ball is r
 
 # What the page's commands get beside, to be done in seconds.
 SMALLER = {
-    "datasets_scripts.build urn --out umui": "--train 4 --validation 2 --test 2 --text-train 8 --workers 1 "
+    "datasets_scripts.build urn --output-dir umui": "--train 4 --validation 2 --test 2 --text-train 8 --workers 1 "
     "--modalities text audiovisual",
-    "--output_dir runs/release/clue": "--max_steps 2 --warmup_steps 0 --cache_premises false --configs urn-text",
+    "--output-dir runs/release/clue": "--max-steps 2 --warmup-steps 0 --cache-premises false "
+    "--dataset-configs urn-text",
 }
 
 SENDS = re.compile(r"python -m (datasets_scripts\.release|train\.push|spaces\.release) |hf upload |python -c ")
@@ -288,15 +289,15 @@ def test_the_annotation_tool_is_about_one_dataset(hub, clone):
     unknown, half, bare, named, other, again = releases(
         hub,
         clone,
-        "clue/judge annotate --dataset clue/judged --config yours",
+        "clue/judge annotate --dataset clue/judged --dataset-config yours",
         "clue/judge annotate --dataset clue/judged",
         "clue/judge annotate",
-        "clue/judge annotate --dataset clue/judged --config mine",
-        "clue/judge annotate --dataset clue/other --config mine",
+        "clue/judge annotate --dataset clue/judged --dataset-config mine",
+        "clue/judge annotate --dataset clue/other --dataset-config mine",
         "clue/judge annotate",
         keep_going=True,
     )
-    assert "error: --config yours: clue/judged has urn-audio, mine" in unknown and "go together" in half
+    assert "error: --dataset-config yours: clue/judged has urn-audio, mine" in unknown and "go together" in half
     assert "won't start without" in bare and " files sent, 0 deleted, 0 variables set" in bare
     assert "the secret ANNOTATE_USERS (lines role:name:password" in bare
     assert "1 file sent, 0 deleted, 2 variables set" in named

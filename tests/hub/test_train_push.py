@@ -63,14 +63,15 @@ print(json.dumps(errors))
 def umui(tmp_path_factory) -> Path:
     """A small dataset of texts."""
     folder = tmp_path_factory.mktemp("data") / "umui"
-    build(["urn", "--out", str(folder), *"--modalities text --train 4 --validation 2 --test 1".split()])
+    build(["urn", "--output-dir", str(folder), *"--modalities text --train 4 --validation 2 --test 1".split()])
     return folder
 
 
 def command(umui: Path, checkpoint: Path | str, output: Path, *arguments: str) -> list[str]:
     """The options of a training of four steps."""
     return [
-        *("train/sft.py", "--config", "train/recipes/demo_cpu.yaml", "--dataset", str(umui), "--configs", "urn-text"),
+        *("train/sft.py", "--config", "train/recipes/demo_cpu.yaml"),
+        *("--dataset", str(umui), "--dataset-configs", "urn-text"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output), "--max_steps", str(STEPS)),
         *("--cache_premises", "false", "--warmup_steps", "0", "--per_device_train_batch_size", "1"),
         *("--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "1", "--push_to_hub", "true"),
@@ -215,4 +216,4 @@ def test_what_could_not_be_used_is_refused(tiny_checkpoint, tmp_path, strategy, 
     )
     model_args = ModelConfig(model_name_or_path=base.format(tiny=tiny_checkpoint), use_peft=adapter)
     with pytest.raises(ValueError, match=words):
-        check_push(DataArguments(dataset="umui", configs=["unli"], variant=variant), training_args, model_args)
+        check_push(DataArguments(dataset="umui", dataset_configs=["unli"], variant=variant), training_args, model_args)

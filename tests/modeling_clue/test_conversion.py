@@ -350,9 +350,9 @@ def test_checkpoint_made_for_training_from_scratch_can_be_exported(tiny_checkpoi
 
 def test_nothing_is_overwritten_or_left_half_done(thinker_source, tmp_path):
     """An existing folder stays as it is, and a conversion that fails leaves nothing under the name asked for."""
-    with pytest.raises(FileExistsError, match="--out"):
+    with pytest.raises(FileExistsError, match="--output-dir"):
         to_clue(thinker_source, tmp_path)
-    with pytest.raises(FileExistsError, match="--out"):
+    with pytest.raises(FileExistsError, match="--output-dir"):
         to_thinker(thinker_source, tmp_path)
     with pytest.raises(ValueError, match="'maybe' has 5 tokens.*--words"):
         to_clue(thinker_source, tmp_path / "clue", words=("No", "maybe"))
@@ -418,7 +418,7 @@ def test_number_of_bins_of_an_exported_thinker_is_fixed(clue_folder, tmp_path):
 def test_command_line(thinker_source, tmp_path):
     """Both commands run as documented."""
     for command, source, out in (("to-clue", thinker_source, "clue"), ("to-thinker", tmp_path / "clue", "thinker")):
-        main([command, "--source", str(source), "--out", str(tmp_path / out)])
+        main([command, "--model", str(source), "--output-dir", str(tmp_path / out)])
     assert Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(tmp_path / "thinker").config.text_config
 
 

@@ -439,8 +439,8 @@ def test_media_settings_that_cannot_be(research, tmp_path, media, message):
 
 
 def test_command_line(research, tmp_path):
-    """The command runs as documented, in both its forms."""
-    for source, out in ((["--from-research-checkpoint"], "one"), (["from-research", "--source"], "two")):
-        main([*source, str(research.folder), "--prompt", str(research.prompts), "--out", str(tmp_path / out)])
-        for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
-            assert (tmp_path / out / file).read_bytes() == (research.clue / file).read_bytes(), file
+    """The command runs as documented."""
+    options = ("--prompt", str(research.prompts), "--output-dir", str(tmp_path / "out"))
+    main(["from-research", "--model", str(research.folder), *options])
+    for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
+        assert (tmp_path / "out" / file).read_bytes() == (research.clue / file).read_bytes(), file

@@ -25,19 +25,20 @@ MAINS = sorted(
 LISTED = re.findall(r"^\| `(.+?)` \| .+ \|$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 COMMANDS = {
-    "evaluation.run": "--model {missing} --dataset umui --config urn-text",
+    "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
     "evaluation.urn": "--model {missing} --suites {folder}",
-    "evaluation.posthoc": "--model {missing} --dataset umui --config urn-text --method isotonic --out {folder}/out",
-    "evaluation.paper": "table3 --predictions CLUE={missing} --out {folder}",
-    "evaluation.figures": "batching {missing} --out {folder}/figure.png",
-    "evaluation.demo": "--recipe {missing} --out {folder}/out",
-    "modeling_clue.conversion": "to-clue --source {missing} --out {folder}/out",
+    "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
+    "--output-dir {folder}/out",
+    "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
+    "evaluation.figures": "batching {missing} --output {folder}/figure.png",
+    "evaluation.demo": "--config {missing} --output-dir {folder}/out",
+    "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
     "train.sft": "--config {missing} --output_dir {folder}/out",
-    "train.card": "--checkpoint {missing}",
-    "train.push": "--checkpoint {missing} --repo clue/missing",
-    "train.tiny": "--dataset {missing}/a/b --out {folder}/out",
-    "datasets_scripts.build": "own --name own --table {missing}.csv --premise-column a --hypothesis-column b "
-    "--probability-column c --out {folder}",
+    "train.card": "--model {missing}",
+    "train.push": "--model {missing} --repo clue/missing",
+    "train.tiny": "--dataset {missing}/a/b --output-dir {folder}/out",
+    "datasets_scripts.build": "own --dataset-config own --table {missing}.csv --premise-column a "
+    "--hypothesis-column b --probability-column c --output-dir {folder}",
     "datasets_scripts.release": "--dataset {missing} --repo clue/missing",
 }
 
@@ -106,8 +107,8 @@ def test_a_folder_that_is_missing_is_named(module, tmp_path, capsys):
     ("module", "words", "new"),
     [
         ("datasets_scripts.teacher", "quality --answers a=b", "python -m evaluation.paper table1 or table5"),
-        ("datasets_scripts.annotations", "agreement --raw a", "python -m evaluation.figures agreement"),
-        ("train.plots", "run --out a.png", "python -m evaluation.figures batching"),
+        ("datasets_scripts.annotations", "agreement --annotations a", "python -m evaluation.figures agreement"),
+        ("train.plots", "run --output a.png", "python -m evaluation.figures batching"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")

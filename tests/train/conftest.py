@@ -22,7 +22,12 @@ def dataset(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "umui"
     sizes = {"train": 5, "text-train": 7, "validation": VALIDATION_PREMISES, "test": 1}
     options = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
-    build(["urn", "--out", str(folder), *options, "--hypotheses-per-premise", str(HYPOTHESES), "--workers", "1"])
+    build(
+        [
+            *("urn", "--output-dir", str(folder), *options),
+            *("--hypotheses-per-premise", str(HYPOTHESES), "--workers", "1"),
+        ]
+    )
     files = sorted(folder.glob("*/*/metadata.parquet"))
     total = sum(pq.read_metadata(file).num_rows for file in files)
     first = 0

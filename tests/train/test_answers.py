@@ -68,7 +68,7 @@ def options(dataset, checkpoint, output, *arguments: str) -> list[str]:
     """The command line of two steps of CLUE-T."""
     return [
         *("--variant", "text", "--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
-        *("--dataset", str(dataset), "--configs", "urn-text", "urn-audio", "--use_cpu", "true"),
+        *("--dataset", str(dataset), "--dataset-configs", "urn-text", "urn-audio", "--use_cpu", "true"),
         *("--learning_rate", "1.0e-3", "--max_steps", "2", "--logging_steps", "1", "--save_strategy", "no"),
         *("--per_device_train_batch_size", "8", "--report_to", "none", "--disable_tqdm", "true", *arguments),
     ]
@@ -194,7 +194,7 @@ def test_lora_trains_attention_of_the_language_model_alone(dataset, tiny_checkpo
     """The adapter holds nothing else; the output folder is a plain Thinker with the adapter merged into it."""
     output = train(
         *(dataset, tiny_checkpoint, tmp_path / "out", "--use_peft", "--lora_r", "4", "--lora_dropout", "0"),
-        *("--configs", "urn-text"),
+        *("--dataset-configs", "urn-text"),
     )
     names = changed(output, tiny_checkpoint)
     projections = tuple(f"self_attn.{name}_proj.weight" for name in "qkvo")
@@ -214,7 +214,7 @@ def test_lora_trains_attention_of_the_language_model_alone(dataset, tiny_checkpo
 
 def test_evaluation_in_training_has_the_loss_without_errors(dataset, tiny_checkpoint, tmp_path):
     """Losses by modality are the means of those of the hypotheses; errors of answers nobody wrote are absent."""
-    options = ("--eval_strategy", "steps", "--eval_steps", "2", "--configs", *CONFIGS)
+    options = ("--eval_strategy", "steps", "--eval_steps", "2", "--dataset-configs", *CONFIGS)
     output = train(dataset, tiny_checkpoint, tmp_path / "out", *options)
     (entry,) = [entry for entry in history(output) if "eval_loss" in entry]
     assert not [name for name in entry if "mse" in name.replace("constant_mean_mse", "") or "mae" in name]
@@ -230,7 +230,7 @@ def test_evaluation_in_training_has_the_loss_without_errors(dataset, tiny_checkp
 
 def test_a_resumed_run_ends_as_one_that_was_left_alone(dataset, tiny_checkpoint, tmp_path):
     """Checkpoints during training are plain Thinkers too, and going on from one changes nothing."""
-    options = ("--max_steps", "4", "--save_strategy", "steps", "--save_steps", "2", "--configs", "urn-text")
+    options = ("--max_steps", "4", "--save_strategy", "steps", "--save_steps", "2", "--dataset-configs", "urn-text")
     whole = train(dataset, tiny_checkpoint, tmp_path / "whole", *options)
     load_whole(whole / "checkpoint-2")
     (tmp_path / "cut").mkdir()
@@ -257,7 +257,7 @@ def test_gathered_weights_are_saved_in_place_of_its_own(tiny_checkpoint, tmp_pat
 @pytest.mark.processes
 def test_two_processes_train_as_one(dataset, tiny_checkpoint, tmp_path):
     """Batches of 3 or 4 premises on each of two processes are the same steps as batches of 7 on one."""
-    sgd = ("--optim", "sgd", "--learning_rate", "0.1", "--max_grad_norm", "0", "--configs", "urn-text")
+    sgd = ("--optim", "sgd", "--learning_rate", "0.1", "--max_grad_norm", "0", "--dataset-configs", "urn-text")
     one = train(dataset, tiny_checkpoint, tmp_path / "one", *sgd, "--per_device_train_batch_size", "7")
     two = options(dataset, tiny_checkpoint, tmp_path / "two", *sgd, "--per_device_train_batch_size", "4")
     log = tmp_path / "log.txt"
@@ -283,4 +283,4 @@ def test_each_variant_goes_on_from_its_own_checkpoints(dataset, tiny_checkpoint,
 def test_settings_of_distributions_are_refused(option):
     """They would say something of a loss that is not there."""
     with pytest.raises(ValueError, match="target and sigma are for variant=distribution"):
-        main(["--variant", "text", "--dataset", "umui", "--configs", "a", "--output_dir", "out", *option])
+        main(["--variant", "text", "--dataset", "umui", "--dataset-configs", "a", "--output_dir", "out", *option])

@@ -37,7 +37,7 @@ def options(output: Path, dataset: Path, checkpoint: Path, processes: int) -> li
     return [
         *("--use_cpu", "true", "--report_to", "none", "--disable_tqdm", "true"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
-        *("--dataset", str(dataset), "--configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
+        *("--dataset", str(dataset), "--dataset-configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
         *("--per_device_train_batch_size", str(4 // processes), "--gradient_accumulation_steps", "2"),
         *("--learning_rate", "1e-3", "--max_grad_norm", "0.5", "--logging_steps", "1", "--max_steps", str(STEPS)),
         *("--save_strategy", "no"),

@@ -70,7 +70,7 @@ def report(run, tmp_path) -> Path:
         "settings": {**settings, "split": "test"},
         **{"n": 36, "premises": 3, "measures": measures},
         **{"constant_mean": {"measures": others}, "hypothesis_only": {"measures": others}},
-        "command": ["python", "-m", "evaluation.run", "--model", "out", "--out", f"{tmp_path}/report"],
+        "command": ["python", "-m", "evaluation.run", "--model", "out", "--output-dir", f"{tmp_path}/report"],
         "date": "2026-11-24",
     }
     path = tmp_path / "report.json"
@@ -194,20 +194,20 @@ def test_reports_are_added_once(checkpoint, report):
     """What an evaluation measured stands in metadata and table, with its command; a second time changes nothing, and
     what the training measured stays."""
     before = results(checkpoint)
-    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    card(["--model", str(checkpoint), "--report", str(report)])
     once = (checkpoint / "README.md").read_text()
     added = {("umui", "urn-audio", "test", name): value for name, value in [("mse", 0.0125), ("mae", 0.0875)]}
     assert results(checkpoint) == before | added | {("umui", "urn-audio", "test", "ece"): 0.0625}
     assert "| 36 | 3 | 0.0125 [0.01, 0.015] | 0.0875 | 0.0625 [0.05, 0.075] | 0.375 | 0.375 |" in once
-    assert "python -m evaluation.run --model out --out" in once and str(report.parent) not in once
-    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    assert "python -m evaluation.run --model out --output-dir" in once and str(report.parent) not in once
+    card(["--model", str(checkpoint), "--report", str(report)])
     assert (checkpoint / "README.md").read_text() == once
 
 
 def test_the_record_does_not_change_what_is_measured(checkpoint, report):
     """Adding to the card leaves the digest of the weights, by which reports know their model."""
     before = weights_digest(checkpoint)
-    card(["--checkpoint", str(checkpoint), "--report", str(report)])
+    card(["--model", str(checkpoint), "--report", str(report)])
     assert weights_digest(checkpoint) == before
 
 
@@ -218,14 +218,14 @@ def test_a_report_of_other_weights_is_refused(checkpoint, report):
     report.write_text(json.dumps(content))
     before = (checkpoint / "README.md").read_text()
     with pytest.raises(ValueError, match="is about other weights"):
-        card(["--checkpoint", str(checkpoint), "--report", str(report)])
+        card(["--model", str(checkpoint), "--report", str(report)])
     assert (checkpoint / "README.md").read_text() == before
 
 
 def test_what_no_run_knows_can_be_said(checkpoint):
     """Licence and base model, in text and metadata; results stay."""
     before = results(checkpoint)
-    card(["--checkpoint", str(checkpoint), "--license", "mit", "--base_model", "clue/other"])
+    card(["--model", str(checkpoint), "--license", "mit", "--base-model", "clue/other"])
     data = ModelCard.load(checkpoint / "README.md").data
     assert (data.license, data.base_model) == ("mit", "clue/other")
     assert results(checkpoint) == before
@@ -259,7 +259,7 @@ def test_nothing_measured_is_said_so(dataset, tiny_checkpoint, tmp_path, monkeyp
     del recipe["target"]
     Path("text.yaml").write_text(yaml.safe_dump(recipe))
     options = ["text.yaml" if option == RECIPE else option for option in OPTIONS]
-    main([*options, *arguments, "--configs", "urn-text", "--variant", "text"])
+    main([*options, *arguments, "--dataset-configs", "urn-text", "--variant", "text"])
     loaded = ModelCard.load("out/README.md")
     assert loaded.data.get("license") is None and "Not stated" in loaded.text
     assert "Not evaluated." in loaded.text and loaded.data.eval_results is None
@@ -272,7 +272,7 @@ def test_nothing_measured_is_said_so(dataset, tiny_checkpoint, tmp_path, monkeyp
 def test_a_folder_without_a_record_is_told(tiny_checkpoint):
     """The card of a checkpoint that training did not write is not made up."""
     with pytest.raises(ValueError, match="has no training.yaml"):
-        card(["--checkpoint", str(tiny_checkpoint)])
+        card(["--model", str(tiny_checkpoint)])
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,8 @@ def test_the_best_step_and_what_was_trained_are_told(dataset, tiny_checkpoint, t
     arguments = ["--model_name_or_path", str(tiny_checkpoint), "--dataset", str(dataset), "--output_dir", "out"]
     steps = [word for name in ("eval", "save") for word in (f"--{name}_strategy", "steps", f"--{name}_steps", "1")]
     best = ["--load_best_model_at_end", "true", "--metric_for_best_model", "mse", "--learning_rate", "0.5"]
-    main([*OPTIONS, *arguments, "--configs", "urn-text", "--dtype", "bfloat16", "--max_steps", "4", *steps, *best])
+    options = [*OPTIONS, *arguments, "--dataset-configs", "urn-text", "--dtype", "bfloat16", "--max_steps", "4"]
+    main([*options, *steps, *best])
     history = json.loads(Path("out/trainer_state.json").read_text())["log_history"]
     errors = {entry["step"]: entry["eval_mse"] for entry in history if "eval_mse" in entry}
     step = min(errors, key=errors.get)

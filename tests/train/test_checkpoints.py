@@ -31,7 +31,7 @@ from train.checkpoints import (
 )
 
 
-SAVING = ("--save_strategy", "steps", "--save_steps", "2", "--configs", "urn-text")
+SAVING = ("--save_strategy", "steps", "--save_steps", "2", "--dataset-configs", "urn-text")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from train.without_effect import BESIDE, LEFT_OUT, default
 # What a training looks at: in our own code, in transformers' Trainer below it, or in what makes LoRA and the model.
 EFFECTIVE = {
     "the data and the loss": {
-        *("dataset", "configs", "variant", "train_split", "teacher_answers", "max_train_premises"),
+        *("dataset", "dataset_configs", "variant", "train_split", "teacher_answers", "max_train_premises"),
         *("max_hypotheses_per_premise", "modality_batching", "cache_premises", "tower_cache", "tower_cache_gb"),
         *("target", "sigma", "freeze_towers"),
     },
@@ -59,7 +59,7 @@ EFFECTIVE = {
 }
 NO_WORDS = {("parallelism_config", "line"), ("parallelism_config", "recipe"), ("liger_kernel_config", "line")}
 FIELDS = {field.name: (group, field) for group in GROUPS for field in fields(group)}
-NEEDED = {"dataset": "umui", "configs": ["urn-text"], "model_name_or_path": "init", "output_dir": "out"}
+NEEDED = {"dataset": "umui", "dataset_configs": ["urn-text"], "model_name_or_path": "init", "output_dir": "out"}
 # Values that a training could have, by option or by the type of the default.
 OTHERS = {
     "adam_epsilon": 1e-6,
@@ -174,7 +174,7 @@ def test_what_is_set_in_python_counts_beside_its_own(tmp_path):
     with pytest.raises(ValueError, match="^load_best_model_at_end has no effect without evaluation"):
         CLUETrainingArguments(output_dir=str(tmp_path), load_best_model_at_end=True, save_strategy="no")
     with pytest.raises(ValueError, match="^sigma has no effect with target=mse"):
-        DataArguments(dataset="umui", configs=["a"], target="mse", sigma=0.1)
+        DataArguments(dataset="umui", dataset_configs=["a"], target="mse", sigma=0.1)
 
 
 @pytest.mark.parametrize("value", [None, False])
@@ -230,7 +230,7 @@ def test_what_would_fail_or_do_nothing_later_is_told_at_the_start(options, messa
 def test_a_recipe_is_read_as_the_line_is(tmp_path):
     """Numbers, lists, flags, dictionaries and empty values; what the line has goes before it."""
     given = {
-        **{"learning_rate": "1e-4", "bf16": True, "use_cpu": True, "configs": ["a", "b"], "sigma": None},
+        **{"learning_rate": "1e-4", "bf16": True, "use_cpu": True, "dataset_configs": ["a", "b"], "sigma": None},
         **{"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 2}, "seed": 3, "freeze_towers": False},
         **{"env": {"CLUE_TEST_RECIPE": 7}, "report_to": ["none"]},
     }
@@ -238,7 +238,7 @@ def test_a_recipe_is_read_as_the_line_is(tmp_path):
         patch.setenv("CLUE_TEST_RECIPE", "0")
         data, training, model = parse(tmp_path, {"seed": 5}, {**NEEDED, **given})
     assert (training.learning_rate, training.bf16, training.seed) == (1e-4, True, 5)
-    assert (data.configs, data.sigma, data.freeze_towers) == (["a", "b"], None, False)
+    assert (data.dataset_configs, data.sigma, data.freeze_towers) == (["a", "b"], None, False)
     assert training.lr_scheduler_kwargs == {"num_cycles": 2} and model.model_name_or_path == "init"
 
 
@@ -292,5 +292,5 @@ def test_a_wrong_value_in_a_recipe_ends_in_words(options, tmp_path, capsys):
 def test_what_is_no_option_is_told(words, tmp_path, capsys):
     """With the option that is nearest."""
     with pytest.raises((ValueError, SystemExit)) as error:
-        parse_options([*words, "--dataset", "umui", "--configs", "urn-text"])
+        parse_options([*words, "--dataset", "umui", "--dataset-configs", "urn-text"])
     assert words[0] in str(error.value) + capsys.readouterr().err

@@ -115,7 +115,12 @@ def test_a_folder_built_anew_is_read_anew(tmp_path):
     for place, size in [("here", 2), ("here", 3), ("there", 1)]:
         folder = str(tmp_path / place / "umui")
         options = ["--modalities", "text", "--hypotheses-per-premise", "2", "--validation", "1", "--test", "1"]
-        build(["urn", "--out", folder, "--overwrite", "--train", str(size), "--text-train", str(size), *options])
+        build(
+            [
+                *("urn", "--output-dir", folder, "--overwrite"),
+                *("--train", str(size), "--text-train", str(size), *options),
+            ]
+        )
         assert len(load_split(folder, "urn-text", "train")) == 2 * size
 
 

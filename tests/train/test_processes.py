@@ -39,7 +39,7 @@ def train_on_two(
     command = [
         *("tests/train/record_run.py", "--use_cpu", "true", "--report_to", "none", "--disable_tqdm", "true"),
         *("--model_name_or_path", str(checkpoint), "--output_dir", str(output)),
-        *("--dataset", str(dataset), "--configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
+        *("--dataset", str(dataset), "--dataset-configs", *CONFIGS, "--max_hypotheses_per_premise", "2"),
         *("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2", "--learning_rate", "1e-3"),
         *("--num_train_epochs", str(EPOCHS), "--max_grad_norm", "0", "--logging_steps", "1"),
         *("--eval_strategy", "epoch", "--per_device_eval_batch_size", "2", "--save_steps", "5"),

@@ -59,17 +59,22 @@ def umui(tmp_path_factory) -> Path:
     made up."""
     raw = tmp_path_factory.mktemp("raw")
     out = tmp_path_factory.mktemp("data") / "umui"
-    build(["urn", "--out", str(out), *"--train 2 --text-train 2 --validation 1 --test 1 --workers 1".split()])
+    build(["urn", "--output-dir", str(out), *"--train 2 --text-train 2 --validation 1 --test 1 --workers 1".split()])
 
     for number, file in enumerate(("train.csv", "dev.csv", "test.csv")):
         pairs = [f"{number}{k},Premise {k // 2} of {file}.,It is {k}.,1,0.{k}" for k in range(4)]
         (raw / file).write_text("\n".join(["id,pre,hyp,nli,unli", *pairs]))
-    build(["unli", "--raw", str(raw), "--out", str(out)])
+    build(["unli", "--raw", str(raw), "--output-dir", str(out)])
 
     for seed, part in enumerate(("development", "validation", "evaluation")):
         write_csv(raw / "cle", part, [(f"{part}.wav", f"['A {part} rings.']")])
         write_clip(raw / "clips" / part / f"{part}.wav", seed)
-    build(["clotho", "--raw", str(raw / "cle"), "--clips", str(raw / "clips"), "--out", str(out), "--workers", "1"])
+    build(
+        [
+            *("clotho", "--raw", str(raw / "cle"), "--clips", str(raw / "clips")),
+            *("--output-dir", str(out), "--workers", "1"),
+        ]
+    )
 
     (raw / "videos").mkdir()
     for name, colour in {"one": "red", "two": "blue", "three": "green"}.items():
@@ -77,7 +82,7 @@ def umui(tmp_path_factory) -> Path:
     labels = {"Tea": topic(CLAIMS), "Notre-Dame fire": topic({"A roof burns": {"three": PICTURES}})}
     (raw / "labels.json").write_text(json.dumps(labels))
     places = ("--labels", str(raw / "labels.json"), "--videos", str(raw / "videos"))
-    build(["wikivideo", *places, "--out", str(out), "--workers", "1"])
+    build(["wikivideo", *places, "--output-dir", str(out), "--workers", "1"])
 
     configs = [f"wikivideo-{sense}" for sense in SENSES]
     for config in ("clotho", *configs):
@@ -90,7 +95,7 @@ def umui(tmp_path_factory) -> Path:
         (raw / f"{config}.jsonl").write_text("\n".join(lines) + "\n")
 
     def label(config: str, *options: str) -> None:
-        places = ("--dataset", str(out), "--config", config, "--answers", str(raw / f"{config}.jsonl"))
+        places = ("--dataset", str(out), "--dataset-config", config, "--answers", str(raw / f"{config}.jsonl"))
         teacher(["label", *places, *options])
 
     label("clotho")

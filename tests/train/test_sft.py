@@ -31,7 +31,7 @@ def train(dataset, checkpoint, output, *arguments: str, steps: int = 2) -> Path:
         [
             *("--config", DEMO, "--dataset", str(dataset), "--model_name_or_path", str(checkpoint)),
             *("--output_dir", str(output), "--max_steps", str(steps), "--warmup_steps", "0", "--logging_steps", "1"),
-            *("--disable_tqdm", "true", "--cache_premises", "false", "--configs", "urn-text", "urn-audio"),
+            *("--disable_tqdm", "true", "--cache_premises", "false", "--dataset-configs", "urn-text", "urn-audio"),
             *arguments,
         ]
     )
@@ -129,7 +129,7 @@ def test_checkpointed_activations_change_nothing_with_lora(dataset, tiny_checkpo
 
 def test_accumulated_batches_are_one_batch(dataset, tiny_checkpoint, tmp_path):
     """Text alone fits into a batch of 7 premises or into batches of 3, 2 and 2: the step is the same."""
-    options = ("--configs", "urn-text", "--optim", "sgd", "--weight_decay", "0", "--learning_rate", "0.1")
+    options = ("--dataset-configs", "urn-text", "--optim", "sgd", "--weight_decay", "0", "--learning_rate", "0.1")
     whole = train(
         dataset, tiny_checkpoint, tmp_path / "whole", *options, "--per_device_train_batch_size", "7", steps=1
     )
@@ -163,7 +163,7 @@ def test_the_best_checkpoint_comes_back_whole(dataset, tiny_checkpoint, tmp_path
 
 def test_mixed_batches_train_on_all_modalities_at_once(dataset, tiny_checkpoint, tmp_path):
     """The ablation runs, and its batches have several modalities: the gradient norm belongs to none."""
-    options = ("--modality_batching", "mixed", "--configs", *CONFIGS, "--per_device_train_batch_size", "12")
+    options = ("--modality_batching", "mixed", "--dataset-configs", *CONFIGS, "--per_device_train_batch_size", "12")
     entry = history(train(dataset, tiny_checkpoint, tmp_path / "out", *options, steps=1))[0]
     assert "grad_norm_mixed" in entry
     assert sum(name.startswith("loss_") for name in entry) > 1
@@ -171,7 +171,10 @@ def test_mixed_batches_train_on_all_modalities_at_once(dataset, tiny_checkpoint,
 
 def test_the_learning_rate_warms_up_stays_and_decays(dataset, tiny_checkpoint, tmp_path):
     """Linear to the full rate, constant, and linear to zero over `decay_ratio` of the steps."""
-    options = ("--warmup_steps", "2", "--decay_ratio", "0.4", "--learning_rate", "1.0e-3", "--configs", "urn-text")
+    options = (
+        *("--warmup_steps", "2", "--decay_ratio", "0.4"),
+        *("--learning_rate", "1.0e-3", "--dataset-configs", "urn-text"),
+    )
     rates = [
         entry["learning_rate"]
         for entry in history(train(dataset, tiny_checkpoint, tmp_path / "out", *options, steps=10))
@@ -205,7 +208,7 @@ def test_a_checkpoint_without_some_weights_is_not_trained(variant, dataset, tiny
     with pytest.raises(ValueError, match=r"part' do not fit its configuration \(missing keys: .*norm.weight"):
         main(
             [
-                *("--dataset", str(dataset), "--configs", "urn-text", "--model_name_or_path", str(folder)),
+                *("--dataset", str(dataset), "--dataset-configs", "urn-text", "--model_name_or_path", str(folder)),
                 *("--output_dir", str(tmp_path / "out"), "--use_cpu", "true", "--variant", variant),
             ]
         )
@@ -220,7 +223,7 @@ def test_a_missing_split_is_told_before_anything_is_loaded(tmp_path):
             row = new_row(id=split, source="made-up", probability=0.5, probability_source="exact", **text)
             drafts[split] = [Draft(split, row)]
         write_config(tmp_path / "umui", config, drafts, {"source": "made-up"})
-    run = (tmp_path / "umui", tmp_path / "nowhere", tmp_path / "out", "--configs", "whole", "bare")
+    run = (tmp_path / "umui", tmp_path / "nowhere", tmp_path / "out", "--dataset-configs", "whole", "bare")
     with pytest.raises(ValueError, match="^bare of .* has no split 'validation', but whole has: .*eval_configs"):
         train(*run, "--eval_strategy", "steps", "--eval_steps", "1")
     with pytest.raises(ValueError, match="^whole, bare of .* has no split 'pilot': .*train_split"):

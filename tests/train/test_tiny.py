@@ -53,7 +53,7 @@ def test_vocabulary_holds_all_bytes(tmp_path):
 def test_existing_folder_is_kept(tmp_path):
     """A folder that is there already is never overwritten."""
     (tmp_path / "tiny").mkdir()
-    with pytest.raises(FileExistsError, match="--out"):
+    with pytest.raises(FileExistsError, match="--output-dir"):
         build_tiny(TEXTS, tmp_path / "tiny", **SIZES)
 
 

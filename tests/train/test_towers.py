@@ -26,7 +26,7 @@ from train.trainer import CLUETrainer, EpochCallback
 EPOCHS = 2
 CLIPS = sum(count for modality, count in TRAIN_PREMISES.items() if modality != "text")
 FROZEN = ("--freeze_towers", "true", "--per_device_train_batch_size", "3", "--learning_rate", "1e-3")
-ALL = ("--configs", *CONFIGS, "--max_steps", "-1", "--num_train_epochs", str(EPOCHS))
+ALL = ("--dataset-configs", *CONFIGS, "--max_steps", "-1", "--num_train_epochs", str(EPOCHS))
 VARIANTS = {
     "plain": FROZEN,
     "lora": ("--use_peft", "--lora_r", "4", "--lora_dropout", "0.2", "--per_device_train_batch_size", "2"),
@@ -132,7 +132,7 @@ def test_a_cache_that_is_too_small_changes_no_loss(dataset, tiny_checkpoint, tmp
 
 def test_a_clip_of_two_configs_is_stored_once(dataset, tiny_checkpoint, tmp_path):
     """An entry belongs to the clip, whatever rows speak of it."""
-    configs = ("--configs", "urn-audio", "urn-audio", "--max_steps", "-1", "--num_train_epochs", "1")
+    configs = ("--dataset-configs", "urn-audio", "urn-audio", "--max_steps", "-1", "--num_train_epochs", "1")
     cache = tmp_path / "cache"
     train(dataset, tiny_checkpoint, tmp_path / "out", *configs, *FROZEN, "--tower_cache", str(cache))
     assert len(entries(cache)) == TRAIN_PREMISES["audio"]

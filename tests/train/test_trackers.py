@@ -72,7 +72,8 @@ def track(dataset, tiny_checkpoint, tmp_path):
 
     def run(*arguments: str, steps: int, kill_at_step: int = -1) -> int:
         command = [
-            *(sys.executable, "-c", TRAIN, "--config", DEMO, "--dataset", str(dataset), "--configs", "urn-text"),
+            *(sys.executable, "-c", TRAIN, "--config", DEMO, "--dataset", str(dataset)),
+            *("--dataset-configs", "urn-text"),
             *("--model_name_or_path", str(tiny_checkpoint), "--output_dir", str(tmp_path / "runs" / "run")),
             *("--cache_premises", "false", "--max_steps", str(steps), "--logging_steps", "1"),
             *("--disable_tqdm", "true"),

@@ -10,7 +10,7 @@ from train.trained import TOWERS, hold_in_float32, trained_in
 
 def load(checkpoint, variant="distribution", freeze_towers=None, **options):
     """The model of a run."""
-    data_args = DataArguments(dataset="umui", configs=["a"], variant=variant, freeze_towers=freeze_towers)
+    data_args = DataArguments(dataset="umui", dataset_configs=["a"], variant=variant, freeze_towers=freeze_towers)
     return load_model(data_args, ModelArguments(model_name_or_path=str(checkpoint), **options))
 
 
@@ -62,6 +62,6 @@ def test_sigma_is_refused_where_the_checkpoint_has_no_distribution(tiny_checkpoi
     model = load(tiny_checkpoint)
     model.config.target = "mse"
     model.save_pretrained(tmp_path / "mse")
-    arguments = DataArguments(dataset="umui", configs=["a"], sigma=0.1)
+    arguments = DataArguments(dataset="umui", dataset_configs=["a"], sigma=0.1)
     with pytest.raises(ValueError, match="^sigma has no effect on .*mse', whose target is mse"):
         load_model(arguments, ModelArguments(model_name_or_path=str(tmp_path / "mse")))

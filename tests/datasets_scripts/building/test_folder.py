@@ -75,8 +75,8 @@ print(json.dumps(found))
 @pytest.mark.processes
 def test_load_split_gives_the_same_columns_whatever_else_was_built(umui, unli_raw, tmp_path):
     """Text alone (in a folder named like a loader of `datasets`), sound alone and everything together load alike."""
-    build(["unli", "--raw", str(unli_raw), "--out", str(tmp_path / "text")])
-    build(["urn", "--modalities", "audio", "--out", str(tmp_path / "sound"), *TINY])
+    build(["unli", "--raw", str(unli_raw), "--output-dir", str(tmp_path / "text")])
+    build(["urn", "--modalities", "audio", "--output-dir", str(tmp_path / "sound"), *TINY])
     wanted = [(str(umui), config) for config in CONFIGS] + [("text", "unli"), ("sound", "urn-audio")]
     found = run_beside(
         tmp_path / "text",
@@ -115,7 +115,7 @@ import json
 from datasets import load_dataset
 print(json.dumps(load_dataset("umui", "urn-text", split="test")["id"][:]))
 """
-    sizes = ["--modalities", "text", *TINY, "--out", str(tmp_path / "umui")]
+    sizes = ["--modalities", "text", *TINY, "--output-dir", str(tmp_path / "umui")]
     build(["urn", *sizes])
     before = run_beside(tmp_path / "umui", code)
     build(["urn", *sizes, "--overwrite", "--test", "3"])
@@ -133,7 +133,7 @@ def test_a_clip_is_stored_once(umui):
 def test_the_first_config_listed_has_video(tmp_path, order):
     """In whatever order configs are built, one with video is listed first and the first built is the default."""
     for modality in order:
-        build(["urn", "--modalities", modality, "--out", str(tmp_path), *TINY])
+        build(["urn", "--modalities", modality, "--output-dir", str(tmp_path), *TINY])
     configs = front_matter(tmp_path)["configs"]
     assert [config["config_name"] for config in configs] == ["urn-video", "urn-audio", "urn-text"]
     assert [config["config_name"] for config in configs if config.get("default")] == [f"urn-{order[0]}"]
@@ -142,12 +142,12 @@ def test_the_first_config_listed_has_video(tmp_path, order):
 
 def test_what_people_wrote_in_the_readme_stays(tmp_path):
     """A build adds its config to the README and leaves the rest of it alone."""
-    build(["urn", "--modalities", "text", "--out", str(tmp_path), *TINY])
+    build(["urn", "--modalities", "text", "--output-dir", str(tmp_path), *TINY])
     readme = tmp_path / "README.md"
     readme.write_text(
         readme.read_text().replace("pretty_name: UMUI", "pretty_name: Mine\nlicense: mit") + "\n---\nmy note\n"
     )
-    build(["urn", "--modalities", "audio", "--out", str(tmp_path), *TINY])
+    build(["urn", "--modalities", "audio", "--output-dir", str(tmp_path), *TINY])
     front = front_matter(tmp_path)
     assert (front["pretty_name"], front["license"]) == ("Mine", "mit")
     assert {config["config_name"] for config in front["configs"]} == {"urn-text", "urn-audio"}
@@ -156,9 +156,9 @@ def test_what_people_wrote_in_the_readme_stays(tmp_path):
 
 def test_a_config_is_replaced_only_on_request(tmp_path):
     """Without --overwrite nothing is built at all; with it the config is new and still the default."""
-    build(["urn", "--modalities", "audio", "--out", str(tmp_path), *TINY])
+    build(["urn", "--modalities", "audio", "--output-dir", str(tmp_path), *TINY])
     before = (tmp_path / "urn-audio" / "train" / "metadata.parquet").read_bytes()
-    again = ["urn", "--modalities", "text", "audio", "--out", str(tmp_path), *TINY, "--seed", "1"]
+    again = ["urn", "--modalities", "text", "audio", "--output-dir", str(tmp_path), *TINY, "--seed", "1"]
     with pytest.raises(SystemExit, match="urn-audio exists already: pass --overwrite"):
         build(again)
     assert not (tmp_path / "urn-text").exists()
@@ -187,16 +187,16 @@ def test_a_readme_that_cannot_be_extended_is_refused_first(tmp_path, readme, com
 
 @pytest.mark.parametrize("out", ["umui", "umui/inside"])
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, out):
-    """--out must be a folder, and so must what it lies in."""
+    """--output-dir must be a folder, and so must what it lies in."""
     (tmp_path / "umui").write_text("")
     with pytest.raises(SystemExit, match="umui is a file"):
-        build(["urn", "--out", str(tmp_path / out), *TINY])
+        build(["urn", "--output-dir", str(tmp_path / out), *TINY])
 
 
 @pytest.mark.parametrize("option", ["--seed=-1", "--train=0", "--workers=0"])
 def test_numbers_out_of_range_are_refused(tmp_path, capsys, option):
     """The option is named before anything is built."""
     with pytest.raises(SystemExit):
-        build(["urn", "--out", str(tmp_path), *TINY, option])
+        build(["urn", "--output-dir", str(tmp_path), *TINY, option])
     assert f"argument {option.split('=')[0]}: must" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -261,7 +261,7 @@ def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
         write_config(tmp_path, "mine", {"train": drafts}, PLAN, ratio=2.0)
     for ratio in ("2:1", "1:0", "1:inf", "1:x", "half"):
         with pytest.raises(SystemExit):
-            build(["urn", "--out", str(tmp_path), "--ratio", ratio])
+            build(["urn", "--output-dir", str(tmp_path), "--ratio", ratio])
         assert "must be full or 1:NEGATIVES" in capsys.readouterr().err
 
 
@@ -306,7 +306,7 @@ def test_equal_builds_give_equal_files(tmp_path, modality):
     """Byte by byte, whatever the number of workers."""
     for name, workers in (("one", "1"), ("two", "2")):
         sizes = [*TINY, "--train", "20", "--workers", workers]
-        build(["urn", "--modalities", modality, "--out", str(tmp_path / name), *sizes])
+        build(["urn", "--modalities", modality, "--output-dir", str(tmp_path / name), *sizes])
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 
@@ -329,7 +329,7 @@ main(sys.argv[2:])
 @pytest.mark.processes
 def test_a_killed_build_goes_on_where_it_was(tmp_path):
     """After kill -9 the same command makes only the clips that are missing, and ends with the files of one go."""
-    options = ["urn", "--modalities", "audio", "--out", str(tmp_path / "umui"), *TINY, "--train", "50"]
+    options = ["urn", "--modalities", "audio", "--output-dir", str(tmp_path / "umui"), *TINY, "--train", "50"]
     command = [sys.executable, "-c", KILLED, "0", *options]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -340,7 +340,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path):
     build(options)
     media = tmp_path / "umui" / "urn-audio" / "train" / "media"
     assert clips == {name: (media / name).stat().st_mtime_ns for name in clips}
-    build([*options, "--out", str(tmp_path / "one-go")])
+    build([*options, "--output-dir", str(tmp_path / "one-go")])
     assert files_of(tmp_path / "umui") == files_of(tmp_path / "one-go")
 
 
@@ -356,7 +356,7 @@ def test_an_interrupted_build_of_another_plan_is_not_taken_over(tmp_path, monkey
             raise InputError("enough")
         write(*arguments)
 
-    options = ["urn", "--modalities", "audio", *TINY, "--train", "5", "--out"]
+    options = ["urn", "--modalities", "audio", *TINY, "--train", "5", "--output-dir"]
     monkeypatch.setattr(urn, "write_sound", fails_after_some)
     with pytest.raises(SystemExit, match="enough"):
         build([*options, str(tmp_path / "umui"), "--seed", "1"])
@@ -380,7 +380,7 @@ def test_workers_end_with_a_killed_build(tmp_path):
         "from datasets_scripts.build import main\n"
         "main(sys.argv[1:])\n"
     )
-    options = ["urn", "--modalities", "audio", "--out", str(tmp_path / "umui"), *TINY, "--workers", "2"]
+    options = ["urn", "--modalities", "audio", "--output-dir", str(tmp_path / "umui"), *TINY, "--workers", "2"]
     # Workers hold the pipe open that they inherit: it is read to its end only when the last of them has gone.
     done = subprocess.run(
         [sys.executable, "-c", script, *options, "--test", "100"],

@@ -155,7 +155,7 @@ def test_labels_without_clips():
         "description": "sha256 12, labels without clips",
         "data_files": [{"split": s, "path": [f"clotho/{s}/metadata.parquet"]} for s in ("train", "test")],
     }
-    assert card.count("build restore --from clue/umui --config clotho --clips DIR --out umui") == 1
+    assert card.count("build restore --dataset clue/umui --dataset-config clotho --clips DIR --output-dir umui") == 1
     assert [line["clips"] for line in table_of(card, "What is in it")] == ["(2)", "(2)", "2"]
     assert [line["column"] for line in table_of(card, "Columns")] == [f"`{name}`" for name in (*FEATURES, "clip")]
 

@@ -86,7 +86,7 @@ def test_only_what_is_there_is_built(raw, tmp_path):
         "clotho-captions": ["train", "test"]
     }
     with pytest.raises(InputError, match="pass --clips"):
-        run("--raw", raw, "--configs", "clotho")
+        run("--raw", raw, "--dataset-configs", "clotho")
     with pytest.raises(InputError, match="found none"):
         run("--raw", tmp_path)
     with pytest.raises(InputError, match="--clips .*nowhere is not a folder"):
@@ -243,7 +243,7 @@ def test_built_and_loaded(tmp_path):
         for k in range(2):
             write_clip(tmp_path / "clips" / part / f"{part} {k}.wav", seed=10 * seed + k)
     (tmp_path / "clips/development/development 1.wav").unlink()
-    arguments = ["clotho", "--raw", tmp_path / "raw", "--clips", tmp_path / "clips", "--out", tmp_path / "umui"]
+    arguments = ["clotho", "--raw", tmp_path / "raw", "--clips", tmp_path / "clips", "--output-dir", tmp_path / "umui"]
     with pytest.raises(SystemExit, match=r"clotho has 3 problems \(media 3\)"):
         build(list(map(str, arguments)))
     build([*map(str, arguments), "--on-error", "skip"])

@@ -37,7 +37,7 @@ def build(*arguments: object, seed: int = 0) -> dict[str, list[Draft | Problem]]
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=seed)
     own.add_arguments(parser)
-    options = parser.parse_args(["--name", "mine", *map(str, arguments)])
+    options = parser.parse_args(["--dataset-config", "mine", *map(str, arguments)])
     return {split: list(drafts) for split, drafts in own.configs(options)["mine"].items()}
 
 
@@ -622,8 +622,8 @@ def test_names_are_plain_and_ones_own(name, capsys):
     parser = argparse.ArgumentParser()
     own.add_arguments(parser)
     with pytest.raises(SystemExit):
-        parser.parse_args(["--table", "t.csv", "--name", name, "--hypothesis-column", "hyp"])
-    assert "argument --name" in capsys.readouterr().err
+        parser.parse_args(["--table", "t.csv", "--dataset-config", name, "--hypothesis-column", "hyp"])
+    assert "argument --dataset-config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

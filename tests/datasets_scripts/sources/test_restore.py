@@ -35,7 +35,7 @@ def run(folder: Path, clips: Path, config: str = "clotho") -> list[Draft | Probl
     """The drafts of the one split."""
     parser = argparse.ArgumentParser()
     restore.add_arguments(parser)
-    options = parser.parse_args(["--from", str(folder), "--config", config, "--clips", str(clips)])
+    options = parser.parse_args(["--dataset", str(folder), "--dataset-config", config, "--clips", str(clips)])
     return list(restore.configs(options)[config]["test"])
 
 

@@ -69,7 +69,7 @@ def test_bad_rows_are_all_named(tmp_path, unli_raw):
     """One error lists every bad row by its number, the header being row 1, and nothing is written."""
     (tmp_path / "dev.csv").write_text(BAD)
     with pytest.raises(SystemExit) as error:
-        build(["unli", "--raw", str(tmp_path), "--out", str(tmp_path / "umui")])
+        build(["unli", "--raw", str(tmp_path), "--output-dir", str(tmp_path / "umui")])
     for complaint in (
         "dev.csv row 3: the same premise and hypothesis as dev.csv row 2",
         "row 4: hyp is empty",
@@ -102,7 +102,7 @@ def test_bad_rows_are_skipped_on_request(tmp_path, unli_raw, capsys):
     bad = (unli_raw / "dev.csv").read_text() + "".join(BAD.splitlines(True)[2:])
     (tmp_path / "dev.csv").write_text(bad.replace("2,P,H,1,0.6", "1,P,H,1,0.6"))
     out = tmp_path / "umui"
-    build(["unli", "--raw", str(tmp_path), "--out", str(out), "--on-error", "skip"])
+    build(["unli", "--raw", str(tmp_path), "--output-dir", str(out), "--on-error", "skip"])
     told = capsys.readouterr().out
     assert "left out: 1 duplicate, 5 row" in told and "unli.problems.csv" in told
     assert len((out / "unli.problems.csv").read_text().splitlines()) == 7

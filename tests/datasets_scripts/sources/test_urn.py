@@ -179,7 +179,7 @@ def test_a_rebuild_is_byte_identical(tmp_path):
     """Seed and sizes decide every byte, not the number of workers; another seed gives other files."""
     sizes = "--train 5 --validation 2 --test 2".split()
     for name, options in {"a": ["--workers", "1"], "b": ["--workers", "2"], "c": ["--seed", "1"]}.items():
-        build(["urn", "--out", str(tmp_path / name), *sizes, *options])
+        build(["urn", "--output-dir", str(tmp_path / name), *sizes, *options])
     a, b, c = (files_of(tmp_path / name) for name in "abc")
     assert a == b
     assert a.keys() == c.keys()
@@ -188,7 +188,7 @@ def test_a_rebuild_is_byte_identical(tmp_path):
 
 def test_a_larger_dataset_begins_with_the_smaller(umui, tmp_path):
     """More premises leave those already there as they are."""
-    build(["urn", "--out", str(tmp_path / "umui"), *"--train 4 --validation 6 --test 12 --workers 1".split()])
+    build(["urn", "--output-dir", str(tmp_path / "umui"), *"--train 4 --validation 6 --test 12 --workers 1".split()])
     for modality in MODALITIES:
         for split in SPLITS:
             small, large = (read_rows(folder, modality, split) for folder in (tmp_path / "umui", umui))
@@ -226,7 +226,7 @@ def test_audio_clips_are_16_khz_mono_flac(umui):
 def test_more_hypotheses_than_exist_are_refused(tmp_path, capsys):
     """The error says how many there are, and nothing is left behind."""
     with pytest.raises(SystemExit, match="only 72 different hypotheses exist about audio premises"):
-        build(["urn", "--out", str(tmp_path), "--modalities", "audio", "--hypotheses-per-premise", "73"])
+        build(["urn", "--output-dir", str(tmp_path), "--modalities", "audio", "--hypotheses-per-premise", "73"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -153,7 +153,7 @@ def test_repeated_claims_are_one_claim(raw):
     entry["claims"] = entry["claims"] * 3 + [["One", "Two"]]
     entry["claims"][0].append("Two")
     raw.labels = {"Hurricane Irma": entry}
-    drafts = raw.run("--configs", "wikivideo-video")["wikivideo-video"]["test"]
+    drafts = raw.run("--dataset-configs", "wikivideo-video")["wikivideo-video"]["test"]
     found = {pair: (row["label"], row["context"]) for pair, row in rows(drafts).items()}
     assert found == {
         ("One", "v1"): (1, "It says: One"),
@@ -271,12 +271,12 @@ def test_aggregated_judgements(raw):
     raw.labels = LABELS | {"Cathedral fires": topic(shared)}
     judgement = {"claim": "A roof burns", "video": "v0", "human_probabilities": [0.2, 0.4], "probability": 0.3}
     raw.judge([judgement | {"topic": "notre-dame fire", "evidence": ["audio"], "item": "1"}], lines=True)
-    built = raw.run("--configs", "wikivideo-audiovisual")["wikivideo-audiovisual"]
+    built = raw.run("--dataset-configs", "wikivideo-audiovisual")["wikivideo-audiovisual"]
     row = rows(built["test"])["A roof burns", "v0"]
     assert (row["probability"], row["human_probabilities"], row["evidence"]) == (0.3, [0.2, 0.4], ["audio"])
     assert rows(built["train"])["A roof burns", "v0"]["probability_source"] == "label"
     raw.judge([judgement], lines=True)
-    built = raw.run("--configs", "wikivideo-audiovisual")["wikivideo-audiovisual"]
+    built = raw.run("--dataset-configs", "wikivideo-audiovisual")["wikivideo-audiovisual"]
     for split in ("train", "test"):
         assert rows(built[split])["A roof burns", "v0"]["probability_source"] == "human"
 
@@ -433,10 +433,11 @@ def test_built_and_loaded(tmp_path):
     human = {"claim": "It burns", "human_probabilities": [0.4, 0.8], "probability": 0.6}
     judgements = [human | {"video": "v0", "evidence": ["audio"]}, human | {"video": "v2", "evidence": ["text"]}]
     (tmp_path / "judgements.jsonl").write_text("\n".join(map(json.dumps, judgements)))
-    places = {"--labels": "labels.json", "--videos": "videos", "--judgements": "judgements.jsonl", "--out": "umui"}
+    places = {"--labels": "labels.json", "--videos": "videos", "--judgements": "judgements.jsonl"}
+    places |= {"--output-dir": "umui"}
     arguments = ["wikivideo", *(str(part) for key, name in places.items() for part in (key, tmp_path / name))]
     with pytest.raises(SystemExit, match=r"wikivideo-audio has 1 problem \(media 1\)"):
-        build([*arguments, "--configs", "wikivideo-audio"])
+        build([*arguments, "--dataset-configs", "wikivideo-audio"])
     build([*arguments, "--on-error", "skip"])
     found = {}
     for modality in wikivideo.MODALITIES:

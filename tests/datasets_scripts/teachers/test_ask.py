@@ -49,8 +49,8 @@ def write_pairs(folder: Path, hypotheses: list[str], config: str = "pairs") -> P
 
 def arguments(dataset: Path, out: Path, url: str, *more: str) -> list[str]:
     """A command line; later options override earlier ones."""
-    common = ["--dataset", str(dataset), "--config", "pairs", "--out", str(out), "--server", url]
-    return [*common, "--model", "teacher", *QUICK, *more]
+    common = ["--dataset", str(dataset), "--dataset-config", "pairs", "--output-dir", str(out), "--server", url]
+    return [*common, "--server-model", "teacher", *QUICK, *more]
 
 
 def read(out: Path) -> dict[str, list[dict]]:
@@ -97,7 +97,7 @@ def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
 def test_premises_of_sound_and_video_are_sent(umui, tmp_path, capsys, config, kinds):
     """Each pair of a built dataset goes with its clip; a clip over the limit is the reason, and nothing is sent."""
     rows = load_split(str(umui), config, "validation")
-    more = ["--config", config, "--splits", "validation", "--answers", "2"]
+    more = ["--dataset-config", config, "--splits", "validation", "--num-answers", "2"]
     with bad_server() as server:
         teacher(arguments(umui, tmp_path / "out", server.url, *more))
         asked = server.counts()["asked"]
@@ -145,9 +145,8 @@ def test_each_misbehaviour_has_its_stated_result(tmp_path, capsys):
     """What is worth another try gets it, no more often than said; each missing probability has its reason."""
     dataset = write_pairs(tmp_path / "umui", list(BEHAVIOUR))
     with bad_server() as server:
-        teacher(
-            arguments(dataset, tmp_path / "out", server.url, "--answers", "2", "--retries", "2", "--timeout", "1.5")
-        )
+        more = ("--num-answers", "2", "--retries", "2", "--timeout", "1.5")
+        teacher(arguments(dataset, tmp_path / "out", server.url, *more))
         asked = server.counts()["asked"]
     answers = read(tmp_path / "out")
     for number, (behaviour, (tries, text, reason)) in enumerate(BEHAVIOUR.items()):
@@ -233,7 +232,7 @@ SECRET = "sk-test-0123456789abcdef"
     [("teacher", 1, None), ("student", 1, "HTTP 404.*not exist for Bearer .key."), ("student", 2, "HTTP 404")],
 )
 def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd, model, complaint, tasks):
-    """The key reaches the server, but no file under --out and no message, not even where the server quotes it."""
+    """The key reaches the server, but no file that is written and no message, not even where the server quotes it."""
     dataset = write_pairs(tmp_path / "umui", ["is true.", "[400]", "[500]"])
     monkeypatch.setenv("TEACHER_KEY", SECRET)
     with bad_server(key=SECRET) as server:
@@ -305,8 +304,8 @@ def test_no_server(tmp_path):
 
 
 def test_another_teacher_needs_another_folder(tmp_path):
-    """Other options with the same --out are refused and named, as are answers that another teacher gave or that don't
-    say what was asked; --in-flight may change."""
+    """Other options with the same --output-dir are refused and named, as are answers that another teacher gave or that
+    don't say what was asked; --in-flight may change."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 2)
     out = tmp_path / "out"
     with bad_server() as server:
@@ -314,7 +313,7 @@ def test_another_teacher_needs_another_folder(tmp_path):
         before = read(out)
         teacher(arguments(dataset, out, server.url, "--in-flight", "1", "--retries", "9"))
         for option, value, complaint in (
-            ("--answers", "3", "answers was 5 and is 3"),
+            ("--num-answers", "3", "answers was 5 and is 3"),
             ("--model", "other", "model was 'teacher' and is 'other'"),
             ("--temperature", "0.2", "temperature was 0.7 and is 0.2"),
             ("--extra", '{"top_p": 0.5}', r"extra was {} and is {'top_p': 0.5}"),
@@ -357,7 +356,7 @@ def test_what_is_new_is_asked_and_all_else_stays(tmp_path, capsys):
         ):
             before = server.counts()["asked"]
             write_rows(tmp_path / "umui", rows)
-            teacher(arguments(tmp_path / "umui", out, server.url, "--answers", "2"))
+            teacher(arguments(tmp_path / "umui", out, server.url, "--num-answers", "2"))
             after = server.counts()["asked"]
             assert [name for name in after for _ in range(after[name] - before.get(name, 0))] == sorted(2 * new)
             total += len(new)
@@ -369,7 +368,7 @@ def test_what_is_new_is_asked_and_all_else_stays(tmp_path, capsys):
             assert [called[question(row)] for row in now] == now["id"][:]
         # One of a grown config, under another name.
         write_rows(tmp_path / "umui", [text(0), text(3)], "grown")
-        teacher(arguments(tmp_path / "umui", out, server.url, "--answers", "2", "--config", "grown"))
+        teacher(arguments(tmp_path / "umui", out, server.url, "--num-answers", "2", "--dataset-config", "grown"))
         assert server.counts()["asked"] == after | {"#3": 2}
 
 
@@ -379,9 +378,10 @@ def test_failed_answers_are_asked_again_for_these_rows_alone(tmp_path):
     dataset, out = write_pairs(tmp_path / "umui", ["is true.", "[500 x1]"]), tmp_path / "out"
     with bad_server() as server:
         for config in ("other", "pairs"):
-            teacher(arguments(dataset, out, server.url, "--config", config, "--answers", "1", "--retries", "0"))
+            more = ("--dataset-config", config, "--num-answers", "1", "--retries", "0")
+            teacher(arguments(dataset, out, server.url, *more))
         failed = {pair.config for pair in read_answers(out) if not pair.valid}
-        teacher(arguments(dataset, out, server.url, "--answers", "1", "--retries", "0", "--ask-again-failed"))
+        teacher(arguments(dataset, out, server.url, "--num-answers", "1", "--retries", "0", "--ask-again-failed"))
         assert failed == {"other", "pairs"}
         assert {pair.config for pair in read_answers(out) if not pair.valid} == {"other"}
 

@@ -99,7 +99,7 @@ def listed(dataset: Path, config: str) -> list[dict]:
 
 def label(dataset: Path, answers: Path, *options: str) -> None:
     """Runs the command line on the config `c`."""
-    main(["--dataset", str(dataset), "--config", "c", "--answers", str(answers), *options])
+    main(["--dataset", str(dataset), "--dataset-config", "c", "--answers", str(answers), *options])
 
 
 ANSWERS = (
@@ -371,7 +371,7 @@ def test_another_split_or_config_may_use_the_answers(dataset, tmp_path):
     row = text_row(3) | {"id": "moved"}
     write_config(dataset, "new", {"validation": [Draft("moved", row)]}, PLAN)
     answers = write_lines(tmp_path / "a.jsonl", line(3, 0.2, 0.2, 0.2))
-    main(f"--dataset {dataset} --config new --answers {answers} --splits validation".split())
+    main(f"--dataset {dataset} --dataset-config new --answers {answers} --splits validation".split())
     assert rows_of(dataset, "new-teacher", "validation")["moved"]["probability"] == pytest.approx(0.2)
 
 

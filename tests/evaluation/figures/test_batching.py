@@ -115,7 +115,7 @@ def test_figure_values_and_table_are_written(tmp_path):
     """The values are the logged ones, the table has the mean of the seeds and each, the figure is not empty."""
     runs = [write_run(tmp_path / f"batched-{seed}", batched(60, seed / 10)) for seed in range(2)]
     runs.append(write_run(tmp_path / "mixed-0", mixed(20)))
-    main(["batching", *map(str, runs), "--out", str(tmp_path / "out" / "figure.png")])
+    main(["batching", *map(str, runs), "--output", str(tmp_path / "out" / "figure.png")])
     with (tmp_path / "out" / "figure.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = {(row["run"], row["modality"], int(row["step"])): (row["loss"], row["grad_norm"]) for row in rows}
@@ -138,7 +138,7 @@ def test_figure_values_and_table_are_written(tmp_path):
 def test_settings_may_be_named(tmp_path):
     """`--label` groups runs whatever their folders are called."""
     runs = [write_run(tmp_path / name, batched(20)) for name in ("x", "y", "z")]
-    main(["batching", *map(str, runs), "--label", "one", "two", "one", "--out", str(tmp_path / "f.png")])
+    main(["batching", *map(str, runs), "--label", "one", "two", "one", "--output", str(tmp_path / "f.png")])
     lines = [line for line in (tmp_path / "f.md").read_text().splitlines() if line.startswith("| all ")]
     assert [line.split("|")[2].strip() for line in lines] == ["one", "two"]
 
@@ -166,7 +166,7 @@ def test_a_folder_without_logs_is_named(tmp_path, make, message):
     """The error says which folder, and what is missing in it; nothing is written."""
     make(tmp_path / "run")
     with pytest.raises(SystemExit, match=message) as error:
-        main(["batching", str(tmp_path / "run"), "--out", str(tmp_path / "figure.png")])
+        main(["batching", str(tmp_path / "run"), "--output", str(tmp_path / "figure.png")])
     assert str(tmp_path / "run") in str(error.value)
     assert not list(tmp_path.glob("figure*"))
 
@@ -176,5 +176,5 @@ def test_runs_that_cannot_be_told_apart_are_refused(tmp_path):
     runs = [str(write_run(tmp_path / place / "run-0", mixed(3))) for place in ("here", "there")]
     for arguments, message in [((), "Several runs are called run-0"), (("--label", "one"), "1 settings for 2 runs")]:
         with pytest.raises(SystemExit, match=message):
-            main(["batching", *runs, "--out", str(tmp_path / "figure.png"), *arguments])
+            main(["batching", *runs, "--output", str(tmp_path / "figure.png"), *arguments])
     assert not list(tmp_path.glob("figure*"))

@@ -27,7 +27,7 @@ PAGE = Path(figures.__file__).with_name("README.md")
 def evaluation(tiny_checkpoint, urn_world, tmp_path_factory):
     """The output folder of an evaluation."""
     out = tmp_path_factory.mktemp("evaluation") / "text"
-    options = {"--model": tiny_checkpoint, "--dataset": urn_world, "--config": "urn-text", "--out": out}
+    options = {"--model": tiny_checkpoint, "--dataset": urn_world, "--dataset-config": "urn-text", "--output-dir": out}
     run.main([str(part) for pair in options.items() for part in pair])
     return out
 
@@ -38,7 +38,7 @@ def people(tmp_path):
     lines = ["annotator,item,probability"]
     lines += [f"{who},{k},{min(100, 10 * k + more)}" for who, more in NOISE for k in range(10)]
     (tmp_path / "raw.csv").write_text("\n".join([*lines, "ann,alone,50"]) + "\n")
-    annotations(["aggregate", "--raw", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "people.jsonl")])
+    annotations(["aggregate", "--annotations", str(tmp_path / "raw.csv"), "--output", str(tmp_path / "people.jsonl")])
     for name, probability, reason in (("sure", 1.0, None), ("mute", None, "no number")):
         answers = [{"text": "x", "probability": probability, "reason": reason}] * 3
         rows = [{"id": str(k), "config": "c", "split": "test", "answers": answers} for k in range(10)]
@@ -56,7 +56,7 @@ def test_figures_of_an_evaluation_are_written_alike_and_described(evaluation, tm
     for command in (["reliability", "--equal-mass"], ["risk-coverage", "--by", "entropy", "interval"], ["ratios"]):
         places = [[tmp_path / turn / f"figure.{kind}" for kind in ("png", "svg", "pdf")] for turn in "ab"]
         for out in places:
-            draw(*command, "--out", *out, "--", f"one={evaluation}", evaluation)
+            draw(*command, "--output", *out, "--", f"one={evaluation}", evaluation)
         for first, second in zip(*places, strict=True):
             assert first.read_bytes() == second.read_bytes()
         words = (tmp_path / "a/figure.alt.txt").read_text()
@@ -76,7 +76,7 @@ def test_figure_3_and_its_numbers_are_of_the_judgements(people, capsys):
         file.writelines(f"{who},{k},{min(100, 10 * k + more)},v{k // 3}\n" for who, more in NOISE for k in range(10))
         file.write("cai,alone,50,\n")
     out = people / "new/agreement.png"
-    draw("agreement", "--raw", people / "raw.csv", "--out", out, "--bootstrap", 20)
+    draw("agreement", "--annotations", people / "raw.csv", "--output", out, "--resamples", 20)
     found = json.loads(out.with_suffix(".json").read_text())
     matrix = np.array([[min(100, 10 * k + more) / 100 for _, more in NOISE] for k in range(10)])
     known = agreement_report(matrix, ["ann", "ben"], [k // 3 for k in range(10)], 20)
@@ -90,13 +90,13 @@ def test_figure_3_and_its_numbers_are_of_the_judgements(people, capsys):
     assert "4 premises of 10 items, 20 resamples" in table
     assert {path.name.partition(".")[2] for path in out.parent.iterdir()} == {"png", "alt.txt", "json", "md"}
     (people / "pilot.txt").write_text("1\n2\n")
-    draw("agreement", "--raw", people / "raw.csv", "--items", people / "pilot.txt", "--out", out)
+    draw("agreement", "--annotations", people / "raw.csv", "--items", people / "pilot.txt", "--output", out)
     assert json.loads(out.with_suffix(".json").read_text())["items"]["judged"] == 2
 
 
 def test_annotators_are_drawn_beside_all_of_them(people):
     """Each has a panel, and its counts stand in the file beside."""
-    draw("annotators", "--raw", people / "raw.csv", "--out", people / "a.svg")
+    draw("annotators", "--annotations", people / "raw.csv", "--output", people / "a.svg")
     together, ann, ben = json.loads((people / "a.json").read_text())
     assert [one["name"] for one in (together, ann, ben)] == ["all annotators", "ann", "ben"]
     assert (together["n"], ann["n"], ben["n"]) == (21, 11, 10)
@@ -114,7 +114,7 @@ def test_figure_4_is_of_the_judgements(people):
     np.testing.assert_allclose(outline.get_data().values, histogram(np.array(said)) / 20)
     assert len(said) == 20, "what one person alone judged is no measure of people"
     judged = ["--judgements", people / "people.jsonl"]
-    draw("teachers", "--answers", f"sure={people}/sure.jsonl", *judged, "--out", people / "4.svg")
+    draw("teachers", "--answers", f"sure={people}/sure.jsonl", *judged, "--output", people / "4.svg")
     assert "100% from 0.9 on" in (people / "4.alt.txt").read_text()
     counts = json.loads((people / "4.json").read_text())
     assert [(one["name"], one["n"], one["histogram"][-1]) for one in counts] == [("people", 20, 2), ("sure", 30, 30)]
@@ -126,7 +126,7 @@ def test_the_page_of_figures_has_its_examples(urn_world, tmp_path, monkeypatch):
     """The script of made-up people gives what the commands take; each picture on the page is there, and small."""
     monkeypatch.setattr("sys.argv", ["made_up.py", str(urn_world), str(tmp_path)])
     runpy.run_path(str(PAGE.parent / "examples/made_up.py"), run_name="__main__")
-    annotations(["aggregate", "--raw", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "people.jsonl")])
+    annotations(["aggregate", "--annotations", str(tmp_path / "raw.csv"), "--output", str(tmp_path / "people.jsonl")])
     answers, people = teacher_answers({"hasty": tmp_path / "hasty.jsonl"}, tmp_path / "people.jsonl")
     assert (len(answers["hasty"]), len(people)) == (12 * 5, 12 * 4)
     pictures = [PAGE.parent / name for name in re.findall(r"\]\((.*?\.png)\)", PAGE.read_text(encoding="utf-8"))]
@@ -156,7 +156,7 @@ def test_an_item_shows_the_distribution_that_was_measured(evaluation, tiny_check
     """Its mean and spread are those saved; bars, line and target are read back from the axes."""
     saved = read_run(evaluation).predictions
     out = evaluation.parent / "item.svg"
-    draw("item", evaluation, "--model", tiny_checkpoint, "--ids", saved[5]["id"], "--out", out)
+    draw("item", evaluation, "--model", tiny_checkpoint, "--ids", saved[5]["id"], "--output", out)
     assert saved[5]["id"] in out.with_suffix(".alt.txt").read_text()
     ids = [saved[5]["id"], saved[1]["id"], saved[2]["id"]]
     items = read_items(read_run(evaluation), ids, tiny_checkpoint)
@@ -216,7 +216,7 @@ def test_an_item_of_another_model_or_row_is_refused(evaluation, tiny_checkpoint,
 def test_wrong_options_are_told(evaluation, tmp_path, capsys):
     """Another ending, a folder that is no evaluation, equal names, and a folder in the place of the figure."""
     for arguments, told in (
-        (["reliability", evaluation, "--out", "figure.jpg"], "must end in .png, .svg, .pdf"),
+        (["reliability", evaluation, "--output", "figure.jpg"], "must end in .png, .svg, .pdf"),
         (["reliability", f"x={tmp_path}"], "it is no finished evaluation"),
         (["teachers", "--answers", "file", "--judgements", "people"], "must be NAME=PATH"),
     ):
@@ -228,11 +228,11 @@ def test_wrong_options_are_told(evaluation, tmp_path, capsys):
             draw(command, f"a={evaluation}", f"a={evaluation}")
     (tmp_path / "a.png").mkdir()
     with pytest.raises(SystemExit, match="is a folder"):
-        draw("reliability", evaluation, "--out", tmp_path / "a.png")
+        draw("reliability", evaluation, "--output", tmp_path / "a.png")
 
 
 def test_an_uncertainty_named_twice_is_drawn_once(evaluation, tmp_path):
     """More names than there are colours are no error: each is one curve."""
-    draw("risk-coverage", evaluation, "--out", tmp_path / "a.png", "--by", *["entropy", "interval"] * 3)
+    draw("risk-coverage", evaluation, "--output", tmp_path / "a.png", "--by", *["entropy", "interval"] * 3)
     words = (tmp_path / "a.alt.txt").read_text()
     assert words.count("by entropy") == words.count("by interval width") == 1

@@ -67,7 +67,7 @@ def test_rows_without_a_number_in_either_are_left_out_of_both(evaluation, tmp_pa
     """Values are over the shared rows; the counts tell what each has not answered."""
     a = evaluation("a", rows_of([0.1, None, 0.5, 0.9], [0, 0, 1, 1]))
     b = evaluation("b", rows_of([0.2, 0.3, None, 0.8], [0, 0, 1, 1]))
-    command = ["compare", "--predictions", f"A={a}", f"B={b}", "--out", str(tmp_path), "--bootstrap", "100"]
+    command = ["compare", "--predictions", f"A={a}", f"B={b}", "--output-dir", str(tmp_path), "--resamples", "100"]
     main([*command, "--measures", "mse", "accuracy", "mse"])
     mse, accuracy = table(tmp_path)
     assert (mse["rows"], mse["without number in A"], mse["in B"]) == ("2", "1", "1")
@@ -76,7 +76,7 @@ def test_rows_without_a_number_in_either_are_left_out_of_both(evaluation, tmp_pa
     text = (tmp_path / "compare.md").read_text()
     assert "Only rows on which both predictors have a number are compared" in text
     assert "ask for more" not in text
-    main([*command, "--bootstrap", "30"])
+    main([*command, "--resamples", "30"])
     assert "30 resamples give no p (Holm) below 0.0968: ask for more" in (tmp_path / "compare.md").read_text()
 
 
@@ -89,7 +89,10 @@ def test_p_values_are_corrected_over_all_comparisons(evaluation, tmp_path):
         noisy = np.clip(truth + generator.normal(0, spread, 50), 0, 1)
         given.append(f"{name}={evaluation(name, rows_of(noisy.tolist(), truth.tolist()), weights=name)}")
     main(
-        ["compare", "--predictions", *given, "--measures", "mse", "nll", "--bootstrap", "500", "--out", str(tmp_path)]
+        [
+            *("compare", "--predictions", *given, "--measures", "mse", "nll"),
+            *("--resamples", "500", "--output-dir", str(tmp_path)),
+        ]
     )
     rows = sorted(table(tmp_path), key=lambda row: float(row["p"]))
     assert [(row["A"], row["B"]) for row in table(tmp_path)][::2] == [("A", "B"), ("A", "C"), ("B", "C")]
@@ -106,7 +109,7 @@ def test_what_cannot_be_compared_is_told(evaluation, tmp_path):
 
     def refused(match, *given):
         with pytest.raises(SystemExit, match=match):
-            main(["compare", "--predictions", *given, "--out", str(tmp_path / "t")])
+            main(["compare", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
 
     a = f"A={evaluation('a', rows_of([0.1, None], [0.2, 0.3]))}"
     refused("No two predictors were evaluated on the same data: A .*a. on UNLI", a)
@@ -120,7 +123,7 @@ def test_what_cannot_be_compared_is_told(evaluation, tmp_path):
 def test_one_premise_tells_nothing_of_others(evaluation, tmp_path):
     """Without a second premise there is neither interval nor p value, and nothing to correct."""
     a, b = (evaluation(name, rows_of([p, 0.3], [0.2, 0.3], ["x", "x"])) for name, p in (("a", 0.1), ("b", 0.6)))
-    main(["compare", "--predictions", f"A={a}", f"B={b}", "--measures", "mse", "--out", str(tmp_path)])
+    main(["compare", "--predictions", f"A={a}", f"B={b}", "--measures", "mse", "--output-dir", str(tmp_path)])
     (row,) = table(tmp_path)
     assert (row["p"], row["p (Holm)"], row["A - B low"]) == ("", "", "")
     assert float(row["A - B"]) == pytest.approx(0.005 - 0.08)

@@ -58,7 +58,7 @@ def test_measures_are_those_of_hand_and_sklearn(evaluation, tmp_path):
     folder = evaluation("d", rows_of(PREDICTIONS, TARGETS, PREMISES, LABELS))
     p, t, y = (np.array(values[:5], dtype=float) for values in (PREDICTIONS, TARGETS, LABELS))
     for number in (2, 3, 4, 8):
-        main([f"table{number}", "--predictions", f"CLUE-D={folder}", "--out", str(tmp_path / "t")])
+        main([f"table{number}", "--predictions", f"CLUE-D={folder}", "--output-dir", str(tmp_path / "t")])
     two, three, four, eight = (records(tmp_path / "t", f"table{n}")["CLUE-D", "UNLI"] for n in (2, 3, 4, 8))
     for one in (two, three, four, eight):
         assert (one["rows"], one["premises"], one["without number"]) == ("6", "3", "1")
@@ -84,7 +84,7 @@ def test_the_papers_numbers_stand_beside_ours_and_its_other_rows_stay(evaluation
         f"CLUE-T={evaluation('av', rows, 'wikivideo-audiovisual', weights='v')}",
         f"mine={evaluation('mine', rows, 'wikivideo-audiovisual')}",
     ]
-    main(["table3", "--predictions", *given, "--out", str(tmp_path / "t")])
+    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
     table = records(tmp_path / "t", "table3")
     places = [(row, column.split()[0]) for row, column in paper_numbers(3)]
     assert list(table) == [*places, ("mine", "WV-AV"), ("mine", "urn-text")]
@@ -106,7 +106,7 @@ def test_all_forms_tell_the_same(evaluation, tmp_path):
     folder = evaluation("d", rows_of(PREDICTIONS, TARGETS, PREMISES))
     given = [f"{name}={folder}", f"CLUE-D={folder}"]
     for number in (2, 3, 4, 7, 8):
-        main([f"table{number}", "--predictions", *given, "--out", str(tmp_path / "t")])
+        main([f"table{number}", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
         stem = tmp_path / f"t/table{number}"
         shown = markdown_cells(stem.with_suffix(".md"))
         assert latex_cells(stem.with_suffix(".tex")) == shown
@@ -131,7 +131,7 @@ def test_latex_is_whole(evaluation, tmp_path):
     """Every row has as many cells as columns are declared, environments close, no sign of a name is a command."""
     name = r"\input{x} % & [4pt] * --- `"
     main(["table8", "--predictions", f"{name}={evaluation('d_%&', rows_of([0.5, 0.1], [0.4, 0.2]))}"]
-         + ["--out", str(tmp_path / "t")])  # fmt: skip
+         + ["--output-dir", str(tmp_path / "t")])  # fmt: skip
     text = (tmp_path / "t/table8.tex").read_text()
     columns = re.search(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)[1]
     assert all(len(row) == len(columns) for row in latex_cells(tmp_path / "t/table8.tex"))
@@ -167,7 +167,7 @@ def test_different_rows_are_never_compared(evaluation, tmp_path):
 
     def refused(match, *given):
         with pytest.raises(SystemExit, match=match):
-            main(["table3", "--predictions", f"A={first}", *given, "--out", str(tmp_path / "t")])
+            main(["table3", "--predictions", f"A={first}", *given, "--output-dir", str(tmp_path / "t")])
         assert not (tmp_path / "t").exists()
 
     fewer = evaluation("fewer", rows[1:])
@@ -192,7 +192,7 @@ def test_different_rows_are_never_compared(evaluation, tmp_path):
     nothing = evaluation("nothing", rows_of([None] * 3, [0.2, 0.3, 0.4]))
     refused("B .*nothing.*: none of its 3 rows has a number", f"B={nothing}")
     with pytest.raises(SystemExit, match="is a file: name a folder"):
-        main(["table3", "--predictions", f"A={first}", "--out", str(first / "settings.json")])
+        main(["table3", "--predictions", f"A={first}", "--output-dir", str(first / "settings.json")])
 
 
 def _without(folder, key):
@@ -219,7 +219,7 @@ def test_a_row_is_the_papers_by_what_its_data_is(evaluation, tmp_path):
         "WV-A": (facts | {"sources": ["mine", "wikivideo"]}, "WV-A (not the paper's)"),
     }
     given = [f"A={evaluation(config, rows, config, data=data)}" for config, (data, _) in cases.items()]
-    main(["table3", "--predictions", *given, "--out", str(tmp_path / "t")])
+    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
     assert {data for name, data in records(tmp_path / "t", "table3") if name == "A"} == {
         data for _, data in cases.values()
     }
@@ -231,7 +231,7 @@ def test_the_order_of_rows_does_not_matter(evaluation, tmp_path):
     """Predictors whose files hold the same rows in another order stand in one table."""
     rows = rows_of([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
     given = [f"A={evaluation('a', rows)}", f"B={evaluation('b', rows[::-1])}"]
-    main(["table3", "--predictions", *given, "--out", str(tmp_path)])
+    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path)])
     table = records(tmp_path, "table3")
     assert float(table["A", "UNLI"]["MSE x100"]) == pytest.approx(float(table["B", "UNLI"]["MSE x100"]))
 
@@ -248,7 +248,7 @@ def test_a_temperature_is_fitted_to_other_rows_and_undoes_overconfidence(evaluat
 
     test = evaluation("test", rows("t", 200))
     dev = evaluation("dev", rows("v", 200), split="validation")
-    command = ["table7", "--predictions", f"Q2.5-O={test}", "--out", str(tmp_path / "t"), "--fit"]
+    command = ["table7", "--predictions", f"Q2.5-O={test}", "--output-dir", str(tmp_path / "t"), "--fit"]
     main([*command, f"Q2.5-O={dev}"])
     one = records(tmp_path / "t", "table7")["Q2.5-O", "UNLI"]
     assert float(one["temperature"]) == pytest.approx(3, abs=0.01)
@@ -265,7 +265,7 @@ def test_a_temperature_is_fitted_to_other_rows_and_undoes_overconfidence(evaluat
 def test_a_checkpoints_own_temperature_is_told(evaluation, tmp_path):
     """Where a checkpoint was calibrated, its temperature stands in table 7 without values before."""
     folder = evaluation("d", rows_of([0.4, 0.6], [0.3, 0.9]), "clotho", calibration={"temperature": 1.5})
-    main(["table7", "--predictions", f"CLUE-D={folder}", "--out", str(tmp_path / "t")])
+    main(["table7", "--predictions", f"CLUE-D={folder}", "--output-dir", str(tmp_path / "t")])
     one = records(tmp_path / "t", "table7")["CLUE-D", "Clotho"]
     assert (float(one["temperature"]), one["MSE x100 before"], one["accuracy x100 (paper)"]) == (1.5, "", "95.8")
 
@@ -273,9 +273,12 @@ def test_a_checkpoints_own_temperature_is_told(evaluation, tmp_path):
 def test_what_an_evaluation_writes_becomes_a_table(tiny_checkpoint, urn_world, tmp_path):
     """The digest of rows is that of the command itself, and the value its report's."""
     out = tmp_path / "run"
-    given = ["--model", str(tiny_checkpoint), "--dataset", str(urn_world), "--config", "urn-text", "--out", str(out)]
+    given = [
+        *("--model", str(tiny_checkpoint), "--dataset", str(urn_world)),
+        *("--dataset-config", "urn-text", "--output-dir", str(out)),
+    ]
     report = run.main(given)
-    main(["table8", "--predictions", f"tiny={out}", "--out", str(tmp_path / "t")])
+    main(["table8", "--predictions", f"tiny={out}", "--output-dir", str(tmp_path / "t")])
     one = records(tmp_path / "t", "table8")["tiny", "urn-text"]
     for measure, head in (("mse", "MSE"), ("nll", "NLL"), ("ece", "ECE")):
         assert float(one[head]) == pytest.approx(report["measures"][measure]["value"])

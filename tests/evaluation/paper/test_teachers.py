@@ -57,7 +57,7 @@ def judged(tmp_path):
 def make(folder, table, *answers):
     """Makes a table and returns its rows as the CSV file has them."""
     out = folder / "t"
-    main([table, "--answers", *answers, "--judgements", str(folder / "people.jsonl"), "--out", str(out)])
+    main([table, "--answers", *answers, "--judgements", str(folder / "people.jsonl"), "--output-dir", str(out)])
     with (out / f"{table}.csv").open(newline="") as file:
         return {(row["teacher"], row["votes"]): row for row in csv.DictReader(file)}
 

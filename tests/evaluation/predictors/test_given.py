@@ -13,7 +13,7 @@ from evaluation.predictors.teacher import NOT_ASKED
 
 def evaluate(dataset, out, *options) -> tuple[dict, list[dict]]:
     """The report of an evaluation of texts and its predictions."""
-    given = ("--dataset", dataset, "--config", "urn-text", "--out", out, *options)
+    given = ("--dataset", dataset, "--dataset-config", "urn-text", "--output-dir", out, *options)
     report = run.main([str(part) for part in given])
     return report, [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
 

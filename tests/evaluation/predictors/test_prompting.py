@@ -68,7 +68,7 @@ def lines(path) -> list[dict]:
 
 def evaluate(dataset, config, out, *options) -> tuple[dict, list[dict]]:
     """The report of an evaluation and its predictions."""
-    given = ("--dataset", dataset, "--config", config, "--out", out, *options)
+    given = ("--dataset", dataset, "--dataset-config", config, "--output-dir", out, *options)
     return run.main([str(part) for part in given]), lines(out / "predictions.jsonl")
 
 
@@ -132,7 +132,7 @@ def test_every_prompt_holds_its_hypothesis_and_premise(urn_world, omni, modality
 def test_what_a_server_gets_is_each_row_once(urn_world, tmp_path, kind, modality):
     """Each row's hypothesis and media arrive once, with the fields that its kind of answer is read from."""
     with bad_server() as server:
-        options = ("--predictor", kind, "--server", server.url, "--model", "teacher", *QUICK, "--limit", "5")
+        options = ("--predictor", kind, "--server", server.url, "--server-model", "teacher", *QUICK, "--limit", "5")
         report, predictions = evaluate(urn_world, f"urn-{modality}", tmp_path / "out", *options)
         requests = server.requests()
     rows = list(load_rows(str(urn_world), f"urn-{modality}", "test").select(range(5)))
@@ -162,7 +162,10 @@ def test_answers_of_a_server_without_a_number_are_a_column_of_their_own(tmp_path
     kinds = ["is.", "[words]", "[halfnumber]", "[same]", "[400]", "[500 x2] is.", "[null]", "[words] again"]
     dataset = write_pairs(tmp_path / "umui", [*kinds, *["[same]"] * 4])
     with bad_server() as server:
-        options = ["--predictor", "scalar", "--server", server.url, "--model", "teacher", *QUICK, "--retries", "2"]
+        options = [
+            *("--predictor", "scalar", "--server", server.url),
+            *("--server-model", "teacher", *QUICK, "--retries", "2"),
+        ]
         report, predictions = evaluate(dataset, "pairs", tmp_path / "out", "--split", "train", *options)
     by_row = {row["id"]: row for row in predictions}
     found = [(by_row[f"pairs-{k}"]["prediction"], by_row[f"pairs-{k}"]["reason"]) for k in range(8)]
@@ -201,7 +204,10 @@ def test_an_evaluation_that_nothing_answers_ends_in_words(tmp_path, behaviour, c
     """Those of the server; an empty account with the first batch."""
     dataset = write_pairs(tmp_path / "umui", [behaviour] * 12)
     with bad_server() as server:
-        options = ("--predictor", "scalar", "--server", server.url, "--model", "teacher", *QUICK, "--split", "train")
+        options = (
+            *("--predictor", "scalar", "--server", server.url),
+            *("--server-model", "teacher", *QUICK, "--split", "train"),
+        )
         with pytest.raises(ValueError, match=complaint):
             evaluate(dataset, "pairs", tmp_path / "out", *options)
         assert sum(asked for name, asked in server.counts()["asked"].items() if "#" in name) == (
@@ -215,7 +221,7 @@ def test_yes_and_no_behind_a_server(tmp_path):
     """Spellings are summed; a word that isn't listed is taken as never said; with neither there is a reason, no 0."""
     dataset = write_pairs(tmp_path / "umui", ["is.", "[neither]", "[surely]", *["is."] * 9])
     with bad_server() as server:
-        options = ("--predictor", "binary", "--server", server.url, "--model", "teacher", *QUICK)
+        options = ("--predictor", "binary", "--server", server.url, "--server-model", "teacher", *QUICK)
         _, predictions = evaluate(dataset, "pairs", tmp_path / "out", "--split", "train", *options)
         by_row = {row["id"]: row for row in predictions}
         assert by_row["pairs-0"]["prediction"] == pytest.approx((0.5 + 0.1) / (0.5 + 0.1 + 0.2 + 0.05))
@@ -234,7 +240,7 @@ def test_another_background_is_another_evaluation(tmp_path):
     """What is in the prompt beside premise and hypothesis counts too: answers given with another are not kept."""
     pairs = [{"premise": f"Premise {number}.", "hypothesis": f"#{number} is true."} for number in range(12)]
     with bad_server() as server:
-        options = ("--predictor", "scalar", "--server", server.url, "--model", "teacher", "--split", "train")
+        options = ("--predictor", "scalar", "--server", server.url, "--server-model", "teacher", "--split", "train")
         dataset = write_rows(tmp_path / "umui", [pair | {"context": "In May."} for pair in pairs])
         evaluate(dataset, "pairs", tmp_path / "out", *options)
         write_rows(dataset, [pair | {"context": "In June."} for pair in pairs])
@@ -249,7 +255,10 @@ def test_the_key_is_taken_from_the_environment_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_KEY", secret)
     dataset = write_pairs(tmp_path / "umui", ["[same]"] * 12)
     with bad_server(key=secret) as server:
-        options = ["--predictor", "scalar", "--server", server.url, "--model", "teacher", *QUICK, "--split", "train"]
+        options = [
+            *("--predictor", "scalar", "--server", server.url),
+            *("--server-model", "teacher", *QUICK, "--split", "train"),
+        ]
         with pytest.raises(ValueError, match="HTTP 401, the key is missing or wrong: set [$]OPENAI_API_KEY"):
             monkeypatch.delenv("OPENAI_API_KEY", raising=False)
             evaluate(dataset, "pairs", tmp_path / "out", *options)
@@ -449,11 +458,11 @@ def test_rows_keep_their_own_context_through_the_two_stages(talker, urn_world): 
     [
         ("--predictor scalar", "scalar needs --model"),
         ("--predictor constant_mean --model m", "constant_mean has no --model"),
-        ("--predictor digits --model m --server http://127.0.0.1:1/v1", "digits can't use a --server"),
-        ("--predictor auto --model m --server http://127.0.0.1:1/v1", "auto can't use a --server"),
+        ("--predictor digits --server-model m --server http://127.0.0.1:1/v1", "digits can't use a --server"),
+        ("--predictor auto --server-model m --server http://127.0.0.1:1/v1", "auto can't use a --server"),
         ("--predictor teacher", "teacher needs --answers"),
         ("--predictor scalar --model runs/none/there", "is no folder, and no name on the Hub"),
-        ('--predictor binary --model m --extra {"n":2} --server http://127.0.0.1:1/v1', "must leave out n"),
+        ('--predictor binary --server-model m --extra {"n":2} --server http://127.0.0.1:1/v1', "must leave out n"),
         ('--predictor binary --model m --extra {"a":2}', "--extra is for a --server"),
     ],
 )
@@ -482,7 +491,7 @@ def test_another_prompt_or_server_is_another_evaluation(urn_world):
     def settings(*options: str) -> dict:
         parser = argparse.ArgumentParser()
         add_predictor_options(parser, MODELS)
-        given = ["--model", "m", "--server", "http://127.0.0.1:1/v1", *options]
+        given = ["--server-model", "m", "--server", "http://127.0.0.1:1/v1", *options]
         return choose_predictor(parser.parse_args(given), str(urn_world)).settings
 
     scalar, binary = settings("--predictor", "scalar"), settings("--predictor", "binary")

@@ -30,7 +30,8 @@ def trained(tiny_checkpoint, urn_world, tmp_path_factory):
                 "--output_dir",
                 str(folder / "model"),
             ),
-            *("--dataset", str(urn_world), "--configs", "urn-text", "--cache_premises", "true", "--use_cpu", "true"),
+            *("--dataset", str(urn_world), "--dataset-configs", "urn-text", "--use_cpu", "true"),
+            *("--cache_premises", "true"),
             *("--max_steps", "150", "--learning_rate", "2.0e-3", "--warmup_steps", "10", "--save_strategy", "no"),
             *("--per_device_train_batch_size", "4", "--report_to", "none", "--disable_tqdm", "true"),
         ]
@@ -46,7 +47,7 @@ def predictor(trained):
 
 def evaluate(model, dataset, out, *options: str) -> dict:
     """The report of an evaluation."""
-    given = ("--model", model, "--dataset", dataset, "--config", "urn-text", "--out", out, *options)
+    given = ("--model", model, "--dataset", dataset, "--dataset-config", "urn-text", "--output-dir", out, *options)
     return run.main([str(part) for part in given])
 
 

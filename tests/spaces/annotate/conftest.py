@@ -38,10 +38,15 @@ def umui(tmp_path_factory) -> Path:
         writer.writerow(["file", "claim", "p", "topic", "story"])
         for name, claims in CLAIMS.items():
             writer.writerows([name, claim, 0.5, "Harbour", STORY] for claim in claims)
-    options = "--name own --media-column file --hypothesis-column claim --probability-column p --topic-column topic"
-    options += " --context-column story --modality audiovisual --split test --workers 1"
+    options = "--dataset-config own --media-column file --hypothesis-column claim --probability-column p"
+    options += " --topic-column topic --context-column story --modality audiovisual --split test --workers 1"
     table, clips = folder / "pairs.csv", folder / "clips"
-    build(["own", *options.split(), "--table", str(table), "--media-root", str(clips), "--out", str(folder / "umui")])
+    build(
+        [
+            *("own", *options.split(), "--table", str(table)),
+            *("--media-root", str(clips), "--output-dir", str(folder / "umui")),
+        ]
+    )
     return folder / "umui"
 
 
@@ -52,7 +57,7 @@ def urn_umui(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("urn") / "umui"
     sizes = "--train 1 --validation 1 --test 2 --hypotheses-per-premise 3 --workers 1"
-    build(["urn", "--out", str(folder), *sizes.split()])
+    build(["urn", "--output-dir", str(folder), *sizes.split()])
     return folder
 
 

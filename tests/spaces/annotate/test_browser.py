@@ -276,9 +276,9 @@ def cards(tmp_path, write_clip) -> Path:
     for name, codecs in kinds.items():
         write_clip(tmp_path / "clips" / name, *codecs)
     (tmp_path / "pairs.csv").write_text("file,claim,p\n" + "".join(f"{name},It is {name}.,0.5\n" for name in kinds))
-    options = "--name cards --media-column file --hypothesis-column claim --probability-column p --workers 1"
+    options = "--dataset-config cards --media-column file --hypothesis-column claim --probability-column p --workers 1"
     options += " --modality audiovisual --split test"
-    paths = {"--table": "pairs.csv", "--media-root": "clips", "--out": "umui"}
+    paths = {"--table": "pairs.csv", "--media-root": "clips", "--output-dir": "umui"}
     build(["own", *options.split(), *(word for flag, name in paths.items() for word in (flag, str(tmp_path / name)))])
     return tmp_path / "umui"
 
