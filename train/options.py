@@ -24,6 +24,9 @@ GROUPS = (DataArguments, CLUETrainingArguments, ModelArguments)
 # Options that a recipe can give what the command line can't: several values, or a dictionary.
 RECIPE_ONLY = ("report_to", "optim_target_modules", "liger_kernel_config")
 
+# What options were called, and are called now.
+OLD_OPTIONS = {"configs": "dataset_configs"}
+
 
 def parse_options(
     arguments: list[str] | None = None,
@@ -46,7 +49,12 @@ def parse_options(
     first.add_argument("--config")
     found, line = first.parse_known_args(arguments)
     # Without a usage of its own, each error would be printed below all options.
-    parser = HfArgumentParser(GROUPS, prog=PROGRAM, usage=f"{PROGRAM} [--config RECIPE] [--OPTION VALUE ...]")
+    parser = HfArgumentParser(
+        GROUPS, prog=PROGRAM, usage=f"{PROGRAM} [--config RECIPE] [--OPTION VALUE ...]", allow_abbrev=False
+    )
+    for old, new in OLD_OPTIONS.items():
+        if any(word.partition("=")[0] == f"--{old}" for word in line):
+            parser.error(f"--{old} is now --{new.replace('_', '-')}")
     recipe = {} if found.config is None else read_recipe(found.config)
     words = [word for name, value in recipe.items() for word in _words(parser, name, value, found.config)]
     options, unknown = parser.parse_known_args([*words, *line])
@@ -158,6 +166,8 @@ def _words(parser: HfArgumentParser, name: str, value: object, recipe: str) -> l
 
 def _unknown(parser: HfArgumentParser, name: str) -> str:
     """What to say of an option that there is not."""
+    if name in OLD_OPTIONS:
+        return f"{name} is now {OLD_OPTIONS[name]}"
     known = [action.dest for action in parser._actions]
     alike = get_close_matches(str(name).lstrip("-").replace("-", "_"), known, n=1)
     return f"there is no option {name}" + (f"; do you mean {alike[0]}?" if alike else ", `--help` lists them.")

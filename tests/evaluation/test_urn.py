@@ -364,10 +364,8 @@ def reading_server():
 
 def test_a_model_behind_a_server_is_told_of_the_world_and_tested(tmp_path, monkeypatch):
     """Every question is one request, with the world in words and the clip; the truth it answers is found right."""
-    small = (
-        "--premises 2 --hypotheses-per-premise 4 --balls 5 --distractors 0 1 --negations 0 1 --senses either".split()
-    )
-    small += ["--workers", "1"]
+    small = "--premises 2 --hypotheses-per-premise 4 --balls 5 --distractors 0 1 --negations 0 1 --workers 1".split()
+    small += ["--senses", "either"]
     folders = ["--suites", str(tmp_path / "suites"), "--output-dir", str(tmp_path / "out")]
     with reading_server() as (url, asked):
         command = ["--predictor", "scalar", "--server", url, "--server-model", "reader", *folders, *small]

@@ -33,7 +33,7 @@ COMMANDS = {
     "evaluation.figures": "batching {missing} --output {folder}/figure.png",
     "evaluation.demo": "--config {missing} --output-dir {folder}/out",
     "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
-    "train.sft": "--config {missing} --output_dir {folder}/out",
+    "train.sft": "--config {missing} --output-dir {folder}/out",
     "train.card": "--model {missing}",
     "train.push": "--model {missing} --repo clue/missing",
     "train.tiny": "--dataset {missing}/a/b --output-dir {folder}/out",

@@ -193,7 +193,7 @@ def flip(file: Path) -> None:
 def test_a_damaged_checkpoint_is_told_and_nothing_is_touched(run, dataset, tiny_checkpoint, file, harm, which):
     """The error names the file, and the earlier checkpoint to go on from, which is left as it was."""
     harm(run / "checkpoint-4" / file)
-    with pytest.raises(CheckpointError, match=f"checkpoint-4.*{file}.*--resume_from_checkpoint .*checkpoint-2`"):
+    with pytest.raises(CheckpointError, match=f"checkpoint-4.*{file}.*--resume-from-checkpoint .*checkpoint-2`"):
         resume(run, dataset, tiny_checkpoint, which=str(run / which) if which != "true" else which)
     check_files(run / "checkpoint-2")
 
@@ -278,7 +278,7 @@ def test_weights_alone_are_no_checkpoint_to_go_on_from(dataset, tiny_checkpoint,
     """With `save_only_model`, a resumed run would begin with an empty optimizer; a recipe's `true` is understood."""
     train(dataset, tiny_checkpoint, tmp_path, *SAVING, "--save_only_model", "true")
     args = CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, resume_from_checkpoint=True)
-    with pytest.raises(CheckpointError, match="checkpoint-2 was written with --save_only_model"):
+    with pytest.raises(CheckpointError, match="checkpoint-2 was written with --save-only-model"):
         checkpoint_to_resume(args)
 
 

@@ -220,5 +220,5 @@ def test_the_readme_names_every_recipe():
 def test_the_head_has_the_command(name):
     """A reader finds the command that starts the recipe itself, with an accelerate config that exists."""
     assert f"train/sft.py --config train/recipes/{name}" in text(name)
-    config = re.search(r"--config_file (train/accelerate_configs/\w+\.yaml)", text(name))[1]
+    config = re.search(r"--config-file (train/accelerate_configs/\w+\.yaml)", text(name))[1]
     assert (FOLDER.parents[1] / config).is_file()

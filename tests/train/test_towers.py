@@ -252,7 +252,7 @@ def test_digest_of_towers_tells_dtypes_and_shapes_apart():
 
 def test_towers_that_change_are_refused(dataset, tiny_checkpoint, tmp_path):
     """Trained ones, and those that give something else every time."""
-    with pytest.raises(ValueError, match="audio_tower is trained: add `--freeze_towers true`"):
+    with pytest.raises(ValueError, match="audio_tower is trained: add `--freeze-towers true`"):
         opened(dataset, tiny_checkpoint, tmp_path, frozen=False)
     dropout = changed(
         tiny_checkpoint, tmp_path / "copy", "config.json", lambda c: c["audio_config"].update(dropout=0.1)
