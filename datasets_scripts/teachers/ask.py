@@ -81,7 +81,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
     options = parser.parse_args(arguments)
     if options.server and (options.model or not options.server_model):
-        parser.error("--server has a model that --server-model names, and no --model")
+        parser.error("--server goes with --server-model, the server's name for the model, and without --model")
     if options.server_model and not options.server:
         parser.error("--server-model is for a --server")
     if not (options.model or options.server):

@@ -101,7 +101,7 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor 
     if args.server is not None and kind not in ("scalar", "binary"):
         raise ValueError(f"--predictor {kind} can't use a --server: only scalar and binary prompting do.")
     if args.server is not None and (args.model is not None or args.server_model is None):
-        raise ValueError("--server has a model that --server-model names, and no --model.")
+        raise ValueError("--server goes with --server-model, the server's name for the model, and without --model.")
     if args.server_model is not None and args.server is None:
         raise ValueError("--server-model is for a --server.")
     if kind in MODELS and args.model is None and args.server is None:

@@ -1,4 +1,5 @@
-"""Every command is on the page of commands, answers `--help`, and says in words that its input is wrong."""
+"""Every command is on the page of commands, calls the same thing by the same name, answers `--help`, and says in words
+that its input is wrong."""
 
 import re
 import runpy
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import in_words
+from common.cli import ArgumentParser, in_words
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,9 @@ MAINS = sorted(
     if re.search(r"^if __name__ == .__main__.:", path.read_text(encoding="utf-8"), re.MULTILINE)
     and path.relative_to(ROOT).as_posix() not in OLD
 )
-LISTED = re.findall(r"^\| `(.+?)` \| .+ \|$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE)
+LISTED = re.findall(
+    r"^\| `((?!--).+?)` \| .+ \|$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE
+)
 
 COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
@@ -41,6 +44,53 @@ COMMANDS = {
     "--hypothesis-column b --probability-column c --output-dir {folder}",
     "datasets_scripts.release": "--dataset {missing} --repo clue/missing",
 }
+
+# Old options, their new names, and where they were.
+RENAMED = {
+    "--out --output-dir": "datasets_scripts.build urn|urn-stress|unli|clotho|wikivideo|own|restore, "
+    "datasets_scripts.teacher ask, train.tiny, modeling_clue.conversion to-clue|to-thinker|from-research, "
+    "evaluation.demo, evaluation.run, evaluation.urn, evaluation.posthoc, "
+    "evaluation.paper table1|table2|table3|table4|table5|table7|table8|compare",
+    "--out --output": "datasets_scripts.annotations aggregate, benchmarks/train_step.py, "
+    "evaluation.figures agreement|annotators|teachers|batching|ratios|reliability|risk-coverage|item",
+    "--config --dataset-config": "datasets_scripts.build restore, datasets_scripts.teacher ask|label, evaluation.run, "
+    "evaluation.posthoc, spaces.release",
+    "--configs --dataset-configs": "datasets_scripts.build clotho|wikivideo, datasets_scripts.release, train.tiny, "
+    "train.sft",
+    "--name --dataset-config": "datasets_scripts.build own",
+    "--from --dataset": "datasets_scripts.build restore",
+    "--recipe --config": "evaluation.demo",
+    "--raw --annotations": "datasets_scripts.annotations aggregate, evaluation.figures agreement|annotators",
+    "--answers --num-answers": "datasets_scripts.teacher ask",
+    "--local --model": "datasets_scripts.teacher ask",
+    "--source --model": "modeling_clue.conversion to-clue|to-thinker|from-research",
+    "--from-research-checkpoint from-research --model": "modeling_clue.conversion",
+    "--checkpoint --model": "train.card, train.push",
+    "--base_model --base-model": "train.card",
+    "--compare-on --compare-split": "evaluation.posthoc",
+    "--hypotheses --hypotheses-per-premise": "datasets_scripts.build urn-stress, evaluation.urn, "
+    "benchmarks/train_step.py",
+    "--bootstrap --resamples": "evaluation.figures agreement|reliability|risk-coverage, "
+    "evaluation.paper table1|table2|table3|table4|table5|table7|table8|compare",
+}
+# Old names that still mean something, and where.
+STILL = {
+    "--config": ("train.sft", "evaluation.demo"),
+    "--raw": ("datasets_scripts.build unli", "datasets_scripts.build clotho"),
+    "--answers": (
+        *("datasets_scripts.teacher label", "evaluation.run", "evaluation.figures teachers"),
+        *("evaluation.paper table1", "evaluation.paper table5"),
+    ),
+}
+
+
+def renamed():
+    """Yields each old option of each command, and its new name."""
+    for names, places in RENAMED.items():
+        for place in places.split(", "):
+            command, _, parts = place.partition(" ")
+            for part in parts.split("|"):
+                yield f"{command} {part}".strip(), *names.split(maxsplit=1)
 
 
 def command_of(path: str) -> str:
@@ -75,12 +125,20 @@ def test_a_command_is_on_the_page_and_answers_help(path, capsys):
         assert said.out.startswith("usage: ") and "show this help message and exit" in said.out
         return said.out
 
+    def check_names(command: str, help: str) -> None:
+        """No underscores, but where trl has them, and none of the old names."""
+        options = set(re.findall(r"(?<![\w-])--[a-zA-Z][\w-]*", help.split("options:")[1]))
+        place = command.removeprefix("python ").removeprefix("-m ")
+        old = {names.split()[0] for names in RENAMED} - {name for name, places in STILL.items() if place in places}
+        assert not options & old
+        assert place == "train.sft" or not [option for option in options if "_" in option]
+
     command = command_of(path)
     named = re.search(r"positional arguments:\n  \{(.+?)\}", help_of(command))
     commands = [f"{command} {name}" for name in named[1].split(",")] if named else [command]
     assert [line for line in LISTED if f"{line} ".startswith(f"{command} ")] == commands
-    for one in commands if named else ():
-        help_of(one)
+    for one in commands:
+        check_names(one, help_of(one))
 
 
 def test_the_page_lists_nothing_else():
@@ -88,6 +146,28 @@ def test_the_page_lists_nothing_else():
     targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     rest = [line for line in LISTED if not any(f"{line} ".startswith(f"{command_of(path)} ") for path in MAINS)]
     assert sorted(rest) == sorted(f"make {target}" for target in targets)
+
+
+@pytest.mark.parametrize(("command", "old", "new"), list(renamed()))
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
+def test_an_option_that_was_renamed_names_the_new_one(command, old, new, capsys):
+    """Before anything else is said of the command line, whether its value follows or is joined by `=`."""
+    command = f"python {command}" if command.endswith(".py") else f"python -m {command}"
+    for words in (f"{old} x", f"{old}=x"):
+        with pytest.raises(SystemExit) as end:
+            run(f"{command} {words}")
+        assert end.value.code == 2
+        assert capsys.readouterr().err.endswith(f"error: {old} is now {new}\n")
+
+
+def test_an_option_is_never_taken_by_a_part_of_its_name(capsys):
+    """An old name that begins a new one would mean that silently."""
+    parser = ArgumentParser()
+    parser.add_subparsers().add_parser("ask").add_argument("--output-dir")
+    assert parser.parse_args(["ask", "--output-dir", "x"]).output_dir == "x"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["ask", "--output", "x"])
+    assert "unrecognized arguments: --output x" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", COMMANDS)

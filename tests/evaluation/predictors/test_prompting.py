@@ -458,6 +458,9 @@ def test_rows_keep_their_own_context_through_the_two_stages(talker, urn_world): 
     [
         ("--predictor scalar", "scalar needs --model"),
         ("--predictor constant_mean --model m", "constant_mean has no --model"),
+        ("--predictor scalar --server http://127.0.0.1:1/v1 --model m", "--server goes with --server-model"),
+        ("--predictor scalar --server http://127.0.0.1:1/v1", "--server goes with --server-model"),
+        ("--predictor scalar --server-model m", "--server-model is for a --server"),
         ("--predictor digits --server-model m --server http://127.0.0.1:1/v1", "digits can't use a --server"),
         ("--predictor auto --server-model m --server http://127.0.0.1:1/v1", "auto can't use a --server"),
         ("--predictor teacher", "teacher needs --answers"),
