@@ -236,7 +236,16 @@ def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd, model
     dataset = write_pairs(tmp_path / "umui", ["is true.", "[400]", "[500]"])
     monkeypatch.setenv("TEACHER_KEY", SECRET)
     with bad_server(key=SECRET) as server:
-        more = ["--api-key-env", "TEACHER_KEY", "--model", model, "--tasks", str(tasks), "--workers", str(tasks)]
+        more = [
+            "--api-key-env",
+            "TEACHER_KEY",
+            "--server-model",
+            model,
+            "--tasks",
+            str(tasks),
+            "--workers",
+            str(tasks),
+        ]
         command = arguments(dataset, tmp_path / "out", server.url, "--retries", "1", *more)
         if complaint:
             with pytest.raises(SystemExit, match=complaint):
@@ -265,7 +274,7 @@ def test_an_unknown_model_stops_the_run(tmp_path, capfd):
     """HTTP 404 ends the run after what was in flight, not after every pair, and with one line, no traceback."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 40)
     with bad_server() as server, pytest.raises(SystemExit, match="HTTP 404.*The model student does not exist"):
-        teacher(arguments(dataset, tmp_path / "out", server.url, "--model", "student", "--in-flight", "5"))
+        teacher(arguments(dataset, tmp_path / "out", server.url, "--server-model", "student", "--in-flight", "5"))
     assert read(tmp_path / "out") == {}
     gc.collect()
     assert "Traceback" not in "".join(capfd.readouterr())
@@ -314,7 +323,7 @@ def test_another_teacher_needs_another_folder(tmp_path):
         teacher(arguments(dataset, out, server.url, "--in-flight", "1", "--retries", "9"))
         for option, value, complaint in (
             ("--num-answers", "3", "answers was 5 and is 3"),
-            ("--model", "other", "model was 'teacher' and is 'other'"),
+            ("--server-model", "other", "model was 'teacher' and is 'other'"),
             ("--temperature", "0.2", "temperature was 0.7 and is 0.2"),
             ("--extra", '{"top_p": 0.5}', r"extra was {} and is {'top_p': 0.5}"),
         ):
