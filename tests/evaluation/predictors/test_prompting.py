@@ -12,7 +12,6 @@ import pytest
 import torch
 from datasets.config import HF_CACHE_HOME
 from scipy import stats
-from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
 from transformers import PreTrainedTokenizerFast
 
 from chat.answers import parse_answer
@@ -30,6 +29,7 @@ from evaluation.predictors.prediction import TwoStagePredictor, WrittenPredictio
 from evaluation.predictors.prompting import Prompt
 from evaluation.predictors.scalar import LocalScalar
 from tests.chat.bad_server import bad_server
+from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
 from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
 from train.tiny import train_tokenizer
 
