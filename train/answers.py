@@ -64,9 +64,6 @@ class CLUEForTextAnswers(BranchedThinker):
         Returns:
             [`~modeling_clue.CLUEOutput`]: without logits and probability. `hypothesis_loss` is the mean negative
             log-likelihood of the tokens of each hypothesis's answer, in float32.
-
-        Raises:
-            ValueError: if the batch has no answers, not one for each hypothesis, or another number of labels.
         """
         if answer_mask is None:
             raise ValueError("`answer_mask` is missing: give the processor's `collate` the probabilities.")
@@ -99,7 +96,7 @@ class CLUEForTextAnswers(BranchedThinker):
 
 
 def answering_processor(processor: CLUEProcessor) -> CLUEProcessor:
-    """The processor with an answer in its prompt: its own if it has one, else two decimals."""
+    """Returns the processor with an answer in its prompt: its own if it has one, else two decimals."""
     return CLUEProcessor(
         processor.feature_extractor,
         processor.video_processor,
@@ -110,19 +107,8 @@ def answering_processor(processor: CLUEProcessor) -> CLUEProcessor:
 
 
 def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEForTextAnswers:
-    """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with.
-
-    Args:
-        checkpoint (`str`): Folder or Hub repository.
-        revision (`str`, *optional*): Revision of the repository.
-        **options: As of `from_pretrained`.
-
-    Returns:
-        [`CLUEForTextAnswers`]: The model, which generates greedily by default.
-
-    Raises:
-        ValueError: if the checkpoint counts positions in a way that a plain Thinker can't be told of.
-    """
+    """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with. The model generates greedily by
+    default. A checkpoint that counts positions in a way that a plain Thinker can't be told of is refused."""
     config = read(AutoConfig, checkpoint, revision=revision)
     if isinstance(config, CLUEConfig):
         if config.audiovisual_positions != "timed":

@@ -1,10 +1,11 @@
 """The options of a training run, beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 from transformers.trainer_pt_utils import AcceleratorConfig
 from trl import ModelConfig
 
@@ -17,90 +18,63 @@ DEALING = ("split_batches", "dispatch_batches", "even_batches", "use_seedable_sa
 
 @dataclass
 class DataArguments:
-    """What to train on, and with what loss.
+    """What to train on, and with what loss."""
 
-    Args:
-        dataset (`str`):
-            Folder or Hub name of the dataset.
-        dataset_configs (`list[str]`):
-            Names of its configs; several are trained on together.
-        variant (`str`, *optional*, defaults to `"distribution"`):
-            `"distribution"` over confidence tokens: the paper's CLUE-D. `"text"`: its baseline CLUE-T, which writes
-            the probability. Both start from a checkpoint of CLUE.
-        train_split (`str`, *optional*, defaults to `"train"`):
-            Split to train on.
-        eval_split (`str`, *optional*, defaults to `"validation"`):
-            Split to evaluate on during training, where `eval_strategy` asks for it.
-        eval_configs (`list[str]`, *optional*):
-            The configs to evaluate on during training, for where not all have the split. Those of `dataset_configs` by
-            default.
-        teacher_answers (`str`, *optional*, defaults to `"vote"`):
-            Where a training row's probability is a teacher's: `"vote"` is that of all its answers, the row's
-            `probability`. `"first"` is its first answer alone: the ablation of section 3.1's self-consistency.
-        max_train_premises (`int`, *optional*):
-            Most training premises of each config.
-        max_eval_premises (`int`, *optional*):
-            Most evaluation premises of each config.
-        max_hypotheses_per_premise (`int`, *optional*):
-            Most hypotheses of a premise in a batch, other ones every epoch until all were seen. All of them by
-            default.
-        modality_batching (`str`, *optional*, defaults to `"batched"`):
-            `"batched"`: a batch has one modality, the same on every process. `"mixed"`: the paper's ablation.
-        cache_premises (`bool`, *optional*, defaults to `False`):
-            Keep the encoded premises in memory, so that each clip is decoded only once. Every process keeps a copy.
-        tower_cache (`str`, *optional*):
-            Folder where the outputs of frozen towers are kept: from its second epoch on, and in later runs with the
-            same towers and processor, a clip is neither decoded nor goes through the towers. Shared by all processes.
-        tower_cache_gb (`float`, *optional*, defaults to 100.0):
-            Most gigabytes of that folder. It should hold the whole dataset: a batch is taken from it whole or not at
-            all.
-        target (`str`, *optional*):
-            Target distribution, or `"mse"`. The checkpoint's own by default.
-        sigma (`float`, *optional*):
-            Width of the target distribution. The checkpoint's own by default.
-        freeze_towers (`bool`, *optional*):
-            Whether the audio and vision towers stay as they are. By default they do with LoRA, and not without.
-    """
-
-    dataset: str = field(metadata={"help": "Folder or Hub name of the dataset."})
-    dataset_configs: list[str] = field(metadata={"help": "Names of its configs; several are trained on together."})
-    variant: Literal["distribution", "text"] = field(
+    dataset: str = HfArg(help="Folder or Hub name of the dataset.")
+    dataset_configs: list[str] = HfArg(help="Names of its configs; several are trained on together.")
+    variant: Literal["distribution", "text"] = HfArg(
         default="distribution",
-        metadata={"help": "A distribution over confidence tokens (CLUE-D), or the probability as text (CLUE-T)."},
+        help="A distribution over confidence tokens (the paper's CLUE-D), or the probability as text (its "
+        "baseline CLUE-T). Both start from a checkpoint of CLUE.",
     )
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    eval_split: str = field(default="validation", metadata={"help": "Split to evaluate on during training."})
-    eval_configs: list[str] | None = field(
-        default=None, metadata={"help": "Configs to evaluate on during training. By default --dataset-configs."}
+    train_split: str = HfArg(default="train", help="Split to train on.")
+    eval_split: str = HfArg(
+        default="validation", help="Split to evaluate on during training, where --eval-strategy asks for it."
     )
-    teacher_answers: Literal["vote", "first"] = field(
-        default="vote", metadata={"help": "Train on the vote of a teacher's answers, or on its first alone."}
-    )
-    max_train_premises: int | None = field(default=None, metadata={"help": "Most training premises of each config."})
-    max_eval_premises: int | None = field(default=None, metadata={"help": "Most evaluation premises of each config."})
-    max_hypotheses_per_premise: int | None = field(
+    eval_configs: list[str] | None = HfArg(
         default=None,
-        metadata={"help": "Most hypotheses of a premise in a batch, other ones every epoch until all were seen."},
+        help="Configs to evaluate on during training, for where not all have the split. Those of --dataset-configs by "
+        "default.",
     )
-    modality_batching: Literal["batched", "mixed"] = field(
-        default="batched", metadata={"help": "Whether a batch has one modality, or a mixture (an ablation)."}
+    teacher_answers: Literal["vote", "first"] = HfArg(
+        default="vote",
+        help="Where a row's probability is a teacher's, train on the vote of all its answers, or on the first "
+        "alone: the ablation of section 3.1's self-consistency.",
     )
-    cache_premises: bool = field(
-        default=False, metadata={"help": "Keep the encoded premises in memory: each clip is decoded only once."}
-    )
-    tower_cache: str | None = field(
+    max_train_premises: int | None = HfArg(default=None, help="Most training premises of each config.")
+    max_eval_premises: int | None = HfArg(default=None, help="Most evaluation premises of each config.")
+    max_hypotheses_per_premise: int | None = HfArg(
         default=None,
-        metadata={"help": "Folder where the outputs of frozen towers are kept, for later epochs and runs."},
+        help="Most hypotheses of a premise in a batch, other ones every epoch until all were seen. All of them "
+        "by default.",
     )
-    tower_cache_gb: float = field(default=100.0, metadata={"help": "Most gigabytes of that folder."})
-    target: Literal["gaussian", "mean_preserving", "mse"] | None = field(
-        default=None, metadata={"help": "Target distribution, or mse. The checkpoint's own by default."}
+    modality_batching: Literal["batched", "mixed"] = HfArg(
+        default="batched",
+        help="A batch has one modality, the same on every process, or a mixture: the paper's ablation.",
     )
-    sigma: float | None = field(
-        default=None, metadata={"help": "Width of the target distribution. The checkpoint's own by default."}
+    cache_premises: bool = HfArg(
+        default=False,
+        help="Keep the encoded premises in memory, a copy in every process: each clip is decoded only once.",
     )
-    freeze_towers: bool | None = field(
-        default=None, metadata={"help": "Freeze the audio and vision towers. By default with LoRA only."}
+    tower_cache: str | None = HfArg(
+        default=None,
+        help="Folder where the outputs of frozen towers are kept, shared by all processes: from its second "
+        "epoch on, and in later runs with the same towers and processor, a clip is neither decoded nor goes "
+        "through the towers.",
+    )
+    tower_cache_gb: float = HfArg(
+        default=100.0,
+        help="Most gigabytes of that folder. It should hold the whole dataset: a batch is taken from it whole "
+        "or not at all.",
+    )
+    target: Literal["gaussian", "mean_preserving", "mse"] | None = HfArg(
+        default=None, help="Target distribution, or mse. The checkpoint's own by default."
+    )
+    sigma: float | None = HfArg(
+        default=None, help="Width of the target distribution. The checkpoint's own by default."
+    )
+    freeze_towers: bool | None = HfArg(
+        default=None, help="Freeze the audio and vision towers. By default with LoRA only."
     )
 
     def __post_init__(self):
@@ -125,29 +99,22 @@ class DataArguments:
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`, and other
-    defaults. Those that would do nothing here are refused: see `train/without_effect.py`.
+    defaults. Those that would do nothing here are refused: see `train/without_effect.py`."""
 
-    Args:
-        decay_ratio (`float`, *optional*, defaults to 0.3):
-            Share of the steps, at the end, over which the learning rate falls to zero. `lr_scheduler_kwargs` with
-            `num_decay_steps` goes before it.
-    """
-
-    decay_ratio: float = field(
+    decay_ratio: float = HfArg(
         default=0.3,
-        metadata={"help": "Share of the steps, at the end, of the decay of lr_scheduler_type=warmup_stable_decay."},
+        help="Share of the steps, at the end, over which lr_scheduler_type=warmup_stable_decay falls to zero; "
+        "num_decay_steps in lr_scheduler_kwargs goes before it.",
     )
-    project: str = field(default="clue", metadata={"help": "Name of the project that trackio keeps the run in."})
-    greater_is_better: bool | None = field(
-        default=False, metadata={"help": "Off: whatever metric_for_best_model is, it is a loss or an error."}
+    project: str = HfArg(default="clue", help="Name of the project that trackio keeps the run in.")
+    greater_is_better: bool | None = HfArg(
+        default=False, help="Off: whatever metric_for_best_model is, it is a loss or an error."
     )
-    remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Not used: the collator knows what the model needs."}
-    )
+    remove_unused_columns: bool = HfArg(default=False, help="Not used: the collator knows what the model needs.")
 
     # A batch of text leaves the towers without gradients: DDP must not wait for them.
-    ddp_find_unused_parameters: bool | None = field(
-        default=True, metadata={"help": "On: not every modality goes through every tower."}
+    ddp_find_unused_parameters: bool | None = HfArg(
+        default=True, help="On: not every modality goes through every tower."
     )
 
     def __post_init__(self):
@@ -180,14 +147,7 @@ class CLUETrainingArguments(TrainingArguments):
             raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")
 
     def scheduler_kwargs(self, num_training_steps: int) -> dict[str, object]:
-        """Arguments of the schedule: `lr_scheduler_kwargs`, with the number of decay steps where it has a decay.
-
-        Args:
-            num_training_steps (`int`): Steps of the whole training.
-
-        Returns:
-            `dict[str, object]`: Values by argument.
-        """
+        """Returns the arguments of the schedule: `lr_scheduler_kwargs`, and of a decay the number of its steps."""
         decay = {}
         if self.lr_scheduler_type == "warmup_stable_decay":
             decay = {"num_decay_steps": round(self.decay_ratio * num_training_steps), "decay_type": "linear"}

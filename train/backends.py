@@ -13,14 +13,7 @@ MASKED_ATTENTION = ("eager", "sdpa")
 
 
 def check_backend(trainer: Trainer) -> None:
-    """Refuses at the start what would hang, train something else, or fail at the end of the run.
-
-    Args:
-        trainer ([`~train.trainer.CLUETrainer`]): Before training.
-
-    Raises:
-        ValueError: with what does not go together, and what to do.
-    """
+    """Refuses at the start what would hang, train something else, or fail at the end of the run."""
     _check_attention(trainer)
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
         raise ValueError(

@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
 from transformers.trainer_utils import sort_checkpoints
 
 from train.arguments import CLUETrainingArguments
@@ -42,33 +41,13 @@ class CheckpointError(ValueError):
     """A checkpoint can't be written, or can't be gone on from."""
 
 
-def load_weights(model: PreTrainedModel, checkpoint: str) -> None:
-    """Loads the weights of a checkpoint into a model.
-
-    The Trainer would look for the names that the weights have in memory; those on disk are the published
-    Qwen2.5-Omni's, and the language model would be left as it is, with a warning only.
-
-    Args:
-        model ([`~transformers.PreTrainedModel`]): Model of the class that wrote the checkpoint.
-        checkpoint (`str`): Folder of the checkpoint.
-    """
-    loaded = type(model).from_pretrained(checkpoint, dtype=model.dtype)
-    model.load_state_dict(loaded.state_dict())
-
-
 # Writing
 
 
 @contextmanager
 def alone(output_dir: Path) -> Iterator[None]:
-    """Within it, this run alone writes to its folder. The lock goes with the process that holds it.
-
-    Args:
-        output_dir (`Path`): Folder of the run.
-
-    Raises:
-        CheckpointError: if another run is at it. Processes outlive their launcher where that alone is killed.
-    """
+    """Lets this run alone write to its folder; processes outlive their launcher where that alone is killed. The lock
+    goes with the process that holds it."""
     lock = FileLock(output_dir / LOCK)
     try:
         lock.acquire(blocking=False)
@@ -85,18 +64,8 @@ def alone(output_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(output_dir: Path, name: str) -> Iterator[Path]:
-    """Gives a folder to write a checkpoint to, and removes it if the writing fails. Every process enters it.
-
-    Args:
-        output_dir (`Path`): Folder of the run.
-        name (`str`): What is written, for the name of the folder and for errors.
-
-    Yields:
-        `Path`: The folder, which need not exist.
-
-    Raises:
-        CheckpointError: if the writing fails; a full disk shows in several ways, of which few say so.
-    """
+    """Gives every process a folder to write a checkpoint to, which need not exist, and removes it if the writing
+    fails: a full disk shows in several ways, of which few say so."""
     partial = output_dir / PARTIAL / name
     try:
         yield partial
@@ -112,13 +81,7 @@ def writing(output_dir: Path, name: str) -> Iterator[Path]:
 
 
 def seal(folder: Path, settings: dict[str, object], num_processes: int) -> None:
-    """Brings the files of a folder to the disk, and writes its manifest.
-
-    Args:
-        folder (`Path`): Folder that all processes have written to.
-        settings (`dict[str, object]`): Options of the run, see [`~train.settings.run_settings`].
-        num_processes (`int`): Number of processes of the run.
-    """
+    """Brings the files of a folder that all processes have written to the disk, and writes its manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "processes": num_processes,
@@ -133,12 +96,8 @@ def seal(folder: Path, settings: dict[str, object], num_processes: int) -> None:
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Makes a sealed folder the checkpoint, by one rename.
-
-    Args:
-        partial (`Path`): The sealed folder.
-        target (`Path`): The checkpoint. One that is there already is replaced: a run went on from an earlier one.
-    """
+    """Makes a sealed folder the checkpoint, by one rename. One that is there is replaced: a run went on from an
+    earlier one."""
     discard(target)
     partial.rename(target)
     _sync(target.parent)
@@ -146,12 +105,7 @@ def put_in_place(partial: Path, target: Path) -> None:
 
 def publish(partial: Path, output_dir: Path) -> None:
     """Moves the files of a folder to the folder above. No moment shows a model that is not whole: `config.json`,
-    without which nothing loads, is the first to go and the last to come.
-
-    Args:
-        partial (`Path`): Folder of the final model.
-        output_dir (`Path`): Folder of the run, which may have an earlier final model.
-    """
+    without which nothing loads, is the first to go and the last to come."""
     _sync(*partial.rglob("*"))
     (output_dir / CONFIG).unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG):
@@ -163,11 +117,7 @@ def publish(partial: Path, output_dir: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Removes a checkpoint, by one rename; the files go after.
-
-    Args:
-        folder (`Path`): The checkpoint, which need not exist.
-    """
+    """Removes a checkpoint, if it is there, by one rename; the files go after."""
     if folder.exists():
         removed = folder.parent / PARTIAL / f"removed-{folder.name}"
         removed.parent.mkdir(exist_ok=True)
@@ -177,14 +127,8 @@ def discard(folder: Path) -> None:
 
 
 def discard_old(output_dir: Path, newest: Path, best: Path | None, limit: int | None) -> None:
-    """Removes the oldest checkpoints beyond a number.
-
-    Args:
-        output_dir (`Path`): Folder of the run.
-        newest (`Path`): The checkpoint just written, which stays whatever the others' numbers are.
-        best (`Path`, *optional*): The best checkpoint, which stays as well.
-        limit (`int`, *optional*): Most checkpoints to keep; all of them if `None` or 0.
-    """
+    """Removes the oldest checkpoints beyond a number, if there is a limit. The one just written stays, whatever the
+    others' numbers are, and so does the best."""
     if not limit:
         return
     others = [path for path in map(Path, sort_checkpoints(str(output_dir))) if path not in (newest, best)]
@@ -194,16 +138,12 @@ def discard_old(output_dir: Path, newest: Path, best: Path | None, limit: int | 
 
 
 def remove_partial(output_dir: Path) -> None:
-    """Removes what a killed run was writing or removing.
-
-    Args:
-        output_dir (`Path`): Folder of the run.
-    """
+    """Removes what a killed run was writing or removing."""
     shutil.rmtree(output_dir / PARTIAL, ignore_errors=True)
 
 
 def _digests(files: list[Path]) -> list[str]:
-    """SHA-256 of each file."""
+    """Returns the SHA-256 of each file."""
 
     def digest(path: Path) -> str:
         with open(path, "rb") as file:
@@ -228,17 +168,7 @@ def _sync(*paths: Path) -> None:
 
 
 def read_manifest(checkpoint: Path) -> dict:
-    """Reads the manifest of a checkpoint.
-
-    Args:
-        checkpoint (`Path`): The checkpoint.
-
-    Returns:
-        `dict`: Number of `processes`, `settings`, and `files` with `bytes` and `sha256`.
-
-    Raises:
-        CheckpointError: if there is none, or it can't be read.
-    """
+    """Reads the manifest of a checkpoint: number of `processes`, `settings`, and `files` with `bytes` and `sha256`."""
     if not checkpoint.is_dir():
         raise CheckpointError("there is no such folder.")
     try:
@@ -248,14 +178,7 @@ def read_manifest(checkpoint: Path) -> dict:
 
 
 def check_files(checkpoint: Path) -> None:
-    """Checks every file of a checkpoint against the manifest.
-
-    Args:
-        checkpoint (`Path`): The checkpoint.
-
-    Raises:
-        CheckpointError: for the first file that is missing or not as it was written.
-    """
+    """Checks every file of a checkpoint against the manifest."""
     files = read_manifest(checkpoint)["files"]
     for name, expected in files.items():
         path = checkpoint / name
@@ -270,12 +193,8 @@ def check_files(checkpoint: Path) -> None:
 
 @contextmanager
 def state_only(classes: list[type]) -> Iterator[None]:
-    """Within it, `torch.load` builds nothing but tensors, plain values and objects of the classes given, whatever its
-    caller asked for. DeepSpeed would run any code that it finds in a checkpoint.
-
-    Args:
-        classes (`list[type]`): Classes that the checkpoints hold.
-    """
+    """Has `torch.load` build nothing but tensors, plain values and objects of the classes given, whatever its caller
+    asked for. DeepSpeed would run any code that it finds in a checkpoint."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -289,14 +208,7 @@ def state_only(classes: list[type]) -> Iterator[None]:
 
 
 def newest_sound(checkpoints: list[str]) -> str | None:
-    """Finds the newest of some checkpoints whose files are all as they were written.
-
-    Args:
-        checkpoints (`list[str]`): Paths of checkpoints, oldest first.
-
-    Returns:
-        `str`, *optional*: Path of the checkpoint; `None` if there is none.
-    """
+    """Finds the newest of some checkpoints, oldest first, whose files are all as they were written."""
     for checkpoint in reversed(checkpoints):
         try:
             check_files(Path(checkpoint))
@@ -307,19 +219,9 @@ def newest_sound(checkpoints: list[str]) -> str | None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint to go on from. A damaged one is never passed over in silence.
-
-    Args:
-        args ([`~train.arguments.CLUETrainingArguments`]): With `resume_from_checkpoint`: a path, or `"true"` for the
-            newest checkpoint in `output_dir`.
-
-    Returns:
-        `str`, *optional*: Path of the checkpoint; `None` to start anew.
-
-    Raises:
-        CheckpointError: if there is nothing to resume, something that a new run would be mixed up with, or a
-            checkpoint that is damaged or of another number of processes.
-    """
+    """Finds the checkpoint to go on from, of `resume_from_checkpoint`: a path, or `"true"` for the newest. Nothing to
+    resume is an error, and so are checkpoints that a new run would be mixed up with, one of another number of
+    processes, and one that is damaged, which is never passed over in silence."""
     checkpoints = sort_checkpoints(args.output_dir)
     wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
     if wanted.lower() in ("none", "false"):

@@ -12,19 +12,8 @@ from train.tower_cache import UncachedClip
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
-    """Draws the hypotheses of a premise for an epoch: without replacement from epoch to epoch, so that each is seen
-    exactly once in every `ceil(count / most)` epochs, in parts that differ by one at most.
-
-    Args:
-        key (`str`): Name of the premise.
-        count (`int`): Number of its hypotheses.
-        most (`int`, *optional*): Most hypotheses to draw; all of them if `None`.
-        seed (`int`): Seed of the run.
-        epoch (`int`): Number of the epoch, from 0.
-
-    Returns:
-        `list[int]`: Indices of the hypotheses.
-    """
+    """Draws hypotheses of a premise for an epoch, by their indices: without replacement from epoch to epoch, so that
+    each is seen exactly once in every `ceil(count / most)` epochs, in parts that differ by one at most."""
     if most is None or count <= most:
         return list(range(count))
     parts = -(-count // most)
@@ -35,36 +24,18 @@ def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: in
 
 @dataclass
 class PremiseCollator:
-    """Collates premises with one draw of their hypotheses.
-
-    Args:
-        processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
-            Builds the model's inputs; with the answers in them, if its prompt has a place for these.
-        max_hypotheses (`int`, *optional*):
-            Most hypotheses of a premise at a time, another draw every epoch; all of them if `None`.
-        seed (`int`, *optional*, defaults to 0):
-            Seed of the draws.
-        epoch (`int`, *optional*, defaults to 0):
-            Epoch of the draws; set it before the epoch begins.
-    """
+    """Collates premises with one draw of their hypotheses."""
 
     processor: CLUEProcessor
-    max_hypotheses: int | None = None
+    max_hypotheses: int | None = None  # of a premise at a time, another draw every epoch; all of them if `None`
     seed: int = 0
-    epoch: int = 0
+    epoch: int = 0  # to be set before the epoch begins
 
     def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
-        """Builds a batch.
-
-        Args:
-            items (`list[PremiseItem]`): The premises of the batch.
-
-        Returns:
-            `dict[str, torch.Tensor]`: The model's inputs, `labels` of shape `(hypotheses,)`, float32, and
-            `modality` of shape `(hypotheses,)`, the index in `MODALITIES`, for the logs: take it out before the model.
-            So with `uncached_clips` (`list[UncachedClip]`, in row order), there if some are to be stored in the tower
-            cache.
-        """
+        """Builds a batch: the model's inputs, with the answers in them if the processor's prompt has a place for
+        these, and `labels` of shape `(hypotheses,)`. To be taken out before the model are `modality`, the index in
+        `MODALITIES` of each hypothesis, and, if some premises are to be stored in the tower cache, `uncached_clips` in
+        row order."""
         hypotheses, probabilities, modalities, uncached = [], [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)

@@ -1,10 +1,9 @@
-"""The logs of a training: loss and gradient norm by modality, throughput, padding, and the bar that shows them."""
+"""The numbers in the logs of a training: loss and gradient norm by modality, throughput, padding."""
 
 import time
 
 import torch
 from accelerate import Accelerator
-from transformers import ProgressCallback, TrainerCallback
 
 from modeling_clue.processing_clue import MODALITIES
 
@@ -22,9 +21,6 @@ class TrainingSums:
     """Sums of one process over the steps since the last log, kept on its device: nothing waits for it at a step.
 
     Only [`TrainingSums.logs`] brings the processes together.
-
-    Args:
-        device (`torch.device`): The device that the batches are on.
     """
 
     def __init__(self, device: torch.device):
@@ -39,13 +35,7 @@ class TrainingSums:
         self.started = time.perf_counter()
 
     def add_batch(self, modality: torch.Tensor, hypothesis_loss: torch.Tensor, attention_mask: torch.Tensor) -> None:
-        """Adds a batch to the step.
-
-        Args:
-            modality (`torch.LongTensor` of shape `(hypotheses,)`): Index in `MODALITIES` of each hypothesis.
-            hypothesis_loss (`torch.FloatTensor` of shape `(hypotheses,)`): Their losses.
-            attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 0 where a row is padded.
-        """
+        """Adds a batch to the step: the index in `MODALITIES` and the loss of each hypothesis, and what is padding."""
         loss = hypothesis_loss.detach().double()
         self.step[LOSS].index_add_(0, modality, loss)
         self.step[HYPOTHESES].index_add_(0, modality, torch.ones_like(loss))
@@ -53,21 +43,13 @@ class TrainingSums:
         self.step[PLACES] += attention_mask.numel()
 
     def end_step(self, grad_norm: torch.Tensor | float | None) -> None:
-        """Ends the step.
-
-        Args:
-            grad_norm (`torch.Tensor` or `float`, *optional*):
-                Norm of its gradient, the same on every process; `None` where the backend tells none.
-        """
+        """Ends the step, with the norm of its gradient where the backend tells one."""
         self.steps.append(self.step)
         self.grad_norms.append(grad_norm)
         self.step = self._zeros()
 
     def logs(self, accelerator: Accelerator) -> dict[str, float]:
         """Sums up the ended steps over all processes, and begins anew. Every process must call it.
-
-        Args:
-            accelerator ([`~accelerate.Accelerator`]): Joins the processes.
 
         Returns:
             `dict[str, float]`: `loss_audio`, the mean over hypotheses; `grad_norm_audio`, the mean over the steps
@@ -99,36 +81,3 @@ class TrainingSums:
 
     def _zeros(self) -> torch.Tensor:
         return torch.zeros(COLUMNS, dtype=torch.float64, device=self.device)
-
-
-class LogsCallback(TrainerCallback):
-    """Starts the clock with the training, and closes the logs at each save and evaluation: no sum is cut in two where
-    a run is cut off, so the logs of a resumed run are those of one that was left alone.
-
-    Args:
-        sums ([`TrainingSums`]): The sums of the trainer.
-    """
-
-    def __init__(self, sums: TrainingSums):
-        self.sums = sums
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.sums.reset()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if control.should_save or control.should_evaluate:
-            control.should_log = True
-
-    on_epoch_end = on_step_end
-
-
-class TrainingBar(ProgressCallback):
-    """The Trainer's progress bar, with the last log's loss, throughput and share of padding behind it."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        super().on_log(args, state, control, logs=logs, **kwargs)
-        if state.is_world_process_zero and self.training_bar is not None and "padding_share" in logs:
-            self.training_bar.set_postfix_str(
-                f"loss {logs['loss']:.4g}, {logs['hypotheses_per_second']:,.0f} hypotheses/s, "
-                f"{logs['tokens_per_second']:,.0f} tokens/s, {logs['padding_share']:.0%} padding"
-            )

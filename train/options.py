@@ -31,20 +31,9 @@ OLD_OPTIONS = {"configs": "dataset_configs"}
 def parse_options(
     arguments: list[str] | None = None,
 ) -> tuple[DataArguments, CLUETrainingArguments, ModelArguments]:
-    """Reads the options of a run: those of the recipe `--config`, and over them those of the command line. What the
-    command line switches off takes along the options of the recipe that count only beside it.
-
-    Args:
-        arguments (`list[str]`, *optional*): Command line; that of the process by default.
-
-    Returns:
-        `tuple`: [`~train.arguments.DataArguments`], [`~train.arguments.CLUETrainingArguments`] and
-        [`~train.arguments.ModelArguments`].
-
-    Raises:
-        FileNotFoundError: if there is no such recipe.
-        ValueError: if the recipe can't be read, or an option is unknown, has no effect, or contradicts another.
-    """
+    """Reads the options of a run: those of the recipe `--config`, and over them those of the command line, by default
+    that of the process. What the command line switches off takes along the options of the recipe that count only
+    beside it. An option that is unknown, has no effect, or contradicts another is an error."""
     first = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     found, line = first.parse_known_args(arguments)
@@ -81,18 +70,7 @@ def parse_options(
 
 
 def read_recipe(path: str) -> dict:
-    """Reads the options of a recipe, and sets the variables of the environment that it has under `env`.
-
-    Args:
-        path (`str`): A YAML file.
-
-    Returns:
-        `dict`: Values by option.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is no mapping in YAML.
-    """
+    """Reads the options of a recipe, and sets the variables of the environment that it has under `env`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no recipe '{path}': those of this repository are in train/recipes.")
     try:
@@ -109,16 +87,7 @@ def read_recipe(path: str) -> dict:
 
 
 def check_metric(training_args: CLUETrainingArguments, variant: str, modalities: Iterable[str]) -> None:
-    """Makes sure that evaluation has the measure by which the best model is found.
-
-    Args:
-        training_args ([`~train.arguments.CLUETrainingArguments`]): With `metric_for_best_model`.
-        variant (`str`): `"distribution"`, or `"text"`, which has the loss alone.
-        modalities (`Iterable[str]`): Those that are evaluated.
-
-    Raises:
-        ValueError: if it has not, with the measures there are; or if one is needed and none is named.
-    """
+    """Makes sure that evaluation of some modalities has the measure by which the best model is found."""
     names = ("loss",) if variant == "text" else ("loss", "mse", "mae")
     parts = ["", *(f"_{modality}" for modality in MODALITIES if modality in modalities)]
     names = [name + part for part in parts for name in names]

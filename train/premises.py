@@ -27,41 +27,30 @@ ENCODED_AT_ONCE = 32
 
 @dataclass
 class Premise:
-    """One premise and what is claimed about it.
+    """One premise and what is claimed about it."""
 
-    Args:
-        key (`str`): Config and number of the premise: its hypotheses are drawn by it, the same on every machine.
-        row (`int`): First row of the dataset that holds the premise.
-        modality (`str`): One of `MODALITIES`.
-        size (`int`): Characters of a text, bytes of a clip.
-        hypotheses (`list[str]`): The claims.
-        probabilities (`list[float]`): The probability of each, in [0, 1].
-        sources (`list[str]`): Who says so of each: `"human"`, `"teacher"`, `"label"` or `"exact"`.
-    """
-
-    key: str
-    row: int
+    key: str  # config and number of the premise: its hypotheses are drawn by it, the same on every machine
+    row: int  # the first that holds the premise
     modality: str
-    size: int
+    size: int  # characters of a text, bytes of a clip
     hypotheses: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)  # of the probabilities: human, teacher, label or exact
 
 
 @dataclass
 class PremiseItem:
-    """What the collator gets of a premise: `premise` encoded, its `key`, `hypotheses` and `probabilities`; and
-    `cache_key`, its key in the tower cache, if it is to be stored there."""
+    """What the collator gets of a premise."""
 
     key: str
     premise: EncodedPremise
     hypotheses: list[str]
     probabilities: list[float]
-    cache_key: str | None = None
+    cache_key: str | None = None  # its key in the tower cache, if it is to be stored there
 
 
 def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
-    """What tells one clip from another, and how many bytes it has."""
+    """Returns what tells one clip from another, and how many bytes it has."""
     if media is None:
         return "", 0
     if media["bytes"] is not None:
@@ -70,18 +59,8 @@ def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
 
 
 def first_answer(row: dict, config: str) -> float:
-    """What a teacher answered first about a row; the row's probability where no teacher was asked.
-
-    Args:
-        row (`dict`): A row of the schema.
-        config (`str`): Name of its config, for errors.
-
-    Returns:
-        `float`: The probability, in place of the vote over all answers (section 3.1).
-
-    Raises:
-        ValueError: if the probability is a teacher's, and the row does not have the answers.
-    """
+    """Returns what a teacher answered first about a row, in place of the vote over all its answers (section 3.1); the
+    row's probability where no teacher was asked."""
     if row["probability_source"] != "teacher":
         return row["probability"]
     answers = row["teacher_probabilities"]
@@ -94,20 +73,8 @@ def first_answer(row: dict, config: str) -> float:
 
 
 def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") -> list[Premise]:
-    """Groups rows by premise, in the order of first appearance.
-
-    Args:
-        rows ([`~datasets.Dataset`]): Rows as [`~datasets_scripts.load.load_split`] returns them.
-        config (`str`): Name of their config, for the keys of the premises and for errors.
-        teacher_answers (`str`, *optional*, defaults to `"vote"`): `"first"` for a teacher's first answer alone.
-
-    Returns:
-        `list[Premise]`: The premises. Their hypotheses together are exactly the rows.
-
-    Raises:
-        ValueError: if a row has a modality that there isn't, no hypothesis, no probability in [0, 1], or not the
-            first answer that is asked for.
-    """
+    """Groups rows by premise, in the order of first appearance; `teacher_answers="first"` takes a teacher's first
+    answer alone. The hypotheses of all premises together are exactly the rows."""
     premises = {}
     index = 0
     for batch in rows.iter(batch_size=256):
@@ -139,17 +106,7 @@ def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") ->
 
 
 def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> None:
-    """Makes sure that all configs have a split, before anything large is loaded.
-
-    Args:
-        dataset (`str`): Folder or Hub name of the dataset.
-        configs (`list[str]`): Names of the configs.
-        split (`str`): Name of the split.
-        remedy (`str`): What to do where one has not, for the error.
-
-    Raises:
-        ValueError: if a config does not have the split; the message names them all.
-    """
+    """Makes sure that all configs have a split, before anything large is loaded."""
     splits = {config: split_names(dataset, config) for config in configs}
     without = [config for config, names in splits.items() if split not in names]
     if without:
@@ -161,24 +118,10 @@ def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> No
 
 
 class PremiseDataset(TorchDataset):
-    """The premises of one or several configs, encoded by the processor when they are asked for.
+    """The premises of one or several configs, encoded by the processor when they are asked for, or with `cache` all
+    now: they are kept in memory, each clip is decoded only once, and every process keeps a copy."""
 
-    Args:
-        rows ([`~datasets.Dataset`]):
-            The rows that the premises point to.
-        premises (`list[Premise]`):
-            The premises.
-        processor ([`~modeling_clue.processing_clue.CLUEProcessor`]):
-            Encodes them.
-        cache (`bool`, *optional*, defaults to `False`):
-            Whether to encode all premises now and keep them in memory: each clip is decoded only once. Every process
-            keeps a copy.
-
-    Attributes:
-        tower_cache ([`~train.tower_cache.TowerCache`], *optional*):
-            Where premises with the outputs of the towers are looked for before a clip is decoded.
-    """
-
+    # Where premises with the outputs of the towers are looked for before a clip is decoded.
     tower_cache: TowerCache | None = None
 
     def __init__(self, rows: Dataset, premises: list[Premise], processor: CLUEProcessor, cache: bool = False):
@@ -201,24 +144,8 @@ class PremiseDataset(TorchDataset):
         seed: int = 0,
         teacher_answers: str = "vote",
     ) -> "PremiseDataset":
-        """Loads and groups a split of several configs.
-
-        Args:
-            dataset (`str`): Folder or Hub name of the dataset.
-            configs (`list[str]`): Names of the configs.
-            split (`str`): Name of the split.
-            processor ([`~modeling_clue.processing_clue.CLUEProcessor`]): Encodes the premises.
-            max_premises (`int`, *optional*): Most premises of each config, a random choice by `seed`.
-            cache (`bool`, *optional*, defaults to `False`): Whether to keep the encoded premises in memory.
-            seed (`int`, *optional*, defaults to 0): Seed of the choice.
-            teacher_answers (`str`, *optional*, defaults to `"vote"`): `"first"` for teachers' first answers alone.
-
-        Returns:
-            [`PremiseDataset`]: The premises of all configs.
-
-        Raises:
-            ValueError: if first answers are asked for, and no teacher was asked about any row.
-        """
+        """Loads and groups a split of several configs; of each at most `max_premises`, a random choice by `seed`.
+        First answers of teachers are an error where no teacher was asked about any of them."""
         parts, premises, offset = [], [], 0
         for config in configs:
             rows = load_split(dataset, config, split)
@@ -231,27 +158,21 @@ class PremiseDataset(TorchDataset):
             parts.append(rows)
             premises.extend(group)
             offset += len(rows)
-        if teacher_answers == "first" and not any("teacher" in rows.unique("probability_source") for rows in parts):
+        if teacher_answers == "first" and not any("teacher" in premise.sources for premise in premises):
             raise ValueError(
-                f"teacher_answers=first, but no row of {', '.join(configs)} ({split}) has a teacher's probability: "
-                "name configs that `python -m datasets_scripts.teacher label` wrote."
+                f"teacher_answers=first, but no row of {', '.join(configs)} ({split}) that is taken has a teacher's "
+                "probability: name configs that `python -m datasets_scripts.teacher label` wrote, or leave it out."
             )
         return cls(concatenate_datasets(parts), premises, processor, cache=cache)
 
     @property
     def modalities(self) -> list[str]:
-        """`list[str]`: Modality of each premise."""
+        """The modality of each premise."""
         return [premise.modality for premise in self.premises]
 
     def lengths(self, max_hypotheses: int | None = None) -> list[int]:
-        """Estimates how long the row of each premise is in a batch; to compare within a modality only.
-
-        Args:
-            max_hypotheses (`int`, *optional*): Most hypotheses that are drawn of a premise.
-
-        Returns:
-            `list[int]`: Tokens where the premises are encoded or texts; the size of the clip otherwise.
-        """
+        """Estimates how long the row of each premise is in a batch, in tokens where the premises are encoded or texts,
+        else in bytes of the clip: to compare within a modality only."""
         lengths = []
         for index, premise in enumerate(self.premises):
             count = len(premise.hypotheses)
@@ -272,7 +193,7 @@ class PremiseDataset(TorchDataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[PremiseItem]:
-        """The premises of a batch, as PyTorch's loader asks for them. Those with clips come from the tower cache if
+        """Returns the premises of a batch, as the loader asks for them. Those with clips come from the tower cache if
         all of them are there."""
         keys = {}
         if self.tower_cache is not None:

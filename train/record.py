@@ -4,6 +4,7 @@ Nothing in it is typed by hand, and nothing is said of the machine that others s
 above the one that the run was started in.
 """
 
+import argparse
 import dataclasses
 import os
 import platform
@@ -45,15 +46,8 @@ ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/[^\s'\",;:=(){}\[\]]+")
 
 
 def shown_path(path: str) -> str:
-    """A path as it can be told: relative where it lies below the folder of the run or the repository, else its last
-    part alone.
-
-    Args:
-        path (`str`): A path, absolute or not.
-
-    Returns:
-        `str`: `"runs/demo"`, `"~/data/umui"` or `".../umui"`.
-    """
+    """Returns a path as it can be told: relative where it lies below the folder of the run or the repository, else its
+    last part alone, as `"runs/demo"`, `"~/data/umui"` or `".../umui"`."""
     path = Path(os.path.normpath(path))
     if not path.is_absolute():
         return path.as_posix()
@@ -66,15 +60,8 @@ def shown_path(path: str) -> str:
 
 
 def told(value: object, secrets: tuple[str, ...] = ()) -> object:
-    """Leaves tokens and folders of this machine out of a value.
-
-    Args:
-        value: Text, number, or lists and dictionaries of these.
-        secrets (`tuple[str, ...]`, *optional*): What must not be told, beside all that looks like a token of the Hub.
-
-    Returns:
-        The value, with `***` in the place of secrets and shortened paths.
-    """
+    """Returns a value, or what lists and dictionaries hold, with `***` in the place of secrets and of all that looks
+    like a token of the Hub, and with shortened paths."""
     if isinstance(value, dict):
         return {key: told(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -92,17 +79,8 @@ def told(value: object, secrets: tuple[str, ...] = ()) -> object:
 
 
 def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArguments, model_args: ModelConfig) -> dict:
-    """Collects what is known of a run before its first step.
-
-    Args:
-        trainer ([`~transformers.Trainer`]): With its model, data and options.
-        arguments (`list[str]`): Command line of the run, without the script.
-        data_args ([`~train.arguments.DataArguments`]): Data and loss.
-        model_args ([`~trl.ModelConfig`]): Model.
-
-    Returns:
-        `dict`: the record, of plain types.
-    """
+    """Collects what is known of a run, whose command line has the `arguments`, before its first step: the record, of
+    plain types."""
     args = trainer.args
     rows = count_rows(trainer.train_dataset, data_args.train_split, "training")
     if trainer.eval_dataset is not None:
@@ -135,17 +113,8 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
 
 
 def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
-    """Counts what a run has of a split.
-
-    Args:
-        dataset ([`~train.premises.PremiseDataset`]): The premises.
-        split (`str`): Name of the split.
-        use (`str`): What it is used for: `"training"` or `"evaluation"`.
-
-    Returns:
-        `list[dict]`: for each config and modality the number of premises, hypotheses, and of these by the source of
-        their probability.
-    """
+    """Counts what a run has of a split, for `"training"` or `"evaluation"`: for each config and modality the premises,
+    the hypotheses, and these by the source of their probability."""
     premises, sources = Counter(), {}
     for premise in dataset.premises:
         group = premise.key.rsplit("/", 1)[0], premise.modality
@@ -167,18 +136,21 @@ def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
     ]
 
 
+def validation_results(rows: list[dict], entry: dict) -> list[dict]:
+    """Returns the numbers of one evaluation during training, an entry of the Trainer's log, by modality, with the
+    config and split they are of, which are among the `rows` of [`count_rows`]."""
+    names = ("loss", "mse", "mae", "constant_mean_mse", "hypotheses")
+    rows = [row for row in rows if row["use"] == "evaluation"]
+    results = []
+    for modality in dict.fromkeys(row["modality"] for row in rows):
+        found = {name: entry[f"eval_{name}_{modality}"] for name in names if f"eval_{name}_{modality}" in entry}
+        configs = ", ".join(row["config"] for row in rows if row["modality"] == modality)
+        results.append({"config": configs, "split": rows[0]["split"], "modality": modality, "metrics": found})
+    return results
+
+
 def read_record(folder: Path) -> dict:
-    """Reads the record of a checkpoint.
-
-    Args:
-        folder (`Path`): Folder of the checkpoint.
-
-    Returns:
-        `dict`: the record.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """Reads the record of a checkpoint."""
     path = folder / RECORD_NAME
     if not path.is_file():
         raise ValueError(f"{folder} has no {RECORD_NAME}: it was not written by train/sft.py, which fills the card.")
@@ -253,12 +225,9 @@ def _patterns(names: list[str]) -> list[str] | None:
 
 
 def _recipe(arguments: list[str]) -> str | None:
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if word == "--config":
-            return following
-        if word.startswith("--config="):
-            return word.removeprefix("--config=")
-    return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    return parser.parse_known_args(arguments)[0].config
 
 
 def _options(*groups) -> dict:

@@ -75,11 +75,7 @@ class ModalityBatchSampler(Sampler[list[int]]):
             self.batch_sizes[name] = [len(part) for part in np.array_split(members, steps * world_size)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch whose order the next iteration follows.
-
-        Args:
-            epoch (`int`): Number of the epoch, from 0.
-        """
+        """Sets the epoch whose order the next iteration follows."""
         self.epoch = epoch
 
     def __len__(self) -> int:

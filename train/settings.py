@@ -34,18 +34,8 @@ def run_settings(
     model_args: ModelConfig,
     train_dataset: PremiseDataset,
 ) -> dict[str, object]:
-    """Collects the options of a run, and a digest of what it trains on.
-
-    Args:
-        data_args ([`~train.arguments.DataArguments`]): Data and loss.
-        training_args ([`~train.arguments.CLUETrainingArguments`]): Training.
-        model_args ([`~trl.ModelConfig`]): Model.
-        train_dataset ([`~train.premises.PremiseDataset`]): Its premises, hypotheses and probabilities are compared,
-            wherever they lie.
-
-    Returns:
-        `dict[str, object]`: Values by option, as JSON has them.
-    """
+    """Collects the options of a run, as JSON has them, and a digest of the premises, hypotheses and probabilities that
+    it trains on, wherever they lie."""
     rows = blake2b(digest_size=16)
     for premise in train_dataset.premises:
         rows.update(json.dumps(asdict(premise)).encode())
@@ -57,15 +47,7 @@ def run_settings(
 
 
 def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
-    """Checks that a run has the options that its checkpoint was trained with.
-
-    Args:
-        checkpoint (`str`): The checkpoint to go on from.
-        settings (`dict[str, object]`): Options of this run.
-
-    Raises:
-        CheckpointError: with the options that differ.
-    """
+    """Checks that a run has the options that its checkpoint was trained with."""
     before = read_manifest(Path(checkpoint))["settings"]
     if "configs" in before:  # what `dataset_configs` was called
         before["dataset_configs"] = before.pop("configs")

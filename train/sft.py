@@ -39,15 +39,15 @@ from modeling_clue.conversion import load_whole, read
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import DataArguments
 from train.backends import check_backend
+from train.callbacks import CardCallback, PushCallback, local_trackers
 from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
+from train.hub import check_push
 from train.options import check_metric, parse_options
 from train.premises import PremiseDataset, check_split
-from train.push import check_push
 from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
-from train.trackers import local_trackers
 from train.trained import TOWERS, add_lora, hold_in_float32, trained_in
 from train.trainer import CLUETrainer
 
@@ -55,16 +55,7 @@ from train.trainer import CLUETrainer
 def load_model(
     data_args: DataArguments, model_args: ModelConfig
 ) -> CLUEForConfidenceEstimation | CLUEForTextAnswers | PeftModel:
-    """Loads the checkpoint, sets its target, and decides what is trained.
-
-    Args:
-        data_args ([`~train.arguments.DataArguments`]): Variant, target and frozen towers.
-        model_args ([`~trl.ModelConfig`]): Checkpoint, dtype, attention and LoRA.
-
-    Returns:
-        [`~modeling_clue.CLUEForConfidenceEstimation`] or [`~train.answers.CLUEForTextAnswers`]: The model, or a
-        `PeftModel` of it with LoRA.
-    """
+    """Loads the checkpoint (with LoRA a `PeftModel` of it), sets its target, and decides what is trained."""
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
     checkpoint = model_args.model_name_or_path
@@ -112,11 +103,7 @@ def load_model(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a training.
-
-    Args:
-        arguments (`list[str]`, *optional*): Command line; that of the process by default.
-    """
+    """Runs a training with the options of a command line, by default that of the process."""
     data_args, training_args, model_args = parse_options(arguments)
     resume_from_checkpoint = checkpoint_to_resume(training_args)
     check_push(data_args, training_args, model_args)
@@ -157,8 +144,6 @@ def main(arguments: list[str] | None = None) -> None:
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,
     )
-    if data_args.teacher_answers == "first" and not any("teacher" in one.sources for one in train_dataset.premises):
-        raise ValueError("teacher_answers=first has no effect on rows of which no teacher was asked: leave it out.")
     eval_dataset = None
     if evaluates:
         eval_dataset = load_premises(eval_configs, data_args.eval_split, data_args.max_eval_premises)
@@ -178,27 +163,26 @@ def main(arguments: list[str] | None = None) -> None:
     check_backend(trainer)
     if data_args.tower_cache is not None:
         trainer.use_tower_cache(open_tower_cache(trainer, data_args.tower_cache, data_args.tower_cache_gb))
-    trainer.record = describe_run(trainer, sys.argv[1:] if arguments is None else arguments, data_args, model_args)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    card = CardCallback(trainer, describe_run(trainer, arguments, data_args, model_args))
+    push = PushCallback(trainer, card)
+    trainer.add_callback(card)
+    if training_args.push_to_hub:
+        trainer.add_callback(push)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint)
-    if evaluates and trainer.measured() is None:
+    if evaluates and card.measured() is None:
         trainer.evaluate()
-
-    save(trainer, processor)
+    save(trainer, processor, card)
+    if training_args.push_to_hub:
+        push.push_saved()
     # Without it, a process that ends while gloo's threads still hold tensors is now and then aborted at the very end.
     trainer.accelerator.end_training()
 
 
-def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
-    """Saves a whole checkpoint in the output folder, which transformers loads with nothing of this repository: by
-    `AutoModel`, or of CLUE-T, which is a plain Thinker, by `Qwen2_5OmniThinkerForConditionalGeneration`.
-
-    With LoRA it is the merged model, and the adapter alone lies in `adapter/`. The card tells of the run; with
-    `push_to_hub`, all of it is sent at last.
-
-    Args:
-        trainer ([`~train.trainer.CLUETrainer`]): After training.
-        processor ([`~modeling_clue.CLUEProcessor`]): Saved beside the model.
-    """
+def save(trainer: CLUETrainer, processor: CLUEProcessor, card: CardCallback) -> None:
+    """Saves a whole checkpoint with its card in the output folder, which transformers loads with nothing of this
+    repository: by `AutoModel`, or of CLUE-T, which is a plain Thinker, by the Thinker's own class. With LoRA it is the
+    merged model, and the adapter alone lies in `adapter/`."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     with trainer.whole_model() as folder:
         trainer.save_model(folder / "adapter" if isinstance(model, PeftModel) else folder, _internal_call=True)
@@ -207,9 +191,7 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor) -> None:
                 model.merge_and_unload().save_pretrained(folder)
                 processor.save_pretrained(folder)
             trainer.state.save_to_json(folder / TRAINER_STATE_NAME)
-            trainer.create_model_card(folder)
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub()
+            card.write(folder)
 
 
 if __name__ == "__main__":

@@ -40,15 +40,10 @@ DIGEST_SIZE = 16
 
 @dataclass
 class UncachedClip:
-    """A premise of a batch that has to go through the towers.
-
-    Args:
-        key (`str`): Its key in the cache.
-        premise ([`~modeling_clue.processing_clue.EncodedPremise`]): All that an entry holds but the outputs.
-    """
+    """A premise of a batch that has to go through the towers."""
 
     key: str
-    premise: EncodedPremise
+    premise: EncodedPremise  # with all that an entry holds but the outputs
 
 
 class TowerCache:
@@ -84,32 +79,13 @@ class TowerCache:
         return self._path(key).exists()
 
     def key(self, modality: str, audio: dict | None, video: dict | None) -> str:
-        """Names the entry of a premise: the same for the same clips, wherever they lie.
-
-        Args:
-            modality (`str`): What is seen and heard of the clips.
-            audio, video (`dict`, *optional*): The clips, as `{"bytes", "path"}`.
-
-        Returns:
-            `str`: Hexadecimal digits.
-
-        Raises:
-            OSError: if a clip cannot be read.
-        """
+        """Names the entry of a premise: the same for the same clips, wherever they lie."""
         parts = [self.fingerprint, modality, *(clip and self._clip_digest(clip) for clip in (audio, video))]
         return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
 
     def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
-        """Reads the premises of a batch, all or none: a batch goes through the towers or it does not.
-
-        An entry that is not as it was written is told by its name, removed, and counts as missing.
-
-        Args:
-            keys (`list[str]`): Their keys.
-
-        Returns:
-            `dict[str, EncodedPremise]`: The premise of each key; empty if one is missing.
-        """
+        """Reads the premises of a batch, all or none: a batch goes through the towers or it does not. An entry that is
+        not as it was written is told by its name, removed, and counts as missing."""
         if not all(key in self for key in keys):
             return {}
         premises = {}
@@ -123,12 +99,8 @@ class TowerCache:
     def store(
         self, clips: list[UncachedClip], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
     ) -> None:
-        """Stores what the towers gave for a batch.
-
-        Args:
-            clips (`list[UncachedClip]`): The premises with media, in row order; a premise of several rows repeats.
-            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): The outputs.
-        """
+        """Stores what the towers gave for the premises with media of a batch, in row order; one of several rows
+        repeats."""
         if self._closed:
             return
         outputs = (None if embeds is None else embeds.cpu() for embeds in (audio_embeds, video_embeds))
@@ -246,7 +218,7 @@ class CorruptEntryError(ValueError):
 
 
 def _narrowed(embeds: torch.Tensor) -> torch.Tensor:
-    """The same numbers in half the bytes, where that is possible."""
+    """Returns the same numbers in half the bytes, where that is possible."""
     for dtype in NARROW_DTYPES:
         narrow = embeds.to(dtype)
         if torch.equal(narrow.to(embeds.dtype), embeds):
@@ -255,7 +227,7 @@ def _narrowed(embeds: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
-    """Of everything that an entry holds."""
+    """Returns a checksum of everything that an entry holds."""
     checksum = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         checksum = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy(), checksum)

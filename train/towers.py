@@ -23,19 +23,8 @@ ORIGIN = ("auto_map", "processor_class")
 
 
 def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> TowerCache:
-    """Opens the cache of the outputs of a run's towers.
-
-    Args:
-        trainer ([`~train.trainer.CLUETrainer`]): Before training.
-        folder (`str`): Folder of the cache.
-        gigabytes (`float`): Its limit, in units of 10^9 bytes.
-
-    Returns:
-        [`~train.tower_cache.TowerCache`]: To be set as `tower_cache` of the trainer and of its datasets.
-
-    Raises:
-        ValueError: if the outputs for a clip may change during the run, or ranks would wait for each other.
-    """
+    """Opens the cache of the outputs of a run's towers. An error if these may change during the run, or if ranks would
+    wait for each other."""
     if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
         raise ValueError(
             "tower_cache does not go together with ZeRO-3 or FSDP: a process whose batch is in the cache passes the "
@@ -74,14 +63,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
 
 
 def towers_digest(towers: dict[str, torch.nn.Module]) -> str:
-    """Digest of the towers' weights: names, dtypes, shapes and values.
-
-    Args:
-        towers (`dict[str, torch.nn.Module]`): The towers by name.
-
-    Returns:
-        `str`: Hexadecimal digits.
-    """
+    """Returns a digest of the towers' weights: names, dtypes, shapes and values."""
     digest = blake2b()
     for tower_name, tower in towers.items():
         for name, tensor in tower.state_dict().items():
@@ -91,14 +73,7 @@ def towers_digest(towers: dict[str, torch.nn.Module]) -> str:
 
 
 def processor_parts(processor: CLUEProcessor) -> dict:
-    """What of a processor decides on a clip's way into the towers and on its places in a row.
-
-    Args:
-        processor ([`~modeling_clue.CLUEProcessor`]): The processor.
-
-    Returns:
-        `dict`: Its settings by name.
-    """
+    """Returns what of a processor decides on a clip's way into the towers and on its places in a row."""
     makers = {"feature_extractor": processor.feature_extractor, "video_processor": processor.video_processor}
     return {
         **{

@@ -25,20 +25,8 @@ LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 def add_lora(
     model: CLUEForConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
 ) -> PeftModel:
-    """Puts adapters on a model, wherever they are asked for but in parts that stay as they are. A confidence head is
-    trained whole.
-
-    Args:
-        model ([`~modeling_clue.CLUEForConfidenceEstimation`] or [`~train.answers.CLUEForTextAnswers`]): The model.
-        model_args ([`~trl.ModelConfig`]): LoRA.
-        untrained (`list[str]`): Names of the parts that stay as they are.
-
-    Returns:
-        `PeftModel`: The model with the adapter `"default"`.
-
-    Raises:
-        ValueError: if something is named that is not there or is not to be trained.
-    """
+    """Puts the adapter `"default"` on a model, wherever it is asked for but in the parts that stay as they are. A
+    confidence head is trained whole. What is named and is not there, or not to be trained, is an error."""
     config = get_peft_config(model_args)
     # With a task type, peft passes inputs on that only models of that task take.
     config.task_type = None
@@ -90,31 +78,15 @@ def add_lora(
 
 
 def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list[str]:
-    """Finds what is trained of some parts of a model.
-
-    Args:
-        model ([`~transformers.PreTrainedModel`] or `PeftModel`): The model.
-        parts (`Sequence[str]`): Names of modules.
-
-    Returns:
-        `list[str]`: Names of the weights, adapters among them.
-    """
+    """Finds what is trained of some parts of a model: returns the names of the weights, adapters among them."""
     trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
     return [name for name in trained if _lies_in(name, parts)]
 
 
 def hold_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
     """Brings trained weights to float32: in bfloat16 most updates are too small to change a weight, and are lost.
-    DeepSpeed holds copies of its own.
-
-    Args:
-        model ([`~transformers.PreTrainedModel`] or `PeftModel`): Changed in place. With LoRA only what is trained is
-            brought to float32, else all: a checkpoint is then of one dtype, and is read as it was written.
-        training_args ([`~train.arguments.CLUETrainingArguments`]): Mixed precision and backend.
-
-    Raises:
-        ValueError: if the weights would not go together without mixed precision.
-    """
+    DeepSpeed holds copies of its own. Without LoRA all weights are brought there: a checkpoint is then of one dtype,
+    and is read as it was written."""
     autocast = training_args.mixed_precision != "no"
     if training_args.deepspeed_plugin is not None and autocast:
         return

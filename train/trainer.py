@@ -1,38 +1,43 @@
-"""The Trainer of CLUE: one modality at a step, a loss per hypothesis, and numbers by modality."""
+"""The Trainer of CLUE: one modality at a step, a loss per hypothesis, numbers by modality, and checkpoints that are
+whole or not there, from which a run goes on exactly."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, ProgressCallback, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from modeling_clue.modeling_clue import CLUEOutput
 from modeling_clue.processing_clue import MODALITIES
-from train.logs import LogsCallback, TrainingBar, TrainingSums
+from train.callbacks import EpochCallback, LogsCallback, TrainingBar
+from train.checkpoints import (
+    PARTIAL,
+    CheckpointError,
+    alone,
+    discard_old,
+    publish,
+    put_in_place,
+    remove_partial,
+    seal,
+    state_only,
+    writing,
+)
+from train.logs import TrainingSums
 from train.premises import PremiseDataset
-from train.resumable import ResumableTrainer
 from train.sampler import ModalityBatchSampler
+from train.settings import check_settings
 from train.tower_cache import TowerCache, UncachedClip
 
 
-class EpochCallback(TrainerCallback):
-    """Tells the sampler and the collator which epoch begins. The Trainer does so itself, except where a run resumes in
-    the middle of an epoch on several processes: accelerate's skipping then hides the sampler.
-
-    Args:
-        trainer ([`CLUETrainer`]): The trainer whose epochs to follow.
-    """
-
-    def __init__(self, trainer: "CLUETrainer"):
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.trainer.train_sampler.set_epoch(int(state.epoch))
-        self.trainer.data_collator.epoch = int(state.epoch)
-
-
-class CLUETrainer(ResumableTrainer):
+class CLUETrainer(Trainer):
     """A `transformers.Trainer` for batches of premises with their hypotheses.
 
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
@@ -41,17 +46,30 @@ class CLUETrainer(ResumableTrainer):
     the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over the rows of all processes. Of CLUE-T there is
     neither MSE nor MAE: answers would have to be generated, as `evaluation.run` does.
 
+    It can be killed at any moment. Its checkpoints become so by one rename; it resumes with the options it was begun
+    with, or not at all; and it loads weights by their names on disk.
+
     Args:
         modality_batching (`str`, *optional*, defaults to `"batched"`):
             `"batched"`, or `"mixed"` for the paper's ablation.
         eval_collator ([`~train.collator.PremiseCollator`], *optional*):
             Collates evaluation batches with all hypotheses; needed with an `eval_dataset`.
+        settings (`dict[str, object]`, *optional*):
+            Options of the run ([`~train.settings.run_settings`]), written to its checkpoints: it can be resumed with
+            no others.
         **kwargs:
-            As of [`~train.resumable.ResumableTrainer`]; `data_collator` is a
-            [`~train.collator.PremiseCollator`], datasets are [`~train.premises.PremiseDataset`].
+            As of [`~transformers.Trainer`]; `data_collator` is a [`~train.collator.PremiseCollator`], datasets are
+            [`~train.premises.PremiseDataset`].
     """
 
-    def __init__(self, *, modality_batching: str = "batched", eval_collator=None, **kwargs):
+    def __init__(
+        self,
+        *,
+        modality_batching: str = "batched",
+        eval_collator=None,
+        settings: dict[str, object] | None = None,
+        **kwargs,
+    ):
         super().__init__(compute_metrics=compute_metrics, **kwargs)
         if self.args.n_gpu > 1:
             raise ValueError(
@@ -60,6 +78,9 @@ class CLUETrainer(ResumableTrainer):
             )
         self.modality_batching = modality_batching
         self.eval_collator = eval_collator
+        self.settings = {**(settings or {}), "backend": self._backend()}
+        self._saving = False
+        self._model_class = type(self.model)
         self.add_callback(EpochCallback(self))
         self.sums = TrainingSums(self.args.device)
         self.add_callback(LogsCallback(self.sums))
@@ -113,11 +134,7 @@ class CLUETrainer(ResumableTrainer):
     # Outputs of the towers
 
     def use_tower_cache(self, cache: TowerCache) -> None:
-        """Takes the outputs of the towers from a cache, and stores there what it lacks.
-
-        Args:
-            cache ([`~train.tower_cache.TowerCache`]): As [`~train.towers.open_tower_cache`] returns it.
-        """
+        """Takes the outputs of the towers from a cache, and stores there what it lacks."""
         self.tower_cache = cache
         self.train_dataset.tower_cache = cache
         if self.eval_dataset is not None:
@@ -190,17 +207,136 @@ class CLUETrainer(ResumableTrainer):
             (inputs["labels"][None], modality[None]),
         )
 
+    # Checkpoints
+
+    def _backend(self) -> str:
+        """What holds the state of the optimizer: one can't read what another has written."""
+        if self.is_deepspeed_enabled:
+            return f"DeepSpeed ZeRO-{self.accelerator.state.deepspeed_plugin.zero_stage}"
+        return "FSDP" if self.is_fsdp_enabled else "whole on every process"
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+        """Trains as the Trainer does; goes on from a checkpoint only with the options it was trained with."""
+        if resume_from_checkpoint is not None:
+            check_settings(resume_from_checkpoint, self.settings)
+        with self._alone():
+            if self.args.should_save:
+                remove_partial(Path(self.args.output_dir))
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _alone(self) -> AbstractContextManager:
+        """Where the main process holds the lock of the output folder."""
+        return alone(Path(self.args.output_dir)) if self.args.should_save else nullcontext()
+
+    def _get_output_dir(self, trial) -> str:
+        """Where checkpoints are; while one is written, where it is written."""
+        output_dir = super()._get_output_dir(trial)
+        return os.path.join(output_dir, PARTIAL) if self._saving else output_dir
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Saves a checkpoint as the Trainer does, but in another folder, which becomes the checkpoint by one rename
+        once every process has written its part. Only then are old ones removed."""
+        output_dir = Path(self._get_output_dir(trial))
+        checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with writing(output_dir, checkpoint.name) as partial:
+            self._saving = True
+            super()._save_checkpoint(model, trial)
+            self._saving = False
+            best = self.state.best_model_checkpoint
+            if best is not None and Path(best) == partial:
+                self.state.best_model_checkpoint = best = str(checkpoint)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self.state.save_to_json(str(partial / TRAINER_STATE_NAME))
+                seal(partial, self.settings, self.args.world_size)
+                put_in_place(partial, checkpoint)
+        if self.args.should_save:
+            discard_old(output_dir, checkpoint, None if best is None else Path(best), self.args.save_total_limit)
+        self.accelerator.wait_for_everyone()
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+        """Looks for the best model among those that are saved: another could not be loaded at the end."""
+        if not self.control.should_save and self.args.save_strategy != SaveStrategy.BEST:
+            return False
+        return super()._determine_best_metric(metrics, trial)
+
+    def _init_training_state(self, *args):
+        """Prepares the state as the Trainer does, and finds the best checkpoint so far where the run has moved."""
+        start = super()._init_training_state(*args)
+        if self.state.best_global_step is not None:
+            best = Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
+            if self.args.load_best_model_at_end and not best.is_dir():
+                raise CheckpointError(
+                    f"The best checkpoint so far, {best}, is not there any more, and could not be loaded at the end: "
+                    "put it back, or go on with `--load-best-model-at-end false`."
+                )
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        return start
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Leaves it to [`~train.callbacks.PushCallback`], once the checkpoint is whole."""
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine. FSDP,
+        which makes the model one of a class of its own, would save its own code as the model's. Under ZeRO-3
+        transformers takes every way to name weights for one that it met as it loaded them: here it shall take its
+        usual ones."""
+        sharded_class, self.model.__class__ = type(self.model), self._model_class
+        if is_deepspeed_zero3_enabled():
+            self.model._weight_conversions = None
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.model.__class__ = sharded_class
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink()
+
+    @contextmanager
+    def whole_model(self) -> Iterator[Path]:
+        """Gives a folder for all processes to write the final model to, and moves its files to the output folder."""
+        output_dir = Path(self.args.output_dir)
+        with self._alone(), writing(output_dir, "model") as folder:
+            yield folder
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                publish(folder, output_dir)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        """Loads the weights of a checkpoint by their names on disk, the published Qwen2.5-Omni's. The Trainer would
+        look for those that they have in memory, and leave the language model as it is, with a warning only."""
+        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(loaded.state_dict())
+
+    def _prepare_for_training(self, max_steps, train_dataloader, resume_from_checkpoint):
+        """Prepares as the Trainer does, which under DeepSpeed loads the state of the checkpoint."""
+        with self._state_only():
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Loads the best checkpoint at the end, by its names on disk as well."""
+        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            with self._state_only():
+                return super()._load_best_model()
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _state_only(self) -> AbstractContextManager:
+        """Where DeepSpeed reads checkpoints, see [`~train.checkpoints.state_only`]."""
+        if not self.is_deepspeed_enabled:
+            return nullcontext()
+        from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+        from deepspeed.runtime.zero.config import ZeroStageEnum
+        from deepspeed.utils.tensor_fragment import fragment_address
+
+        return state_only([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])
+
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Computes loss and errors over all hypotheses and by modality.
-
-    Args:
-        prediction ([`~transformers.EvalPrediction`]): What [`CLUETrainer.prediction_step`] returned, gathered.
-
-    Returns:
-        `dict[str, float]`: `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses`, and each with the name of a
-        modality behind it. Without probabilities there is neither `mse` nor `mae`.
-    """
+    """Computes `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses` over all that
+    [`CLUETrainer.prediction_step`] returned, and each by modality, whose name is behind it. Without probabilities
+    there is neither `mse` nor `mae`."""
     *probability, loss = prediction.predictions
     label, modality = prediction.label_ids
     real = label != -100

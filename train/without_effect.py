@@ -58,27 +58,22 @@ LEFT_OUT = {
 
 
 class Beside(NamedTuple):
-    """Options that count only beside another.
-
-    Args:
-        names (`Sequence[str]`): The options.
-        master (`str`): The option that decides whether they count.
-        idle (`Callable`): Whether they do not, from the value of `master`.
-        why (`str`): What is to be said after "has no effect".
-    """
+    """Options that count only beside another."""
 
     names: Sequence[str]
+    # The option that decides whether they count, and whether they do not, from its value.
     master: str
     idle: Callable[[object], bool]
+    # What is to be said after "has no effect".
     why: str
 
 
 def _is(*values: object) -> Callable[[object], bool]:
-    return lambda value: any(value == one for one in values)
+    return lambda value: value in values
 
 
 def _is_not(*values: object) -> Callable[[object], bool]:
-    return lambda value: all(value != one for one in values)
+    return lambda value: value not in values
 
 
 # transformers makes these of a learning rate and Adam's options alone.
@@ -178,20 +173,13 @@ BESIDE = [
 
 
 def default(field) -> object:
-    """The value of a dataclass's field where none is given."""
+    """Returns the value of a dataclass's field where none is given."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def idle_options(values: dict[str, object], defaults: dict[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Finds options that would do nothing as the others are.
-
-    Args:
-        values (`dict[str, object]`): The options, of one class or of several.
-        defaults (`dict[str, object]`): The defaults of all of them.
-
-    Yields:
-        `tuple[str, str, str]`: The option's name, that of the option that decides, and an error.
-    """
+    """Finds the options that would do nothing as the others are: yields the name of each, that of the option that
+    decides, and an error."""
     for names, master, idle, why in BESIDE:
         if master in values and idle(values[master]):
             for name in names:
@@ -200,14 +188,7 @@ def idle_options(values: dict[str, object], defaults: dict[str, object]) -> Iter
 
 
 def refuse_idle(options: object) -> None:
-    """Refuses what would do nothing.
-
-    Args:
-        options: One of the classes of options, as it was given.
-
-    Raises:
-        ValueError: for the first such option, with what to do instead.
-    """
+    """Refuses what would do nothing in one of the classes of options."""
     defaults = {field.name: default(field) for field in fields(options)}
     values = {name: getattr(options, name) for name in defaults}
     for name, why in LEFT_OUT.items():

@@ -11,7 +11,7 @@ from trl import ModelConfig
 from datasets_scripts.build import main as build
 from tests.hub.conftest import LocalHub
 from train.arguments import CLUETrainingArguments, DataArguments
-from train.push import check_push
+from train.hub import check_push
 
 
 pytestmark = pytest.mark.processes

@@ -16,8 +16,8 @@ from common.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
 from tests.cards import check_layout
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
-from train.card import add_report, render_card
 from train.card import main as card
+from train.model_card import add_report, render_card
 from train.record import ROOT, shown_path, told
 from train.sft import main
 

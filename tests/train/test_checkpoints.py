@@ -16,7 +16,6 @@ from filelock import FileLock
 from transformers.trainer_utils import sort_checkpoints
 
 from tests.train.test_sft import train
-from train import resumable
 from train.arguments import CLUETrainingArguments
 from train.checkpoints import (
     CheckpointError,
@@ -29,6 +28,7 @@ from train.checkpoints import (
     seal,
     state_only,
 )
+from train.trainer import CLUETrainer
 
 
 SAVING = ("--save_strategy", "steps", "--save_steps", "2", "--dataset-configs", "urn-text")
@@ -285,7 +285,7 @@ def test_weights_alone_are_no_checkpoint_to_go_on_from(dataset, tiny_checkpoint,
 @pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "manifest.json"])
 def test_a_full_disk_is_told_and_leaves_the_earlier_checkpoint(dataset, tiny_checkpoint, tmp_path, monkeypatch, file):
     """The second checkpoint meets a device without space: an error in words, nothing half written, the first sound."""
-    save_model = resumable.ResumableTrainer.save_model
+    save_model = CLUETrainer.save_model
 
     def fill_the_disk(trainer, folder, **kwargs):
         if Path(folder).name == "checkpoint-4":
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_and_leaves_the_earlier_checkpoint(dataset, tiny_che
             Path(folder, file).symlink_to("/dev/full")
         save_model(trainer, folder, **kwargs)
 
-    monkeypatch.setattr(resumable.ResumableTrainer, "save_model", fill_the_disk)
+    monkeypatch.setattr(CLUETrainer, "save_model", fill_the_disk)
     with pytest.raises(CheckpointError, match="checkpoint-4 could not be written .*MB free.*make room"):
         train(dataset, tiny_checkpoint, tmp_path / "run", *SAVING, steps=4)
     assert [path.name for path in (tmp_path / "run").rglob("checkpoint-*")] == ["checkpoint-2"]

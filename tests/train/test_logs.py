@@ -8,7 +8,8 @@ from accelerate import Accelerator
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tests.train.test_sft import history, train
-from train.logs import TrainingBar, TrainingSums
+from train.callbacks import TrainingBar
+from train.logs import TrainingSums
 from train.trainer import CLUETrainer
 
 

@@ -16,11 +16,12 @@ from tests.train.test_processes import train_on_two
 from tests.train.test_sft import history, train
 from train import towers
 from train.arguments import CLUETrainingArguments
+from train.callbacks import EpochCallback
 from train.collator import PremiseCollator
 from train.premises import PremiseDataset
 from train.sft import main
 from train.tower_cache import TowerCache
-from train.trainer import CLUETrainer, EpochCallback
+from train.trainer import CLUETrainer
 
 
 EPOCHS = 2

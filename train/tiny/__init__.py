@@ -9,7 +9,6 @@ Its tokenizer is a byte-level BPE trained on the text of the dataset's training 
 result as from any other checkpoint.
 """
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from datasets import get_dataset_config_names
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-from common.cli import ArgumentParser, in_words
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import new_folder, save_whole
@@ -194,32 +192,3 @@ def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
         for column in ("premise", "hypothesis"):
             texts.update(text for text in rows.unique(column) if text is not None)
     return sorted(texts)
-
-
-def main() -> None:
-    """Reads the command line and writes the checkpoint."""
-    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="umui", help="dataset folder or Hub repository (default: %(default)s)")
-    parser.add_argument("--dataset-configs", nargs="+", help="its configs to take text from (default: all)")
-    parser.add_argument("--output-dir", required=True, help="folder to write the checkpoint to")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, default=768, help="of the tokenizer (default: %(default)s)")
-    parser.add_argument("--hidden-size", type=int, default=128, help="of the language model (default: %(default)s)")
-    parser.add_argument(
-        "--num-hidden-layers", type=int, default=4, help="of the language model (default: %(default)s)"
-    )
-    arguments = parser.parse_args()
-    out = build_tiny(
-        training_texts(arguments.dataset, arguments.dataset_configs),
-        arguments.output_dir,
-        seed=arguments.seed,
-        vocab_size=arguments.vocab_size,
-        hidden_size=arguments.hidden_size,
-        num_hidden_layers=arguments.num_hidden_layers,
-    )
-    print(f"Wrote a tiny checkpoint with random weights to {out}.")
-
-
-if __name__ == "__main__":
-    with in_words():
-        main()

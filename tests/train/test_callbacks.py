@@ -1,18 +1,23 @@
-"""Tracking with trackio: on this machine, in one run from its start over a kill to its end, and with no network."""
+"""What goes along with a training: tracking on this machine alone, and pushes of whole checkpoints with their card."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import TrainerState
+from transformers.trainer_utils import HubStrategy
 
 from tests.train.test_sft import DEMO
+from train import callbacks
 from train.arguments import CLUETrainingArguments
-from train.trackers import local_trackers
+from train.callbacks import PushCallback, local_trackers
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,3 +152,112 @@ def test_other_trackers_are_left_alone(tmp_path, report_to, space, left):
     args = CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=report_to, trackio_space_id=space)
     assert local_trackers(args, resumes=False) == []
     assert args.report_to == left
+
+
+class Pushes:
+    """Pushes of a run without a Hub: `events` has what was done in what order. An upload waits for `go_on`, and fails
+    with `error`."""
+
+    def __init__(self, output_dir: Path):
+        self.args = SimpleNamespace(
+            output_dir=str(output_dir),
+            hub_strategy=HubStrategy.EVERY_SAVE,
+            hub_always_push=False,
+            hub_token=None,
+            hub_revision=None,
+        )
+        self.state = TrainerState()
+        self.events = []
+        self.go_on = threading.Event()
+        self.error = None
+        trainer = SimpleNamespace(
+            args=self.args,
+            state=self.state,
+            control=None,
+            hub_model_id="clue/run",
+            model=torch.nn.Identity(),
+            accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+            callback_handler=SimpleNamespace(on_push_begin=lambda *_: self.events.append("others")),
+        )
+        self.callback = PushCallback(trainer, SimpleNamespace(write=self.write_card))
+
+    def write_card(self, folder: Path, kind: str) -> None:
+        self.events.append(f"card of {kind}")
+        (folder / "README.md").write_text("card")
+
+    def upload(self, staged: Path, repo: str, message: str, *_) -> None:
+        assert self.go_on.wait(timeout=60)
+        if self.error is not None:
+            raise self.error
+        self.events.append((repo, message, sorted(path.name for path in staged.iterdir())))
+
+    def save(self, step: int) -> None:
+        """Tells the callback of a checkpoint that is whole."""
+        folder = Path(self.args.output_dir, f"checkpoint-{step}")
+        folder.mkdir()
+        for name in ("model.safetensors", "config.json", "manifest.json", "trainer_state.json", "optimizer.pt"):
+            (folder / name).touch()
+        self.state.global_step = step
+        self.callback.on_save(self.args, self.state, None)
+
+
+@pytest.fixture
+def pushes(tmp_path, monkeypatch) -> Pushes:
+    """The pushes of a run."""
+    pushes = Pushes(tmp_path)
+    monkeypatch.setattr(callbacks, "upload", pushes.upload)
+    monkeypatch.setattr(callbacks.logger, "warning", pushes.events.append)
+    return pushes
+
+
+def pushed(step: int) -> list:
+    """What happens at a save that is pushed."""
+    files = ["README.md", "config.json", "model.safetensors"]
+    return ["others", "card of whole", ("clue/run", f"Training in progress, step {step}", files)]
+
+
+def test_a_save_is_pushed_with_its_card_unless_the_last_push_is_on_its_way(pushes):
+    """Other callbacks, the card, then the push, which the training does not wait for; and at its end it does."""
+    pushes.save(2)
+    pushes.save(4)
+    assert pushes.events == [
+        *pushed(2)[:2],
+        "The last push to the Hub is still on its way: this checkpoint is not pushed.",
+    ]
+    pushes.go_on.set()
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    pushes.save(6)
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    assert [event for event in pushes.events if "still" not in event] == pushed(2) + pushed(6)
+
+
+def test_every_save_is_pushed_where_that_is_asked_for(pushes):
+    """With `hub_always_push`, a save waits for the push before it."""
+    pushes.args.hub_always_push = True
+    threading.Timer(0.2, pushes.go_on.set).start()
+    pushes.save(2)
+    pushes.save(4)
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    assert pushes.events == pushed(2) + pushed(4)
+
+
+def test_a_failed_push_is_told_and_the_next_save_pushes_again(pushes):
+    """The training goes on; the token is not in the log."""
+    pushes.go_on.set()
+    pushes.error = OSError("The Hub refuses hf_abcdefghijklmnop")
+    pushes.save(2)
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    assert "A push to clue/run failed" in pushes.events[-1] and pushes.events[-1].endswith("The Hub refuses ***")
+    pushes.error = None
+    pushes.save(4)
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    assert pushes.events[3:] == pushed(4)
+
+
+@pytest.mark.parametrize(("main_process", "strategy"), [(False, HubStrategy.EVERY_SAVE), (True, HubStrategy.END)])
+def test_nothing_is_pushed_by_another_process_nor_before_the_end(pushes, main_process, strategy):
+    """Of several processes one pushes; with `hub_strategy=end` no save is pushed."""
+    pushes.state.is_world_process_zero, pushes.args.hub_strategy = main_process, strategy
+    pushes.save(2)
+    pushes.callback.on_train_end(pushes.args, pushes.state, None)
+    assert pushes.events == [] and not Path(pushes.args.output_dir, "_push").exists()

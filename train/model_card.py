@@ -1,0 +1,146 @@
+"""Fills the card of a checkpoint, `model_card.md` at the top of the repository, from the record of its run."""
+
+import json
+import shlex
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from common.cards import fill_template, joined
+from common.digests import weights_digest
+from modeling_clue.processing_clue import MODALITIES
+from train.record import ROOT, replace_text, told, write_record
+
+
+TEMPLATE = ROOT / "model_card.md"
+PREMISES = {"text": "texts", "audio": "sounds", "video": "videos", "audiovisual": "videos with their sound"}
+METRICS = {
+    "mse": "Mean squared error",
+    "mae": "Mean absolute error",
+    "ece": "Expected calibration error",
+    "nll": "Negative log-likelihood",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+}
+BASELINES = ("constant_mean", "hypothesis_only")
+
+
+def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
+    """Writes the card of a checkpoint, that of the adapter within, and the record they are filled from. The folder
+    holds `"whole"` weights, an `"adapter"` that `AutoModel` loads with its base, or a `"part"`: the folder `adapter`
+    of a whole one."""
+    write_record(folder, record)
+    replace_text(folder / "README.md", render_card(record, kind))
+    if (folder / "adapter").is_dir():
+        replace_text(folder / "adapter" / "README.md", render_card(record, "part"))
+
+
+def render_card(record: dict, kind: str = "whole") -> str:
+    """Returns the whole README.md. Arguments as of [`write_card`]."""
+    return fill_template(
+        TEMPLATE,
+        _metadata(record, kind),
+        **record,
+        kind=kind,
+        title=Path(record["name"]).name + (", adapter" if kind == "part" else ""),
+        premises=joined([PREMISES[name] for name in _trained_on(record)], "and"),
+        shell=shlex.join,
+        yaml=yaml.safe_dump(record["options"], sort_keys=True, allow_unicode=True, width=119).strip(),
+    )
+
+
+def add_report(record: dict, checkpoint: Path, path: Path) -> None:
+    """Adds what `evaluation.run` wrote to a `report.json` to a record, in the place of an earlier measurement on the
+    same split. A report of other weights than the checkpoint's is refused."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    settings = report["settings"]
+    if settings["weights"] != weights_digest(checkpoint):
+        raise ValueError(
+            f"{path} is about other weights than those in {checkpoint}: it was measured on {settings['model']}. "
+            "Evaluate this checkpoint."
+        )
+    if "command" not in report:
+        raise ValueError(f"{path} does not say with what command it was made: run the evaluation again.")
+    where = {name: settings[name] for name in ("dataset", "config", "split")}
+    added = {
+        **where,
+        "on_hub": not Path(settings["dataset"]).is_dir(),
+        "rows": report["n"],
+        "premises": report["premises"],
+        "without_number": report.get("without_number", {"n": 0})["n"],
+        "measures": report["measures"],
+        # Of a single premise there is no baseline.
+        **{f"{kind}_mse": report[kind]["measures"]["mse"]["value"] if kind in report else None for kind in BASELINES},
+        "command": report["command"],
+        "date": report["date"],
+    }
+    added = told(added)
+    where = told(where)
+    others = [one for one in record["reports"] if any(one[name] != value for name, value in where.items())]
+    record["reports"] = sorted([*others, added], key=lambda one: (one["dataset"], one["config"], one["split"]))
+
+
+def _metadata(record: dict, kind: str) -> ModelCardData:
+    base, data, results = record["base"], record["data"], _eval_results(record)
+    adapter = kind != "whole"
+    base_model = base["base_model"] if not adapter else base["on_hub"]
+    tags = ["uncertain-inference", "calibration", *_trained_on(record)]
+    # None of the Hub's tasks is this one, and the widget of another would ask for the wrong thing: no `pipeline_tag`.
+    return ModelCardData(
+        base_model=base_model,
+        base_model_relation=None if base_model is None else "adapter" if adapter else "finetune",
+        datasets=[data["dataset"]] if data["on_hub"] else None,
+        library_name="peft" if adapter else "transformers",
+        license=record["license"] or base["license"],
+        license_name=None if record["license"] else base["license_name"],
+        metrics=sorted({result.metric_type for result in results}) or None,
+        tags=[*tags, "lora"] if adapter else tags,
+        eval_results=results or None,
+        model_name=Path(record["name"]).name,
+    )
+
+
+def _trained_on(record: dict) -> list[str]:
+    """The modalities of the training data."""
+    modalities = {row["modality"] for row in record["data"]["rows"] if row["use"] == "training"}
+    return [name for name in MODALITIES if name in modalities]
+
+
+def _eval_results(record: dict) -> list[EvalResult]:
+    """What was measured, as the Hub has it: a later evaluation goes before that of the training on the same rows."""
+    results = []
+    evaluated = {_where(one) for one in record["reports"]}
+    for one in record["validation"]:
+        where = _where({**record["data"], **one})
+        if where not in evaluated:
+            measures = {name: one["metrics"][name] for name in METRICS if name in one["metrics"]}
+            results += [_eval_result(*where, name, value) for name, value in measures.items()]
+    for one in record["reports"]:
+        measures = {name: result["value"] for name, result in one["measures"].items() if result["value"] is not None}
+        where = _where(one)
+        results += [_eval_result(*where, name, value) for name, value in measures.items()]
+    return results
+
+
+def _where(measured: dict) -> tuple[str, bool, str, str]:
+    return measured["dataset"], measured["on_hub"], measured["config"], measured["split"]
+
+
+def _eval_result(dataset: str, on_hub: bool, config: str, split: str, metric: str, value: float) -> EvalResult:
+    return EvalResult(
+        task_type="uncertain-inference",
+        task_name="Uncertain inference",
+        # A folder of this machine is known to nobody else: its name has to do.
+        dataset_type=dataset if on_hub else Path(dataset).name,
+        dataset_name=f"{Path(dataset).name} {config}",
+        dataset_config=config,
+        dataset_split=split,
+        metric_type=metric,
+        metric_name=METRICS.get(metric, metric),
+        metric_value=value,
+    )
