@@ -1,21 +1,12 @@
 """What can go wrong when a teacher is asked: one answer is missing, or the run can't go on."""
 
-from datatrove.pipeline.inference.types import InferenceError, ServerError
 
-
-class RunStoppedError(ServerError, ValueError):
+class RunStoppedError(ValueError):
     """The run can't go on; the message says why and what to do. Pairs that are finished stay so."""
 
-    def __init__(self, message: str):
-        # Not that of ServerError, which puts words of its own before the message and can't be sent between processes.
-        Exception.__init__(self, message)
 
-
-class AnswerFailedError(InferenceError):
+class AnswerFailedError(Exception):
     """There is no answer to one request; the message is the reason. Holds no request: that may have megabytes."""
-
-    def __init__(self, reason: str):
-        Exception.__init__(self, reason)
 
 
 class DeclinedError(AnswerFailedError):

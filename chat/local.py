@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from datatrove.pipeline.inference.run_inference import InferenceConfig
-from datatrove.pipeline.inference.servers import InferenceServer
 from transformers import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING,
     AutoConfig,
@@ -220,39 +218,23 @@ class LocalTeacher:
         return part
 
 
-class LocalServer(InferenceServer):
+class LocalClient:
     """
-    A local model in the place of one of datatrove's servers: one request after the other, in a thread.
+    Asks a local model as [`ChatClient`] asks a server: one request after the other, in a thread.
 
     Args:
-        config (`InferenceConfig`): That of the runner; `model_name_or_path` is the folder.
-        rank (`int`): The task.
-        failures (`int`): The run stops after so many failed requests in a row.
+        path (`Path`): The folder with the model. It is loaded with the first request: a run with nothing left to ask
+            needs none.
+        failures (`FailureCounter`): Counts the requests that fail.
     """
 
-    def __init__(self, config: InferenceConfig, rank: int, failures: int):
-        super().__init__(config, rank)
-        self.failures = FailureCounter(failures)
+    def __init__(self, path: Path, failures: FailureCounter):
+        self.path, self.failures = path, failures
         self._teacher: LocalTeacher | None = None
         self._thread = ThreadPoolExecutor(max_workers=1)
 
-    async def start_server(self) -> None:
-        """The model is loaded with the first request: a run with nothing left to ask needs none."""
-
-    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
-        """There is nothing to wait for."""
-
-    async def monitor_health(self) -> None:
-        """Waits to be cancelled."""
-        await asyncio.Future()
-
-    async def server_cleanup(self) -> None:
-        """Leaves requests that have not begun."""
-        await super().server_cleanup()
-        if self._server_ready.done():
-            self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _make_request(self, payload: dict) -> dict:
+    async def send(self, payload: dict) -> dict:
+        """Draws one answer; see [`LocalTeacher.answer`]."""
         try:
             reply = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, payload)
         except AnswerFailedError as error:
@@ -261,9 +243,13 @@ class LocalServer(InferenceServer):
         self.failures.succeeded()
         return reply
 
+    async def close(self) -> None:
+        """Leaves requests that have not begun."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def _answer(self, payload: dict) -> dict:
         if self._teacher is None:
-            self._teacher = LocalTeacher(Path(self.config.model_name_or_path))
+            self._teacher = LocalTeacher(self.path)
         return self._teacher.answer(
             payload["messages"], payload["seed"], payload["max_tokens"], payload["temperature"]
         )

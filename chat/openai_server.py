@@ -1,11 +1,9 @@
 """
 A teacher behind any OpenAI-compatible server: vLLM, `transformers serve`, a paid service.
 
-datatrove's own client is not used: it sends no key to a local server, ends the run on the first HTTP 500, does not
-repeat a 429, takes an answer that is cut off for one that can't be read, and prints the whole request, media included,
-in its errors. Its runner takes ours in the place of one of its servers. Nor is openai's: its retries look at the
-status alone, so that they repeat the 429 of an empty account and take an error in HTTP 200 for an answer; they end
-where a server asks for more than two minutes, and its timeout is that of one read.
+openai's client is not used: its retries look at the status alone, so that they repeat the 429 of an empty account and
+take an error in HTTP 200 for an answer; they end where a server asks for more than two minutes, and its timeout is
+that of one read.
 """
 
 import asyncio
@@ -13,8 +11,6 @@ import json
 from contextlib import suppress
 
 import httpx2
-from datatrove.pipeline.inference.run_inference import InferenceConfig
-from datatrove.pipeline.inference.servers import InferenceServer
 
 from chat.backoff import waiting_seconds
 from chat.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
@@ -140,43 +136,6 @@ class ChatClient:
                     raise AnswerFailedError(f"the reply is longer than {LARGEST_REPLY >> 20} MiB")
             text = without_key(content.decode("utf-8", "replace"), self._secret)
             return response.status_code, response.headers, text
-
-
-class OpenAIServer(InferenceServer):
-    """
-    The client in the place of one of datatrove's servers. Nothing is started: the server is there.
-
-    Args:
-        config (`InferenceConfig`): That of the runner.
-        rank (`int`): The task.
-        options (`ServerOptions`): The server.
-    """
-
-    def __init__(self, config: InferenceConfig, rank: int, options: ServerOptions):
-        super().__init__(config, rank)
-        self.options = options
-        self.failures = FailureCounter(options.failures)
-
-    async def start_server(self) -> None:
-        """Opens the connection pool."""
-        idle = self.config.max_concurrent_generations
-        self._chat = ChatClient(self.options, self.config.model_name_or_path, idle, self.failures)
-
-    async def _wait_until_ready(self, max_attempts: int = 0, delay_sec: float = 0) -> None:
-        """Whether the server answers shows by its answers."""
-
-    async def monitor_health(self) -> None:
-        """Waits to be cancelled."""
-        await asyncio.Future()
-
-    async def server_cleanup(self) -> None:
-        """Closes the connections."""
-        await super().server_cleanup()
-        if self._server_ready.done():
-            await self._chat.close()
-
-    async def _make_request(self, payload: dict) -> dict:
-        return await self._chat.send(payload)
 
 
 def check_server(options: ServerOptions) -> None:

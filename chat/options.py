@@ -9,7 +9,7 @@ from common.cli import above_zero, not_negative, positive, whole
 @dataclass(frozen=True)
 class ServerOptions:
     """
-    How to talk to a server. Holds no key, only where to find it: datatrove writes its pipeline to files.
+    How to talk to a server. Holds no key, only where to find it: tasks on a cluster read this from files.
 
     Args:
         url (`str`): The address up to and with `/v1`.

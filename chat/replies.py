@@ -77,7 +77,7 @@ class ReplyError(Exception):
 
 def read_reply(status: int, text: str) -> dict:
     """
-    Checks a reply and brings it into the form that datatrove's runner reads.
+    Checks a reply and brings it into one form.
 
     Args:
         status (`int`): The status of HTTP.

@@ -13,24 +13,28 @@ grown or changed since, the same command asks about what is new.
 """
 
 import argparse
+import sys
 from collections.abc import Collection
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from datasets import Dataset
+from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+from datatrove.executor.base import PipelineExecutor
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
-from chat.failures import RunStoppedError
+from chat.failures import FailureCounter, RunStoppedError
 from chat.messages import questions
-from chat.openai_server import OpenAIServer, check_server
+from chat.openai_server import ChatClient, check_server
 from chat.options import add_sending_options, read_sending_options
 from common.cli import ArgumentParser, in_words, json_object, not_negative, positive, whole
 from common.errors import InputError
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS
-from datasets_scripts.teachers.counts import Counts, count
-from datasets_scripts.teachers.engine import Pairs, Question, Slurm, TeacherRunner, make_executor
+from datasets_scripts.teachers.counts import Counts
+from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
 from datasets_scripts.teachers.record import keep_record
 from datasets_scripts.teachers.shards import change_pairs, finished_pairs, locked, shards
 
@@ -74,10 +78,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     running = parser.add_argument_group("where it runs")
     running.add_argument("--tasks", type=positive, default=1, help="parts of the rows (default: %(default)s)")
     running.add_argument("--workers", type=positive, default=1, help="tasks at once (default: %(default)s)")
-    running.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
+    cluster = running.add_mutually_exclusive_group()
+    cluster.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
+    cluster.add_argument(
+        "--ray",
+        action="store_true",
+        help="run the tasks on the Ray cluster at $RAY_ADDRESS, whose nodes have the key, this code and --output-dir",
+    )
     running.add_argument("--slurm-time", default="24:00:00", help="limit of a task (default: %(default)s)")
     running.add_argument("--slurm-cpus", type=positive, default=2, help="of a task (default: %(default)s)")
     running.add_argument("--slurm-gpus", type=whole, default=0, help="of a task, for --model (default: 0)")
+    running.add_argument("--ray-cpus", type=positive, default=1, help="of a task (default: %(default)s)")
+    running.add_argument("--ray-gpus", type=whole, default=0, help="of a task, for --model (default: 0)")
 
     options = parser.parse_args(arguments)
     if options.server and (options.model or not options.server_model):
@@ -88,6 +100,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("pass --model, or --server and --server-model")
     if options.model and options.extra:
         parser.error("--extra is for a --server")
+    if options.ray and find_spec("ray") is None:
+        parser.error("--ray needs Ray: pip install 'datatrove[ray]'")
     if options.temperature == 0 and options.num_answers > 1:
         parser.error("--temperature 0 gives the same answer each time: pass --num-answers 1, or a higher temperature")
     if reserved := sorted(RESERVED & options.extra.keys()):
@@ -112,17 +126,19 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         extra=options.extra,
     )
+    # datatrove copies its steps for each task, and with them the counter.
+    failures = FailureCounter(options.stop_after_failures)
     if options.model:
         # With torch and transformers, which who asks a server need not wait for.
-        from chat.local import LocalServer, check_local
+        from chat.local import LocalClient, check_local
 
         check_local(options.model)
-        server = partial(LocalServer, failures=options.stop_after_failures)
+        connect = partial(LocalClient, options.model.resolve(), failures)
     else:
-        how = read_sending_options(options)
-        check_server(how)
-        server = partial(OpenAIServer, options=how)
-    names, repeats = _questions(rows, options.dataset_config)
+        server = read_sending_options(options)
+        check_server(server)
+        connect = partial(ChatClient, server, options.server_model, options.in_flight, failures)
+    names, asked = _questions(rows, options.dataset_config)
     keep_record(options.output_dir, question)
     for shard in shards(options.output_dir):
         with locked(shard):
@@ -142,26 +158,17 @@ def run(options: argparse.Namespace) -> None:
         print(f"asking again for {change_pairs(options.output_dir, kept)} pairs with a failed answer")
 
     before = _count(options, names)
-    pairs = Pairs(
-        dataset=options.dataset,
-        config=options.dataset_config,
-        splits=tuple(options.splits),
-        out=options.output_dir,
-        max_media_bytes=int(options.max_media_mb * 1e6),
-        repeats=repeats,
-    )
-    runner = TeacherRunner(question, pairs, server, options.in_flight)
-    slurm = None
-    if options.slurm_partition:
-        slurm = Slurm(options.slurm_partition, options.slurm_time, options.slurm_cpus, options.slurm_gpus)
+    # On a cluster, tasks begin in folders of their own.
+    dataset, out = options.dataset.resolve(), options.output_dir.resolve()
+    pairs = Pairs(dataset, options.dataset_config, asked, out, int(options.max_media_mb * 1e6))
     # The progress bar says it shorter; errors come back as exceptions and counts.
-    logger.disable("datatrove")
-    make_executor(pairs, runner, options.tasks, options.workers, slurm).run()
-    if slurm:
+    logger.disable("")
+    make_executor(options, AskTeacher(question, pairs, connect, options.in_flight)).run()
+    if options.slurm_partition:
         print("The tasks are queued. Run the same command without --slurm-partition when they have ended: it counts.")
         return
-    if repeats:
-        print(f"{len(repeats)} rows ask what another one asks, and share its answers")
+    if repeats := sum(map(len, rows.values())) - len(names):
+        print(f"{repeats} rows ask what another one asks, and share its answers")
     counts = _count(options, names)
     print(counts.report())
     if counts.pairs != counts.expected or counts.incomplete:
@@ -172,27 +179,49 @@ def run(options: argparse.Namespace) -> None:
     counts.raise_if_in_vain(before)
 
 
+def make_executor(options: argparse.Namespace, step: AskTeacher) -> PipelineExecutor:
+    """Returns what runs the tasks: datatrove's executor for this machine, Slurm or Ray."""
+    # Our step knows better than datatrove's marks which pairs are finished.
+    common = {"pipeline": [step], "tasks": options.tasks, "workers": options.workers, "skip_completed": False}
+    common["logging_dir"] = str(options.output_dir / "datatrove")
+    if options.slurm_partition:
+        return SlurmPipelineExecutor(
+            partition=options.slurm_partition,
+            time=options.slurm_time,
+            cpus_per_task=options.slurm_cpus,
+            gpus_per_task=options.slurm_gpus,
+            job_name=f"teacher-{options.dataset_config}",
+            venv_path=f"{sys.prefix}/bin/activate" if sys.prefix != sys.base_prefix else None,
+            **common,
+        )
+    if options.ray:
+        return RayPipelineExecutor(cpus_per_task=options.ray_cpus, gpus_per_task=options.ray_gpus, **common)
+    # Started anew, a worker has this process's environment, and the key is nowhere else.
+    return LocalPipelineExecutor(start_method="spawn", **common)
+
+
 def _load(options: argparse.Namespace) -> dict[str, Dataset]:
     if not options.dataset.is_dir():
         raise InputError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
     return {split: load_split(str(options.dataset), options.dataset_config, split) for split in options.splits}
 
 
-def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], frozenset[tuple[str, int]]]:
-    """All that there is to ask, with the names of the first row that asks it; the places of those that repeat it."""
-    names, repeats = {}, set()
+def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], dict[str, dict[int, str]]]:
+    """All that there is to ask, with the names of the first row that asks it; and that row's place in its split."""
+    names, asked = {}, {}
     for split, split_rows in rows.items():
-        asked = tqdm(questions(split_rows), f"reading {split}", len(split_rows), unit="pair")
-        for place, (question, row) in enumerate(asked):
-            name = {"id": row["id"], "config": config, "split": split}
-            if names.setdefault(question, name) is not name:
-                repeats.add((split, place))
-    return names, frozenset(repeats)
+        asked[split] = {}
+        found = tqdm(questions(split_rows), f"reading {split}", len(split_rows), unit="pair")
+        for place, (question, row) in enumerate(found):
+            if question not in names:
+                names[question] = {"id": row["id"], "config": config, "split": split}
+                asked[split][place] = question
+    return names, asked
 
 
 def _count(options: argparse.Namespace, asked: Collection[str]) -> Counts:
     finished = (pair for pair in finished_pairs(options.output_dir) if pair["question"] in asked)
-    return count(finished, len(asked), options.num_answers)
+    return Counts(finished, len(asked), options.num_answers)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from chat.failures import RunStoppedError
 
@@ -12,41 +11,46 @@ SUSPICIOUS_SHARE = 0.9
 FEWEST_PAIRS = 5
 
 
-@dataclass
 class Counts:
     """
-    Numbers of pairs and answers.
+    Counts finished pairs.
 
     Args:
+        pairs (`Iterable[dict]`): As they are in the file of answers.
         expected (`int`): Pairs that there should be.
-        pairs (`int`): Pairs that are finished.
-        answers (`int`): Answers asked for.
-        probabilities (`int`): Answers with a probability.
-        incomplete (`int`): Pairs with another number of answers than asked for.
-        repeated (`int`): Pairs with the same text in all answers.
-        unparsable (`Counter`): Answers without a probability, by reason.
-        failed (`Counter`): Answers that never came, by reason.
+        asked (`int`): Answers that each should have.
     """
 
-    expected: int
-    pairs: int = 0
-    answers: int = 0
-    probabilities: int = 0
-    incomplete: int = 0
-    repeated: int = 0
-    unparsable: Counter = field(default_factory=Counter)
-    failed: Counter = field(default_factory=Counter)
+    def __init__(self, pairs: Iterable[dict], expected: int, asked: int):
+        self.expected = expected
+        # Pairs; those with another number of answers; those with the same text in all of them.
+        self.pairs = self.incomplete = self.repeated = 0
+        self.answers = self.probabilities = 0
+        # Reasons of answers without a probability, and of those that never came.
+        self.unparsable, self.failed = Counter(), Counter()
+        for pair in pairs:
+            answers = pair["answers"]
+            texts = [answer["text"] for answer in answers]
+            self.pairs += 1
+            self.answers += len(answers)
+            self.incomplete += len(answers) != asked
+            self.repeated += len(texts) > 1 and None not in texts and len(set(texts)) == 1
+            for answer in answers:
+                if answer["probability"] is not None:
+                    self.probabilities += 1
+                else:
+                    (self.failed if answer["text"] is None else self.unparsable)[answer["reason"]] += 1
 
     def report(self) -> str:
-        """The numbers in lines for a person."""
+        """Returns the numbers in lines for a person."""
         lines = [
             f"pairs: {self.pairs} of {self.expected}",
             f"answers: {self.answers}, with a probability {self.probabilities}, "
             f"unparsable {self.unparsable.total()}, failed {self.failed.total()}",
+            *(f"  unparsable: {line}" for line in _by_kind(self.unparsable)),
+            *(f"  failed: {line}" for line in _by_kind(self.failed)),
+            f"pairs whose answers all have the same text: {self.repeated}",
         ]
-        lines += [f"  unparsable: {line}" for line in _by_kind(self.unparsable)]
-        lines += [f"  failed: {line}" for line in _by_kind(self.failed)]
-        lines.append(f"pairs whose answers all have the same text: {self.repeated}")
         if self.pairs >= FEWEST_PAIRS and self.repeated >= SUSPICIOUS_SHARE * self.pairs:
             lines.append(
                 "warning: the teacher gives the same text each time, so asking it again tells nothing: the server may "
@@ -55,15 +59,7 @@ class Counts:
         return "\n".join(lines)
 
     def raise_if_in_vain(self, before: "Counts") -> None:
-        """
-        Ends a run that got nothing.
-
-        Args:
-            before (`Counts`): What was there when it began.
-
-        Raises:
-            `RunStoppedError`: if no answer at all has a probability, or none of those that are new.
-        """
+        """Raises a `RunStoppedError` if no answer has a probability, or none of those that were not there before."""
         new = self.answers - before.answers
         if not self.answers or self.probabilities > (before.probabilities if new else 0):
             return
@@ -85,31 +81,3 @@ def _by_kind(reasons: Counter) -> list[str]:
         others = f" (and {len(words) - 1} like it)" if len(words) > 1 else ""
         lines.append(f"{words.total()} x {words.most_common(1)[0][0]}{others}")
     return lines
-
-
-def count(pairs: Iterable[dict], expected: int, asked: int) -> Counts:
-    """
-    Counts finished pairs.
-
-    Args:
-        pairs (`Iterable[dict]`): As they are in the file of answers.
-        expected (`int`): Pairs that there should be.
-        asked (`int`): Answers that each should have.
-
-    Returns:
-        [`Counts`]
-    """
-    counts = Counts(expected)
-    for pair in pairs:
-        answers = pair["answers"]
-        texts = [answer["text"] for answer in answers]
-        counts.pairs += 1
-        counts.answers += len(answers)
-        counts.incomplete += len(answers) != asked
-        counts.repeated += len(texts) > 1 and None not in texts and len(set(texts)) == 1
-        for answer in answers:
-            if answer["probability"] is not None:
-                counts.probabilities += 1
-            else:
-                (counts.failed if answer["text"] is None else counts.unparsable)[answer["reason"]] += 1
-    return counts

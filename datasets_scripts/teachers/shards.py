@@ -2,9 +2,7 @@
 The answers on disk: a folder with one JSONL file a task, to which finished pairs are added.
 
 A line is written in one go when its pair is finished, so what a killed run leaves behind is whole lines and perhaps
-the beginning of one, which is cut off before the next run adds to the file. datatrove's own checkpoints are not used:
-its chunks are counted in an order that must not change, and a kill between the removal of a chunk and the note of it
-asks for the whole chunk again, or leaves a note that can't be read.
+the beginning of one, which is cut off before the next run adds to the file.
 """
 
 import fcntl
@@ -12,14 +10,15 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from chat.failures import RunStoppedError
 
 
 @contextmanager
-def locked(shard: Path) -> Iterator[None]:
+def locked(shard: Path) -> Iterator[BinaryIO]:
     """
-    Keeps a shard for one process, and cuts off the line that a killed one did not finish.
+    Opens a shard to add to, for one process alone, and cuts off the line that a killed one did not finish.
 
     Args:
         shard (`Path`): The file; made if it isn't there.
@@ -32,21 +31,16 @@ def locked(shard: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunStoppedError(f"{shard} is written by another run: wait for it, or end it") from error
-        file.truncate(_whole_bytes(file))
-        yield
+        file.seek(0)
+        file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
+        yield file
 
 
-def _whole_bytes(file) -> int:
-    """The length of all whole lines."""
-    end = file.seek(0, 2)
-    while end:
-        start = max(0, end - (1 << 16))
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+def add_pair(file: BinaryIO, pair: dict) -> None:
+    """Adds a finished pair to a shard, where it outlives the process."""
+    # Escaped: a server may send halves of surrogate pairs, which UTF-8 can't hold.
+    file.write(json.dumps(pair).encode("ascii") + b"\n")
+    file.flush()
 
 
 def shards(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datasets_scripts.teachers.engine import read_answer
+from chat.asking import read_answer
 from evaluation.predictors.prediction import WrittenPrediction
 from evaluation.predictors.prompting import LocalPrompting, Prompt, ServerPrompting
 

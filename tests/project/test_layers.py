@@ -23,7 +23,7 @@ OURS = {"modeling_clue", "common", "chat", "datasets_scripts", "train", "evaluat
 LAYERS = {
     "modeling_clue": (set(), []),
     "common": (set(), ["data"]),
-    "chat": ({"modeling_clue", "common"}, ["teacher"]),
+    "chat": ({"modeling_clue", "common"}, ["data"]),
     "datasets_scripts": ({"modeling_clue", "common", "chat"}, ["teacher"]),
     "train": ({"modeling_clue", "common", "datasets_scripts"}, ["train", "deepspeed"]),
     "evaluation": ({"modeling_clue", "common", "chat", "datasets_scripts", "train"}, ["eval"]),

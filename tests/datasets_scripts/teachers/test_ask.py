@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from chat.failures import RunStoppedError
 from chat.messages import question
 from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answer_files import by_question, read_answers
 from datasets_scripts.teachers.ask import main as teacher
+from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
+from datasets_scripts.teachers.shards import finished_pairs, locked
 from tests.chat.bad_server import bad_server, wait_for
 
 
@@ -94,21 +97,35 @@ def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
         ("urn-audiovisual", "video_url+input_audio+text"),
     ],
 )
-def test_premises_of_sound_and_video_are_sent(umui, tmp_path, capsys, config, kinds):
-    """Each pair of a built dataset goes with its clip; a clip over the limit is the reason, and nothing is sent."""
+def test_premises_of_sound_and_video_are_sent(umui, tmp_path, config, kinds):
+    """Each pair of a built dataset goes with its clip."""
     rows = load_split(str(umui), config, "validation")
     more = ["--dataset-config", config, "--splits", "validation", "--num-answers", "2"]
     with bad_server() as server:
         teacher(arguments(umui, tmp_path / "out", server.url, *more))
-        asked = server.counts()["asked"]
-        assert asked == {kinds: 2 * len(rows)}
-        with pytest.raises(SystemExit, match="none of the .* answers has a probability, most often: .* x media: "):
-            teacher(arguments(umui, tmp_path / "small", server.url, *more, "--max-media-mb", "0.00001"))
-        assert server.counts()["asked"] == asked
+        assert server.counts()["asked"] == {kinds: 2 * len(rows)}
     assert sorted(pair.id for pair in read_answers(tmp_path / "out")) == sorted(rows["id"])
-    reasons = {answer.reason[:6] for pair in read_answers(tmp_path / "small") for answer in pair.parsed}
-    assert reasons == {"media:"}
-    assert f"failed {2 * len(rows)}" in capsys.readouterr().out
+
+
+def test_a_clip_over_the_limit_is_not_sent(umui, tmp_path, capsys):
+    """It is the reason why its answers failed, and a run in which all failed is an error."""
+    more = [
+        "--dataset-config",
+        "urn-audio",
+        "--splits",
+        "validation",
+        "--num-answers",
+        "2",
+        "--max-media-mb",
+        "0.00001",
+    ]
+    with bad_server() as server:
+        with pytest.raises(SystemExit, match="none of the .* answers has a probability, most often: .* x media: "):
+            teacher(arguments(umui, tmp_path / "out", server.url, *more))
+        assert server.counts()["asked"] == {}
+    reasons = [answer.reason[:6] for pair in read_answers(tmp_path / "out") for answer in pair.parsed]
+    assert set(reasons) == {"media:"}
+    assert f"failed {len(reasons)}" in capsys.readouterr().out
 
 
 # How the server behaves: the requests it takes for each answer with two retries, the text and the reason.
@@ -198,18 +215,6 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     assert next(iter(out.glob("*.jsonl"))).read_text().splitlines()[: len(lines)] == lines
 
 
-def test_the_same_seeds_are_sent_again(tmp_path):
-    """Two runs from the start send the same seeds; another --seed sends others."""
-    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
-    seeds = []
-    for name, more in (("a", []), ("b", []), ("c", ["--seed", "1"])):
-        with bad_server() as server:
-            teacher(arguments(dataset, tmp_path / name, server.url, *more))
-            seeds.append({name: sorted(sent) for name, sent in server.counts()["seeds"].items()})
-    assert seeds[0] == seeds[1]
-    assert all(not set(seeds[0][name]) & set(seeds[2][name]) for name in seeds[0])
-
-
 def test_tasks_share_the_pairs_and_their_number_may_change(tmp_path):
     """Three tasks in two processes answer each pair once, as one task would, and four tasks find all finished."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 10)
@@ -229,7 +234,7 @@ SECRET = "sk-test-0123456789abcdef"
 
 @pytest.mark.parametrize(
     ("model", "tasks", "complaint"),
-    [("teacher", 1, None), ("student", 1, "HTTP 404.*not exist for Bearer .key."), ("student", 2, "HTTP 404")],
+    [("teacher", 1, None), ("student", 2, "HTTP 404.*not exist for Bearer .key.")],
 )
 def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd, model, complaint, tasks):
     """The key reaches the server, but no file that is written and no message, not even where the server quotes it."""
@@ -426,26 +431,51 @@ def test_a_teacher_that_does_not_sample_is_told(tmp_path, capsys):
 
 def test_a_pair_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
     """A full disk is an error, not a pair that is silently left out."""
-    from datasets_scripts.teachers import engine
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
-    monkeypatch.setattr(engine.AnswersWriter, "_write", full)
+    monkeypatch.setattr("datasets_scripts.teachers.engine.add_pair", full)
     with bad_server() as server, pytest.raises(SystemExit, match="No space left on device"):
         teacher(arguments(dataset, tmp_path / "out", server.url))
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
     """While a run writes a shard, another one on the same folder is told so."""
-    from datasets_scripts.teachers.shards import locked
-
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
     with bad_server() as server:
         teacher(arguments(dataset, tmp_path / "out", server.url))
         with locked(tmp_path / "out" / "00000.jsonl"), pytest.raises(SystemExit, match="is written by another run"):
             teacher(arguments(dataset, tmp_path / "out", server.url))
+
+
+class Agreeing:
+    """A client that finds all equally probable."""
+
+    async def send(self, payload: dict) -> dict:
+        """Answers without a server."""
+        return {"choices": [{"message": {"content": "0.5"}, "finish_reason": "stop"}], "usage": {}}
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.parametrize("change", [{"a": 0}, {"b": 0, "a": 1}, {"a": 0, "c": 1}])
+def test_a_dataset_that_changed_in_the_meantime_stops_a_task(tmp_path, change):
+    """A job may wait for days: no answer ever stands beside the digest of another question."""
+    before = {"a": 0, "b": 1}
+    write_rows(tmp_path / "umui", [{"premise": "A dog.", "hypothesis": name} for name in before])
+    asked = dict(enumerate(map(question, load_split(str(tmp_path / "umui"), "pairs", "train"))))
+    write_rows(tmp_path / "umui", [{"premise": "A dog.", "hypothesis": name} for name in change])
+    pairs = Pairs(tmp_path / "umui", "pairs", {"train": asked}, tmp_path, 1)
+    step = AskTeacher(Question("model", 1, 0.7, 9, 0, {}), pairs, Agreeing, 1)
+    with pytest.raises(RunStoppedError, match="asks something else than when the run began"):
+        step.run()
+    assert {(pair["hypothesis"], pair["question"]) for pair in finished_pairs(tmp_path)} <= {("a", asked[0])}
+    write_rows(tmp_path / "umui", [{"premise": "A dog.", "hypothesis": name} for name in before])
+    step.run()
+    assert [pair["hypothesis"] for pair in finished_pairs(tmp_path)] == ["a", "b"]
 
 
 # Of Slurm, what the pipeline meets: jobs of an array one after the other, and the names of their nodes.

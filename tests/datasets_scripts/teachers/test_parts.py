@@ -11,28 +11,23 @@ from functools import partial
 from pathlib import Path
 
 import av
+import dill
 import numpy as np
 import pytest
 import soundfile
-from datatrove.executor import SlurmPipelineExecutor
+from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 
+from chat.asking import answer_seed, read_answer
 from chat.backoff import waiting_seconds
-from chat.failures import RunStoppedError
+from chat.failures import FailureCounter, RunStoppedError
 from chat.messages import UnfitPairError, chat_messages, question
-from chat.openai_server import OpenAIServer
-from chat.options import ServerOptions
+from chat.openai_server import ChatClient
+from chat.options import read_sending_options
 from chat.rubrics import rubric
 from datasets_scripts.building.drafts import new_row
-from datasets_scripts.teachers.counts import count
-from datasets_scripts.teachers.engine import (
-    Pairs,
-    Question,
-    Slurm,
-    TeacherRunner,
-    answer_seed,
-    make_executor,
-    read_answer,
-)
+from datasets_scripts.teachers.ask import make_executor, parse_arguments
+from datasets_scripts.teachers.counts import Counts
+from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
 from datasets_scripts.teachers.shards import finished_pairs, locked
 from modeling_clue.media import load_audio, load_video
 
@@ -220,14 +215,14 @@ def test_without_a_finish_reason_the_tag_ends_the_answer():
 
 
 def test_seeds_are_distinct_and_fixed():
-    """Every answer to every pair has another seed of 31 bits, and always the same."""
+    """Every answer to every pair in every run has another seed of 31 bits, and always the same."""
     pairs = [
         {"id": f"{number}", "config": "a", "split": split} for number in range(200) for split in ("train", "test")
     ]
-    seeds = [answer_seed(0, pair, number) for pair in pairs for number in range(5)]
+    seeds = [answer_seed(run, pair, number) for run in (0, 1) for pair in pairs for number in range(5)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert seeds == [answer_seed(0, pair, number) for pair in pairs for number in range(5)]
+    assert seeds == [answer_seed(run, pair, number) for run in (0, 1) for pair in pairs for number in range(5)]
 
 
 def test_counts_by_hand():
@@ -236,7 +231,7 @@ def test_counts_by_hand():
     def answers(*triples):
         return {"answers": [dict(zip(("text", "probability", "reason"), triple, strict=True)) for triple in triples]}
 
-    counts = count(
+    counts = Counts(
         [
             answers(("0.5", 0.5, None), ("0.5", 0.5, None)),
             answers(("0.5", 0.5, None), ("?", None, "no number")),
@@ -263,7 +258,7 @@ def answered(*reasons: str | None) -> dict:
 def test_words_of_servers_are_counted_by_kind():
     """Words that differ with each answer, by a request's number say, are one count with the commonest of them."""
     reasons = [*(f"HTTP 400: request {number % 30}" for number in range(31)), "refused: No.", "timed out"]
-    report = count([answered(reason) for reason in reasons], 33, 1).report()
+    report = Counts([answered(reason) for reason in reasons], 33, 1).report()
     assert "  failed: 31 x HTTP 400: request 0 (and 29 like it)\n" in report
     assert "  failed: 1 x refused: No.\n" in report and "  failed: 1 x timed out\n" in report
 
@@ -286,7 +281,7 @@ def test_words_of_servers_are_counted_by_kind():
 )
 def test_a_run_that_got_nothing_is_an_error(before, after, complaint):
     """Whether the first or one that goes on; one that found all finished is judged by what there is."""
-    earlier, later = (count([answered(reason) for reason in reasons], 9, 1) for reasons in (before, after))
+    earlier, later = (Counts([answered(reason) for reason in reasons], 9, 1) for reasons in (before, after))
     if complaint is None:
         later.raise_if_in_vain(earlier)
     else:
@@ -311,24 +306,41 @@ def test_an_unfinished_line_is_cut_off(tmp_path, tail):
         list(finished_pairs(tmp_path))
 
 
-def test_slurm_gets_the_same_pipeline(tmp_path, monkeypatch):
-    """What would be submitted holds the tasks, limits and steps, and no key. That Slurm runs it is not tested."""
+EXECUTORS = {
+    "": (LocalPipelineExecutor, {"tasks": 6, "workers": 3, "start_method": "spawn"}),
+    "--slurm-partition gpu --slurm-time 1:00:00 --slurm-cpus 4 --slurm-gpus 1": (
+        SlurmPipelineExecutor,
+        {"tasks": 6, "workers": 3, "partition": "gpu", "time": "1:00:00", "cpus_per_task": 4, "gpus_per_task": 1},
+    ),
+    "--ray --ray-cpus 4 --ray-gpus 1": (
+        RayPipelineExecutor,
+        {"tasks": 6, "workers": 3, "cpus_per_task": 4, "gpus_per_task": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("where", EXECUTORS)
+def test_each_executor_takes_the_same_step(tmp_path, monkeypatch, where):
+    """The step reaches the other process whole, and nothing of what is pickled holds the key."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
-    pairs = Pairs(tmp_path, "clotho", ("train",), tmp_path / "out", MANY)
-    options = ServerOptions("http://teacher:8000/v1", "OPENAI_API_KEY", 60, 3, 1, 100)
-    question = Question("model", 5, 0.7, 256, 0, {})
-    runner = TeacherRunner(question, pairs, partial(OpenAIServer, options=options), in_flight=8)
-    executor = make_executor(pairs, runner, tasks=6, workers=3, slurm=Slurm("gpu", "1:00:00", 4, 1))
-    assert isinstance(executor, SlurmPipelineExecutor)
-    assert [type(step).__name__ for step in executor.pipeline] == ["PairReader", "TeacherRunner"]
-    assert runner.config.rollouts_per_document == 5
-    assert runner.config.max_concurrent_generations == 8
-    sent = []
-    monkeypatch.setattr("datatrove.executor.slurm.launch_slurm_job", lambda text, *_: sent.append(text) or "1")
-    executor.run()
-    script = sent[0]
-    for line in ("partition=gpu", "time=1:00:00", "cpus-per-task=4", "gpus=1", "array=0-5%3"):
-        assert f"#SBATCH --{line}\n" in script
-    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert any(path.name == "executor.pik" for path in files)
-    assert not [path for path in files if b"sk-test" in path.read_bytes()]
+    monkeypatch.setattr("datasets_scripts.teachers.ask.find_spec", lambda _: True)
+    command = f"--dataset umui --dataset-config clotho --output-dir {tmp_path} --server http://teacher:8000/v1"
+    options = parse_arguments(f"{command} --server-model model --tasks 6 --workers 3 {where}".split())
+    pairs = Pairs(tmp_path, "clotho", {"train": {0: "abc"}}, tmp_path, MANY)
+    connect = partial(ChatClient, read_sending_options(options), "model", 8, FailureCounter(100))
+    executor = make_executor(options, AskTeacher(Question("model", 5, 0.7, 256, 0, {}), pairs, connect, 8))
+    kind, expected = EXECUTORS[where]
+    assert type(executor) is kind
+    assert {name: getattr(executor, name) for name in expected} == expected
+    pickled = dill.dumps(executor, fmode=dill.CONTENTS_FMODE)
+    assert b"sk-test" not in pickled
+    (step,) = dill.loads(pickled).pipeline
+    assert (step.question, step.pairs, step.connect.args[0]) == (executor.pipeline[0].question, pairs, connect.args[0])
+    assert type(step.connect()) is ChatClient
+
+
+def test_without_ray_it_is_said(capsys):
+    """What to install is told before anything is done."""
+    with pytest.raises(SystemExit):
+        parse_arguments("--dataset umui --dataset-config clotho --output-dir answers --model model --ray".split())
+    assert "--ray needs Ray: pip install 'datatrove[ray]'" in capsys.readouterr().err
