@@ -183,7 +183,7 @@ def make_executor(options: argparse.Namespace, step: AskTeacher) -> PipelineExec
     """Returns what runs the tasks: datatrove's executor for this machine, Slurm or Ray."""
     # Our step knows better than datatrove's marks which pairs are finished.
     common = {"pipeline": [step], "tasks": options.tasks, "workers": options.workers, "skip_completed": False}
-    common["logging_dir"] = str(options.output_dir / "datatrove")
+    common["logging_dir"] = str(options.output_dir.resolve() / "datatrove")
     if options.slurm_partition:
         return SlurmPipelineExecutor(
             partition=options.slurm_partition,

@@ -1,8 +1,8 @@
 """
-The step that asks a teacher N times per pair, for datatrove's pipelines: on this machine, on Slurm or on Ray.
+The step that asks a teacher N times per pair, for datatrove's executors: on this machine, on Slurm or on Ray.
 
-Not datatrove's own runner of inference: it asks again for what a killed run had in its chunks, and goes on where a
-pair can't be written.
+datatrove's own step that asks would ask again for what a killed run had in its chunks, and go on where a pair can't be
+written.
 """
 
 import asyncio
@@ -99,22 +99,19 @@ class AskTeacher(PipelineStep):
         # What datatrove says of an error holds the values of variables, requests among them.
         logger.disable("datatrove")
         try:
-            self._run(rank, world_size)
+            with locked(self.pairs.out / f"{rank:05d}.jsonl") as shard:
+                finished = {pair["question"] for pair in finished_pairs(self.pairs.out)}
+                left = {
+                    split: {place: asks for place, asks in [*asked.items()][rank::world_size] if asks not in finished}
+                    for split, asked in self.pairs.asked.items()
+                }
+                with tqdm(total=sum(map(len, left.values())), desc=f"task {rank}", unit="pair", position=rank) as bar:
+                    asyncio.run(self._ask(self._rows(left), shard, bar))
         except Exception as error:
             error = _first(error)
             # On a cluster nobody else tells of it.
             logger.error(f"task {rank} stopped: {error}")
             raise error from error.__cause__
-
-    def _run(self, rank: int, world_size: int) -> None:
-        with locked(self.pairs.out / f"{rank:05d}.jsonl") as shard:
-            finished = {pair["question"] for pair in finished_pairs(self.pairs.out)}
-            left = {
-                split: {place: asked[place] for place in list(asked)[rank::world_size] if asked[place] not in finished}
-                for split, asked in self.pairs.asked.items()
-            }
-            with tqdm(total=sum(map(len, left.values())), desc=f"task {rank}", unit="pair", position=rank) as bar:
-                asyncio.run(self._ask(self._rows(left), shard, bar))
 
     def _rows(self, left: dict[str, dict[int, str]]) -> Iterator[tuple[dict, dict]]:
         """What is noted of each pair that is left, and its row."""
@@ -134,7 +131,6 @@ class AskTeacher(PipelineStep):
 
     async def _ask(self, rows: Iterator[tuple[dict, dict]], shard: BinaryIO, bar: tqdm) -> None:
         question, client, requests = self.question, self.connect(), asyncio.Semaphore(self.in_flight)
-        sampling = {"temperature": question.temperature, "max_tokens": question.max_tokens}
         # Twice as many pairs as fill the requests in flight: one slow answer leaves no gap.
         places = asyncio.Semaphore(2 * -(-self.in_flight // question.answers))
 
@@ -146,17 +142,17 @@ class AskTeacher(PipelineStep):
             return reply
 
         async def ask_pair(pair: dict, row: dict) -> None:
+            common = {"temperature": question.temperature, "max_tokens": question.max_tokens, **question.extra}
             seeds = [answer_seed(question.seed, pair, number) for number in range(question.answers)]
             try:
                 # In a thread, since reading a clip must not hold up the answers to others.
                 messages = await asyncio.to_thread(chat_messages, row, self.pairs.dataset, self.pairs.max_media_bytes)
-            except UnfitPairError as error:
-                answers = [failed_answer(str(error)) for _ in seeds]
-            else:
-                payloads = [{"messages": messages, **sampling, "seed": seed, **question.extra} for seed in seeds]
                 async with asyncio.TaskGroup() as group:
+                    payloads = [{"messages": messages, "seed": seed, **common} for seed in seeds]
                     tasks = [group.create_task(ask(send, payload, read_choice)) for payload in payloads]
                 answers = [task.result() for task in tasks]
+            except UnfitPairError as error:
+                answers = [failed_answer(str(error)) for _ in seeds]
             add_pair(shard, {**pair, "settings": question.digest, "answers": answers})
             self.stat_update("pairs")
             bar.update()
