@@ -419,16 +419,6 @@ def test_rows_that_ask_the_same_share_their_answers(tmp_path, capsys):
     assert found == ["pairs-0", "pairs-1", "pairs-2", "pairs-1", "pairs-2"]
 
 
-def test_a_teacher_that_does_not_sample_is_told(tmp_path, capsys):
-    """Where all answers of nearly all pairs have the same text, the counts end with a warning."""
-    dataset = write_pairs(tmp_path / "umui", ["[same]"] * 6)
-    with bad_server() as server:
-        teacher(arguments(dataset, tmp_path / "out", server.url))
-    output = capsys.readouterr().out
-    assert "pairs whose answers all have the same text: 6" in output
-    assert "warning: the teacher gives the same text each time" in output
-
-
 def test_a_pair_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
     """A full disk is an error, not a pair that is silently left out."""
 

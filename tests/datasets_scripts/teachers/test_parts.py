@@ -248,6 +248,16 @@ def test_counts_by_hand():
     assert "warning" not in counts.report()
 
 
+@pytest.mark.parametrize(("same", "pairs", "told"), [(9, 10, True), (8, 10, False), (4, 4, False)])
+def test_a_teacher_that_does_not_sample_is_told(same, pairs, told):
+    """Where all answers of nearly all pairs have the same text, the counts end with a warning."""
+    texts = [["0.5", "0.5" if number < same else "0.6"] for number in range(pairs)]
+    answers = [[{"text": text, "probability": 0.5, "reason": None} for text in pair] for pair in texts]
+    report = Counts([{"answers": pair} for pair in answers], pairs, 2).report()
+    assert f"pairs whose answers all have the same text: {same}" in report
+    assert ("warning: the teacher gives the same text each time" in report) == told
+
+
 def answered(*reasons: str | None) -> dict:
     """A finished pair with an answer a reason, `None` for one with a probability."""
     return {
