@@ -27,6 +27,7 @@ import numpy as np
 
 from common.cli import ArgumentParser, refuse_old
 from common.errors import InputError
+from common.files import write_text
 from datasets_scripts.building.drafts import Problem
 from datasets_scripts.judgements.scale import Scale
 from datasets_scripts.schema import SENSES, name_of, one_form
@@ -321,10 +322,7 @@ def _read_items(path: Path, judgements: list[Judgement]) -> set[str]:
 
 def _write_lines(records: list[dict], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(out)
+    write_text(out, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 def read_and_tell(options: argparse.Namespace) -> list[Judgement]:

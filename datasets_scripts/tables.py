@@ -8,7 +8,6 @@ JSONL the number is that of the line; in Parquet the first row is row 1.
 
 import csv
 import itertools
-import json
 import re
 import sys
 from bisect import bisect_right
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
+from common.files import read_objects
 from datasets_scripts.building.drafts import Problem
 
 
@@ -373,32 +373,6 @@ def _is_unspaced(cells: list[str]) -> bool:
 
 
 # --- JSONL ----------------------------------------------------------------------------------------
-
-
-def read_objects(table: Path) -> Iterator[tuple[int, dict | str]]:
-    """
-    Reads a file of JSON lines.
-
-    Args:
-        table (`Path`): The file.
-
-    Returns:
-        `Iterator[tuple[int, dict | str]]`: the number of each line with the object it holds, or with what is wrong
-        with it; empty lines aside.
-    """
-    with table.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                if not text.strip():
-                    continue
-                found = json.loads(text)
-            except UnicodeDecodeError:
-                yield number, "holds bytes that are no UTF-8"
-            except (ValueError, RecursionError) as error:
-                yield number, f"is no JSON: {error}"
-            else:
-                yield number, found if isinstance(found, dict) else "is no JSON object"
 
 
 def _first_keys(table: Path) -> dict[str, None]:

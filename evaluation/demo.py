@@ -24,8 +24,8 @@ import torch
 from transformers import pipeline
 
 from common.cli import ArgumentParser, in_words
+from common.files import write_text
 from evaluation.data import load_rows, premise_keys
-from evaluation.report import write_text
 from evaluation.tables import comparison_table
 
 

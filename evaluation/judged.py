@@ -1,11 +1,11 @@
 """What several people said of items, and what a teacher answered about each of them."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
+from common.files import read_objects
 from datasets_scripts.schema import is_probability, one_form
 from datasets_scripts.teachers.answer_files import Answers
 
@@ -48,25 +48,20 @@ def read_people(path: Path) -> dict[str, Item]:
     lines: dict[str, int] = {}
     complaints = []
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                    item, values = record["item"], record["human_probabilities"]
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    complaints.append(f"line {number}: no object with item and human_probabilities: {error!r}")
-                    continue
-                if not isinstance(item, str) or not isinstance(values, list) or not all(map(is_probability, values)):
-                    complaints.append(f"line {number}: item must be a string, human_probabilities numbers from 0 to 1")
-                elif not isinstance(record.get("claim"), (str, type(None))):
-                    complaints.append(f"line {number}: claim must be a string, got {record['claim']!r:.80}")
-                elif lines.setdefault(item, number) != number:
-                    complaints.append(f"line {number}: item {item!r} was there before, in line {lines[item]}")
-                else:
-                    people[item] = Item(values, record.get("claim"), record.get("video"))
-    except (OSError, UnicodeDecodeError) as error:
+        for number, record in read_objects(path):
+            if isinstance(record, str):
+                complaints.append(f"line {number}: {record}")
+                continue
+            item, values = record.get("item"), record.get("human_probabilities")
+            if not isinstance(item, str) or not isinstance(values, list) or not all(map(is_probability, values)):
+                complaints.append(f"line {number}: item must be a string, human_probabilities numbers from 0 to 1")
+            elif not isinstance(record.get("claim"), (str, type(None))):
+                complaints.append(f"line {number}: claim must be a string, got {record['claim']!r:.80}")
+            elif lines.setdefault(item, number) != number:
+                complaints.append(f"line {number}: item {item!r} was there before, in line {lines[item]}")
+            else:
+                people[item] = Item(values, record.get("claim"), record.get("video"))
+    except OSError as error:
         raise InputError(f"--judgements {path} can't be read: {error}") from error
     if complaints:
         raise InputError("\n  ".join([f"--judgements {path} has {len(complaints)} bad lines:", *complaints]))

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
+from common.files import replacing
+
 
 # Okabe and Ito's colours, which the colour-blind tell apart.
 MODEL = "#0072b2"
@@ -55,10 +57,8 @@ def save_figure(figure: Figure, path: str | Path, alt: str | None = None, dpi: i
         raise ValueError(f"{path} must end in {', '.join(FORMATS)}.")
     described, dropped = FORMATS[path.suffix]
     metadata = dict.fromkeys(dropped) | ({} if alt is None else {described: alt})
-    partial = Path(f"{path}.partial")
-    with rc_context({"svg.hashsalt": "clue", "pdf.fonttype": 42}):
+    with replacing(path) as partial, rc_context({"svg.hashsalt": "clue", "pdf.fonttype": 42}):
         figure.savefig(partial, format=path.suffix[1:], dpi=dpi, metadata=metadata)
-    partial.replace(path)
 
 
 def prediction_histogram(predictions: ArrayLike, targets: ArrayLike, path: str | Path, title: str) -> None:

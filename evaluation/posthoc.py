@@ -30,6 +30,7 @@ from transformers import AutoModel, AutoProcessor
 
 from common.cli import ArgumentParser, in_words, positive
 from common.digests import digest, weights_digest
+from common.files import replacing, write_text
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches
@@ -339,17 +340,15 @@ def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:
     Returns:
         `Path`: the folder written to.
     """
-    folder = checkpoint
     if out is not None:
-        folder = out.with_name(out.name + ".partial")
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(checkpoint, folder)
-    config = json.loads((folder / "config.json").read_text())
+        with replacing(out) as folder:
+            shutil.copytree(checkpoint, folder)
+            save(calibration, folder, None)
+        return out
+    config = json.loads((checkpoint / "config.json").read_text())
     config["calibration"] = calibration
-    partial = folder / "config.json.partial"
-    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    partial.replace(folder / "config.json")
-    return checkpoint if out is None else folder.rename(out)
+    write_text(checkpoint / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+    return checkpoint
 
 
 if __name__ == "__main__":

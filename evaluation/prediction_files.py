@@ -2,8 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from common.files import read_objects
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,24 @@ def _default_name(settings: dict, folder: Path) -> str:
 
 
 def _read_object(path: Path) -> dict:
-    found = _parse(_read_text(path), str(path))
+    with _reading(path):
+        found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold a JSON object.")
     return found
 
 
 def _read_rows(path: Path) -> list[dict]:
-    # Not splitlines: a text may hold a line separator that JSON leaves as it is.
-    lines = _read_text(path).split("\n")
-    if lines.pop():
-        raise ValueError(f"{path} ends in half a line: give the command of the evaluation again.")
-    rows = [_parse(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
-    for number, row in enumerate(rows, start=1):
+    rows = []
+    with _reading(path):
+        found = list(read_objects(path))
+    for number, row in found:
+        if isinstance(row, str):
+            raise ValueError(f"{path} line {number} {row}: give the command of the evaluation again.")
         missing = [key for key in ("id", "premise", "hypothesis", "prediction", "target") if key not in row]
         if missing:
             raise ValueError(f"{path} line {number} has no {', '.join(missing)}: it is no row of an evaluation.")
+        rows.append(row)
     if not rows:
         raise ValueError(f"{path} holds no rows.")
     repeated = [name for name, count in Counter(row["id"] for row in rows).most_common(5) if count > 1]
@@ -94,17 +100,12 @@ def _read_rows(path: Path) -> list[dict]:
     return rows
 
 
-def _read_text(path: Path) -> str:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tells what is wrong with a file that can't be read within it."""
     try:
-        return path.read_text(encoding="utf-8")
+        yield
     except FileNotFoundError as error:
         raise ValueError(f"{path.parent} has no {path.name}: it is no finished evaluation.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} can't be read: {error}") from error
-
-
-def _parse(text: str, place: str):
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place} is no JSON: {error}") from error

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from transformers import PreTrainedConfig
 
 from common.cli import counted
+from common.files import write_text
 from evaluation.baselines import Baselines, describe_baselines
 from evaluation.calibration import perfect_distributions, perfect_predictions, written_predictions
 from evaluation.figures.reliability import draw_reliability, reliability
@@ -179,10 +180,3 @@ def without_number(report: dict) -> str:
     n = report["without_number"]["n"]
     of_all = f" ({n / report['n']:.1%} of the rows)" if n else ""
     return f"Answers without a number, which are in no measure: {n:,}{of_all}.\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file through a temporary name, so that nobody finds half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

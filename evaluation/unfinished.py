@@ -5,25 +5,24 @@ Each process appends to a file of its own, `predictions.jsonl.partial`, `predict
 row is in one of them, the main process puts them into `predictions.jsonl`, in the order of the split.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from accelerate import PartialState
 
-from evaluation.report import write_text
+from common.files import differences, journal, locked, read_journal, write_text
 
 
 FINISHED = "predictions.jsonl"
+LOCK = ".lock"
 
 
 @contextmanager
 def only_run(out: Path, processes: PartialState) -> Iterator[None]:
     """
-    One evaluation at a time writes to a folder. Each of its processes holds the lock, until it ends: one that outlived
+    One evaluation at a time writes to a folder. Each of its processes holds a lock, until it ends: one that outlived
     its launcher keeps the next evaluation out.
 
     Args:
@@ -33,18 +32,19 @@ def only_run(out: Path, processes: PartialState) -> Iterator[None]:
     Raises:
         `ValueError`: if a process of another one is at it.
     """
-    with _opened(out) as handle:
-        try:
-            if processes.is_main_process:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else has it
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"Another evaluation is writing to {out}: wait for it, or end its processes (those of a launcher that "
-                "was killed may still be there)."
-            ) from error
+    taken = ValueError(
+        f"Another evaluation is writing to {out}: wait for it, or end its processes (those of a launcher that was "
+        "killed may still be there)."
+    )
+    with ExitStack() as held:
+        if processes.is_main_process:
+            held.enter_context(locked(out / LOCK, taken))
+            for other in out.glob(f"{LOCK}.*"):
+                with locked(other, taken):
+                    pass
         processes.wait_for_everyone()
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        if not processes.is_main_process:
+            held.enter_context(locked(out / f"{LOCK}.{processes.process_index}", taken))
         yield
 
 
@@ -59,22 +59,16 @@ def check_settings(out: Path, settings: dict) -> None:
     if not path.exists():
         write_text(path, json.dumps(settings, indent=2) + "\n")
         return
-    before = json.loads(path.read_text())
-    differ = [
-        f"{key} was {before.get(key)}, is {settings.get(key)}"
-        for key in settings | before
-        if before.get(key) != settings.get(key)
-    ]
-    if differ:
+    if changes := differences(json.loads(path.read_text()), settings):
         raise ValueError(
-            f"{out} holds predictions made with other settings ({'; '.join(differ)}). "
+            f"{out} holds predictions made with other settings ({changes}). "
             "Give another --output-dir, or remove that folder to evaluate anew."
         )
 
 
 def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
     """
-    Reads the predictions written so far, by however many processes, and cuts off last lines torn by a kill.
+    Reads the predictions written so far, by however many processes.
 
     Args:
         out (`Path`): The folder.
@@ -89,7 +83,7 @@ def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
     finished = out / FINISHED
     done = {}
     for path in [finished] if finished.exists() else _partial_files(out):
-        for answer in _whole_lines(path):
+        for answer in read_journal(path):
             name = answer["id"]
             if name in done or name not in asked:
                 what = "twice" if name in done else "but not in the split"
@@ -117,11 +111,9 @@ def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -
         `list[dict]`: each batch, once it is on disk.
     """
     name = f"{FINISHED}.{process}.partial" if process else f"{FINISHED}.partial"
-    with open(out / name, "ab") as file:
+    with journal(out / name) as add:
         for answers in batches:
-            file.write("".join(json.dumps(answer) + "\n" for answer in answers).encode())
-            file.flush()
-            os.fsync(file.fileno())
+            add(answers)
             yield answers
 
 
@@ -139,33 +131,11 @@ def finish_predictions(out: Path, asked: dict[str, dict]) -> list[dict]:
     done = read_predictions(out, asked)
     predictions = [done[name] for name in asked]
     if not (out / FINISHED).exists():
-        whole = out / f"{FINISHED}.whole"  # `.partial` is what was made and not yet kept elsewhere
-        with open(whole, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(answer) + "\n" for answer in predictions)
-            file.flush()
-            os.fsync(file.fileno())
-        whole.replace(out / FINISHED)
+        write_text(out / FINISHED, "".join(json.dumps(answer) + "\n" for answer in predictions), synced=True)
     for path in _partial_files(out):
         path.unlink()
     return predictions
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
 def _partial_files(out: Path) -> list[Path]:
     return sorted(out.glob(f"{FINISHED}*.partial"))
-
-
-def _whole_lines(path: Path) -> Iterator[dict]:
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    return map(json.loads, whole.splitlines())

@@ -10,7 +10,6 @@ The state of optimizers and random numbers can't be had as safetensors: the Trai
 runs from your own checkpoints alone.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from transformers.trainer_utils import sort_checkpoints
 
+from common.digests import file_digest
+from common.files import locked, sync
 from train.arguments import CLUETrainingArguments
 
 
@@ -48,18 +48,12 @@ class CheckpointError(ValueError):
 def alone(output_dir: Path) -> Iterator[None]:
     """Lets this run alone write to its folder; processes outlive their launcher where that alone is killed. The lock
     goes with the process that holds it."""
-    lock = FileLock(output_dir / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise CheckpointError(
-            f"Another run is writing to {output_dir}, perhaps processes whose launcher was killed: end them first "
-            f"(`fuser {output_dir / LOCK}` names them)."
-        ) from error
-    try:
+    taken = CheckpointError(
+        f"Another run is writing to {output_dir}, perhaps processes whose launcher was killed: end them first "
+        f"(`fuser {output_dir / LOCK}` names them)."
+    )
+    with locked(output_dir / LOCK, taken):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -92,7 +86,7 @@ def seal(folder: Path, settings: dict[str, object], num_processes: int) -> None:
         },
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-    _sync(folder, *folder.rglob("*"))
+    sync(folder, *folder.rglob("*"))
 
 
 def put_in_place(partial: Path, target: Path) -> None:
@@ -100,19 +94,19 @@ def put_in_place(partial: Path, target: Path) -> None:
     earlier one."""
     discard(target)
     partial.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def publish(partial: Path, output_dir: Path) -> None:
     """Moves the files of a folder to the folder above. No moment shows a model that is not whole: `config.json`,
     without which nothing loads, is the first to go and the last to come."""
-    _sync(*partial.rglob("*"))
+    sync(*partial.rglob("*"))
     (output_dir / CONFIG).unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG):
         if path.is_dir():
             discard(output_dir / path.name)
         path.rename(output_dir / path.name)
-    _sync(output_dir)
+    sync(output_dir)
     remove_partial(output_dir)
 
 
@@ -144,24 +138,8 @@ def remove_partial(output_dir: Path) -> None:
 
 def _digests(files: list[Path]) -> list[str]:
     """Returns the SHA-256 of each file."""
-
-    def digest(path: Path) -> str:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     with ThreadPoolExecutor() as pool:
-        return [*pool.map(digest, files)]
-
-
-def _sync(*paths: Path) -> None:
-    """Brings files, and the names in folders, to the disk: a rename must not outlive what it renamed if the machine
-    fails."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return [*pool.map(file_digest, files)]
 
 
 # Resuming

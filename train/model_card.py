@@ -9,8 +9,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from common.cards import fill_template, joined
 from common.digests import weights_digest
+from common.files import write_text
 from modeling_clue.processing_clue import MODALITIES
-from train.record import ROOT, replace_text, told, write_record
+from train.record import ROOT, told, write_record
 
 
 TEMPLATE = ROOT / "model_card.md"
@@ -35,9 +36,9 @@ def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
     holds `"whole"` weights, an `"adapter"` that `AutoModel` loads with its base, or a `"part"`: the folder `adapter`
     of a whole one."""
     write_record(folder, record)
-    replace_text(folder / "README.md", render_card(record, kind))
+    write_text(folder / "README.md", render_card(record, kind))
     if (folder / "adapter").is_dir():
-        replace_text(folder / "adapter" / "README.md", render_card(record, "part"))
+        write_text(folder / "adapter" / "README.md", render_card(record, "part"))
 
 
 def render_card(record: dict, kind: str = "whole") -> str:

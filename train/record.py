@@ -24,6 +24,7 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import ExplicitEnum
 from trl import ModelConfig
 
+from common.files import write_text
 from modeling_clue import CLUEConfig
 from modeling_clue.processing_clue import MODALITIES
 from train.arguments import DataArguments
@@ -159,14 +160,7 @@ def read_record(folder: Path) -> dict:
 
 def write_record(folder: Path, record: dict) -> None:
     """Writes the record beside the weights of a checkpoint."""
-    replace_text(folder / RECORD_NAME, yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=119))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file anew: nobody finds half of it, and what is linked to the old one stays as it was."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(folder / RECORD_NAME, yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=119))
 
 
 def _base(name: str, revision: str | None) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trl import ModelConfig
 
+from common.files import differences
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import CheckpointError, read_manifest
 from train.premises import PremiseDataset
@@ -51,13 +52,8 @@ def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
     before = read_manifest(Path(checkpoint))["settings"]
     if "configs" in before:  # what `dataset_configs` was called
         before["dataset_configs"] = before.pop("configs")
-    changes = [
-        f"{name} was {before.get(name)} and is {settings.get(name)}"
-        for name in sorted(before.keys() | settings.keys())
-        if before.get(name) != settings.get(name)
-    ]
-    if changes:
+    if changes := differences(before, settings):
         raise CheckpointError(
-            f"{checkpoint} was trained with other options: {'; '.join(changes)}. A run goes on as it was "
+            f"{checkpoint} was trained with other options: {changes}. A run goes on as it was "
             "begun: give the options as they were, or start a new run in another `--output-dir`."
         )

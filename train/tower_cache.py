@@ -26,6 +26,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from common.files import write_text
 from modeling_clue.processing_clue import EncodedPremise, with_tower_outputs
 
 
@@ -186,9 +187,7 @@ class TowerCache:
             return self._count()[1]
 
     def _write_size(self, size: int) -> None:
-        temporary = self._tmp / "size"
-        temporary.write_text(str(size))
-        temporary.replace(self.folder / "size")
+        write_text(self.folder / "size", str(size))
 
     # Clips
 

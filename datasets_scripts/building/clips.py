@@ -1,6 +1,5 @@
 """A premise's sound or video on its way into the dataset: read to see that it can be, stored, and hashed."""
 
-import hashlib
 import os
 import shutil
 import stat
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import soundfile
 
+from common.digests import file_digest
+from common.files import replacing
 from datasets_scripts.building.drafts import Clip
 from modeling_clue.media import MediaError, load_audio, load_video
 
@@ -46,16 +47,11 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
         return _store_content(clip, modality, target)
     before = _look_at(clip.path)
     if not _is_stored(target, before, clip.sound_only):
-        partial = target.with_name(f".{target.name}.partial")
-        try:
+        with replacing(target) as partial:
             _check_and_write(clip, modality, partial)
             os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
     try:
-        with clip.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_digest(clip.path)
     except OSError as error:
         raise ClipError(f"{clip.path} cannot be read: {error.strerror}") from error
     after = _look_at(clip.path)

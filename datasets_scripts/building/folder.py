@@ -5,9 +5,7 @@ A config is a folder: `umui/<config>/<split>/metadata.parquet` and, for sound an
 it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,9 @@ from pathlib import Path
 import yaml
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 
+from common.digests import file_digest
 from common.errors import InputError
+from common.files import locked, write_text
 from datasets_scripts.schema import SPLITS
 
 
@@ -50,14 +50,8 @@ def folder_lock(out: Path):
     Raises:
         `FolderError`: if another one is at it.
     """
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(out / ".lock", FolderError(f"another build is writing to {out}: wait for it to end")):
         yield
-    except BlockingIOError as error:
-        raise FolderError(f"another build is writing to {out}: wait for it to end") from error
-    finally:
-        os.close(handle)
 
 
 def put_in_place(out: Path, config: str, folder: Path) -> None:
@@ -89,8 +83,7 @@ def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(bytes.fromhex(file_digest(file)))
     return digest.hexdigest()[:16]
 
 
@@ -139,10 +132,7 @@ def _add_to_card(out: Path, config: str) -> None:
         entry["default"] = True
     # `datasets` takes one loader for all configs, by the files of the first: the one for video reads the others too.
     front["configs"] = sorted([*others, entry], key=_loader_rank)
-    text = f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}"
-    partial = out / ".README.md.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out / "README.md")
+    write_text(out / "README.md", f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}")
 
 
 def _loader_rank(config: dict) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import positive
+from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import MODALITIES, SPLITS
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
@@ -178,12 +179,11 @@ def write_clip(
     """Writes the clip of a scene, whole or not at all, unless it is there already."""
     if path.exists():
         return
-    partial_file = path.with_name(f".{path.name}")
-    if scene.colours is None:
-        write_sound(partial_file, scene.pitches, rng, hums)
-    else:
-        write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums)
-    partial_file.replace(path)
+    with replacing(path) as partial_file:
+        if scene.colours is None:
+            write_sound(partial_file, scene.pitches, rng, hums)
+        else:
+            write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums)
 
 
 def map_in_processes(function: Callable, jobs: list, workers: int) -> Iterator:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from common.errors import InputError
+from common.files import read_objects
 from datasets_scripts.building.drafts import Problem
 from datasets_scripts.schema import SENSES, is_probability, one_form
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
-from datasets_scripts.tables import read_objects
 
 
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".webm", ".wav", ".flac")

@@ -11,8 +11,6 @@ that `datasets_scripts.teacher ask` did not write may lack these and `hypothesis
 judgements of the same ids, but rows of a dataset need the question.
 """
 
-import gzip
-import json
 import sys
 import zlib
 from collections.abc import Iterator
@@ -23,6 +21,8 @@ from tqdm import tqdm
 
 from chat.answers import Parsed
 from common.errors import InputError
+from common.files import read_objects
+from datasets_scripts.schema import is_probability
 
 
 ENDINGS = (".jsonl", ".jsonl.gz")
@@ -84,10 +84,9 @@ def read_answers(path: Path) -> list[Answers]:
     known: dict[Parsed, Parsed] = {}
     complaints = []
     for file in _files(path):
-        for number, line in _lines(file):
-            record = line if isinstance(line, str) else _read(line)
-            if isinstance(record, str):
-                complaints.append(f"{file} line {number}: {record}")
+        for number, record in _records(file):
+            if complaint := record if isinstance(record, str) else _complaint(record):
+                complaints.append(f"{file} line {number}: {complaint}")
                 continue
             parsed = tuple(Parsed(answer["probability"], answer.get("reason")) for answer in record["answers"])
             answers = Answers(
@@ -151,30 +150,18 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes | str]]:
-    """Lines that are not blank with their numbers; last, in words, why the file can't be read any further."""
+def _records(file: Path) -> Iterator[tuple[int, dict | str]]:
+    """The objects of lines with their numbers, or what is wrong; last, why the file can't be read any further."""
     number = 0
-    opened = gzip.open if file.name.endswith(".gz") else open
-    with tqdm(desc=file.name, unit=" pairs", mininterval=0.5, disable=None) as bar:
-        try:
-            with opened(file, "rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    bar.update()
-                    if line.strip():
-                        yield number, line
-        except (OSError, EOFError, zlib.error) as error:
-            yield number + 1, f"can't be read: {error}"
-
-
-def _read(line: bytes) -> dict | str:
-    """The record of a line, or what is wrong with it."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        unfinished = "" if line.endswith(b"\n") else " (the line has no end: let the teacher finish)"
-        return f"no JSON: {error}{unfinished}"
-    if not isinstance(record, dict):
-        return f"must be an object, got {line[:80]!r}"
+        for number, record in tqdm(read_objects(file), file.name, unit=" pairs", mininterval=0.5, disable=None):
+            yield number, record
+    except (OSError, EOFError, zlib.error) as error:
+        yield number + 1, f"can't be read: {error}"
+
+
+def _complaint(record: dict) -> str | None:
+    """What is wrong with the record of a line."""
     for name in ("id", "config", "split"):
         if not isinstance(record.get(name), str) or not record[name]:
             return f"{name} must be a non-empty string, got {record.get(name)!r}"
@@ -185,13 +172,12 @@ def _read(line: bytes) -> dict | str:
     if not isinstance(answers, list) or not answers:
         return f"answers must be a list with at least one answer, got {answers!r:.80}"
     for number, answer in enumerate(answers, start=1):
-        complaint = _complaint(answer)
-        if complaint:
+        if complaint := _answer_complaint(answer):
             return f"answer {number}: {complaint}"
-    return record
+    return None
 
 
-def _complaint(answer) -> str | None:
+def _answer_complaint(answer: object) -> str | None:
     if not isinstance(answer, dict) or "probability" not in answer:
         return f"must be an object with a probability, got {answer!r:.80}"
     probability, reason = answer["probability"], answer.get("reason")
@@ -199,9 +185,7 @@ def _complaint(answer) -> str | None:
         if not isinstance(reason, str) or not reason:
             return f"has neither a probability nor a reason why not, got {reason!r:.80}"
         return None
-    # A comparison with NaN is false: NaN is refused too.
-    is_number = isinstance(probability, (int, float)) and not isinstance(probability, bool)
-    if not is_number or not 0 <= probability <= 1:
+    if not is_probability(probability):
         return f"probability must be null or a number from 0 to 1, got {probability!r:.80}"
     if reason is not None:
         return f"has a probability and a reason why it has none: {reason!r:.80}"

@@ -29,6 +29,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from chat.messages import questions
 from common.cli import ArgumentParser, positive, seed
 from common.digests import digest
 from common.errors import InputError
+from common.files import replacing
 from datasets_scripts.building.drafts import Draft
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
@@ -225,18 +227,11 @@ def label_config(
     plan = {"source": old["source"], "config": config, "built_with": old["options"]} | plan
     if ratio is None:
         plan["ratio"] = old["ratio"]
-    partial = dataset / f".{to}.unlabelled.partial"
-    report = UnlabelledReport(partial)
-    try:
+    with replacing(dataset / f"{to}.unlabelled.csv") as file, closing(UnlabelledReport(file)) as report:
         drafts = {}
         for split in old["splits"]:
             drafts[split] = _drafts(dataset, config, split, answers, rules if split in splits else None, report)
         write_config(dataset, to, drafts, plan, overwrite=rules.overwrite, ratio=ratio, seed=seed)
-        report.close()
-        partial.replace(dataset / f"{to}.unlabelled.csv")
-    finally:
-        report.close()
-        partial.unlink(missing_ok=True)
     return report
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common.errors import InputError
+from common.files import differences, write_text
 from datasets_scripts.teachers.engine import Question
 from datasets_scripts.teachers.shards import finished_pairs
 
@@ -30,18 +31,12 @@ def keep_record(out: Path, question: Question) -> None:
     asked = asdict(question)
     if path.exists():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            changes = [
-                f"{name} was {before.get(name)!r} and is {value!r}"
-                for name, value in asked.items()
-                if before.get(name) != value
-            ]
-        except (json.JSONDecodeError, AttributeError) as error:
+            changes = differences(json.loads(path.read_text(encoding="utf-8")), asked)
+        except (json.JSONDecodeError, AttributeError, TypeError) as error:
             raise InputError(f"{path} can't be read: pass another --output-dir") from error
         if changes:
             raise InputError(
-                f"{out} holds answers to another question: {'; '.join(changes)}. Pass another --output-dir, or ask as "
-                "before"
+                f"{out} holds answers to another question: {changes}. Pass another --output-dir, or ask as before"
             )
     elif any(out.glob("*.jsonl")):
         raise InputError(f"{out} holds answers but no {NAME}, which says to what: pass another --output-dir")
@@ -51,6 +46,4 @@ def keep_record(out: Path, question: Question) -> None:
             raise InputError(
                 f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --output-dir"
             )
-    partial = out / f".{NAME}.partial"
-    partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(asked, indent=2) + "\n")

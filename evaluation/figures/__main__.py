@@ -27,6 +27,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.cli import ArgumentParser, in_words, named_path, positive, seed
+from common.files import write_text
 from datasets_scripts.annotations import add_raw_options, read_and_tell
 from evaluation.agreement import agreement_of, histogram, markdown_report
 from evaluation.figures.agreement import draw_heatmaps
@@ -41,7 +42,6 @@ from evaluation.metrics.uncertain_inference.measures import RESAMPLES
 from evaluation.plots import FORMATS, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
 from evaluation.predictors.choose import find_checkpoint
-from evaluation.report import write_text
 
 
 # A figure, what it shows in words, and the files of its numbers by their ending.

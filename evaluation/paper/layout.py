@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.files import write_text
 from datasets_scripts.paper_numbers import PaperNumber
-from evaluation.report import write_text
 from evaluation.tables import markdown_table
 
 

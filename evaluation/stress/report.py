@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.cli import counted
+from common.files import write_text
 from datasets_scripts.sources.urn_stress import Question
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
-from evaluation.report import write_text
 from evaluation.stress.findings import (
     LARGEST_BASE_ERROR,
     SIGNIFICANCE,

@@ -61,7 +61,7 @@ def test_every_fault_is_told(folder):
     with pytest.raises(ValueError, match="no folder"):
         read_run(folder / "other")
     file.write_text(text[:-5], encoding="utf-8")
-    refused("half a line")
+    refused("line 2 is no JSON.*has no end")
     file.write_text(first + "{\n", encoding="utf-8")
     refused("no JSON")
     file.write_text("{}\n")

@@ -120,7 +120,7 @@ def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world,
 def test_predictions_of_something_else_are_refused(tiny_checkpoint, urn_world, tmp_path):
     """Another configuration or other rows in the same folder is an error that says what differs and what to do."""
     run.main([*options(tiny_checkpoint, urn_world, tmp_path / "out"), "--limit", "5"])
-    with pytest.raises(ValueError, match="config was urn-text, is urn-audio.*another --output-dir"):
+    with pytest.raises(ValueError, match="config was 'urn-text' and is 'urn-audio'.*another --output-dir"):
         run.main(options(tiny_checkpoint, urn_world, tmp_path / "out", "urn-audio"))
     with pytest.raises(ValueError, match="rows was"):
         run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))

@@ -312,7 +312,7 @@ def test_the_command_writes_the_report(evaluated):
     again = urn.main(command)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == stamps
-    with pytest.raises(ValueError, match="context was False, is True.*another --output-dir"):
+    with pytest.raises(ValueError, match="context was False and is True.*another --output-dir"):
         urn.main([*command, "--context"])
 
 

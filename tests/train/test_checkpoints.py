@@ -232,9 +232,10 @@ def test_other_options_are_refused_by_name(run, dataset, tiny_checkpoint):
         resume(
             run, dataset, tiny_checkpoint, *(word for name, value in changes.items() for word in (f"--{name}", value))
         )
+    told = str(error.value).replace("'", "")
     for name, value in changes.items():
-        assert f"{name} was " in str(error.value) and f" and is {value}" in str(error.value)
-    assert str(error.value).count(" was ") == len(changes) + len(["was trained", "was begun"])
+        assert f"{name} was " in told and f" and is {value}" in told
+    assert told.count(" was ") == len(changes) + len(["was trained", "was begun"])
 
 
 def test_other_rows_are_refused(run, dataset, tiny_checkpoint):

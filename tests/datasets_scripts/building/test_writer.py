@@ -389,7 +389,7 @@ def test_workers_end_with_a_killed_build(tmp_path):
         timeout=60,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [path.name for path in (tmp_path / "umui").iterdir()] == [".urn-audio.partial"]
+    assert {path.name for path in (tmp_path / "umui").iterdir()} == {".lock", ".urn-audio.partial"}
     build(options)
     assert sorted(path.name for path in (tmp_path / "umui").iterdir()) == ["README.md", "urn-audio"]
 

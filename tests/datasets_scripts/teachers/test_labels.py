@@ -436,7 +436,7 @@ def test_a_pair_answered_twice_names_both_places(tmp_path):
 
 BAD_LINES = {
     "no JSON": '{"id": "x"',
-    "must be an object": "[1]",
+    "no JSON object": "[1]",
     "id must be a non-empty string": json.dumps(line(0, 0.1) | {"id": 7}),
     "split must be a non-empty string": '{"id": "x", "config": "c", "answers": []}',
     "question must be a non-empty string, got 7": json.dumps(line(0, 0.1, question=7)),
@@ -469,7 +469,7 @@ def test_an_unfinished_line_is_told_as_such(tmp_path):
     """A shard that is still written to, or was cut off, is never read as if it were whole."""
     text = json.dumps(ANSWERS[0]) + "\n" + json.dumps(ANSWERS[1])
     (tmp_path / "a.jsonl").write_text(text[:-9])
-    with pytest.raises(InputError, match=r"line 2: no JSON.*let the teacher finish"):
+    with pytest.raises(InputError, match=r"line 2: is no JSON.*the line has no end"):
         read_answers(tmp_path / "a.jsonl")
     packed = gzip.compress(text.encode())
     (tmp_path / "b.jsonl.gz").write_bytes(packed[:-12])
