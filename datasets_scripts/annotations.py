@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import ArgumentParser, refuse_old
+from common.cli import ArgumentParser, in_words, refuse_old
 from common.errors import InputError
 from common.files import write_text
 from datasets_scripts.building.drafts import Problem
@@ -379,10 +379,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     refuse_old(arguments, {"agreement": "python -m evaluation.figures agreement --annotations FILE"})
     options = parse_arguments(arguments)
-    try:
+    with in_words():
         _run_aggregate(options)
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

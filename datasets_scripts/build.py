@@ -19,11 +19,9 @@ command goes on with a build that was killed.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from common.cli import ArgumentParser, positive, seed
-from common.errors import InputError
+from common.cli import ArgumentParser, in_words, positive, seed
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
@@ -73,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
     plan = {name: value for name, value in vars(options).items() if name not in NOT_IN_THE_PLAN}
-    try:
+    with in_words():
         configs = SOURCES[options.source].configs(options)
         for config in configs:
             check_free(options.output_dir, config, options.overwrite)
@@ -93,9 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
             skipped = ", ".join(f"{count} {kind}" for kind, count in summary.skipped.items())
             report = f"; left out: {skipped} (see {options.output_dir / config}.problems.csv)" if skipped else ""
             print(f"{config}: {sizes}{report}")
-    except (InputError, OSError) as error:
-        # A full disk, or a folder that may not be written to: the message names the file.
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

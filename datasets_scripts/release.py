@@ -17,9 +17,10 @@ with clips again. What earlier releases put there and this one lacks is deleted.
 
 import argparse
 import json
+import os
 import re
-import sys
 from collections import Counter
+from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 from huggingface_hub.hf_api import RepoFile
 
-from common.cli import ArgumentParser, counted
+from common.cli import ArgumentParser, counted, in_words
 from common.errors import InputError
 from common.hub import (
     HubError,
@@ -296,13 +297,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
-    try:
+    with in_words():
         if not options.dataset.is_dir():
             raise InputError(f"--dataset {options.dataset} is not a folder")
-        with folder_lock(options.dataset):
+        # Nobody builds in a folder that can't be written to.
+        with folder_lock(options.dataset) if os.access(options.dataset, os.W_OK) else nullcontext():
             release(options)
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

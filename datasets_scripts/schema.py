@@ -101,14 +101,14 @@ def _complaint(row: Mapping) -> str | None:
         missing, unknown = sorted(FEATURES.keys() - row.keys()), sorted(row.keys() - FEATURES.keys())
         return f"missing columns {missing}, unknown columns {unknown}"
     for column in ("id", "source", "hypothesis"):
-        if not _is_text(row[column]):
+        if not is_text(row[column]):
             return f"{column} must be a non-empty string, got {row[column]!r}"
     modality = row["modality"]
     if modality not in MODALITIES:
         return f"modality must be one of {MODALITIES}, got {modality!r}"
     for column in ("premise", "audio", "video"):
         if column == PREMISE_COLUMN[modality]:
-            if not _is_text(row[column]):
+            if not is_text(row[column]):
                 return f"a premise of modality {modality} needs {column}, got {row[column]!r}"
         elif row[column] is not None:
             return f"a premise of modality {modality} must leave {column} empty"
@@ -126,12 +126,13 @@ def _complaint(row: Mapping) -> str | None:
     if not (evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence))):
         return f"evidence must be None or a list out of {SENSES}, got {evidence!r}"
     for column in ("topic", "context"):
-        if not (row[column] is None or _is_text(row[column])):
+        if not (row[column] is None or is_text(row[column])):
             return f"{column} must be None or a non-empty string, got {row[column]!r}"
     return None
 
 
-def _is_text(value) -> bool:
+def is_text(value) -> bool:
+    """Returns whether a value is a text that says something."""
     return isinstance(value, str) and bool(value.strip())
 
 

@@ -15,14 +15,13 @@ missing. The token is that of HF_TOKEN or of `hf auth login`.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
 from huggingface_hub import HfApi, RepoCard
 
-from common.cli import ArgumentParser, counted
+from common.cli import ArgumentParser, counted, in_words
 from common.errors import InputError
 from common.hub import (
     Repository,
@@ -198,10 +197,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    try:
+    with in_words():
         release(parse_arguments(arguments))
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

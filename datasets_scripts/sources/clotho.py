@@ -27,7 +27,7 @@ from pathlib import Path
 from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import one_form
-from datasets_scripts.sources.media_files import files_below
+from datasets_scripts.sources.media_files import NamedFiles, only_one
 from datasets_scripts.tables import read_table
 
 
@@ -211,12 +211,9 @@ class ClipFolder:
     """
 
     def __init__(self, folder: Path, records: Iterable[Record]):
-        self.folder = folder
-        self._files, self._records = defaultdict(list), defaultdict(set)
-        for path in files_below(folder, SUFFIXES, "--clips"):
-            self._files[self._key(path.name)].append(path)
+        self._files, self._records = NamedFiles(folder, SUFFIXES, "--clips", self._key), defaultdict(set)
         for record in records:
-            self._records[self._key(record.clip)].add((record.part, record.clip))
+            self._records[self._key(Path(record.clip).stem)].add((record.part, record.clip))
 
     def find(self, part: str, name: str) -> Path:
         """
@@ -232,10 +229,10 @@ class ClipFolder:
         Raises:
             `InputError`: if several files may be meant, or one file by clips of several parts.
         """
-        own, shared = [], []
-        for path in self._files.get(self._key(name), ()):
+        own, shared, stem = [], [], Path(name).stem
+        for path in self._files.find_all(stem):
             # The published archives are called clotho_audio_development and so on.
-            folders = "/".join(path.relative_to(self.folder).parts[:-1]).lower()
+            folders = "/".join(path.relative_to(self._files.folder).parts[:-1]).lower()
             if part in folders:
                 own.append(path)
             elif not any(other in folders for other in PARTS):
@@ -243,25 +240,20 @@ class ClipFolder:
         files = own or shared
         rivals = {
             (other, clip)
-            for other, clip in self._records[self._key(name)] - {(part, name)}
+            for other, clip in self._records[self._key(stem)] - {(part, name)}
             if other == part or files is shared
         }
         twins = sorted(other for other, clip in rivals if clip == name)
         if files and twins:
             raise InputError(f"{files[0]} may be the clip of {part} or of {twins[0]}: make a folder for each of them")
-        found = [path for path in files if path.name == name] or [
-            path for path in files if path.stem == Path(name).stem
-        ]
+        found = [path for path in files if path.name == name] or [path for path in files if path.stem == stem]
         if not found and not rivals:
             found = files
-        if len(found) > 1:
-            raise InputError(f"{' and '.join(map(str, found))} may both be meant by {name!r}: leave one")
-        return found[0] if found else self.folder / part / name
+        return only_one(found, name) or self._files.folder / part / name
 
     @staticmethod
-    def _key(name: str) -> str:
-        stem = html.unescape(Path(name).stem)
-        return one_form(re.sub(r'[<>:"|?*]', "_", stem).casefold())
+    def _key(stem: str) -> str:
+        return one_form(re.sub(r'[<>:"|?*]', "_", html.unescape(stem)).casefold())
 
 
 def clip_drafts(

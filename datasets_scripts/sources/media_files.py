@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import InputError
@@ -41,6 +42,48 @@ def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Pa
     if not found:
         raise InputError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
     return sorted(found)
+
+
+class NamedFiles:
+    """
+    Media files below a folder by the names that a source may mean them by.
+
+    Args:
+        folder (`Path`), suffixes (`tuple[str, ...]`), option (`str`): As of [`files_below`].
+        key (`Callable[[str], str]`, *optional*): What all names of one file have in common; by default a name without
+            its ending.
+    """
+
+    def __init__(
+        self, folder: Path, suffixes: tuple[str, ...], option: str, key: Callable[[str], str] = lambda name: name
+    ):
+        self.folder, self._key, self._files = folder, key, {}
+        for path in files_below(folder, suffixes, option):
+            self._files.setdefault(key(path.stem), []).append(path)
+
+    def find_all(self, name: str) -> list[Path]:
+        """Returns all files that a name, which has no ending, may mean."""
+        return self._files.get(self._key(name), [])
+
+    def find(self, name: str) -> Path | None:
+        """Returns the file that a name means; `None` if there is none, an error if there are several."""
+        return only_one(self.find_all(name), name)
+
+
+def only_one(paths: list[Path], name: str) -> Path | None:
+    """
+    Returns the file that a name means, or `None`.
+
+    Args:
+        paths (`list[Path]`): Those that it may mean.
+        name (`str`): The name, for the error.
+
+    Raises:
+        `InputError`: if there are several.
+    """
+    if len(paths) > 1:
+        raise InputError(f"{' and '.join(map(str, paths))} may both be meant by {name!r}: leave one")
+    return paths[0] if paths else None
 
 
 class MediaRoot:

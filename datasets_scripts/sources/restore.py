@@ -23,7 +23,7 @@ from common.hub import told_in_words
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
 from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS
-from datasets_scripts.sources.media_files import files_below
+from datasets_scripts.sources.media_files import files_below, only_one
 
 
 DESCRIPTION = "a config released as labels, joined with clips of your own"
@@ -125,9 +125,7 @@ class ClipFinder:
             return Clip(self.folder / name, name)
         best = min(one.rank for one in fit)
         by_path = {one.path: one for one in fit if one.rank == best}
-        if len(by_path) > 1:
-            raise InputError(f"{' and '.join(map(str, by_path))} may both be meant by {name!r}: leave one")
-        (one,) = by_path.values()
+        one = by_path[only_one(list(by_path), name)]
         return Clip(one.path, one.key, sound_only=modality == "audio" and one.is_video)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.sources.media_files import files_below
+from datasets_scripts.sources.media_files import NamedFiles
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, Topic, held_out, missing_test_topics, read_topics
 
@@ -78,8 +78,8 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     for note in missing_test_topics(topics):
         print(note)
     splits = split_topics(topics, options.validation_topics, options.seed)
-    videos = MediaByName(options.videos, VIDEO_SUFFIXES, "--videos")
-    sounds = options.sounds and MediaByName(options.sounds, SOUND_SUFFIXES, "--sounds")
+    videos = NamedFiles(options.videos, VIDEO_SUFFIXES, "--videos")
+    sounds = options.sounds and NamedFiles(options.sounds, SOUND_SUFFIXES, "--sounds")
     judgements = Judgements(options.judgements) if options.judgements else None
     astray = judgements.unmatched(topics) if judgements else []
     built = {}
@@ -132,46 +132,15 @@ def split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict
     return {split: those for split, those in splits.items() if those}
 
 
-class MediaByName:
-    """
-    Clips below a folder, found by their names without endings.
-
-    Args:
-        folder (`Path`): The folder.
-        suffixes (`tuple[str, ...]`): The endings of clips.
-        option (`str`): The option that named the folder.
-
-    Raises:
-        `InputError`: if there is no such folder, or no clip in it.
-    """
-
-    def __init__(self, folder: Path, suffixes: tuple[str, ...], option: str):
-        self.folder, self._files = folder, {}
-        for path in files_below(folder, suffixes, option):
-            self._files.setdefault(path.stem, []).append(path)
-
-    def find(self, name: str) -> Path | None:
-        """
-        The clip of that name, or `None`.
-
-        Raises:
-            `InputError`: if there are several.
-        """
-        found = self._files.get(name, [None])
-        if len(found) > 1:
-            raise InputError(f"{' and '.join(map(str, found))} may both be meant by {name}: leave one")
-        return found[0]
-
-
-def find_clip(video: str, modality: str, videos: MediaByName, sounds: MediaByName | None) -> Clip:
+def find_clip(video: str, modality: str, videos: NamedFiles, sounds: NamedFiles | None) -> Clip:
     """
     The clip that shows a modality of a video.
 
     Args:
         video (`str`): The video's id.
         modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-        videos (`MediaByName`): The videos.
-        sounds (`MediaByName`, *optional*): Their sound, if it is given apart.
+        videos (`NamedFiles`): The videos.
+        sounds (`NamedFiles`, *optional*): Their sound, if it is given apart.
 
     Returns:
         `Clip`: the file, which need not be there.
@@ -189,8 +158,8 @@ def find_clip(video: str, modality: str, videos: MediaByName, sounds: MediaByNam
 def drafts(
     topics: list[Topic],
     modality: str,
-    videos: MediaByName,
-    sounds: MediaByName | None,
+    videos: NamedFiles,
+    sounds: NamedFiles | None,
     judgements: Judgements | None,
     astray: Iterable[Problem] = (),
 ) -> Iterator[Draft | Problem]:
@@ -200,8 +169,8 @@ def drafts(
     Args:
         topics (`list[Topic]`): The topics.
         modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-        videos (`MediaByName`): The videos.
-        sounds (`MediaByName`, *optional*): Their sound, if it is given apart.
+        videos (`NamedFiles`): The videos.
+        sounds (`NamedFiles`, *optional*): Their sound, if it is given apart.
         judgements (`Judgements`, *optional*): What people said.
         astray (`Iterable[Problem]`, *optional*): Problems to begin with.
 

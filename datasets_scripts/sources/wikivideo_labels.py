@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import one_form
+from datasets_scripts.schema import is_text, one_form
 
 
 FLAGS = ("video", "audio", "ocr")
@@ -199,7 +199,7 @@ def _read_claims(topic: Topic, article: list, claims: list) -> None:
             topic.problems.append(Problem(place, "row", f"must be a list of non-empty strings, got {group!r:.80}"))
             continue
         new = list(dict.fromkeys(text for text in map(one_form, group) if text not in met))
-        if new and (index >= len(article) or not _is_text(article[index])):
+        if new and (index >= len(article) or not is_text(article[index])):
             topic.problems.append(Problem(place, "row", f"no such sentence in original_article: {new!r:.80}"))
             continue
         met.update(new)
@@ -254,7 +254,3 @@ def _add_video(topic: Topic, video: object, place: str) -> bool:
     if video not in topic.videos:
         topic.videos.append(video)
     return True
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())

@@ -26,7 +26,6 @@ import csv
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -35,7 +34,7 @@ from pathlib import Path
 
 from chat.answers import summarise
 from chat.messages import questions
-from common.cli import ArgumentParser, positive, seed
+from common.cli import ArgumentParser, in_words, positive, seed
 from common.digests import digest
 from common.errors import InputError
 from common.files import replacing
@@ -363,7 +362,5 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    try:
+    with in_words():
         run(parse_arguments(arguments))
-    except InputError as error:
-        sys.exit(f"error: {error}")

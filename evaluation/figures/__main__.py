@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
             if path.is_dir():
                 raise ValueError(f"--output {path} is a folder: name a file.")
             path.parent.mkdir(parents=True, exist_ok=True)
-    for path in options.output:
-        save_figure(figure, path, words, options.dpi)
-        for ending, text in {".alt.txt": f"{words}\n", **beside}.items():
-            write_text(path.with_suffix(ending), text)
+        for path in options.output:
+            save_figure(figure, path, words, options.dpi)
+            for ending, text in {".alt.txt": f"{words}\n", **beside}.items():
+                write_text(path.with_suffix(ending), text)
     print(words)
     print(f"\nWrote {', '.join(map(str, options.output))}; beside: {', '.join(['.alt.txt', *beside])}")
 
@@ -212,10 +212,9 @@ def _figure_file(text: str) -> Path:
 
 
 def _run(text: str) -> EvaluationRun:
-    name, equals, folder = text.partition("=")
-    named = bool(name and equals and folder) and not Path(text).is_dir()
+    name, folder = named_path(text) if "=" in text and not Path(text).is_dir() else (None, text)
     try:
-        return read_run(folder, name) if named else read_run(text)
+        return read_run(folder, name)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
