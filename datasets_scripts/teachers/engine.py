@@ -6,10 +6,9 @@ written.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
@@ -20,7 +19,7 @@ from chat.failures import RunStoppedError
 from chat.messages import UnfitPairError, chat_messages, questions
 from common.digests import digest
 from datasets_scripts.load import load_split
-from datasets_scripts.teachers.shards import add_pair, finished_pairs, locked
+from datasets_scripts.teachers.shards import finished_pairs, locked
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,14 @@ class AskTeacher(PipelineStep):
         # What datatrove says of an error holds the values of variables, requests among them.
         logger.disable("datatrove")
         try:
-            with locked(self.pairs.out / f"{rank:05d}.jsonl") as shard:
+            with locked(self.pairs.out / f"{rank:05d}.jsonl") as add:
                 finished = {pair["question"] for pair in finished_pairs(self.pairs.out)}
                 left = {
                     split: {place: asks for place, asks in [*asked.items()][rank::world_size] if asks not in finished}
                     for split, asked in self.pairs.asked.items()
                 }
                 with tqdm(total=sum(map(len, left.values())), desc=f"task {rank}", unit="pair", position=rank) as bar:
-                    asyncio.run(self._ask(self._rows(left), shard, bar))
+                    asyncio.run(self._ask(self._rows(left), add, bar))
         except Exception as error:
             error = _first(error)
             # On a cluster nobody else tells of it.
@@ -129,7 +128,7 @@ class AskTeacher(PipelineStep):
                 named = {"id": row["id"], "config": pairs.config, "split": split}
                 yield named | {"question": question, "hypothesis": row["hypothesis"]}, row
 
-    async def _ask(self, rows: Iterator[tuple[dict, dict]], shard: BinaryIO, bar: tqdm) -> None:
+    async def _ask(self, rows: Iterator[tuple[dict, dict]], add: Callable[[Iterable[dict]], None], bar: tqdm) -> None:
         question, client, requests = self.question, self.connect(), asyncio.Semaphore(self.in_flight)
         # Twice as many pairs as fill the requests in flight: one slow answer leaves no gap.
         places = asyncio.Semaphore(2 * -(-self.in_flight // question.answers))
@@ -153,7 +152,7 @@ class AskTeacher(PipelineStep):
                 answers = [task.result() for task in tasks]
             except UnfitPairError as error:
                 answers = [failed_answer(str(error)) for _ in seeds]
-            add_pair(shard, {**pair, "settings": question.digest, "answers": answers})
+            add([{**pair, "settings": question.digest, "answers": answers}])
             self.stat_update("pairs")
             bar.update()
             places.release()

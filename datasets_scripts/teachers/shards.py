@@ -5,42 +5,32 @@ A line is written in one go when its pair is finished, so what a killed run leav
 the beginning of one, which is cut off before the next run adds to the file.
 """
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from chat.failures import RunStoppedError
+from common import files
 
 
 @contextmanager
-def locked(shard: Path) -> Iterator[BinaryIO]:
+def locked(shard: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
     """
     Opens a shard to add to, for one process alone, and cuts off the line that a killed one did not finish.
 
     Args:
         shard (`Path`): The file; made if it isn't there.
 
+    Yields:
+        `Callable[[Iterable[dict]], None]`: adds finished pairs.
+
     Raises:
         `RunStoppedError`: if another process is writing to it.
     """
-    with shard.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunStoppedError(f"{shard} is written by another run: wait for it, or end it") from error
-        file.seek(0)
-        file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
-        yield file
-
-
-def add_pair(file: BinaryIO, pair: dict) -> None:
-    """Adds a finished pair to a shard, where it outlives the process."""
-    # Escaped: a server may send halves of surrogate pairs, which UTF-8 can't hold.
-    file.write(json.dumps(pair).encode("ascii") + b"\n")
-    file.flush()
+    taken = RunStoppedError(f"{shard} is written by another run: wait for it, or end it")
+    with files.locked(shard.with_name(f".{shard.name}.lock"), taken), files.journal(shard) as add:
+        yield add
 
 
 def shards(folder: Path) -> list[Path]:
@@ -59,14 +49,7 @@ def finished_pairs(folder: Path) -> Iterator[dict]:
         `dict`: `id`, `config`, `split`, `question`, `hypothesis`, `settings`, `answers`; see `answer_files`.
     """
     for shard in shards(folder):
-        with shard.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    continue
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise RunStoppedError(f"{shard}, line {number}: not JSON; remove the line: {error}") from error
+        yield from files.read_journal(shard)
 
 
 def change_pairs(folder: Path, change: Callable[[dict], dict | None]) -> int:
@@ -82,12 +65,9 @@ def change_pairs(folder: Path, change: Callable[[dict], dict | None]) -> int:
     """
     changed = 0
     for shard in shards(folder):
-        partial = shard.with_suffix(".partial")
-        with locked(shard), shard.open(encoding="utf-8") as old, partial.open("w", encoding="utf-8") as new:
-            for line in old:
-                pair = json.loads(line)
+        with locked(shard), files.replacing(shard) as partial, partial.open("w", encoding="utf-8") as new:
+            for pair in files.read_journal(shard):
                 other = change(pair)
                 changed += other != pair
                 new.write("" if other is None else json.dumps(other) + "\n")
-        partial.replace(shard)
     return changed

@@ -53,6 +53,13 @@ def test_a_killed_writer_leaves_the_file_as_it_was(before, tmp_path):
     assert file.read_bytes() == b"a\r\nb\n" and list(tmp_path.iterdir()) == [file]
 
 
+def test_texts_are_utf_8_everywhere(tmp_path, monkeypatch):
+    """Whatever encoding the system prefers, and whatever stands in a server's words or a model's name."""
+    monkeypatch.setattr("io.text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+    write_text(tmp_path / "report.md", "模型 αβ\n")
+    assert (tmp_path / "report.md").read_bytes() == "模型 αβ\n".encode()
+
+
 def test_a_failed_writer_leaves_nothing(tmp_path):
     """The earlier file stays, also another name that is linked to it; so it is with a folder."""
     file, other = tmp_path / "file", tmp_path / "other"
@@ -111,7 +118,7 @@ def test_a_journal_goes_on_after_a_kill(tmp_path):
     )
     kill(start(code, file))
     kept = [{"n": 1}, {"n": "\u2028\ud800"}]
-    for torn in (b'{"n": ', b"3", b"\xff"):
+    for torn in (b"", b'{"n": ', b"3", b"\0" * 200_000):
         with file.open("ab") as lines:
             lines.write(torn)
         assert list(read_journal(file)) == kept

@@ -7,7 +7,6 @@ from PIL import Image
 
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.plots import prediction_histogram
-from evaluation.report import write_text
 from evaluation.stress.heatmap import heat_map
 from evaluation.tables import (
     comparison_table,
@@ -94,13 +93,6 @@ def test_a_heat_map_of_few_cells_holds_its_title(tmp_path, monkeypatch):
     figure.draw_without_rendering()
     title = figure.axes[0].title.get_window_extent()
     assert 0 <= title.x0 and title.x1 <= figure.bbox.x1 and title.y1 <= figure.bbox.y1
-
-
-def test_reports_are_utf_8_everywhere(tmp_path, monkeypatch):
-    """Whatever encoding the system prefers, and whatever stands in a server's words or a model's name."""
-    monkeypatch.setattr("io.text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
-    write_text(tmp_path / "report.md", "模型 αβ\n")
-    assert (tmp_path / "report.md").read_bytes() == "模型 αβ\n".encode()
 
 
 def test_rows_without_a_number_add_up():

@@ -410,7 +410,7 @@ def test_a_pair_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
-    monkeypatch.setattr("datasets_scripts.teachers.engine.add_pair", full)
+    monkeypatch.setattr("common.files.os.fsync", full)
     with bad_server() as server, pytest.raises(SystemExit, match="No space left on device"):
         teacher(arguments(dataset, tmp_path / "out", server.url))
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -28,7 +27,6 @@ from datasets_scripts.building.drafts import new_row
 from datasets_scripts.teachers.ask import make_executor, parse_arguments
 from datasets_scripts.teachers.counts import Counts
 from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
-from datasets_scripts.teachers.shards import finished_pairs, locked
 from modeling_clue.media import load_audio, load_video
 
 
@@ -297,23 +295,6 @@ def test_a_run_that_got_nothing_is_an_error(before, after, complaint):
     else:
         with pytest.raises(RunStoppedError, match=complaint):
             later.raise_if_in_vain(earlier)
-
-
-@pytest.mark.parametrize("tail", ["", '{"id": "2", "answ', "\x00" * 200_000])
-def test_an_unfinished_line_is_cut_off(tmp_path, tail):
-    """Whole lines stay as they are, also before a long unfinished one, which is not read as a pair."""
-    shard = tmp_path / "00000.jsonl"
-    whole = "".join(json.dumps({"id": str(number), "answers": []}) + "\n" for number in range(3))
-    shard.write_text(whole + tail)
-    assert [pair["id"] for pair in finished_pairs(tmp_path)] == ["0", "1", "2"]
-    with locked(shard):
-        assert shard.read_text() == whole
-    shard.write_text(tail)
-    with locked(shard):
-        assert shard.read_text() == ""
-    shard.write_text(whole + "{]\n")
-    with pytest.raises(RunStoppedError, match="00000.jsonl, line 4: not JSON"):
-        list(finished_pairs(tmp_path))
 
 
 EXECUTORS = {
