@@ -1,10 +1,14 @@
 """Reads a split of UMUI for training and evaluation: typed columns, media undecoded, rows as they are on disk now."""
 
+import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from datasets import Dataset, DatasetBuilder, Features, IterableDataset, Video, load_dataset_builder
+import pyarrow as pa
+from datasets import ArrowBasedBuilder, Dataset, DatasetBuilder, Features, IterableDataset, Video, load_dataset_builder
 from datasets import config as datasets_config
+from datasets.builder import Key
 from datasets.data_files import DataFilesDict
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
@@ -19,6 +23,41 @@ from datasets_scripts.schema import FEATURES
 STREAMED_FEATURES = Features(FEATURES | {name: Video(decode=False) for name in ("audio", "video")})
 # Hypotheses about one clip follow each other: it is fetched for the first of them.
 CLIPS_KEPT = 4
+
+
+class _MediaTables(ArrowBasedBuilder, VideoFolder):
+    """The library's loader of folders with media, which goes through a table row by row: here a table at a time."""
+
+    def _generate_tables(self, files, metadata_files, add_metadata, add_labels) -> Iterator[tuple[Key, pa.Table]]:
+        for shard, (original, _, metadata) in enumerate(metadata_files):
+            ending = os.path.splitext(original or metadata)[1]
+            for number, table in enumerate(self._read_metadata(metadata, metadata_ext=ending)):
+                for name in [name for name, feature in self.info.features.items() if isinstance(feature, Video)]:
+                    told = next(key for key in ("file_name", f"{name}_file_name") if key in table.column_names)
+                    clips = _clips(table[told].combine_chunks(), os.path.dirname(metadata))
+                    table = table.drop_columns([key for key in (name, told) if key in table.column_names])
+                    table = table.append_column(name, clips)
+                yield Key(shard, number), table
+
+
+def _clips(names: pa.Array, folder: str) -> pa.Array:
+    """
+    Places the clips that a table names, as a column of `Video` stores them.
+
+    Raises:
+        `ValueError`: if a name leads out of the folder of the table.
+    """
+    names = names.dictionary_encode()
+    paths = []
+    for name in names.dictionary.to_pylist():
+        path = os.path.normpath(name).replace("\\", "/")
+        if "://" in name or os.path.isabs(name) or path.split("/")[0] == "..":
+            raise ValueError(f"{folder}: the clip {name!r} must lie in this folder")
+        paths.append(os.path.join(folder, path))
+    places = pa.array(paths, pa.string()).take(names.indices)
+    return pa.StructArray.from_arrays(
+        [pa.nulls(len(places), pa.binary()), places], ["bytes", "path"], mask=places.is_null()
+    )
 
 
 def load_split(dataset: str, config: str, split: str) -> Dataset:
@@ -112,7 +151,7 @@ def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
         return Parquet(cache_dir=cache, base_path=builder.base_path, data_files=files)
     # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not. Nor
     # when it streams from the Hub, where it would decode clips before anyone can say that they shall be left alone.
-    return VideoFolder(cache_dir=cache, base_path=builder.base_path, data_files=files, decode_num_threads=0)
+    return _MediaTables(cache_dir=cache, base_path=builder.base_path, data_files=files, decode_num_threads=0)
 
 
 def _with_content(row: dict) -> dict:
