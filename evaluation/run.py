@@ -11,6 +11,8 @@ The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those with
 `--predictor` any model is prompted instead, or a teacher's answers or a baseline are measured: see
 evaluation/predictors/README.md.
 
+Several configs, `--dataset-config urn-text urn-audio`, are evaluated one after another, each into a folder of its own.
+
 Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
 measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they
 are made: the same command goes on after an interruption, by any number of processes, and only reports anew when they
@@ -24,31 +26,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from accelerate import PartialState
+from datasets import Dataset
 
 from common.cli import ArgumentParser, counted, in_words
 from common.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors.choose import PREDICTORS, PROMPTED, add_predictor_options, choose_predictor, fitted_baseline
+from evaluation.predictors.choose import (
+    PREDICTORS,
+    PROMPTED,
+    ChosenPredictor,
+    add_predictor_options,
+    choose_predictor,
+    fitted_baseline,
+)
 from evaluation.processes import joined_processes, told_by_main
 from evaluation.report import make_report, without_number, write_report
 from evaluation.tables import measures_table
 
 
 def main(arguments: list[str] | None = None) -> dict | None:
-    """Runs the command line: predictions, then the report, which the main process returns."""
+    """Runs the command line, config by config: predictions, then the report; the main process returns the last one."""
     args = parse(arguments)
+    jobs = [argparse.Namespace(**vars(args) | {"dataset_config": config}) for config in args.dataset_config]
+    if args.output_dir is not None and len(jobs) > 1:
+        for job in jobs:
+            job.output_dir = f"{args.output_dir}/{job.dataset_config}"
     with joined_processes() as processes:
-        return evaluate(args, processes, sys.argv[1:] if arguments is None else arguments)
+        # All that can fail on wrong options does so before the first prediction. What is fetched is so once a machine.
+        with processes.local_main_process_first():
+            chosen = [choose_predictor(job, job.dataset) for job in jobs]
+            rows = [load_rows(job.dataset, job.dataset_config, job.split) for job in jobs]
+        for job in zip(jobs, chosen, rows, strict=True):
+            report = evaluate(*job, processes, sys.argv[1:] if arguments is None else arguments)
+    return report
 
 
-def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[str]) -> dict | None:
+def evaluate(
+    args: argparse.Namespace,
+    chosen: ChosenPredictor | None,
+    rows: Dataset,
+    processes: PartialState,
+    arguments: list[str],
+) -> dict | None:
     """
-    Evaluates as one of several processes.
+    Evaluates a config as one of several processes.
 
     Args:
-        args (`argparse.Namespace`): The options of the command.
+        args (`argparse.Namespace`): The options of the command, with this config and its folder.
+        chosen ([`ChosenPredictor`], *optional*): What scores the rows; a baseline, which is fitted here, if not given.
+        rows (`datasets.Dataset`): All rows of the split.
         processes (`PartialState`): Those that evaluate.
         arguments (`list[str]`): The command line, for the report.
 
@@ -58,10 +86,6 @@ def evaluate(args: argparse.Namespace, processes: PartialState, arguments: list[
     Raises:
         `ValueError`: if an option is wrong, or a row cannot be scored.
     """
-    # All that can fail on wrong options does so before the first prediction. What is fetched is so once a machine.
-    with processes.local_main_process_first():
-        chosen = choose_predictor(args, args.dataset)
-        rows = load_rows(args.dataset, args.dataset_config, args.split)
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
@@ -113,9 +137,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
     )
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
-    parser.add_argument("--dataset-config", required=True, help="configuration of the dataset, such as urn-audio")
+    parser.add_argument("--dataset-config", required=True, nargs="+", help="configs of it, such as urn-audio")
     parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
-    parser.add_argument("--output-dir", help="folder to write to (default: runs/evaluation/MODEL/CONFIG-SPLIT)")
+    parser.add_argument(
+        "--output-dir",
+        help="folder to write to; of several configs each has one in it (default: runs/evaluation/MODEL/CONFIG-SPLIT)",
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
         "--baselines-from", metavar="CONFIG", help="config to fit the baselines to (default: --dataset-config)"

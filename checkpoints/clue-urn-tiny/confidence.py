@@ -76,17 +76,20 @@ def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, it
         ValueError: if a label lies outside [0, 1] or is not a number.
     """
     device = labels.device if labels.device.type != "mps" else torch.device("cpu")  # MPS has no float64
+    # Labels repeat: each is solved for once.
+    labels, places = _checked(labels).unique(return_inverse=True)
     logits = _gaussian_logits(labels.to(device), num_bins, sigma).double()
     bins = bin_values(num_bins, device).double()
     mean = labels.to(device).double().unsqueeze(-1)
     # A tilt of 745 between neighbouring bins underflows exp() in float64: beyond it the mass sits in one bin.
-    limit = 745.0 * (num_bins - 1) + 1.0 / sigma**2
-    low, high = torch.full_like(mean, -limit), torch.full_like(mean, limit)
+    step = 745.0 * (num_bins - 1) + 1.0 / sigma**2
+    tilt = torch.zeros_like(mean)
     for _ in range(iterations):
-        middle = (low + high) / 2
-        too_low = ((logits + middle * bins).softmax(-1) * bins).sum(-1, keepdim=True) < mean
-        low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
-    target = (logits + (low + high) / 2 * bins).softmax(-1)
+        step /= 2
+        # In float64, which autocast leaves as it is.
+        too_low = (logits + tilt * bins).softmax(-1) @ bins[:, None] < mean
+        tilt += torch.where(too_low, step, -step)
+    target = (logits + tilt * bins).softmax(-1)[places]
     return target.float().to(labels.device)
 
 
