@@ -744,7 +744,9 @@ def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"Half a character (a lone surrogate) at position {error.start} of {quoted(text)}.") from error
+        raise ValueError(
+            f"Half a character (a lone surrogate) at position {error.start} of {quoted(text)}."
+        ) from error
     return text
 
 
