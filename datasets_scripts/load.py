@@ -6,15 +6,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import ArrowBasedBuilder, Dataset, DatasetBuilder, Features, IterableDataset, Video, load_dataset_builder
 from datasets import config as datasets_config
 from datasets.builder import Key
-from datasets.data_files import DataFilesDict
+from datasets.data_files import DataFilesDict, sanitize_patterns
 from datasets.fingerprint import Hasher
 from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
-from huggingface_hub import HfFileSystem
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, HfFileSystem
 
 from datasets_scripts.schema import FEATURES
 
@@ -23,6 +25,9 @@ from datasets_scripts.schema import FEATURES
 STREAMED_FEATURES = Features(FEATURES | {name: Video(decode=False) for name in ("audio", "video")})
 # Hypotheses about one clip follow each other: it is fetched for the first of them.
 CLIPS_KEPT = 4
+# What a build calls the table of a split, and its columns that say where the clips are: always there.
+TABLE = "metadata.parquet"
+CLIP_NAMES = {"audio_file_name", "video_file_name"}
 
 
 class _MediaTables(ArrowBasedBuilder, VideoFolder):
@@ -103,7 +108,7 @@ def split_names(dataset: str, config: str) -> list[str]:
         `FileNotFoundError`: if there is no such folder.
         `ValueError`: if there is no such config.
     """
-    return list(_builder(dataset, config).config.data_files)
+    return list(_built_files(dataset, config) or _builder(dataset, config).config.data_files)
 
 
 def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
@@ -135,23 +140,44 @@ def _builder(dataset: str, config: str) -> DatasetBuilder:
     return load_dataset_builder(dataset, config)
 
 
+def _built_files(dataset: str, config: str) -> DataFilesDict | None:
+    """
+    The tables of a config that a build wrote into a folder, by split; `None` for all else.
+
+    Its clips are named in the tables: `datasets` would look at each of them, of every split, before a row is read.
+    """
+    card = Path(dataset) / "README.md"
+    if not card.is_file():
+        return None
+    facts = MetadataConfigs.from_dataset_card_data(DatasetCard.load(card).data).get(config, {})
+    splits = sanitize_patterns(facts.get("data_files", {}))
+    tables = {split: [path for path in paths if Path(path).name == TABLE] for split, paths in splits.items()}
+    for paths in tables.values():
+        file = card.parent / "".join(paths)
+        if len(paths) != 1 or not file.is_file() or not CLIP_NAMES <= set(pq.read_schema(file).names):
+            return None
+    return DataFilesDict.from_patterns(tables, base_path=str(card.parent.resolve())) if tables else None
+
+
 def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
     """What `datasets` would load the config with, for this split alone."""
-    builder = _builder(dataset, config)
-    files = builder.config.data_files
+    files, base_path = _built_files(dataset, config), str(Path(dataset).resolve())
+    builder = _builder(dataset, config) if files is None else None
+    if builder is not None:
+        files, base_path = builder.config.data_files, builder.base_path
     if split not in files:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(files)}")
-    if not isinstance(builder, (AudioFolder, VideoFolder, Parquet)):
+    if builder is not None and not isinstance(builder, (AudioFolder, VideoFolder, Parquet)):
         raise ValueError(f"{dataset} is a dataset of {builder.name} files, not one of this layout")
     files = DataFilesDict({split: files[split]})
     # The library's own cache (5.2) knows a folder by its name and README, not by where it is or what is in it, and
     # would give the rows of an earlier build. The hash of its files is one of their paths and times.
     cache = str(Path(datasets_config.HF_DATASETS_CACHE) / Hasher.hash(files))
     if isinstance(builder, Parquet):
-        return Parquet(cache_dir=cache, base_path=builder.base_path, data_files=files)
+        return Parquet(cache_dir=cache, base_path=base_path, data_files=files)
     # The loader of a dataset without video needs torchcodec even to pass a path on; the video loader does not. Nor
     # when it streams from the Hub, where it would decode clips before anyone can say that they shall be left alone.
-    return _MediaTables(cache_dir=cache, base_path=builder.base_path, data_files=files, decode_num_threads=0)
+    return _MediaTables(cache_dir=cache, base_path=base_path, data_files=files, decode_num_threads=0)
 
 
 def _with_content(row: dict) -> dict:
