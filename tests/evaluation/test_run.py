@@ -61,6 +61,25 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     assert not list((tmp_path / "out").glob("*.partial"))
 
 
+def test_several_configs_are_evaluated_as_each_alone(tiny_checkpoint, urn_world, tmp_path):
+    """Each has a folder in the one that is named; a config that isn't there is told before the first prediction."""
+    several = options(tiny_checkpoint, urn_world, tmp_path / "both", "urn-audio urn-text")
+    place = several.index("urn-audio urn-text")
+    several[place : place + 1] = ["urn-audio", "urn-text"]
+    last = run.main(several)
+    for config in ("urn-audio", "urn-text"):
+        alone = run.main(options(tiny_checkpoint, urn_world, tmp_path / config, config))
+        folder = tmp_path / "both" / config
+        assert lines(folder / "predictions.jsonl") == lines(tmp_path / config / "predictions.jsonl")
+        assert json.loads((folder / "report.json").read_text())["measures"] == alone["measures"]
+    assert last["settings"]["config"] == "urn-text"
+    several[place + 1] = "urn-smell"
+    several[several.index("--output-dir") + 1] = str(tmp_path / "none")
+    with pytest.raises(ValueError, match="urn-smell"):
+        run.main(several)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_prediction_tells_the_spread_of_its_distribution(tiny_checkpoint):
     """The standard deviation and the entropy, in nats, are those of the model's own bins."""
     predictor = CLUEPredictor(str(tiny_checkpoint))

@@ -90,6 +90,13 @@ def test_mean_preserving_target_is_the_closest_with_that_mean(label):
     assert divergence(target) == pytest.approx(found.fun, rel=0.05)  # the optimiser came near
 
 
+def test_labels_that_repeat_get_the_targets_they_get_alone():
+    """Labels in any order, twice or once, each have the row that is theirs."""
+    labels = torch.tensor([0.75, 0.0, 1 / 3, 0.75, 1.0, 1 / 3, 0.1])
+    alone = torch.cat([mean_preserving_target(label[None], 100, 0.05) for label in labels])
+    assert torch.equal(mean_preserving_target(labels, 100, 0.05), alone)
+
+
 def test_mean_preserving_target_is_a_point_mass_at_the_ends():
     """Only a point mass on the first bin has the mean 0, and on the last the mean 1."""
     target = mean_preserving_target(torch.tensor([0.0, 1.0]), 100, 0.05)
