@@ -31,8 +31,6 @@ from evaluation.tables import comparison_table
 
 CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
 RECIPE = "train/recipes/demo_cpu.yaml"
-# Of each modality for training, of texts three times as many: the recipe goes through them three times.
-PREMISES = 1500
 QUESTIONS_PER_PREMISE = 3
 # Steps of a tiny model are too short for more.
 MOST_THREADS = 4
@@ -72,7 +70,7 @@ def stages(out: Path, recipe: str) -> dict[str, str]:
     data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
     recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MOST_THREADS)
     return {
-        "build": f"python -m datasets_scripts.build urn --output-dir {data} --train {PREMISES} --overwrite",
+        "build": f"python -m datasets_scripts.build urn --output-dir {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --output-dir {initial}",
         "train": "accelerate launch --config-file train/accelerate_configs/single.yaml "
         f"--num-cpu-threads-per-process {threads} train/sft.py --config {recipe} --dataset {data} "
