@@ -76,7 +76,7 @@ def stages(out: Path, recipe: str) -> dict[str, str]:
         f"--num-cpu-threads-per-process {threads} train/sft.py --config {recipe} --dataset {data} "
         f"--model-name-or-path {initial} --output-dir {checkpoint}",
         "evaluate": f"python -m evaluation.run --model {checkpoint} --dataset {data} "
-        f"--dataset-config {' '.join(CONFIGS)} --split test --output-dir {shlex.quote(f'{out}/evaluation')}",
+        f"--dataset-configs {' '.join(CONFIGS)} --split test --output-dir {shlex.quote(f'{out}/evaluation')}",
     }
 
 

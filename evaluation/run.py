@@ -11,7 +11,7 @@ The checkpoint is of CLUE, or of CLUE-T, whose answers are generated; those with
 `--predictor` any model is prompted instead, or a teacher's answers or a baseline are measured: see
 evaluation/predictors/README.md.
 
-Several configs, `--dataset-config urn-text urn-audio`, are evaluated one after another, each into a folder of its own.
+Several configs, `--dataset-configs urn-text urn-audio`, are evaluated one after another, each into its own folder.
 
 Writes to the output folder: `predictions.jsonl`, one row for each hypothesis; `report.json` and `report.md` with every
 measure beside the predictors that see less; `reliability.png` and `predictions.png`. Predictions are written as they
@@ -137,7 +137,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m evaluation.run", description="Evaluate a checkpoint on a split of a UMUI dataset."
     )
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
-    parser.add_argument("--dataset-config", required=True, nargs="+", help="configs of it, such as urn-audio")
+    parser.add_argument(
+        "--dataset-config",
+        "--dataset-configs",
+        required=True,
+        nargs="+",
+        help="config of it, such as urn-audio; or several",
+    )
     parser.add_argument("--split", default="test", help="split to evaluate (default: test)")
     parser.add_argument(
         "--output-dir",

@@ -63,9 +63,9 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
 
 def test_several_configs_are_evaluated_as_each_alone(tiny_checkpoint, urn_world, tmp_path):
     """Each has a folder in the one that is named; a config that isn't there is told before the first prediction."""
-    several = options(tiny_checkpoint, urn_world, tmp_path / "both", "urn-audio urn-text")
-    place = several.index("urn-audio urn-text")
-    several[place : place + 1] = ["urn-audio", "urn-text"]
+    several = options(tiny_checkpoint, urn_world, tmp_path / "both", "urn-audio")
+    place = several.index("urn-audio")
+    several[place - 1 : place + 1] = ["--dataset-configs", "urn-audio", "urn-text"]
     last = run.main(several)
     for config in ("urn-audio", "urn-text"):
         alone = run.main(options(tiny_checkpoint, urn_world, tmp_path / config, config))
