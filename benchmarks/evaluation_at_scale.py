@@ -72,7 +72,7 @@ def score(variant: str, folder: Path, threads: int) -> dict | None:
     from benchmarks.shared_premise import build
     from evaluation.data import load_rows, premise_keys
     from evaluation.predict import make_batches, predict_split
-    from evaluation.predictors import CLUEPredictor
+    from evaluation.predictors.checkpoints import CLUEPredictor
     from evaluation.processes import joined_processes
     from modeling_clue.confidence import expectation
 
@@ -85,9 +85,9 @@ def score(variant: str, folder: Path, threads: int) -> dict | None:
     def one_by_one() -> Iterator[float]:
         for row in rows:
             if variant == "rows, head":
-                yield predictor.predict([row], [[row["hypothesis"]]])[0][0].probability
+                yield predictor.predict([row])[0].probability
                 continue
-            inputs, _ = predictor.prepare([row], [[row["hypothesis"]]])
+            inputs, _ = predictor.prepare([row])
             inputs.pop("branch_ids")
             with torch.inference_mode():
                 logits = Qwen2_5OmniThinkerForConditionalGeneration.forward(predictor.model, **inputs).logits
@@ -96,14 +96,16 @@ def score(variant: str, folder: Path, threads: int) -> dict | None:
     def together() -> dict[str, float]:
         answers = {}
         for batch in make_batches(list(range(len(rows))), keys, batch_size=1):
-            chosen = [[rows[index] for index in group] for group in batch]
-            for group, replies in zip(chosen, predictor.answer(predictor.prepare_rows(chosen)), strict=True):
-                answers |= {row["id"]: reply.probability for row, reply in zip(group, replies, strict=True)}
+            chosen = [rows[index] for index in batch]
+            for row, reply in zip(chosen, predictor.predict(chosen), strict=True):
+                answers[row["id"]] = reply.probability
         return answers
 
     torch.set_num_threads(threads)
     predictor = Built()
-    predictor.predict(["A short text."], [["A hypothesis."]])  # what runs slower only the first time
+    predictor.predict(
+        [{"modality": "text", "premise": "A short text.", "hypothesis": "A hypothesis."}]
+    )  # what runs slower only the first time
     rows = load_rows(str(folder / "umui"), CONFIG, "test")
     keys, ids = premise_keys(rows), rows["id"][:]
     with joined_processes() as processes, tempfile.TemporaryDirectory() as out:

@@ -6,11 +6,20 @@ An answer is a `dict` of its `text`, its `probability` and, where it has none, t
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterable
 
 from chat.answers import parse_answer
-from chat.failures import AnswerFailedError
+from chat.failures import AnswerFailedError, RunStoppedError
 from chat.replies import cut_off
+
+
+# How byte-level and SentencePiece vocabularies write white space, where a server sends tokens as they are stored.
+STORED_SPACE = "ĠĊ▁"
+# The fields of a request for a yes or a no: the likeliest first tokens.
+YES_NO_FIELDS = {"temperature": 0, "max_tokens": 1, "seed": 0, "logprobs": True, "top_logprobs": 20}
+# What OpenAI's API gives for a token that has next to no probability, in place of its logarithm.
+NEVER = -9999.0
 
 
 async def ask(send: Callable[[dict], Awaitable[dict]], payload: dict, read: Callable[[dict], dict]) -> dict:
@@ -20,7 +29,7 @@ async def ask(send: Callable[[dict], Awaitable[dict]], payload: dict, read: Call
     Args:
         send (`Callable`): Sends a request and gives the reply, as `ChatClient.send`.
         payload (`dict`): The request: `messages`, and how to answer.
-        read (`Callable[[dict], dict]`): Reads the choice of the reply, as [`read_choice`].
+        read (`Callable[[dict], dict]`): Reads the choice of the reply: [`read_choice`] or [`read_yes_no`].
 
     Returns:
         `dict`: the answer; one that failed has the reason why.
@@ -64,6 +73,71 @@ def read_answer(text: str, finish_reason: str | None) -> dict:
         return {"text": text, "probability": None, "reason": reason}
     parsed = parse_answer(text)
     return {"text": text, "probability": parsed.probability, "reason": parsed.reason}
+
+
+def read_yes_no(choice: dict, url: str, model: str) -> dict:
+    """
+    The probability of yes among yes and no, from the likeliest first tokens of a choice.
+
+    A word that is not among them has at most the probability of the least likely of them, and is taken as never said;
+    so is one whose log-probability is the -9999 that stands for none.
+
+    Args:
+        choice (`dict`): Of a reply to [`YES_NO_FIELDS`]: one token is all that is asked for, so that `length` ends it.
+        url (`str`), model (`str`): Who replied.
+
+    Raises:
+        `RunStoppedError`: if no log-probabilities came.
+    """
+    if choice["finish_reason"] != "length" and (reason := cut_off("", choice["finish_reason"] or "stop")):
+        return failed_answer(reason)
+    try:
+        top = choice["logprobs"]["content"][0]["top_logprobs"]
+        tokens = [(str(token["token"]), float(token["logprob"])) for token in top]
+        likeliest = max(tokens, key=lambda token: token[1])[0]
+    except (TypeError, LookupError, ValueError) as error:
+        raise RunStoppedError(
+            f"{url} sends no log-probabilities for {model!r}, which --predictor binary reads: "
+            "use --predictor scalar, or a server and model that give them"
+        ) from error
+    answer = yes_no_answer(((token, logprob) for token, logprob in tokens if logprob > NEVER), likeliest)
+    if answer["probability"] is None:
+        answer["reason"] = f"neither yes nor no among the {len(tokens)} likeliest tokens"
+    return answer
+
+
+def yes_no_answer(tokens: Iterable[tuple[str, float]], likeliest: str) -> dict:
+    """The answer that texts of tokens and their log-probabilities make; its text tells how far they make one."""
+    probability, both = yes_among(tokens)
+    return {"text": f"{likeliest!r}; yes and no together {both:.3g}", "probability": probability, "reason": None}
+
+
+def said(token: str) -> str | None:
+    """`"yes"` or `"no"`, whichever a token's text is but for case and white space around; `None` for any other."""
+    word = token.strip().strip(STORED_SPACE).strip().casefold()
+    return word if word in ("yes", "no") else None
+
+
+def yes_among(tokens: Iterable[tuple[str, float]]) -> tuple[float | None, float]:
+    """
+    The probability of yes among yes and no, P(yes) / (P(yes) + P(no)), each summed over all tokens that are the word.
+
+    Args:
+        tokens (`Iterable[tuple[str, float]]`): Texts of tokens and their log-probabilities.
+
+    Returns:
+        `tuple[float | None, float]`: the probability, `None` if no token is either word; and the probability of both.
+    """
+    sums = {"yes": 0.0, "no": 0.0}
+    found = [(word, logprob) for token, logprob in tokens if (word := said(token)) is not None]
+    if not found:
+        return None, 0.0
+    # Relative to the largest: of words that are hardly ever said, the quotient is right still.
+    largest = max(logprob for _, logprob in found)
+    for word, logprob in found:
+        sums[word] += math.exp(logprob - largest)
+    both = sums["yes"] + sums["no"]
+    return sums["yes"] / both, both * math.exp(largest)
 
 
 def answer_seed(seed: int, pair: dict, number: int) -> int:

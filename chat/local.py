@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -154,6 +155,41 @@ class LocalTeacher:
         except torch.OutOfMemoryError as error:
             raise AnswerFailedError(f"out of memory with {length} tokens") from error
         return found.logits[0][0].float().log_softmax(-1), found.past_key_values
+
+    @torch.inference_mode()
+    def continuation_scores(self, inputs: dict, continuations: list[tuple[int, ...]]) -> torch.Tensor:
+        """
+        How probable each of several continuations is. What several begin with is run once.
+
+        Args:
+            inputs (`dict`): As [`encode`] gives them.
+            continuations (`list[tuple[int, ...]]`): Tokens; none is the beginning of another.
+
+        Returns:
+            `torch.Tensor`: log-probabilities `(len(continuations),)` in float64.
+
+        Raises:
+            `AnswerFailedError`: if the pair is too long.
+        """
+        scores = torch.zeros(len(continuations), dtype=torch.float64)
+
+        def descend(members: list[int], depth: int, ids: torch.Tensor, next_token: torch.Tensor, past: Cache) -> None:
+            # Those whose first `depth` tokens, the last of `ids`, are the same.
+            branches = {}
+            for member in members:
+                branches.setdefault(continuations[member][depth], []).append(member)
+            for token, group in branches.items():
+                scores[group] += float(next_token[token])
+                # No continuation is the beginning of another: these end together, and then there is one.
+                if depth + 1 == len(continuations[group[0]]):
+                    continue
+                longer = torch.cat([ids, ids.new_tensor([[token]])], dim=1)
+                # A copy: not every cache can be cut back to where branches part.
+                given = {"input_ids": longer, "attention_mask": torch.ones_like(longer)}
+                descend(group, depth + 1, longer, *self.next_token({**given, "past_key_values": deepcopy(past)}))
+
+        descend(list(range(len(continuations))), 0, inputs["input_ids"], *self.next_token(inputs))
+        return scores
 
     def _fitting(self, inputs: dict, more: int) -> int:
         length = inputs["input_ids"].shape[1]

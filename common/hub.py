@@ -1,4 +1,4 @@
-"""A repository on the Hub as a release finds it, what a release would change, and errors of the Hub in words."""
+"""A checkpoint or a repository on the Hub, what a release would change of it, and errors of the Hub in words."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -6,19 +6,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import HfApi, RepoCard, constants, get_token
+from huggingface_hub import HfApi, RepoCard, constants, get_token, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     HTTPError,
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import DatasetInfo, RepoFile, SpaceInfo
+from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 
 from common.cli import counted
@@ -186,3 +188,22 @@ def _status(error: HfHubHTTPError, repo: str) -> str:
     if status in advice:
         return f"{advice[status]} (HTTP {status})"
     return f"the Hub answered HTTP {status}: {error}"
+
+
+def find_checkpoint(model: str) -> Path:
+    """
+    Returns the folder of a checkpoint, fetched from the Hub if `model` is a name there.
+
+    Raises:
+        `ValueError`: if it is neither a folder nor can be a name.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        validate_repo_id(model)
+    except HFValidationError as error:
+        raise ValueError(f"--model {model} is no folder, and no name on the Hub either.") from error
+    try:
+        return Path(snapshot_download(model))
+    except (RepositoryNotFoundError, LocalEntryNotFoundError) as error:
+        raise ValueError(f"--model {model} is no folder, and was not found on the Hub: {error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr, spearmanr
 
-from datasets_scripts.annotations import Judgement, judgement_matrix
+from datasets_scripts.judgements.read import Judgement, judgement_matrix
 from evaluation.judged import premise_of
 from evaluation.metrics.uncertain_inference.measures import (
     LEVEL,
@@ -108,7 +108,7 @@ def krippendorff_alpha(matrix: np.ndarray, premises: Sequence, resamples: int = 
 
 
 def agreement_of(judgements: list[Judgement], resamples: int = RESAMPLES, seed: int = 0) -> dict:
-    """The [`agreement_report`] on judgements, as `datasets_scripts.annotations` reads them."""
+    """The [`agreement_report`] on judgements, as `datasets_scripts.judgements.read` reads them."""
     matrix, items, annotators = judgement_matrix(judgements)
     videos = {one.item: one.facts["video"] for one in judgements if "video" in one.facts}
     premises = [premise_of(item, videos.get(item)) for item in items]

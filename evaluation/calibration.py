@@ -1,75 +1,168 @@
-"""The error that a learner keeps who fits its training target perfectly."""
+"""
+Fits post-hoc calibration: a temperature, an isotonic map, a conformal quantile.
+
+What each promises, and what it did on the urn world, is in `evaluation/posthoc.md`.
+"""
+
+from math import ceil, exp, log
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+from torch.nn.functional import binary_cross_entropy
 
-from chat.answers import parse_answer
-from modeling_clue.confidence import central_interval, expectation, standard_deviation, target_distribution
+from common.digests import digest
+from modeling_clue.confidence import bin_values, expectation
+from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, check_calibration, conformal_scale
 
 
-def perfect_predictions(target: str, probabilities: ArrayLike, num_bins: int, sigma: float) -> np.ndarray:
+# Temperatures that are tried lie between the inverse of this and this.
+MAX_TEMPERATURE = 20.0
+
+
+def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list[str], coverage: float = 0.9) -> dict:
     """
-    What a model predicts that has learnt its target without error: the mean of the target's own distribution.
+    Fits temperature, then the isotonic map, then the conformal quantile, as far as they are asked for.
 
-    The Gaussian target of the paper (section 3.2) is cut off at 0 and 1, so its mean is not the probability it stands
-    for: 0.037 for 0 with sigma 0.05. Its error against the true probabilities is a floor that no training gets under.
+    A conformal quantile keeps its promise only on premises that nothing else was fitted to: with another method
+    beside it, half of the premises are for that one and half for the quantile.
 
     Args:
-        target (`str`): `"gaussian"`, `"mean_preserving"`, or `"mse"`, whose optimum is the probability itself.
-        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
-        num_bins (`int`): Number of confidence bins.
-        sigma (`float`): Width of the target.
+        logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
+        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
+        keys (`list[str]`): The premise of each row.
+        methods (`list[str]`): Any of `modeling_clue.posthoc.PARTS`.
+        coverage (`float`): Of the conformal intervals.
 
     Returns:
-        `np.ndarray` of shape `(n,)`: the predictions, in [0, 1].
+        `dict`: as `modeling_clue.posthoc` describes it.
+
+    Raises:
+        `ValueError`: if there are no rows or too few premises, or no temperature within bounds is the best.
     """
-    probabilities = np.asarray(probabilities, dtype=float)
-    if target == "mse":
-        return probabilities
-    labels = torch.tensor(probabilities, dtype=torch.float32)
-    means = expectation(target_distribution(target, labels, num_bins, sigma))
-    return means.double().clamp(0, 1).numpy()
+    targets, keys = np.asarray(targets, dtype=float), np.asarray(keys)
+    if not len(keys):
+        raise ValueError("There are no rows to fit to: the split is empty.")
+    mapped = np.ones(len(keys), dtype=bool)
+    widened = mapped
+    if "conformal" in methods and len(set(methods)) > 1:
+        premises = sorted(set(keys.tolist()), key=digest)  # an order that has nothing to do with what they are
+        mapped = np.isin(keys, premises[: len(premises) // 2])
+        widened = ~mapped
+    if not mapped.any():
+        raise ValueError("One premise cannot be halved between a conformal quantile and another method.")
+    calibration = {}
+    if "temperature" in methods:
+        calibration["temperature"] = fit_temperature(logits[mapped], targets[mapped])
+    distributions = calibrated_distribution(logits, calibration)
+    if "isotonic" in methods:
+        calibration["isotonic"] = fit_isotonic(expectation(distributions)[mapped].numpy(), targets[mapped])
+    if "conformal" in methods:
+        probabilities = calibrated_probability(distributions, calibration).double().numpy()
+        scores = (np.abs(probabilities - targets) / conformal_scale(distributions).double().numpy())[widened]
+        quantile = conformal_quantile(scores, keys[widened], coverage)
+        calibration["conformal"] = {"coverage": coverage, "quantile": quantile}
+    check_calibration(calibration)
+    return calibration
 
 
-def perfect_distributions(
-    target: str, probabilities: ArrayLike, num_bins: int, sigma: float, mass: float
-) -> dict[str, np.ndarray]:
+def crps(distributions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
-    The spread of what a model predicts that has learnt its target without error.
+    Continuous ranked probability score of distributions over bins: E|X - y| - E|X - X'| / 2.
 
     Args:
-        target (`str`): `"gaussian"`, `"mean_preserving"`, or `"mse"`, which leaves the spread open.
-        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
-        num_bins (`int`): Number of confidence bins.
-        sigma (`float`): Width of the target.
-        mass (`float`): Share of the distribution in the interval.
+        distributions (`torch.Tensor` of shape `(n, num_bins)`): Predicted distributions.
+        targets (`torch.Tensor` of shape `(n,)`): What came true.
 
     Returns:
-        `dict[str, np.ndarray]`: `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`, as
-        the measures of distributions take them; nothing for `"mse"`.
+        `torch.Tensor` of shape `(n,)`: float64, 0 at best.
     """
-    if target == "mse":
-        return {}
-    labels = torch.tensor(np.asarray(probabilities, dtype=float), dtype=torch.float32)
-    distributions = target_distribution(target, labels, num_bins, sigma)
-    return {
-        "standard_deviation": standard_deviation(distributions).numpy(),
-        "entropy": torch.special.entr(distributions).sum(-1).numpy(),
-        "interval": central_interval(distributions, mass).numpy(),
-    }
+    distributions = distributions.double()
+    bins = bin_values(distributions.shape[-1]).double()
+    distance = (distributions * (bins - targets.double()[:, None]).abs()).sum(-1)
+    below = distributions.cumsum(-1)
+    return distance - (below * (1 - below)).sum(-1) / (len(bins) - 1)
 
 
-def written_predictions(answer: str, probabilities: ArrayLike) -> np.ndarray:
+def fit_temperature(logits: torch.Tensor, targets: ArrayLike) -> float:
     """
-    What a model predicts that writes each probability without error: what its format leaves of it.
+    The temperature of least cross-entropy between the targets, as soft labels, and the expectations.
+
+    So it serves the probability that is reported. Scores of the whole distribution, CRPS or the likelihood of bins,
+    take the target for something that was drawn from it: to them the width that training asks for is an error, and
+    for a model that knows the answer they have no least value above 0 (see `posthoc.md`).
 
     Args:
-        answer (`str`): The format, as `evaluation.predictors.answer_format` gives it.
-        probabilities (`np.ndarray` of shape `(n,)`): The true probabilities.
+        logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
+        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
 
     Returns:
-        `np.ndarray` of shape `(n,)`: the predictions, in [0, 1].
+        `float`: the temperature.
+
+    Raises:
+        `ValueError`: if the best lies at the end of what is tried.
     """
-    texts = [answer.format(probability=probability) for probability in probabilities]
-    return np.array([parse_answer(text).probability for text in texts])
+    targets = torch.as_tensor(targets, dtype=torch.float64)
+
+    def cross_entropy(log_temperature: float) -> float:
+        distributions = calibrated_distribution(logits, {"temperature": exp(log_temperature)})
+        # As far from 0 and 1 as float32 can tell: a target of exactly 0 or 1 must not cost infinity.
+        probabilities = expectation(distributions).double().clamp(1e-7, 1 - 1e-7)
+        return float(binary_cross_entropy(probabilities, targets))
+
+    limit = log(MAX_TEMPERATURE)
+    found = minimize_scalar(cross_entropy, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4})
+    if abs(found.x) > limit - 0.01:
+        means = "say next to nothing about these targets" if found.x > 0 else "are too faint for these targets"
+        raise ValueError(
+            f"The best temperature lies beyond {exp(found.x):.3g}, the last that is tried: the logits {means}. Look "
+            "at the model, or leave the method out."
+        )
+    return exp(found.x)
+
+
+def fit_isotonic(predictions: ArrayLike, targets: ArrayLike) -> dict[str, list[float]]:
+    """
+    The rising map of least squared error from predictions to targets, by the points it goes through.
+
+    Raises:
+        `ValueError`: if the predictions are all equal.
+    """
+    # In float32, in which the points are applied; a sum may pass 1 by a rounding.
+    predictions = np.asarray(predictions, dtype=np.float32).clip(0, 1).astype(float)
+    regression = IsotonicRegression(y_min=0, y_max=1, increasing=True, out_of_bounds="clip").fit(predictions, targets)
+    if len(regression.X_thresholds_) < 2:
+        raise ValueError(f"All {len(predictions)} predictions are {predictions[0]:.4g}: there is nothing to map.")
+    return {"x": regression.X_thresholds_.tolist(), "y": regression.y_thresholds_.tolist()}
+
+
+def conformal_quantile(scores: ArrayLike, keys: ArrayLike, coverage: float) -> float:
+    """
+    The split-conformal quantile for hypotheses that share premises.
+
+    Hypotheses of one premise are not exchangeable with those of others, premises are. So each of K premises has the
+    weight 1 / (K + 1), shared by its hypotheses, and the last 1 / (K + 1) is the new premise's (hierarchical
+    conformal prediction: Lee, Barber and Willett, 2023). With a hypothesis a premise it is the usual
+    ceil((n + 1) * coverage)-th smallest score.
+
+    Args:
+        scores (`np.ndarray` of shape `(n,)`): How far each target lies from its prediction, in scales.
+        keys (`np.ndarray` of shape `(n,)`): The premise of each.
+        coverage (`float`): In (0, 1).
+
+    Returns:
+        `float`: how far the intervals reach.
+
+    Raises:
+        `ValueError`: if there are too few premises for the coverage, naming how many it takes.
+    """
+    scores = np.asarray(scores, dtype=float)
+    _, premise, counts = np.unique(np.asarray(keys), return_inverse=True, return_counts=True)
+    needed = ceil(round(coverage / (1 - coverage), 9))
+    if len(counts) < needed:
+        raise ValueError(f"A coverage of {coverage} takes {needed} premises to fit to, there are {len(counts)}.")
+    order = scores.argsort(kind="stable")
+    mass = (1 / counts[premise])[order].cumsum() / (len(counts) + 1)
+    return float(scores[order][min(np.searchsorted(mass, coverage - 1e-9), len(scores) - 1)])

@@ -28,8 +28,8 @@ def load_rows(dataset: str, config: str, split: str) -> Dataset:
 
     Raises:
         `FileNotFoundError`: if `dataset` is neither a folder nor looks like a name on the Hub.
-        `ValueError`: if there is no such configuration or split, ids repeat or a row has no probability to
-            compare with.
+        `ValueError`: if there is no such configuration or split, ids repeat, or a row has no probability to
+            compare with or one outside of [0, 1].
     """
     rows, without = load_judged(dataset, config, split)
     ids = rows["id"][:]
@@ -45,18 +45,7 @@ def load_rows(dataset: str, config: str, split: str) -> Dataset:
 
 
 def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[str]]:
-    """
-    Loads the rows of a split that have a probability.
-
-    Args:
-        dataset (`str`), config (`str`), split (`str`): As in [`load_rows`].
-
-    Returns:
-        `tuple[datasets.Dataset, list[str]]`: these rows, and the ids of the others.
-
-    Raises:
-        `FileNotFoundError`, `ValueError`: as [`load_rows`], and if a probability is outside of [0, 1].
-    """
+    """Loads the rows of a split that have a probability, and the ids of the others; raises as [`load_rows`]."""
     rows = load_split(dataset, config, split)
     probabilities = np.array(rows["probability"][:], dtype=float)
     outside = np.flatnonzero((probabilities < 0) | (probabilities > 1))
@@ -88,21 +77,12 @@ def premise_keys(rows: Dataset) -> list[str]:
 
 
 def shuffled_premises(keys: Iterable[str]) -> list[str]:
-    """The different ones of the keys of premises, the same order each time, which has nothing to do with them."""
+    """Sorts the different keys of premises into an order that is always the same and has nothing to do with them."""
     return sorted(set(keys), key=digest)
 
 
 def about_other_premises(rows: Dataset, others: Dataset) -> Dataset:
-    """
-    Leaves out the rows about a premise that `others` are about too.
-
-    Args:
-        rows (`datasets.Dataset`), others (`datasets.Dataset`): Rows as `load_rows` gives them. A clip is the same
-            premise by whatever senses it is judged.
-
-    Returns:
-        `datasets.Dataset`: the rows that are left.
-    """
+    """Leaves out the rows about a premise that `others` are about too, by whatever senses a clip is judged."""
     known = list(_contents(others))
     sizes, identities = {_size(content) for content in known}, {_identity(content) for content in known}
     # Only a file of a known size need be read.
@@ -116,20 +96,9 @@ def about_other_premises(rows: Dataset, others: Dataset) -> Dataset:
 
 def describe(dataset: str, config: str, rows: Dataset) -> dict:
     """
-    Tells what rows are, whatever their config is called.
-
-    Args:
-        dataset (`str`): A UMUI folder, or its name on the Hub.
-        config (`str`): Name of the configuration.
-        rows (`datasets.Dataset`): Rows of it as `load_rows` gives them.
-
-    Returns:
-        `dict`: `sources` and `modalities` of the rows, what their probabilities are by (`probability_sources`), and,
-        of the training split, the `ratio` and the `teacher` that labelled it, as `build.json` tells them; `None` where
-        nothing does.
-
-    Raises:
-        `ValueError`: if `build.json` can't be read.
+    Tells what rows are, whatever their config is called: their `sources` and `modalities`, what their probabilities
+    are by (`probability_sources`), and, of the training split, the `ratio` and the `teacher` that labelled it, as
+    `build.json` tells them; `None` where nothing does.
     """
     build = _read_build(dataset, config)
     told = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
@@ -163,7 +132,7 @@ def _read_build(dataset: str, config: str) -> dict:
 
 
 def rows_digest(rows: Dataset, keys: list[str]) -> str:
-    """A digest of all that is asked and compared: ids, premises by their `keys`, hypotheses and probabilities."""
+    """Digests all that is asked and compared: ids, premises by their `keys`, hypotheses and probabilities."""
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
 
 

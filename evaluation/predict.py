@@ -1,10 +1,10 @@
-"""Every row of a split scored once, written as it is made, so that a killed evaluation goes on."""
+"""Scoring of a split: batches of premises, the next decoded while the model is at one, kept as they are made."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,11 @@ from accelerate import PartialState
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from evaluation.predictors import AnyPrediction, Predictor, TwoStagePredictor
+from evaluation.predictors.prediction import HYPOTHESES_PER_PASS, AnyPrediction, Predictor
 from evaluation.processes import told_by_main
 from evaluation.unfinished import append_predictions, check_settings, finish_predictions, only_run, read_predictions
 
 
-# Claims of one premise that go through the model together; more of them are scored in several passes.
-HYPOTHESES_PER_PASS = 64
 # What a prediction is about beside its premise, by what it is called there, and the columns of rows that have it.
 ASKED = {"hypothesis": "hypothesis", "target": "probability", "label": "label"}
 
@@ -76,19 +74,17 @@ def predict_split(
                 out, processes.process_index, score_batches(make_predictor(), rows, batches, keys)
             )
             share = f"process 1 of {processes.num_processes}" if processes.num_processes > 1 else None
-            total = sum(len(group) for batch in batches for group in batch)
-            with tqdm(
-                desc=share, total=total, unit="hypotheses", disable=None if processes.is_main_process else True
-            ) as bar:
+            total, quiet = sum(map(len, batches)), None if processes.is_main_process else True
+            with tqdm(desc=share, total=total, unit="hypotheses", disable=quiet) as bar:
                 for answers in scored:
                     bar.update(len(answers))
         processes.wait_for_everyone()
         return finish_predictions(out, asked) if processes.is_main_process else []
 
 
-def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[list[int]]]:
+def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[int]]:
     """
-    Groups rows by premise, and premises into batches.
+    Groups rows by premise, and premises into batches; one with too many rows for a pass counts as several.
 
     Args:
         indices (`list[int]`): Rows to score.
@@ -96,7 +92,7 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
         batch_size (`int`): Premises in a batch.
 
     Returns:
-        `list[list[list[int]]]`: for each batch the rows of each of its premises.
+        `list[list[int]]`: the rows of each batch, those about one premise one after the other.
     """
     by_premise = {}
     for index in indices:
@@ -106,55 +102,32 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
         for group in by_premise.values()
         for start in range(0, len(group), HYPOTHESES_PER_PASS)
     ]
-    return [passes[start : start + batch_size] for start in range(0, len(passes), batch_size)]
+    return [list(chain(*passes[start : start + batch_size])) for start in range(0, len(passes), batch_size)]
 
 
 def score_batches(
-    predictor: Predictor, rows: Dataset | list[dict], batches: Iterable[list[list[int]]], keys: list[str]
+    predictor: Predictor, rows: Dataset | list[dict], batches: Iterable[list[int]], keys: list[str]
 ) -> Iterator[list[dict]]:
     """
-    Scores batches one after another; the media of the next are decoded while the model is at one.
+    Yields the predictions of each batch, a JSON-ready `dict` a row; the next is prepared while the model is at one.
 
-    Args:
-        predictor (`Predictor`): What scores them; one in two stages has its batches prepared on another thread.
-        rows (`datasets.Dataset`): The rows of the split.
-        batches (`Iterable[list[list[int]]]`): As `make_batches` gives them.
-        keys (`list[str]`): The premise of each row.
-
-    Yields:
-        `list[dict]`: the predictions of a batch, a JSON-ready `dict` for each row.
-
-    Raises:
-        `ValueError`: if a row cannot be scored. Any other error has a note that names the rows it came of.
+    A `ValueError` names the rows that can't be scored, any other error has a note that does.
     """
 
-    def read(batch: list[list[int]]) -> tuple[list[list[dict]], Any]:
-        chosen = [[rows[index] for index in group] for group in batch]
-        if not isinstance(predictor, TwoStagePredictor):
-            return chosen, ([group[0] for group in chosen], [[row["hypothesis"] for row in group] for group in chosen])
-        with naming(chosen):
-            return chosen, predictor.prepare_rows(chosen)
+    def read(batch: list[int]) -> tuple[list[dict], Any]:
+        chosen = [rows[index] for index in batch]
+        with naming(chosen, [keys[index] for index in batch]):
+            return chosen, predictor.prepare(chosen)
 
     for batch, (chosen, prepared) in one_ahead(read, batches):
-        with naming(chosen):
-            if isinstance(predictor, TwoStagePredictor):
-                answers = predictor.answer(prepared)
-            else:
-                answers = predictor.predict(*prepared)
-        yield as_rows(chosen, [[keys[index] for index in group] for group in batch], answers)
+        about = [keys[index] for index in batch]
+        with naming(chosen, about):
+            answers = predictor.answer(prepared)
+        yield as_rows(chosen, about, answers)
 
 
 def one_ahead(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """
-    Applies `prepare` on another thread, to one item more than has been asked for, never further ahead.
-
-    Args:
-        prepare (`Callable`): What to do with each item; its errors come up where its item would.
-        items (`Iterable`): The items.
-
-    Yields:
-        `tuple`: an item, and what `prepare` made of it.
-    """
+    """Yields items with what `prepare` makes of each on another thread, where it is one item ahead and no further."""
     waiting = iter(items)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
         ahead = [(item, thread.submit(prepare, item)) for item in islice(waiting, 1)]
@@ -171,9 +144,10 @@ def one_ahead(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[t
 
 
 @contextmanager
-def naming(chosen: list[list[dict]]) -> Iterator[None]:
-    """An error within it names the premises' rows, `chosen`."""
-    names = ", ".join(group[0]["id"] for group in chosen)
+def naming(chosen: list[dict], about: list[str]) -> Iterator[None]:
+    """Lets an error within it name the first row of each premise."""
+    first = {key: row["id"] for key, row in zip(reversed(about), reversed(chosen), strict=True)}
+    names = ", ".join(first[key] for key in dict.fromkeys(about))
     try:
         yield
     except ValueError as error:
@@ -183,13 +157,9 @@ def naming(chosen: list[list[dict]]) -> Iterator[None]:
         raise
 
 
-def as_rows(chosen: list[list[dict]], keys: list[list[str]], answers: list[list[AnyPrediction]]) -> list[dict]:
-    """The predictions of one batch as they are written, for each row a `dict` with its premise from `keys`."""
-    answered = [
-        (row, key, asdict(answer))
-        for group, names, replies in zip(chosen, keys, answers, strict=True)
-        for row, key, answer in zip(group, names, replies, strict=True)
-    ]
+def as_rows(chosen: list[dict], about: list[str], answers: list[AnyPrediction]) -> list[dict]:
+    """Returns the predictions of a batch as they are written, each with its premise, by `about`."""
+    answered = [(row, key, asdict(answer)) for row, key, answer in zip(chosen, about, answers, strict=True)]
     missing = [row["id"] for row, _, a in answered if a["probability"] is not None and isnan(a["probability"])]
     if missing:
         raise ValueError(

@@ -28,12 +28,9 @@ Value = TypeVar("Value")
 @contextmanager
 def joined_processes() -> Iterator[PartialState]:
     """
-    Joins the other processes of this command, and parts from them when all is done.
+    Joins the other processes of this command, and parts from them when all is done; after an error the launcher does.
 
-    An error does not wait for the others to part: the launcher ends them.
-
-    Yields:
-        `PartialState`: which process this is, of how many. On GPUs each has its own as the current device.
+    Yields which process this is, of how many. On GPUs each has its own as the current device.
     """
     processes = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     yield processes
@@ -42,11 +39,5 @@ def joined_processes() -> Iterator[PartialState]:
 
 
 def told_by_main(processes: PartialState, make: Callable[[], Value]) -> Value:
-    """
-    What `make` gives on the main process, on each of them: what reads every file of a dataset is done once.
-
-    Args:
-        processes (`PartialState`): All of them have to call it.
-        make (`Callable`): Called on the main process alone.
-    """
+    """Returns on each process what `make` gives on the main one: what reads every file of a dataset is done once."""
     return broadcast_object_list([make() if processes.is_main_process else None])[0]

@@ -12,14 +12,14 @@ from transformers import PreTrainedConfig
 from common.cli import counted
 from common.files import write_text
 from evaluation.baselines import Baselines, describe_baselines
-from evaluation.calibration import perfect_distributions, perfect_predictions, written_predictions
 from evaluation.figures.reliability import draw_reliability, reliability
 from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES, measure
 from evaluation.plots import prediction_histogram, save_figure
 from evaluation.prediction_files import EvaluationRun
-from evaluation.predictors import INTERVAL_MASS
+from evaluation.predictors.prediction import INTERVAL_MASS
 from evaluation.tables import further_measures_table, measures_table
+from evaluation.target_floor import perfect_distributions, perfect_predictions, written_predictions
 
 
 def make_report(

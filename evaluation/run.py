@@ -28,19 +28,12 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 
-from common.cli import ArgumentParser, counted, in_words
+from common.cli import ArgumentParser, counted, in_words, positive
 from common.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
-from evaluation.predictors.choose import (
-    PREDICTORS,
-    PROMPTED,
-    ChosenPredictor,
-    add_predictor_options,
-    choose_predictor,
-    fitted_baseline,
-)
+from evaluation.predictors.choose import ChosenPredictor, add_predictor_options, choose_predictor
 from evaluation.processes import joined_processes, told_by_main
 from evaluation.report import make_report, without_number, write_report
 from evaluation.tables import measures_table
@@ -64,34 +57,14 @@ def main(arguments: list[str] | None = None) -> dict | None:
 
 
 def evaluate(
-    args: argparse.Namespace,
-    chosen: ChosenPredictor | None,
-    rows: Dataset,
-    processes: PartialState,
-    arguments: list[str],
+    args: argparse.Namespace, chosen: ChosenPredictor, rows: Dataset, processes: PartialState, arguments: list[str]
 ) -> dict | None:
-    """
-    Evaluates a config as one of several processes.
-
-    Args:
-        args (`argparse.Namespace`): The options of the command, with this config and its folder.
-        chosen ([`ChosenPredictor`], *optional*): What scores the rows; a baseline, which is fitted here, if not given.
-        rows (`datasets.Dataset`): All rows of the split.
-        processes (`PartialState`): Those that evaluate.
-        arguments (`list[str]`): The command line, for the report.
-
-    Returns:
-        `dict`: the report, on the main process.
-
-    Raises:
-        `ValueError`: if an option is wrong, or a row cannot be scored.
-    """
+    """Evaluates one config as one of several processes, of which the main one returns the report."""
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
         raise ValueError(f"{args.dataset} {args.dataset_config} {args.split} has no rows to evaluate.")
-    name = args.predictor if chosen is None else chosen.name
-    out = Path(args.output_dir or f"runs/evaluation/{name}/{args.dataset_config}-{args.split}")
+    out = Path(args.output_dir or f"runs/evaluation/{chosen.name}/{args.dataset_config}-{args.split}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     keys = told_by_main(processes, lambda: premise_keys(rows))
@@ -99,8 +72,8 @@ def evaluate(
         processes,
         lambda: fit_baselines(args.dataset, args.dataset_config, args.split, rows, keys, args.baselines_from),
     )
-    if chosen is None:
-        chosen = fitted_baseline(args.predictor, baselines)
+    if chosen.fit is not None:
+        chosen = chosen.fit(baselines)
     settings = {
         **chosen.settings,
         "dataset": args.dataset,
@@ -109,7 +82,7 @@ def evaluate(
         "rows": rows_digest(rows, keys),
     }
     contexts = rows["context"][:]
-    if args.predictor in PROMPTED and any(contexts):
+    if chosen.reads_context and any(contexts):
         settings["contexts"] = digest(contexts)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -149,18 +122,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output-dir",
         help="folder to write to; of several configs each has one in it (default: runs/evaluation/MODEL/CONFIG-SPLIT)",
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
         "--baselines-from", metavar="CONFIG", help="config to fit the baselines to (default: --dataset-config)"
     )
-    parser.add_argument("--limit", type=int, help="evaluate only the first rows of the split")
-    add_predictor_options(parser, PREDICTORS)
-    args = parser.parse_args(arguments)
-    if args.batch_size < 1:
-        parser.error("--batch-size must be at least 1")
-    if args.limit is not None and args.limit < 1:
-        parser.error("--limit must be at least 1")
-    return args
+    parser.add_argument("--limit", type=positive, help="evaluate only the first rows of the split")
+    add_predictor_options(parser, models_only=False)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -42,20 +42,7 @@ def main(arguments: list[str] | None = None) -> dict | None:
 
 
 def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list[str]) -> dict | None:
-    """
-    Builds and scores the suite as one of several processes.
-
-    Args:
-        args (`argparse.Namespace`): The options of the command.
-        processes (`PartialState`): Those that score it.
-        arguments (`list[str]`): The command line, for the report.
-
-    Returns:
-        `dict`: the report, on the main process.
-
-    Raises:
-        `ValueError`: if an option is wrong, or a row cannot be scored.
-    """
+    """Builds and scores the suite as one of several processes, of which the main one returns the report."""
     started = time.perf_counter()
     questions = urn_stress.make_questions(args)
     digest = urn_stress.suite_digest(questions)
@@ -68,7 +55,7 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     # Trained models know the urn world; others are told of it.
-    context = args.predictor != "auto" if args.context is None else args.context
+    context = chosen.config is None if args.context is None else args.context
     with processes.main_process_first():
         build_suite(args, suite)
     predictions, content = {}, {}
@@ -139,13 +126,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def build_suite(args: argparse.Namespace, folder: Path) -> None:
-    """
-    Builds what is missing of a suite.
-
-    Args:
-        args (`argparse.Namespace`): The options of the suite.
-        folder (`Path`): Its folder, named by the digest of its questions: what is there has these questions.
-    """
+    """Builds what is missing of a suite; its folder is named by the digest of its questions, so that it has these."""
     for config, splits in urn_stress.configs(args).items():
         # A config takes its place in one rename, as a whole.
         if not (folder / config / "build.json").exists():

@@ -27,7 +27,7 @@ TIMEOUT = 150
 PATIENCE = 10
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["deepspeed", "train.sft", "evaluation.urn"])
+SERVER.set_forkserver_preload(["deepspeed", "train.sft", "evaluation.urn", "evaluation.predictors.prompting"])
 
 TELL = """
 import json, os, sys

@@ -28,7 +28,8 @@ from matplotlib.figure import Figure
 
 from common.cli import ArgumentParser, in_words, named_path, positive, seed
 from common.files import write_text
-from datasets_scripts.annotations import add_raw_options, read_and_tell
+from common.hub import find_checkpoint
+from datasets_scripts.judgements.read import add_raw_options, read_and_tell
 from evaluation.agreement import agreement_of, histogram, markdown_report
 from evaluation.figures.agreement import draw_heatmaps
 from evaluation.figures.batching import draw_batching, logged_values, summary_table
@@ -41,7 +42,6 @@ from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_cov
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
 from evaluation.plots import FORMATS, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
-from evaluation.predictors.choose import find_checkpoint
 
 
 # A figure, what it shows in words, and the files of its numbers by their ending.

@@ -16,7 +16,8 @@ from common.digests import weights_digest
 from evaluation.data import load_rows, premise_keys
 from evaluation.plots import MODEL, PAGE, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
-from evaluation.predictors import INTERVAL_MASS, CLUEPredictor, answer_format
+from evaluation.predictors.checkpoints import CLUEPredictor, answer_format
+from evaluation.predictors.prediction import INTERVAL_MASS
 from modeling_clue.confidence import bin_values
 
 
@@ -134,7 +135,7 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
 
 @torch.inference_mode()
 def _ask(predictor: CLUEPredictor, row: dict) -> tuple[np.ndarray, float]:
-    inputs = predictor.processor([row], [[row["hypothesis"]]])
+    inputs, _ = predictor.prepare([row])
     output = predictor.model(**inputs.to(predictor.model.device))
     distribution = predictor.model.distribution(output.logits)[0]
     return distribution.cpu().numpy(), float(output.probability[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from common.digests import digest
 from evaluation.baselines import describe_baselines
 from evaluation.prediction_files import EvaluationRun, read_run
-from evaluation.predictors.choose import BASELINES
+from evaluation.predictors.baselines import BASELINES
 
 
 # What the paper calls its data, in its order, by the source and the modality of the rows.

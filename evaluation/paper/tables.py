@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from datasets_scripts.paper_numbers import paper_numbers, paper_title
+from evaluation.calibration import fit_temperature
 from evaluation.metrics.uncertain_inference.measures import CLIP, measure
 from evaluation.paper.entries import DATA, Entry, read_entries
 from evaluation.paper.layout import Column, Row, Table, lay_out
-from evaluation.posthoc import fit_temperature
 
 
 ACCURACY, MSE = Column("accuracy", "accuracy x100", 100), Column("mse", "MSE x100", 100)

@@ -1,5 +1,7 @@
 """The predictors that a model has to beat because they look at less."""
 
+from argparse import Namespace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -7,7 +9,31 @@ from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
-from evaluation.predictors.prediction import PointPrediction, TwoStagePredictor
+from evaluation.predictors.choose import ChosenPredictor, register_predictor
+from evaluation.predictors.prediction import PointPrediction, Predictor
+
+
+BASELINES = ("constant_mean", "hypothesis_only")
+
+
+@register_predictor("hypothesis_only", model=False)
+@register_predictor("constant_mean", model=False)
+def baseline(args: Namespace, dataset: str) -> ChosenPredictor:
+    """One of the baselines that stand in every report, by what they were fitted to there."""
+    kind = args.predictor
+
+    def fit(baselines) -> ChosenPredictor:
+        if kind not in baselines.by_kind:
+            raise ValueError(
+                f"--predictor {kind} has too few premises to be fitted to: name a config that has more with "
+                "--baselines-from."
+            )
+        fitted = baselines.by_kind[kind]
+        facts = {"name" if fact == "predictor" else fact: value for fact, value in fitted.facts.items()}
+        settings = {"predictor": kind, "model": None, "fitted": facts}
+        return ChosenPredictor(kind, settings, lambda: BaselinePredictor(fitted.answers))
+
+    return ChosenPredictor(kind, fit=fit)
 
 
 class ConstantMean:
@@ -120,30 +146,12 @@ class HypothesisOnly:
         return self.best.predict(hypotheses)
 
 
-class BaselinePredictor(TwoStagePredictor):
-    """
-    A baseline behind the interface of all predictors.
+@dataclass
+class BaselinePredictor(Predictor):
+    """A baseline by its answers to each row, by id: what it was fitted to may depend on the row."""
 
-    Args:
-        answers (`dict[str, float]`): What it answers to each row, by id.
-    """
+    answers: dict[str, float]
 
-    def __init__(self, answers: dict[str, float]):
-        self.answers = answers
-
-    def prepare(self, premises: list[dict], hypotheses: list[list[str]]) -> list[list[str]]:
-        """
-        Refused: what a baseline was fitted to may depend on the row, which hypotheses alone don't tell.
-
-        Raises:
-            `TypeError`: always.
-        """
-        raise TypeError("a baseline's answers are looked up by the ids of rows: use prepare_rows")
-
-    def prepare_rows(self, groups: list[list[dict]]) -> list[list[str]]:
-        """Takes the ids of rows, those of one premise together."""
-        return [[row["id"] for row in rows] for rows in groups]
-
-    def answer(self, prepared: list[list[str]]) -> list[list[PointPrediction]]:
-        """See [`TwoStagePredictor`]."""
-        return [[PointPrediction(self.answers[name], []) for name in names] for names in prepared]
+    def answer(self, prepared: list[dict]) -> list[PointPrediction]:
+        """Looks the answers up."""
+        return [PointPrediction(self.answers[row["id"]]) for row in prepared]

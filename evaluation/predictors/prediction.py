@@ -1,18 +1,20 @@
 """What every predictor takes and gives."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 
 # The share of a predicted distribution that its interval holds, and so the coverage to expect of the intervals.
 INTERVAL_MASS = 0.9
+# Claims of one premise that go through a model together; more of them are scored in several passes.
+HYPOTHESES_PER_PASS = 64
 
 
 @dataclass
 class Prediction:
     """
-    The answer to one hypothesis.
+    The answer to one hypothesis by what gives a distribution.
 
     Args:
         probability (`float`): The expectation of the predicted distribution.
@@ -26,7 +28,7 @@ class Prediction:
     standard_deviation: float
     entropy: float
     interval: list[float]
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -39,13 +41,13 @@ class WrittenPrediction:
         answer (`str`): The text, without the token that ends it.
         reason (`str`, *optional*): Why there is no number: one of `chat.answers.REASONS`, or
             what kept the answer from coming.
-        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
+        notes (`list[str]`): As those of [`Prediction`].
     """
 
     probability: float | None
     answer: str
     reason: str | None
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -55,73 +57,41 @@ class PointPrediction:
 
     Args:
         probability (`float`): The probability.
-        notes (`list[str]`): What was cut or left out of the premise: nothing.
+        notes (`list[str]`): As those of [`Prediction`].
     """
 
     probability: float
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 AnyPrediction = Prediction | WrittenPrediction | PointPrediction
 
 
-class Predictor(Protocol):
-    """What gives each hypothesis about each premise an answer."""
+class Predictor(ABC):
+    """What answers rows of a UMUI dataset: a subclass has `answer`, and `prepare` where work can be done ahead."""
 
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[AnyPrediction]]:
+    def predict(self, rows: list[dict]) -> list[AnyPrediction]:
         """
-        Answers hypotheses.
+        Answers the hypotheses of rows.
 
         Args:
-            premises (`list`): Rows of a UMUI dataset; those with models in them also take texts, paths or bytes.
-            hypotheses (`list[list[str]]`): The hypotheses of each premise.
+            rows (`list[dict]`): Rows of a UMUI dataset, those about one premise one after the other.
 
         Returns:
-            `list[list[AnyPrediction]]`: the answers, in the order of the hypotheses. An answer
-            without a number has `probability` `None` and a `reason`.
+            `list[AnyPrediction]`: an answer to each. One without a number has `probability` `None` and a `reason`.
         """
+        return self.answer(self.prepare(rows))
 
+    def prepare(self, rows: list[dict]) -> Any:
+        """
+        Decodes and tokenizes rows, on another thread than `answer`, while that is at the rows before; leaves the model
+        alone.
 
-class TwoStagePredictor(ABC):
-    """A [`Predictor`] with two stages: the next batch is prepared on another thread while one is being answered."""
+        Returns:
+            What `answer` takes: the rows, unless this is overridden. Two batches of it are held in memory.
+        """
+        return rows
 
     @abstractmethod
-    def prepare(self, premises: list, hypotheses: list[list[str]]) -> Any:
-        """
-        Decodes and tokenizes a batch. It runs on another thread than `answer`, and leaves the model alone.
-
-        Args:
-            premises (`list`): Rows of a UMUI dataset, texts, paths or bytes.
-            hypotheses (`list[list[str]]`): The hypotheses of each premise.
-
-        Returns:
-            What `answer` takes; several of them are held in memory at a time.
-        """
-
-    def prepare_rows(self, groups: list[list[dict]]) -> Any:
-        """
-        Prepares rows of a dataset: overridden by what needs more of a row than its hypothesis, its id or context say.
-
-        Args:
-            groups (`list[list[dict]]`): Rows, those of one premise together.
-
-        Returns:
-            What `answer` takes.
-        """
-        return self.prepare([group[0] for group in groups], [[row["hypothesis"] for row in group] for group in groups])
-
-    @abstractmethod
-    def answer(self, prepared: Any) -> list[list[AnyPrediction]]:
-        """
-        Runs the model on a batch.
-
-        Args:
-            prepared: What `prepare` gave.
-
-        Returns:
-            `list[list[AnyPrediction]]`: the answers, in the order of the hypotheses.
-        """
-
-    def predict(self, premises: list, hypotheses: list[list[str]]) -> list[list[AnyPrediction]]:
-        """Both stages; see [`Predictor`]."""
-        return self.answer(self.prepare(premises, hypotheses))
+    def answer(self, prepared: Any) -> list[AnyPrediction]:
+        """Answers what `prepare` gave."""

@@ -1,172 +1,267 @@
-"""What all zero-shot prompting shares: a row becomes a prompt, which a model answers, here or behind a server."""
+"""
+Zero-shot prompting: a row becomes a prompt, which a model that was never trained for this answers, here or behind a
+server.
+
+`scalar` has a number written and reads it as a teacher's. `binary` takes the probability of yes among yes and no, from
+what follows the prompt, so that the model must answer without words or thoughts before. `digits` takes the
+distribution over the numbers that a model could write: the answer to the rubric is begun as `<answer>`, and each of
+the 101 continuations `0.00`, `0.01`, ..., `1.00` has the product of its tokens' probabilities. All have four
+characters, so none is the beginning of another and they exclude each other; their probabilities, divided by their sum,
+are a distribution, whose mean is the prediction. What has another form, such as `0.8` and the end, is left out; so are
+other ways to cut the same text into tokens.
+
+That a score is the expectation over the numbers a model may write is G-Eval's idea (Liu et al. 2023,
+https://arxiv.org/abs/2303.16634); that this is the decoding of least squared error, and better than the likeliest
+number, is from "Regression-aware inference with LLMs" (Lukasik et al. 2024, https://arxiv.org/abs/2403.04182).
+"""
 
 import asyncio
 from abc import abstractmethod
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from chat.failures import AnswerFailedError, FailureCounter
-from chat.local import LocalTeacher
+import torch
+from datasets import config as datasets_config
+
+from chat.asking import YES_NO_FIELDS, ask, read_choice, read_yes_no, said, yes_no_answer
+from chat.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from chat.local import LocalTeacher, check_local
 from chat.messages import UnfitPairError, chat_messages
 from chat.openai_server import ChatClient, check_server
-from chat.options import ServerOptions
-from evaluation.predictors.prediction import Prediction, TwoStagePredictor, WrittenPrediction
+from chat.options import ServerOptions, read_sending_options
+from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
+from common.digests import digest, weights_digest
+from common.hub import find_checkpoint
+from datasets_scripts.schema import MODALITIES
+from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
+from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, Predictor, WrittenPrediction
+from modeling_clue.confidence import central_interval, expectation, standard_deviation
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """
-    How rows become messages.
+Messages = Callable[[dict], list[dict]]
 
-    Args:
-        write (`Callable`): Writes the text of a row's prompt.
-        dataset (`Path`): Media are read from this folder and from nowhere else.
-        max_media_bytes (`int`): Larger media files are not used.
-    """
-
-    write: Callable[[Mapping], str]
-    dataset: Path
-    max_media_bytes: int
-
-    def messages(self, row: dict) -> list[dict]:
-        """The messages for a row, with its media; raises `UnfitPairError` where these can't be used."""
-        return chat_messages(row, self.dataset, self.max_media_bytes, self.write)
+OPENING = "<answer>"
+NUMBERS = tuple(f"{hundredths / 100:.2f}" for hundredths in range(101))
+# Rows without media or context, to tell one wording of the prompts from another.
+EXAMPLE = {"id": "", "premise": "PREMISE", "hypothesis": "HYPOTHESIS", "context": "CONTEXT"}
 
 
-def unanswered(reason: str) -> WrittenPrediction:
-    """What stands in the place of an answer that never came."""
-    return WrittenPrediction(None, "", reason, [])
+@register_predictor("scalar", server=True)
+def scalar(args: Namespace, dataset: str) -> ChosenPredictor:
+    """A number, written greedily."""
+    fields = {"temperature": 0, "max_tokens": args.max_tokens, "seed": 0}
+    local = partial(LocalScalar, max_tokens=args.max_tokens)
+    return _prompted(args, dataset, rubric, local, fields, read_choice, {"max_tokens": args.max_tokens})
 
 
-class PromptingPredictor(TwoStagePredictor):
-    """
-    Asks about each row by itself.
+@register_predictor("binary", server=True)
+def binary(args: Namespace, dataset: str) -> ChosenPredictor:
+    """A yes or a no."""
+    read = partial(read_yes_no, url=args.server and read_sending_options(args).url, model=args.server_model)
+    return _prompted(args, dataset, yes_no_rubric, LocalBinary, YES_NO_FIELDS, read)
 
-    Args:
-        prompt (`Prompt`): What it asks.
-    """
 
-    def __init__(self, prompt: Prompt):
-        self.prompt = prompt
+@register_predictor("digits")
+def digits(args: Namespace, dataset: str) -> ChosenPredictor:
+    """The distribution over numbers of two decimals."""
+    return _prompted(args, dataset, decimals_rubric, LocalDigits)
 
-    def prepare(self, premises: list[dict], hypotheses: list[list[str]]) -> list[list]:
-        """See [`TwoStagePredictor`]; a premise is a row, whose `id` and `context` are taken for all its hypotheses."""
-        return self.prepare_rows(
-            [
-                [{**premise, "hypothesis": claim} for claim in claims]
-                for premise, claims in zip(premises, hypotheses, strict=True)
-            ]
+
+def _prompted(
+    args: Namespace,
+    dataset: str,
+    write: Callable[[Mapping], str],
+    local: Callable[[Messages, Path], Predictor],
+    fields: dict | None = None,
+    read: Callable[[dict], dict] = read_choice,
+    more: dict | None = None,
+) -> ChosenPredictor:
+    """What prompting with the texts of `write` depends on; `fields` and `read` are for a server."""
+    kind = args.predictor
+
+    def messages() -> Messages:
+        # Clips of a dataset on the Hub lie in the cache. Only now: the dataset may have been built since.
+        folder = Path(dataset) if Path(dataset).is_dir() else Path(datasets_config.HF_CACHE_HOME).expanduser()
+        return partial(chat_messages, dataset=folder, max_media_bytes=int(args.max_media_mb * 1e6), prompt=write)
+
+    settings = {
+        "predictor": kind,
+        "model": args.server_model or args.model,
+        "prompt": digest([write(EXAMPLE | {"modality": modality}) for modality in MODALITIES]),
+        "max_media_mb": args.max_media_mb,
+        **(more or {}),
+    }
+    if args.server is not None:
+        options, request = read_sending_options(args), {**(fields or {}), **args.extra}
+        return ChosenPredictor(
+            f"{kind}-{Path(args.server_model).name}",
+            {**settings, "server": options.url, "request": request},
+            lambda: ServerPrompting(messages(), args.server_model, options, args.in_flight, request, read),
+            reads_context=True,
         )
+    checkpoint = find_checkpoint(args.model)
+    check_local(checkpoint)
+    return ChosenPredictor(
+        f"{kind}-{model_name(args.model)}",
+        {**settings, "weights": weights_digest(checkpoint)},
+        lambda: local(messages(), checkpoint),
+        reads_context=True,
+    )
 
-    def prepare_rows(self, groups: list[list[dict]]) -> list[list]:
-        """
-        Writes the prompts of rows.
 
-        Args:
-            groups (`list[list[dict]]`): Rows, those of one premise together.
+@dataclass
+class PromptingPredictor(Predictor):
+    """Asks about each row by itself; `messages` builds the messages for one, as `chat_messages`."""
 
-        Returns:
-            `list[list]`: for each row what is asked; or an `unanswered` prediction if its media can't be used.
-        """
-        return [[self._prepare_row(row) for row in rows] for rows in groups]
+    messages: Messages
 
-    def _prepare_row(self, row: dict) -> object:
+    def prepare(self, rows: list[dict]) -> list[tuple[Any, str | None]]:
+        """Writes the prompts: for each row what is asked; or nothing, and the reason why its media can't be used."""
+        return [self._prepare_row(row) for row in rows]
+
+    def _prepare_row(self, row: dict) -> tuple[Any, str | None]:
         try:
-            return self.encode(self.prompt.messages(row))
+            return self.encode(self.messages(row)), None
         except (UnfitPairError, AnswerFailedError) as error:
-            return unanswered(str(error))
+            return None, str(error)
 
-    @abstractmethod
-    def encode(self, messages: list[dict]) -> object:
+    def encode(self, messages: list[dict]) -> Any:
         """Brings messages into the form in which they are asked."""
+        return messages
 
 
+@dataclass
 class LocalPrompting(PromptingPredictor):
-    """
-    A model of `transformers` in this process, one row after the other.
+    """Asks a model of `transformers` in this process, from a folder, about one row after the other."""
 
-    Args:
-        prompt (`Prompt`): What it is asked.
-        folder (`Path`): The folder with the model.
-    """
+    folder: Path
 
-    def __init__(self, prompt: Prompt, folder: Path):
-        super().__init__(prompt)
-        self.model = LocalTeacher(folder)
+    def __post_init__(self):
+        self.model = LocalTeacher(self.folder)
 
     def encode(self, messages: list[dict]) -> tuple[dict, list[str]]:
         """Decodes and tokenizes; with the inputs come notes on what was cut of the media."""
         notes = []
         return self.model.encode(messages, notes), notes
 
-    def answer(self, prepared: list[list]) -> list[list[Prediction | WrittenPrediction]]:
-        """See [`TwoStagePredictor`]."""
-        return [[self._answer_row(row) for row in group] for group in prepared]
+    def answer(self, prepared: list[tuple[Any, str | None]]) -> list[Prediction | WrittenPrediction]:
+        """Asks about the rows that can be asked about."""
+        return [self._answer_row(*row) for row in prepared]
 
-    def _answer_row(self, row: tuple[dict, list[str]] | WrittenPrediction) -> Prediction | WrittenPrediction:
-        if isinstance(row, WrittenPrediction):
-            return row
-        inputs, notes = row
+    def _answer_row(self, asked: tuple[dict, list[str]] | None, reason: str | None) -> Prediction | WrittenPrediction:
+        if reason is not None:
+            return WrittenPrediction(None, "", reason)
+        inputs, notes = asked
         try:
             return replace(self.ask(inputs), notes=notes)
         except AnswerFailedError as error:
-            return unanswered(str(error))
+            return WrittenPrediction(None, "", str(error))
 
     @abstractmethod
     def ask(self, inputs: dict) -> Prediction | WrittenPrediction:
         """Asks the model about one row; raises `AnswerFailedError` if it can't."""
 
 
+@dataclass
+class LocalScalar(LocalPrompting):
+    """Has an answer of `max_tokens` at most written."""
+
+    max_tokens: int
+
+    def ask(self, inputs: dict) -> WrittenPrediction:
+        """Has it written greedily."""
+        reply = self.model.reply(inputs, seed=0, max_tokens=self.max_tokens, temperature=0)
+        return as_prediction(read_choice(reply["choices"][0]))
+
+
+class LocalBinary(LocalPrompting):
+    """Reads the next token's distribution; raises `RunStoppedError` if yes or no is no token of the vocabulary."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        tokenizer = self.model.tokenizer
+        texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
+        self.words = {index: text for index, text in enumerate(texts) if said(text) is not None}
+        if {said(text) for text in self.words.values()} != {"yes", "no"}:
+            raise RunStoppedError(
+                f"--model {self.folder} has no single token for both yes and no: use --predictor scalar"
+            )
+
+    @torch.inference_mode()
+    def ask(self, inputs: dict) -> WrittenPrediction:
+        """Sums what the words have of the next token."""
+        logprobs, _ = self.model.next_token(inputs)
+        words = ((text, float(logprobs[index])) for index, text in self.words.items())
+        return as_prediction(yes_no_answer(words, self.model.tokenizer.decode(logprobs.argmax())))
+
+
+class LocalDigits(LocalPrompting):
+    """Has the probability of every number of two decimals that could follow."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        encode = self.model.tokenizer.encode
+        self.continuations = [tuple(encode(OPENING + number, add_special_tokens=False)) for number in NUMBERS]
+
+    def ask(self, inputs: dict) -> Prediction:
+        """Takes the distribution over the numbers alone."""
+        distribution = self.model.continuation_scores(inputs, self.continuations).softmax(-1)
+        return Prediction(
+            probability=min(1.0, float(expectation(distribution))),
+            standard_deviation=float(standard_deviation(distribution)),
+            entropy=float(torch.special.entr(distribution).sum()),
+            interval=central_interval(distribution, INTERVAL_MASS).tolist(),
+        )
+
+
+@dataclass
 class ServerPrompting(PromptingPredictor):
     """
     A model behind an OpenAI-compatible server; the rows of a batch are asked about at the same time.
 
     Args:
-        prompt (`Prompt`): What it is asked.
+        messages (`Callable`): Builds the messages for a row.
         model (`str`): The server's name for it.
-        options (`ServerOptions`): The server.
+        options (`ServerOptions`): The server; an `InputError` if none is there, or it refuses the key.
         in_flight (`int`): Requests at the same time.
         fields (`dict`): Further fields of each request.
-
-    Raises:
-        `InputError`: if no server is there, or it refuses the key.
+        read (`Callable[[dict], dict]`): Reads the choice of a reply.
     """
 
-    def __init__(self, prompt: Prompt, model: str, options: ServerOptions, in_flight: int, fields: dict):
-        super().__init__(prompt)
-        check_server(options)
-        self.model, self.options, self.in_flight, self.fields = model, options, in_flight, fields
-        self.failures = FailureCounter(options.failures)
+    model: str
+    options: ServerOptions
+    in_flight: int
+    fields: dict
+    read: Callable[[dict], dict]
 
-    def encode(self, messages: list[dict]) -> list[dict]:
-        """The messages are sent as they are."""
-        return messages
+    def __post_init__(self):
+        check_server(self.options)
+        self.failures = FailureCounter(self.options.failures)
 
-    def answer(self, prepared: list[list]) -> list[list[WrittenPrediction]]:
-        """See [`TwoStagePredictor`]; raises `RunStoppedError` if the server can't be asked any further."""
-        answers = iter(asyncio.run(self._answer_all([row for group in prepared for row in group])))
-        return [[next(answers) for _ in group] for group in prepared]
+    def answer(self, prepared: list[tuple[Any, str | None]]) -> list[WrittenPrediction]:
+        """Asks about all rows; raises `RunStoppedError` if the server can't be asked any further."""
+        return asyncio.run(self._answer_all(prepared))
 
-    async def _answer_all(self, rows: list) -> list[WrittenPrediction]:
+    async def _answer_all(self, prepared: list[tuple[Any, str | None]]) -> list[WrittenPrediction]:
         client = ChatClient(self.options, self.model, self.in_flight, self.failures)
         places = asyncio.Semaphore(self.in_flight)
 
-        async def one(row: list[dict] | WrittenPrediction) -> WrittenPrediction:
-            if isinstance(row, WrittenPrediction):
-                return row
+        async def one(messages: list[dict] | None, reason: str | None) -> WrittenPrediction:
+            if reason is not None:
+                return WrittenPrediction(None, "", reason)
             async with places:
-                try:
-                    reply = await client.send({"messages": row, **self.fields})
-                except AnswerFailedError as error:
-                    return unanswered(str(error))
-            return self.read(reply["choices"][0])
+                return as_prediction(await ask(client.send, {"messages": messages, **self.fields}, self.read))
 
         try:
-            return await asyncio.gather(*map(one, rows))
+            return await asyncio.gather(*(one(*row) for row in prepared))
         finally:
             await client.close()
 
-    @abstractmethod
-    def read(self, choice: dict) -> WrittenPrediction:
-        """Reads a choice of a reply as `read_reply` gives it."""
+
+def as_prediction(answer: dict) -> WrittenPrediction:
+    """An answer of a chat model as a prediction."""
+    return WrittenPrediction(answer["probability"], answer["text"] or "", answer["reason"])

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import InputError
-from datasets_scripts.annotations import aggregate, judgement_matrix, main, read_judgements
+from datasets_scripts.annotations import main
+from datasets_scripts.judgements.read import aggregate, judgement_matrix, read_judgements
 
 
 GOOD = [

@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from transformers import AutoModel, pipeline
 
-from evaluation import posthoc
+from evaluation import calibration, posthoc
 from evaluation.data import load_rows, premise_keys
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
 from modeling_clue.confidence import bin_values, central_interval, expectation
@@ -46,7 +46,7 @@ def ask(folder, **options):
 def test_temperature_recovers_a_known_factor(factor):
     """Where the truth is the expectation of softmax(z), logits `factor * z` get the temperature `factor`."""
     z = 3 * torch.randn(300, 20, generator=torch.Generator().manual_seed(0))
-    found = posthoc.fit_temperature(factor * z, expectation(z.softmax(-1)).numpy())
+    found = calibration.fit_temperature(factor * z, expectation(z.softmax(-1)).numpy())
     assert found == pytest.approx(factor, rel=2e-3)
 
 
@@ -55,22 +55,22 @@ def test_logits_without_information_have_no_temperature():
     logits = torch.zeros(10, 5)
     logits[:5, 0], logits[5:, 4] = 5, 5
     with pytest.raises(ValueError, match="beyond 20, .*next to nothing"):
-        posthoc.fit_temperature(logits, np.array([1.0] * 5 + [0.0] * 5))
+        calibration.fit_temperature(logits, np.array([1.0] * 5 + [0.0] * 5))
     with pytest.raises(ValueError, match="beyond 0.05, .*too faint"):
-        posthoc.fit_temperature(logits / 1000, np.array([0.0] * 5 + [1.0] * 5))
+        calibration.fit_temperature(logits / 1000, np.array([0.0] * 5 + [1.0] * 5))
 
 
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "conformal"])
 def test_nothing_is_fitted_to_no_rows(method):
     """An empty split is told as such, whatever was asked for."""
     with pytest.raises(ValueError, match="no rows to fit to"):
-        posthoc.fit(torch.zeros(0, 5), [], [], [method])
+        calibration.fit(torch.zeros(0, 5), [], [], [method])
 
 
 def test_isotonic_points_differ_in_float32():
     """Predictions that are one number in float32 are one point: there is no step of no width, where 0 / 0 would be."""
     x = np.array([0.2, 0.5, 0.5 + 1e-9, 0.5 + 2e-9, 0.8])
-    points = posthoc.fit_isotonic(x, [0.1, 0.3, 0.5, 0.7, 0.9])
+    points = calibration.fit_isotonic(x, [0.1, 0.3, 0.5, 0.7, 0.9])
     assert np.diff(np.float32(points["x"])).min() > 0
     given = calibrated_probability(torch.tensor([[0.5, 0.5]]), {"isotonic": points})
     assert given.item() == pytest.approx(0.5)
@@ -81,7 +81,7 @@ def test_isotonic_is_that_of_sklearn():
     rng = np.random.default_rng(0)
     x = rng.uniform(0.1, 0.9, 200)
     y = np.clip(x**2 + rng.normal(0, 0.1, 200), 0, 1)
-    points = posthoc.fit_isotonic(x, y)
+    points = calibration.fit_isotonic(x, y)
     values = np.concatenate([rng.uniform(0, 1, 500), x, [0.0, 1.0]])
     distributions = torch.zeros(len(values), 2)
     distributions[:, 1] = torch.tensor(values)
@@ -96,16 +96,16 @@ def test_quantile_of_single_hypotheses_is_the_usual_one():
     scores = np.random.default_rng(0).normal(size=57)
     for coverage in (0.5, 0.8, 0.9, 0.95):
         rank = math.ceil(58 * coverage)
-        assert posthoc.conformal_quantile(scores, np.arange(57), coverage) == np.sort(scores)[rank - 1]
+        assert calibration.conformal_quantile(scores, np.arange(57), coverage) == np.sort(scores)[rank - 1]
 
 
 @pytest.mark.parametrize(("coverage", "needed"), [(0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)])
 def test_too_few_premises_are_refused_by_number(coverage, needed):
     """As many premises as the coverage takes will do; one less is an error that names their number."""
     keys = np.repeat(np.arange(needed), 3)
-    assert posthoc.conformal_quantile(np.arange(len(keys)), keys, coverage) == len(keys) - 1
+    assert calibration.conformal_quantile(np.arange(len(keys)), keys, coverage) == len(keys) - 1
     with pytest.raises(ValueError, match=f"takes {needed} premises"):
-        posthoc.conformal_quantile(np.arange(len(keys) - 3), keys[:-3], coverage)
+        calibration.conformal_quantile(np.arange(len(keys) - 3), keys[:-3], coverage)
 
 
 def test_conformal_intervals_hold_their_coverage_over_clusters():
@@ -122,7 +122,7 @@ def test_conformal_intervals_hold_their_coverage_over_clusters():
         targets = rng.uniform(0.3, 0.7, len(keys))
         centre = targets + rng.normal(0, 0.08, 31)[keys] + rng.normal(0, 0.02, len(keys))
         logits = logits_about(torch.tensor(centre, dtype=torch.float32))
-        fitted = posthoc.fit(logits[:-1], targets[:-1], keys[:-1].astype(str).tolist(), ["conformal"], 0.8)
+        fitted = calibration.fit(logits[:-1], targets[:-1], keys[:-1].astype(str).tolist(), ["conformal"], 0.8)
         distribution = calibrated_distribution(logits[-1:], fitted)
         low, high = conformal_interval(distribution, fitted)[0].tolist()
         hits += low - 1e-6 <= targets[-1] <= high + 1e-6
@@ -141,7 +141,7 @@ def test_crps_is_the_integral_of_squared_distance():
     grid = (torch.arange(200_000) + 0.5).double() / 200_000
     below = distribution.cumsum(-1)[:, (grid * 10).long()]
     integral = ((below - (grid >= targets[:, None]).double()) ** 2).mean(-1)
-    torch.testing.assert_close(posthoc.crps(distribution, targets), integral, atol=1e-4, rtol=0)
+    torch.testing.assert_close(calibration.crps(distribution, targets), integral, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_pat
     rows = load_rows(str(urn_world), "urn-text", "test")
     keys = premise_keys(rows)
     logits = posthoc.confidence_logits(Path(tiny_checkpoint), rows, keys, 2)
-    fitted = posthoc.fit(logits, rows["probability"][:], keys, ["isotonic"])
+    fitted = calibration.fit(logits, rows["probability"][:], keys, ["isotonic"])
     np.testing.assert_allclose(saved["isotonic"]["y"], fitted["isotonic"]["y"], atol=1e-5)
     assert saved["fitted"]["premises"] == 3 and saved["fitted"]["split"] == "test"
     posthoc.main(["--model", str(out), *options])

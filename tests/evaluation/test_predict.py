@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from evaluation import predict
-from evaluation.predictors import Prediction, TwoStagePredictor
+from evaluation.predictors.prediction import Prediction, Predictor
 
 
 ROWS = [{"id": f"row-{k}", "hypothesis": f"Hypothesis {k}.", "probability": k / 10, "label": None} for k in range(10)]
@@ -13,7 +13,7 @@ KEYS = [f"premise-{k // 2}" for k in range(10)]
 BATCHES = predict.make_batches(list(range(10)), KEYS, 1)
 
 
-class Counting(TwoStagePredictor):
+class Counting(Predictor):
     """Answers 0.5 and keeps what happened; fails where told."""
 
     def __init__(self, bad_media: str = "", bad_answer: str = ""):
@@ -22,17 +22,17 @@ class Counting(TwoStagePredictor):
         self.most_ahead = 0
         self.next_is_prepared = threading.Semaphore(0)
 
-    def prepare(self, premises, hypotheses):
+    def prepare(self, rows):
         assert threading.current_thread() is not threading.main_thread()
-        name = premises[0]["id"]
+        name = rows[0]["id"]
         if name == self.bad_media:
             raise ValueError("the clip is torn")
         self.prepared.append(name)
         self.next_is_prepared.release()
-        return name, hypotheses
+        return name, len(rows)
 
     def answer(self, prepared):
-        name, hypotheses = prepared
+        name, count = prepared
         if name == self.bad_answer:
             raise RuntimeError("the model is out of memory")
         if not self.answered:
@@ -40,7 +40,7 @@ class Counting(TwoStagePredictor):
             assert all(self.next_is_prepared.acquire(timeout=30) for _ in range(2))
         self.most_ahead = max(self.most_ahead, len(self.prepared) - len(self.answered))
         self.answered.append(name)
-        return [[Prediction(0.5, 0.1, 1.0, [0.4, 0.6], []) for _ in claims] for claims in hypotheses]
+        return [Prediction(0.5, 0.1, 1.0, [0.4, 0.6])] * count
 
 
 def test_the_next_batch_is_prepared_during_the_present_one_and_no_more():
@@ -83,7 +83,7 @@ def test_an_interrupted_run_leaves_no_thread():
 def test_rows_of_one_premise_are_scored_together():
     """Batches hold each row once, a premise's rows in one pass even where they lie apart, up to a limit."""
     keys = ["a", "b", "a", "c", "b"]
-    assert predict.make_batches([0, 1, 2, 3, 4], keys, 2) == [[[0, 2], [1, 4]], [[3]]]
-    assert predict.make_batches([2, 3], keys, 2) == [[[2], [3]]]
-    passes = predict.make_batches(list(range(150)), ["a"] * 150, 8)
-    assert [len(group) for batch in passes for group in batch] == [64, 64, 22]
+    assert predict.make_batches([0, 1, 2, 3, 4], keys, 2) == [[0, 2, 1, 4], [3]]
+    assert predict.make_batches([2, 3], keys, 2) == [[2, 3]]
+    assert list(map(len, predict.make_batches(list(range(150)), ["a"] * 150, 1))) == [64, 64, 22]
+    assert list(map(len, predict.make_batches(list(range(151)), ["a"] * 150 + ["b"], 2))) == [128, 23]

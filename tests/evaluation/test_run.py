@@ -15,7 +15,8 @@ from transformers import AutoModel
 from common.digests import weights_digest
 from evaluation import predict, run
 from evaluation.data import load_rows
-from evaluation.predictors import CLUEPredictor, choose
+from evaluation.predictors import checkpoints
+from evaluation.predictors.checkpoints import CLUEPredictor
 
 
 def options(checkpoint, dataset, out, config="urn-text"):
@@ -38,7 +39,7 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     predictions = lines(tmp_path / "out/predictions.jsonl")
     assert [answer["id"] for answer in predictions] == rows["id"][:]
     assert [answer["target"] for answer in predictions] == rows["probability"][:]
-    alone = CLUEPredictor(str(tiny_checkpoint)).predict([rows[5]], [[rows[5]["hypothesis"]]])[0][0]
+    (alone,) = CLUEPredictor(str(tiny_checkpoint)).predict([rows[5]])
     assert predictions[5]["prediction"] == pytest.approx(alone.probability, abs=1e-5)
     assert predictions[5]["interval"] == pytest.approx(alone.interval, abs=0.02)
     assert predictions[5]["entropy"] == pytest.approx(alone.entropy, abs=1e-4)
@@ -83,7 +84,8 @@ def test_several_configs_are_evaluated_as_each_alone(tiny_checkpoint, urn_world,
 def test_a_prediction_tells_the_spread_of_its_distribution(tiny_checkpoint):
     """The standard deviation and the entropy, in nats, are those of the model's own bins."""
     predictor = CLUEPredictor(str(tiny_checkpoint))
-    answer = predictor.predict(["Balls in the urn: red, blue."], [["It is red."]])[0][0]
+    row = {"modality": "text", "premise": "Balls in the urn: red, blue.", "hypothesis": "It is red."}
+    (answer,) = predictor.predict([row])
     inputs = predictor.processor(["Balls in the urn: red, blue."], [["It is red."]])
     bins = predictor.model(**inputs).logits[0].double().softmax(-1).detach().numpy()
     values = np.linspace(0, 1, len(bins))
@@ -131,7 +133,7 @@ def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp
 def test_complete_predictions_are_only_reported_anew(tiny_checkpoint, urn_world, tmp_path, monkeypatch):
     """A second run loads no model and gives the same report."""
     first = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
-    monkeypatch.setattr(choose, "CLUEPredictor", lambda checkpoint: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(checkpoints, "CLUEPredictor", lambda checkpoint: pytest.fail("the model was loaded"))
     second = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out"))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
@@ -185,7 +187,7 @@ def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_worl
     torch.nn.init.constant_(predictor.model.confidence_head.weight, float("nan"))
     rows = load_rows(str(urn_world), "urn-text", "test")
     with pytest.raises(ValueError, match="not a number for rows urn-text-test-000000-00"):
-        next(predict.score_batches(predictor, rows, [[[0, 1]]], ["one"] * len(rows)))
+        next(predict.score_batches(predictor, rows, [[0, 1]], ["one"] * len(rows)))
 
 
 def test_an_unreadable_clip_names_its_row(tiny_checkpoint, urn_world, tmp_path):
@@ -194,4 +196,4 @@ def test_an_unreadable_clip_names_its_row(tiny_checkpoint, urn_world, tmp_path):
     (tmp_path / "broken.flac").write_bytes(b"no sound")
     row = {**rows[0], "audio": {"bytes": None, "path": str(tmp_path / "broken.flac")}}
     with pytest.raises(ValueError, match="rows urn-audio-test-000000-00 could not be scored: .*broken.flac"):
-        next(predict.score_batches(CLUEPredictor(str(tiny_checkpoint)), [row], [[[0]]], ["one"]))
+        next(predict.score_batches(CLUEPredictor(str(tiny_checkpoint)), [row], [[0]], ["one"]))

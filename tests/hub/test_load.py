@@ -123,12 +123,12 @@ from argparse import ArgumentParser
 from datasets_scripts.load import load_split
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.predictors.prompting import PromptingPredictor, ServerPrompting
-ServerPrompting.__init__ = lambda self, prompt, *rest: PromptingPredictor.__init__(self, prompt)
+ServerPrompting.__init__ = lambda self, messages, *rest: PromptingPredictor.__init__(self, messages)
 parser = ArgumentParser()
 add_predictor_options(parser)
 args = parser.parse_args("--predictor binary --server http://127.0.0.1:1/v1 --server-model m".split())
 predictor = choose_predictor(args, sys.argv[1]).make()
-((messages,),) = predictor.prepare_rows([[load_split(sys.argv[1], "urn-audiovisual", "test")[0]]])
+((messages, _),) = predictor.prepare([load_split(sys.argv[1], "urn-audiovisual", "test")[0]])
 print([part["type"] for part in messages[0]["content"]])
 """
     told = hub.run(tmp_path, code, REPO).stdout.splitlines()[-1]

@@ -29,6 +29,9 @@ LAYERS = {
     "evaluation": ({"modeling_clue", "common", "chat", "datasets_scripts", "train"}, ["eval"]),
     "spaces": ({"common"}, ["space"]),
 }
+COMMANDS_AND_LIBRARIES = [
+    path for folder in ("common", "chat", "datasets_scripts", "evaluation") for path in (ROOT / folder).rglob("*.py")
+]
 SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
 
 
@@ -53,6 +56,25 @@ def test_arrows_point_one_way(folder):
     below = LAYERS[folder][0] | {folder}
     astray = {module: path for module, path in imported_modules(folder).items() if module in OURS - below}
     assert not astray
+
+
+def test_no_command_is_the_library_of_another():
+    """What has a `main` is imported by nothing, but by the command that it is a part of."""
+    files = {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in COMMANDS_AND_LIBRARIES}
+    commands = {
+        ".".join(path.with_suffix("").parts)
+        for path, tree in files.items()
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+    }
+    imports = {
+        (path.as_posix(), name)
+        for path, tree in files.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    }
+    parts = {("datasets_scripts/teacher.py", f"datasets_scripts.teachers.{part}") for part in ("ask", "labels")}
+    assert {(path, name) for path, name in imports if name in commands} == parts
 
 
 @pytest.mark.parametrize("space", SPACES)

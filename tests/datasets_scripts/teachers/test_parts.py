@@ -16,7 +16,6 @@ import pytest
 import soundfile
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 
-from chat.asking import answer_seed, read_answer
 from chat.backoff import waiting_seconds
 from chat.failures import FailureCounter, RunStoppedError
 from chat.messages import UnfitPairError, chat_messages, question
@@ -185,42 +184,6 @@ def test_pauses_double_and_respect_the_server():
     assert 25 < waiting_seconds(1, 0.01, format_datetime(datetime.now(UTC) + timedelta(seconds=30))) <= 30
     for nothing in ("-5", "nan", "soon", "", format_datetime(datetime.now(UTC) - timedelta(days=1))):
         assert waiting_seconds(1, 0.01, nothing) <= 0.01
-
-
-@pytest.mark.parametrize("finish", ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn"])
-def test_an_answer_that_its_model_ended_is_read(finish):
-    """By whichever name the server tells of the end."""
-    for text, probability, reason in (("0.85", 0.85, None), ("", None, "no answer")):
-        assert read_answer(text, finish) == {"text": text, "probability": probability, "reason": reason}
-
-
-@pytest.mark.parametrize(
-    "finish",
-    ["length", "content_filter", "abort", "error", "tool_calls", "model_length", "insufficient_system_resource", ""],
-)
-@pytest.mark.parametrize("text", ["0.8", "1", "<answer>0.8", "<answer>0.85</answer> because", "<answer>0.85</answer>"])
-def test_an_answer_that_something_else_ended_is_none(text, finish):
-    """A digit, or a second thought, may have been about to come: no number, the text and the server's reason kept."""
-    reason = f"cut off (finish_reason {finish})"
-    assert read_answer(text, finish) == {"text": text, "probability": None, "reason": reason}
-
-
-def test_without_a_finish_reason_the_tag_ends_the_answer():
-    """A server that never says why a text ends is not refused, and half a number still not read."""
-    assert read_answer("So <answer>0.85</answer>\n", None)["probability"] == 0.85
-    for text in ("0.8", "<answer>0.8", "<answer>0.8</answer> or"):
-        assert read_answer(text, None)["reason"] == "perhaps cut off (no finish_reason)"
-
-
-def test_seeds_are_distinct_and_fixed():
-    """Every answer to every pair in every run has another seed of 31 bits, and always the same."""
-    pairs = [
-        {"id": f"{number}", "config": "a", "split": split} for number in range(200) for split in ("train", "test")
-    ]
-    seeds = [answer_seed(run, pair, number) for run in (0, 1) for pair in pairs for number in range(5)]
-    assert len(set(seeds)) == len(seeds)
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert seeds == [answer_seed(run, pair, number) for run in (0, 1) for pair in pairs for number in range(5)]
 
 
 def test_counts_by_hand():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.predictors import ConstantMean, HypothesisOnly, RidgeText, TextMean
+from evaluation.predictors.baselines import ConstantMean, HypothesisOnly, RidgeText, TextMean
 
 
 def test_constant_mean_answers_the_training_mean():

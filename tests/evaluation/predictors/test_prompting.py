@@ -4,6 +4,7 @@ import argparse
 import base64
 import json
 import math
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -17,17 +18,15 @@ from transformers import PreTrainedTokenizerFast
 from chat.answers import parse_answer
 from chat.failures import RunStoppedError
 from chat.local import LocalTeacher
+from chat.messages import chat_messages
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from datasets_scripts.schema import MODALITIES
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predict import score_batches
-from evaluation.predictors.binary import LocalBinary, ServerBinary, said, yes_among
-from evaluation.predictors.choose import MODELS, add_predictor_options, choose_predictor
-from evaluation.predictors.digits import NUMBERS, DigitsPredictor
-from evaluation.predictors.prediction import TwoStagePredictor, WrittenPrediction
-from evaluation.predictors.prompting import Prompt
-from evaluation.predictors.scalar import LocalScalar
+from evaluation.predictors.choose import add_predictor_options, choose_predictor
+from evaluation.predictors.prediction import WrittenPrediction
+from evaluation.predictors.prompting import NUMBERS, LocalBinary, LocalDigits, LocalScalar
 from tests.chat.bad_server import bad_server
 from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
 from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
@@ -72,6 +71,11 @@ def evaluate(dataset, config, out, *options) -> tuple[dict, list[dict]]:
     return run.main([str(part) for part in given]), lines(out / "predictions.jsonl")
 
 
+def prompt(kind: str, dataset: Path, max_media_bytes: int = MANY):
+    """Builds the messages of a kind of prompting for a row."""
+    return partial(chat_messages, dataset=dataset, max_media_bytes=max_media_bytes, prompt=WRITERS[kind])
+
+
 def text_of(messages: list[dict]) -> str:
     """The words of a request."""
     (message,) = messages
@@ -109,14 +113,11 @@ def test_every_prompt_holds_its_hypothesis_and_premise(urn_world, omni, modality
     on this machine they reach the model's inputs, the media as features."""
     rows = [dict(row) for row in load_rows(str(urn_world), f"urn-{modality}", "test").select(range(3))]
     rows[1]["context"] = "Told of the second alone."
-    prompt = Prompt(WRITERS[kind], urn_world, MANY)
-    predictor = LocalScalar(prompt, omni, 2)
-    assert isinstance(predictor, TwoStagePredictor)
-    (prepared,) = predictor.prepare_rows([rows])
+    predictor = LocalScalar(prompt(kind, urn_world), omni, 2)
     assert len({row["hypothesis"] for row in rows}) == 3
-    for row, (inputs, notes) in zip(rows, prepared, strict=True):
-        assert notes == []
-        check_asked(prompt.messages(row), row)
+    for row, ((inputs, notes), reason) in zip(rows, predictor.prepare(rows), strict=True):
+        assert notes == [] and reason is None
+        check_asked(predictor.messages(row), row)
         words = predictor.model.tokenizer.decode(inputs["input_ids"][0])
         assert words.count(f"Hypothesis:\n{row['hypothesis']}\n") == 1
         assert ("Told of the second alone." in words) == (row is rows[1])
@@ -235,7 +236,6 @@ def test_yes_and_no_behind_a_server(tmp_path):
 
 
 @pytest.mark.processes
-@pytest.mark.processes
 def test_another_background_is_another_evaluation(tmp_path):
     """What is in the prompt beside premise and hypothesis counts too: answers given with another are not kept."""
     pairs = [{"premise": f"Premise {number}.", "hypothesis": f"#{number} is true."} for number in range(12)]
@@ -268,56 +268,13 @@ def test_the_key_is_taken_from_the_environment_and_kept(tmp_path, monkeypatch):
     ]
 
 
-def test_words_that_are_yes_and_no():
-    """All spellings but for case and space, also as vocabularies store them; nothing that only begins so."""
-    assert {said(token) for token in ("Yes", " yes", "YES\n", "Ġyes", "▁Yes", "yEs ")} == {"yes"}
-    assert {said(token) for token in ("No", " no", "NO", "ĠNo")} == {"no"}
-    assert {said(token) for token in ("Yes.", "yesterday", "Not", "n", "", " ", "y es", "None")} == {None}
-
-
-def test_yes_among_hand_made_probabilities():
-    """The share of yes in the sum of both, also where both are next to impossible."""
-    tokens = [("Yes", math.log(0.3)), (" yes", math.log(0.1)), ("no", math.log(0.2)), ("Perhaps", math.log(0.4))]
-    probability, both = yes_among(tokens)
-    assert probability == pytest.approx(0.4 / 0.6) and both == pytest.approx(0.6)
-    assert yes_among([("Perhaps", -0.1)]) == (None, 0.0)
-    probability, both = yes_among([("Yes", -2000.0), ("No", -2000.0 + math.log(3))])
-    assert probability == pytest.approx(0.25) and both == 0.0
-
-
-def test_a_server_that_says_never_is_taken_at_its_word():
-    """-9999 stands for no probability: beside a real one it counts nothing, and two of them are no answer of 0.5."""
-
-    def read(*shares: float) -> WrittenPrediction:
-        top = [{"token": t, "logprob": share} for t, share in zip(("It", "Yes", "No"), shares, strict=True)]
-        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}, "finish_reason": "length"})
-
-    for never in (-9999.0, -math.inf):
-        assert read(0.0, never, never).probability is None
-        assert read(0.0, never, never).reason == "neither yes nor no among the 3 likeliest tokens"
-        assert read(0.0, -30.0, never).probability == 1.0
-        assert read(0.0, never, -30.0).probability == 0.0
-
-
-def test_a_first_token_that_a_filter_took_is_no_answer():
-    """One token is all that is asked for: its limit is the end, and a fault or filter is not."""
-    top = [{"token": "Yes", "logprob": -0.1}]
-
-    def read(finish: str | None) -> WrittenPrediction:
-        return ServerBinary.read(None, {"logprobs": {"content": [{"top_logprobs": top}]}, "finish_reason": finish})
-
-    assert [read(finish).probability for finish in ("length", "stop", "eos", None)] == [1.0] * 4
-    for finish in ("content_filter", "abort", "error", "tool_calls"):
-        assert (read(finish).probability, read(finish).reason) == (None, f"cut off (finish_reason {finish})")
-
-
 def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: F811
     """From logits made by hand, over a vocabulary with several spellings; and from the model's own, read without our
     code from a plain forward of the whole prompt."""
-    predictor = LocalBinary(Prompt(yes_no_rubric, urn_world, MANY), talker)
+    predictor = LocalBinary(prompt("binary", urn_world), talker)
     assert {" Yes", "Yes", "No", " No", "yes", "no"} <= set(predictor.words.values())
     row = load_rows(str(urn_world), "urn-text", "test")[0]
-    (((inputs, _),),) = predictor.prepare_rows([[row]])
+    (((inputs, _), _),) = prepared = predictor.prepare([row])
     with torch.no_grad():
         shares = predictor.model.model(**inputs).logits[0, -1].double().softmax(-1)
     spelt = {"yes": 0.0, "no": 0.0}
@@ -325,7 +282,7 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
         word = name.replace("Ġ", "").lower()
         if word in spelt:
             spelt[word] += float(shares[index])
-    ((answer,),) = predictor.answer([[(inputs, [])]])
+    (answer,) = predictor.answer(prepared)
     assert answer.probability == pytest.approx(spelt["yes"] / (spelt["yes"] + spelt["no"]), abs=1e-6)
     assert answer.reason is None
 
@@ -338,34 +295,34 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
 
 def test_a_model_without_the_words_is_refused(tmp_path, talker, urn_world, monkeypatch):  # noqa: F811
     """There is nothing to compare then, and the other kind of prompt is named."""
-    monkeypatch.setattr("evaluation.predictors.binary.said", lambda token: "yes" if token == "Yes" else None)
+    monkeypatch.setattr("evaluation.predictors.prompting.said", lambda token: "yes" if token == "Yes" else None)
     with pytest.raises(RunStoppedError, match="no single token for both yes and no: use --predictor scalar"):
-        LocalBinary(Prompt(yes_no_rubric, urn_world, MANY), talker)
+        LocalBinary(prompt("binary", urn_world), talker)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_tree_over_digits_is_every_number_one_by_one(omni, urn_world, modality):  # noqa: F811
     """Each of the 101 numbers has the probability that the model gives to its tokens behind the whole prompt in one
     pass without a cache; the prediction has the mean and spread of that distribution."""
-    predictor = DigitsPredictor(Prompt(decimals_rubric, urn_world, MANY), omni)
+    predictor = LocalDigits(prompt("digits", urn_world), omni)
     row = load_rows(str(urn_world), f"urn-{modality}", "test")[0]
-    (((inputs, _),),) = predictor.prepare_rows([[row]])
-    scores = predictor.continuation_scores(inputs)
-    prompt = inputs["input_ids"]
+    (((inputs, _), _),) = prepared = predictor.prepare([row])
+    scores = predictor.model.continuation_scores(inputs, predictor.continuations)
+    asked = inputs["input_ids"]
     expected = []
     tokenizer = predictor.model.tokenizer
     for number in NUMBERS:
         added = tokenizer(f"<answer>{number}", add_special_tokens=False, return_tensors="pt")["input_ids"]
-        whole = torch.cat([prompt, added], dim=1)
+        whole = torch.cat([asked, added], dim=1)
         with torch.no_grad():
             logits = predictor.model.model(**{**inputs, "input_ids": whole, "attention_mask": torch.ones_like(whole)})
-        shares = logits.logits[0, prompt.shape[1] - 1 : -1].double().log_softmax(-1)
+        shares = logits.logits[0, asked.shape[1] - 1 : -1].double().log_softmax(-1)
         expected.append(float(shares.gather(1, added[0][:, None]).sum()))
     assert len(expected) == 101
     assert scores.tolist() == pytest.approx(expected, abs=1e-4)
     assert np.ptp(expected) > 1e-3
 
-    ((answer,),) = predictor.answer([[(inputs, [])]])
+    (answer,) = predictor.answer(prepared)
     shares = np.exp(expected) / np.exp(expected).sum()
     values = np.arange(101) / 100
     mean = (shares * values).sum()
@@ -415,8 +372,7 @@ def test_media_that_cannot_be_used_are_a_reason(omni, urn_world, tmp_path):  # n
     row = dict(load_rows(str(urn_world), "urn-audio", "test")[0])
     elsewhere = {**row, "audio": {"bytes": None, "path": str(tmp_path / "secret.wav")}}
     (tmp_path / "secret.wav").write_bytes(b"RIFF")
-    predictor = LocalScalar(Prompt(rubric, urn_world, 100), omni, 2)
-    (((large,), (astray,)),) = [predictor.answer(predictor.prepare_rows([[row], [elsewhere]]))]
+    large, astray = LocalScalar(prompt("scalar", urn_world, 100), omni, 2).predict([row, elsewhere])
     assert large.probability is None and "the limit is 0.0001 MB" in large.reason
     assert astray.probability is None and astray.reason == "media: secret.wav lies outside the dataset folder"
 
@@ -424,11 +380,11 @@ def test_media_that_cannot_be_used_are_a_reason(omni, urn_world, tmp_path):  # n
 def test_what_is_cut_of_a_clip_is_noted(omni, urn_world, tmp_path, monkeypatch):  # noqa: F811
     """Frames that are left out and sound behind the longest that the model hears are told with the answer."""
     row = load_rows(str(urn_world), "urn-audiovisual", "test")[0]
-    predictor = DigitsPredictor(Prompt(decimals_rubric, urn_world, MANY), omni)
+    predictor = LocalDigits(prompt("digits", urn_world), omni)
     monkeypatch.setattr("chat.local.FRAMES_PER_SECOND", 8.0)
     monkeypatch.setattr("chat.local.MOST_FRAMES", 4)
     monkeypatch.setattr(predictor.model.processor.feature_extractor, "n_samples", 8000)
-    ((answer,),) = predictor.predict([row], [[row["hypothesis"]]])
+    (answer,) = predictor.predict([row])
     (frames, sound) = answer.notes
     assert "to 4 frames" in frames and sound.endswith("s cut to 0.5 s")
 
@@ -438,7 +394,7 @@ def test_rows_keep_their_own_context_through_the_two_stages(talker, urn_world): 
     rows = [dict(row) for row in load_rows(str(urn_world), "urn-text", "test").select(range(4))]
     for index, row in enumerate(rows):
         row["context"] = f"Context {index}."
-    predictor = LocalScalar(Prompt(rubric, urn_world, MANY), talker, 1)
+    predictor = LocalScalar(prompt("scalar", urn_world), talker, 1)
     asked = []
     ask = predictor.ask
 
@@ -447,7 +403,7 @@ def test_rows_keep_their_own_context_through_the_two_stages(talker, urn_world): 
         return ask(inputs)
 
     predictor.ask = overheard
-    scored = [row for batch in score_batches(predictor, rows, [[[0, 1]], [[2, 3]]], ["a"] * 4) for row in batch]
+    scored = [row for batch in score_batches(predictor, rows, [[0, 1], [2, 3]], ["a"] * 4) for row in batch]
     assert [row["id"] for row in scored] == [row["id"] for row in rows]
     for index, words in enumerate(asked):
         assert f"Context {index}." in words and rows[index]["hypothesis"] in words
@@ -484,8 +440,9 @@ def test_media_come_from_the_dataset_and_nowhere_else(talker, tmp_path):  # noqa
     folder = tmp_path / "later"
     chosen = choose_predictor(args, str(folder))
     folder.mkdir()
-    assert chosen.make().prompt.dataset == folder
-    assert choose_predictor(args, "org/name").make().prompt.dataset == Path(HF_CACHE_HOME).expanduser()
+    assert chosen.make().messages.keywords["dataset"] == folder
+    of_hub = choose_predictor(args, "org/name").make()
+    assert of_hub.messages.keywords["dataset"] == Path(HF_CACHE_HOME).expanduser()
 
 
 def test_another_prompt_or_server_is_another_evaluation(urn_world):
@@ -493,7 +450,7 @@ def test_another_prompt_or_server_is_another_evaluation(urn_world):
 
     def settings(*options: str) -> dict:
         parser = argparse.ArgumentParser()
-        add_predictor_options(parser, MODELS)
+        add_predictor_options(parser)
         given = ["--server-model", "m", "--server", "http://127.0.0.1:1/v1", *options]
         return choose_predictor(parser.parse_args(given), str(urn_world)).settings
 

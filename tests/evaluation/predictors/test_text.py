@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from evaluation import run
-from evaluation.calibration import written_predictions
 from evaluation.data import load_rows
-from evaluation.predictors import TextPredictor, answer_format
-from evaluation.predictors import text as text_predictor
+from evaluation.predictors import checkpoints
+from evaluation.predictors.checkpoints import TextPredictor, answer_format
+from evaluation.target_floor import written_predictions
 from modeling_clue.processing_clue import MODALITIES
 from train.answers import CLUEForTextAnswers
 from train.sft import main as train
@@ -78,15 +78,16 @@ def test_what_was_learnt_by_heart_is_answered(trained, urn_world, tmp_path):
 def test_generation_writes_what_branches_would(trained, predictor, urn_world, monkeypatch, tokens):
     """In all modalities, rows of unequal length padded on the left get the answers that greedy decoding by branches of
     one premise gives them, token by token; whether many or few of them go together, or each alone."""
-    monkeypatch.setattr(text_predictor, "TOKENS_PER_PASS", tokens)
+    monkeypatch.setattr(checkpoints, "TOKENS_PER_PASS", tokens)
     model = CLUEForTextAnswers.from_pretrained(trained).eval()
     rows = [load_rows(str(urn_world), f"urn-{name}", "test")[0] for name in MODALITIES]
     claims = [["The ball is red.", "It is neither red nor blue, and it is not green.", "No."]] * len(rows)
-    found = predictor.predict(rows, claims)
+    asked = [{**row, "hypothesis": claim} for row, texts in zip(rows, claims, strict=True) for claim in texts]
+    found = iter(predictor.predict(asked))
     (end,) = model.generation_config.eos_token_id
     answers = set()
-    for row, texts, written in zip(rows, claims, found, strict=True):
-        for text, answer in zip(texts, written, strict=True):
+    for row, texts in zip(rows, claims, strict=True):
+        for text, answer in zip(texts, found, strict=False):
             inputs = predictor.processor(row, texts)  # the other branches are there, and must not matter
             branch = texts.index(text) + 1
             for _ in range(model.generation_config.max_new_tokens):

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from training import load_examples
 
-from datasets_scripts.annotations import read_judgements
 from datasets_scripts.build import main as build
+from datasets_scripts.judgements.read import read_judgements
 
 
 pytestmark = pytest.mark.processes

@@ -19,7 +19,7 @@ from store import Judgement, NotYours, Store
 from training import feedback, load_examples
 from users import password_check, read_users
 
-from datasets_scripts.annotations import aggregate, judgement_matrix, read_judgements
+from datasets_scripts.judgements.read import aggregate, judgement_matrix, read_judgements
 from evaluation.agreement import krippendorff_alpha
 
 

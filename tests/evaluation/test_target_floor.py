@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.calibration import perfect_distributions, perfect_predictions
+from evaluation.target_floor import perfect_distributions, perfect_predictions
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.02, 0.3, 0.5, 0.97, 1.0])

@@ -1,0 +1,166 @@
+"""Checkpoints that were trained for the task: CLUE, which gives a distribution, and CLUE-T, which writes a number."""
+
+import json
+from argparse import Namespace
+from itertools import chain, groupby
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+
+from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
+from common.digests import weights_digest
+from common.hub import find_checkpoint
+from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
+from evaluation.predictors.prediction import (
+    HYPOTHESES_PER_PASS,
+    INTERVAL_MASS,
+    Prediction,
+    Predictor,
+    WrittenPrediction,
+)
+from modeling_clue.confidence import central_interval, standard_deviation
+from modeling_clue.conversion import load_whole, read
+from modeling_clue.processing_clue import CLUEInputs, EncodedPremise
+
+
+# Tokens of the prompts that a Thinker answers together: it projects each of them onto its whole vocabulary, which is
+# 2.5 GB of logits in bfloat16 with the 151,936 rows of Qwen2.5-Omni.
+TOKENS_PER_PASS = 8192
+
+
+@register_predictor("auto")
+def trained(args: Namespace, dataset: str) -> ChosenPredictor:
+    """CLUE or CLUE-T, whichever the checkpoint is."""
+    checkpoint = find_checkpoint(args.model)
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
+    answer = answer_format(checkpoint)
+    settings = {
+        "predictor": "auto",
+        "model": args.model,
+        "weights": weights_digest(checkpoint),
+        "calibration": config.to_dict().get("calibration"),  # the same weights give other answers with it
+    }
+    kind = CLUEPredictor if answer is None else TextPredictor
+    return ChosenPredictor(model_name(args.model), settings, lambda: kind(checkpoint), config=config, answer=answer)
+
+
+def by_premise(rows: list[dict]) -> list[list[dict]]:
+    """The rows that follow each other about one premise, as many as go through a model together."""
+    columns = ("modality", "premise", "audio", "video")
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: [row.get(column) for column in columns])]
+    return [
+        group[start : start + HYPOTHESES_PER_PASS]
+        for group in groups
+        for start in range(0, len(group), HYPOTHESES_PER_PASS)
+    ]
+
+
+class CLUEPredictor(Predictor):
+    """A checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
+
+    def __init__(self, checkpoint: str | Path):
+        self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
+
+    def prepare(self, rows: list[dict]) -> tuple[CLUEInputs, list[int]]:
+        """Encodes each premise once for all of its hypotheses, of which it tells the number."""
+        groups = by_premise(rows)
+        hypotheses = [[row["hypothesis"] for row in group] for group in groups]
+        return self.processor([group[0] for group in groups], hypotheses), list(map(len, groups))
+
+    @torch.inference_mode()
+    def answer(self, prepared: tuple[CLUEInputs, list[int]]) -> list[Prediction]:
+        """Runs the model once for all."""
+        inputs, counts = prepared
+        notes = [list(of_one) for count, of_one in zip(counts, inputs.notes, strict=True) for _ in range(count)]
+        output = self.model(**inputs.to(self.model.device))
+        distributions = self.model.distribution(output.logits)
+        answers = zip(
+            # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
+            output.probability.clamp(0, 1).tolist(),
+            standard_deviation(distributions).tolist(),
+            torch.special.entr(distributions).sum(-1).tolist(),
+            central_interval(distributions, INTERVAL_MASS).tolist(),
+            notes,
+            strict=True,
+        )
+        return [Prediction(*answer) for answer in answers]
+
+
+class TextPredictor(Predictor):
+    """
+    A checkpoint of CLUE-T, the token-based baseline of section 3.2: a plain Thinker that writes the probability.
+
+    It generates as its `generation_config.json` says, greedily, and its answers are read by the rules for teachers'.
+    """
+
+    def __init__(self, checkpoint: str | Path):
+        self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = load_whole(Qwen2_5OmniThinkerForConditionalGeneration, checkpoint).to(device).eval()
+
+    def prepare(self, rows: list[dict]) -> list[tuple[EncodedPremise, str]]:
+        """Encodes each premise once, and gives it to each hypothesis: there is no sharing as with branches."""
+        encoded = [(self.processor.encode_premise(group[0]), group) for group in by_premise(rows)]
+        return [(premise, row["hypothesis"]) for premise, group in encoded for row in group]
+
+    def answer(self, prepared: list[tuple[EncodedPremise, str]]) -> list[WrittenPrediction]:
+        """Has the answers written, those to prompts of like length together."""
+        lengths = [premise.num_tokens + len(self.processor.encode_hypothesis(claim)) for premise, claim in prepared]
+        passes = {}
+        for index in sorted(range(len(prepared)), key=lengths.__getitem__):
+            # One pass has one modality: how the model places sound in time is one setting for all its rows.
+            of_modality = passes.setdefault(prepared[index][0].modality, [[]])
+            if (len(of_modality[-1]) + 1) * lengths[index] > TOKENS_PER_PASS and of_modality[-1]:
+                of_modality.append([])
+            of_modality[-1].append(index)
+        answers = {}
+        for indices in chain(*passes.values()):
+            written = self._write([prepared[index] for index in indices])
+            for index, (text, ended) in zip(indices, written, strict=True):
+                parsed = parse_answer(text) if ended else Parsed(None, CUT_OFF_ANSWER)
+                notes = list(prepared[index][0].notes)
+                answers[index] = WrittenPrediction(parsed.probability, text, parsed.reason, notes)
+        return [answers[index] for index in range(len(prepared))]
+
+    @torch.inference_mode()
+    def _write(self, prompts: list[tuple[EncodedPremise, str]]) -> list[tuple[str, bool]]:
+        """What follows each prompt, a premise and a claim (all of one modality): text, and whether it has an end."""
+        premises, claims = zip(*prompts, strict=True)
+        inputs = self.processor.collate(list(premises), [[claim] for claim in claims])
+        inputs.pop("branch_ids")
+        width = inputs["input_ids"].shape[1]
+        padding = (width - inputs["attention_mask"].sum(dim=1)).tolist()
+        for name in ("input_ids", "attention_mask"):  # what is generated follows the last column: padding goes first
+            inputs[name] = torch.stack([row.roll(shift) for row, shift in zip(inputs[name], padding, strict=True)])
+        written = self.model.generate(
+            **inputs.to(self.model.device), use_audio_in_video=premises[0].modality == "audiovisual"
+        )
+        texts = []
+        for ids in written[:, width:].tolist():
+            ends = [place for place, token in enumerate(ids) if token in self.model.generation_config.eos_token_id]
+            # Special tokens within stay to be seen: without them "0.<|AUDIO|>5" would be a number.
+            texts.append((self.processor.tokenizer.decode(ids[: ends[0]] if ends else ids), bool(ends)))
+        return texts
+
+
+def answer_format(checkpoint: Path) -> str | None:
+    """
+    Tells how the model of a checkpoint writes a probability: `"{probability:.2f}<|im_end|>"`; `None` for CLUE.
+
+    Raises:
+        `ValueError`: if the checkpoint is neither of CLUE nor of CLUE-T.
+    """
+    kind = read(AutoConfig, checkpoint, trust_remote_code=True).model_type
+    if kind == "clue":
+        return None
+    settings = checkpoint / "processor_config.json"
+    prompt = json.loads(settings.read_text()).get("prompt", {}) if settings.exists() else {}
+    if kind != "qwen2_5_omni_thinker" or "answer" not in prompt:
+        raise ValueError(
+            f"{checkpoint} is a {kind} checkpoint without a prompt for answers: neither CLUE, nor trained with "
+            "`--variant text`."
+        )
+    return prompt["answer"]
