@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: everything is generated, nothing is downloaded."""
 
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 
 
 torch.set_num_threads(1)
+# Until all is imported nothing can be let go.
+gc.disable()
 
 TEXTS = [
     "An urn holds 3 red balls, 2 blue balls and 1 green ball.",
@@ -22,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, and the short ones fill what is left at the end."""
     long = {item.path for item in items if any(item.iter_markers("processes")) or any(item.iter_markers("long"))}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a training collects garbage after each run, and need not look through all of it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -145,20 +143,13 @@ def test_a_process_that_outlived_its_launcher_keeps_others_out(tiny_checkpoint, 
 
 
 def test_two_processes_take_the_stress_test(tmp_path):
-    """Launched as documented, the suite is built once; the report is that of one process."""
+    """The suite is built once; the report is that of one process."""
     checkpoint = ROOT / "checkpoints/clue-urn-tiny"
     small = ["--premises", "4", "--balls", "5", "--distractors", "0", "--negations", "0", "1", "--senses", "either"]
     given = ["--model", checkpoint, *small, "--modalities", "text", "audio", "--batch-size", "2"]
     command = ["-m", "evaluation.urn", *given, "--suites", tmp_path / "suites", "--output-dir", tmp_path / "two"]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--config_file", DDP, "--main_process_port", "0"]
-        + [str(part) for part in command],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    ended, log = run_on_two(tmp_path, *command)
+    assert ended == [0, 0], log
     one = urn.main([*map(str, given), "--suites", str(tmp_path / "suites"), "--output-dir", str(tmp_path / "one")])
     two = json.loads((tmp_path / "two/report.json").read_text())
     assert two["suite"] == one["suite"]

@@ -1,4 +1,4 @@
-"""A Hub on this machine, and clients of it in clean processes."""
+"""A Hub on this machine, and clients of it, each in a process of its own."""
 
 import json
 import os
@@ -10,10 +10,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests import launching
+
 
 HERE = Path(__file__).parent
 TOKEN = "hf_local_tests"
-TIMEOUT = 300
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class LocalHub:
 
     def run(self, home: Path, code: str, *arguments: object, token: bool = True, check: bool = True):
         """
-        Runs Python code as a client, in a clean process: the address of a Hub is read at import.
+        Runs Python code as a client.
 
         Args:
             home (`Path`): As in [`env`].
@@ -66,13 +67,11 @@ class LocalHub:
         Returns:
             `subprocess.CompletedProcess`: with what it printed.
         """
-        command = [sys.executable, "-c", code, *map(str, arguments)]
-        return self.call(home, command, token=token, check=check)
+        return self.call(home, "-c", code, *arguments, token=token, check=check)
 
-    def call(self, home: Path, command: list[str], token: bool = True, check: bool = True):
-        """Runs any command as a client; as [`run`]."""
-        env = self.env(home, token)
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT, cwd=HERE.parents[1])
+    def call(self, home: Path, *command: object, token: bool = True, check: bool = True):
+        """Runs any command of Python as a client; as [`run`]."""
+        done = launching.run(*command, environment=self.env(home, token))
         assert not check or done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
 

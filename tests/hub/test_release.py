@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from hashlib import sha256
 from io import BytesIO
@@ -28,13 +26,14 @@ from datasets_scripts.release import choose_configs, list_files, parse_arguments
 from datasets_scripts.releasing.card import own_facts
 from datasets_scripts.schema import FEATURES
 from datasets_scripts.sources.urn_media import write_video
+from tests.launching import Process, run
 
 
 pytestmark = pytest.mark.processes
 
 TINY = "--train 3 --validation 1 --test 2 --hypotheses-per-premise 4 --workers 1".split()
 EVENT = "Notre-Dame fire"
-RELEASE = [sys.executable, "-m", "datasets_scripts.release"]
+RELEASE = ["-m", "datasets_scripts.release"]
 
 # Small commits, so that a handful of clips takes several.
 IN_SMALL_COMMITS = """
@@ -162,8 +161,7 @@ def umui(built, tmp_path) -> Path:
 
 def push(hub, home: Path, folder: Path, repo: str, *options: str, check: bool = True, token: bool = True):
     """Releases a folder, as a person would."""
-    command = [*RELEASE, "--repo", repo, "--dataset", str(folder), *options]
-    return hub.call(home, command, check=check, token=token)
+    return hub.call(home, *RELEASE, "--repo", repo, "--dataset", folder, *options, check=check, token=token)
 
 
 def tree(hub, home: Path, repo: str, revision: str = "main") -> dict[str, str]:
@@ -243,13 +241,15 @@ def own_entries(folder: Path, built: Path) -> None:
 
 def kill_when_held(hub, home: Path, folder: Path, repo: str) -> None:
     """Starts a release in small commits, and kills it once the Hub holds one of its requests."""
-    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", str(folder)]
-    with subprocess.Popen(command, env=hub.env(home), cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL) as run:
-        until = time.monotonic() + 60
-        while hub.held() == 0 and run.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        assert hub.held() > 0, "the release ended before it was stopped"
-        os.kill(run.pid, signal.SIGKILL)
+    command = ["-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", folder]
+    with Path(os.devnull).open("w") as nothing:
+        release = Process(*command, environment=hub.env(home), stdout=nothing, stderr=nothing)
+    until = time.monotonic() + 60
+    while hub.held() == 0 and release.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    assert hub.held() > 0, "the release ended before it was stopped"
+    release.kill()
+    assert release.wait() == -signal.SIGKILL
     hub.work_again()
 
 
@@ -272,10 +272,10 @@ def test_a_killed_push_goes_on(hub, built, tmp_path, stop):
 
 def test_nothing_is_named_that_is_not_there(hub, umui, tmp_path):
     """In every commit, of a first release and of one that takes clips away, rows name clips that are there."""
-    command = [sys.executable, "-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", str(umui)]
-    hub.call(tmp_path / "home", command)
+    command = ["-c", IN_SMALL_COMMITS, "--repo", "clue/order", "--dataset", umui]
+    hub.call(tmp_path / "home", *command)
     build(["urn", *TINY, "--modalities", "video", "--overwrite", "--seed", "7", "--output-dir", str(umui)])
-    hub.call(tmp_path / "home", [*command, "--dataset-configs", "urn-video", "urn-text"])
+    hub.call(tmp_path / "home", *command, "--dataset-configs", "urn-video", "urn-text")
     history = json.loads(hub.ask("GET", "/api/datasets/clue/order/commits/main"))
     titles = [commit["title"] for commit in history]
     assert len(titles) > 6 and {re.sub(r" \(part \d+\)", "", title) for title in titles} == {
@@ -353,8 +353,8 @@ release.main(arguments)
 @pytest.mark.parametrize("when", ["before", "between", "after"])
 def test_a_change_by_somebody_else_stops_it(hub, built, tmp_path, when):
     """A release never goes over what came into the branch while it was at work."""
-    command = [sys.executable, "-c", MEANWHILE, when, "--repo", f"clue/{when}", "--dataset", str(built)]
-    done = hub.call(tmp_path / "home", command, check=False)
+    command = ["-c", MEANWHILE, when, "--repo", f"clue/{when}", "--dataset", built]
+    done = hub.call(tmp_path / "home", *command, check=False)
     assert done.returncode == 1 and "was changed meanwhile: run this again" in done.stderr
     assert hub.ask("GET", f"/datasets/clue/{when}/resolve/main/urn-text/build.json") == b"theirs"
     assert "README.md" not in tree(hub, tmp_path / "home", f"clue/{when}")
@@ -480,7 +480,7 @@ def test_a_dry_run_changes_nothing(hub, built, tmp_path):
     assert f"urn-video: {clips + 4} files" in told
     environment = hub.env(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [*RELEASE, "--repo", "clue/rehearsal", "--dataset", str(built), "--dry-run"]
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    done = run(*command, environment=environment)
     assert done.returncode == 0 and "can't be reached" in done.stdout and "urn-video: " in done.stdout
 
 

@@ -1,7 +1,5 @@
 """A research checkpoint is converted from a repository on a Hub as from a folder."""
 
-import sys
-
 import pytest
 import yaml
 
@@ -28,8 +26,8 @@ def test_from_a_repository(hub, tmp_path):
     prompts.write_text(yaml.safe_dump(PROMPTS))
     hub.run(tmp_path / "author", UPLOAD, "tester/research", root)
     from_research(root, prompts, tmp_path / "from_folder")
-    command = [sys.executable, "-m", "modeling_clue.conversion", "from-research", "--model", "tester/research"]
-    command += ["--prompt", str(prompts), "--output-dir", str(tmp_path / "from_hub")]
-    hub.call(tmp_path / "stranger", command, token=False)
+    command = ["-m", "modeling_clue.conversion", "from-research", "--model", "tester/research"]
+    command += ["--prompt", prompts, "--output-dir", tmp_path / "from_hub"]
+    hub.call(tmp_path / "stranger", *command, token=False)
     for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
         assert (tmp_path / "from_hub" / file).read_bytes() == (tmp_path / "from_folder" / file).read_bytes(), file

@@ -5,8 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,8 @@ from gradio_client import Client
 from transformers import pipeline
 
 from tests.hub.conftest import LocalHub
+from tests.launching import write_python
+from tests.spaces.conftest import start_space
 
 
 pytestmark = pytest.mark.processes
@@ -99,7 +99,11 @@ def clone(tree, tmp_path) -> Path:
 def shell(hub: LocalHub, folder: Path, command: str, check: bool = True, **environment: str):
     """Runs a command in a folder as a client of the Hub, with the folder's own code."""
     env = hub.env(folder.parent / "home") | {"PYTHONPATH": str(folder)} | environment
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    programs = folder.parent / "programs"
+    if not programs.exists():
+        programs.mkdir()
+        write_python(programs)
+    env["PATH"] = f"{programs}:{env['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=env, capture_output=True, text=True, timeout=300
     )
@@ -152,24 +156,6 @@ def changes(hub: LocalHub) -> list[str]:
     return [line for line in asked if not re.search("/api/validate-yaml|/paths-info/|/preupload/", line)]
 
 
-@contextmanager
-def running(hub: LocalHub, folder: Path, home: Path, environment: dict[str, str]):
-    """A Space started as on the Hub, its folder the root; gives its address."""
-    env = hub.env(home, token=False) | environment | {"GRADIO_SERVER_NAME": "127.0.0.1"}
-    with (
-        (home / "space.log").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-u", "app.py"], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as space,
-    ):
-        try:
-            url = next((line.split()[-1] for line in space.stdout if "Running on local URL" in line), None)
-            assert url, (home / "space.log").read_text()
-            yield url
-        finally:
-            space.kill()
-
-
 def test_the_page_on_releasing(hub, tree, clone):
     """Run in order from a fresh clone, the page's commands release a dataset, models and Spaces whose cards link each
     other; those that send, run twice, send once; and the demo that lies there gives the model's answers."""
@@ -207,8 +193,11 @@ def test_the_page_on_releasing(hub, tree, clone):
     shell(hub, clone, f"hf download tester/clue --repo-type space --local-dir {home}")
     told = variables(hub, "tester/clue")
     assert told.keys() == {"CLUE_MODEL", "CLUE_REVISION"} and re.fullmatch("[0-9a-f]{40}", told["CLUE_REVISION"])
-    with running(hub, home, clone.parent, told) as url:
-        [answer] = Client(url, verbose=False).predict(*QUESTION, api_name="/judge_text")
+    space = start_space(home, clone.parent, hub.env(clone.parent, token=False) | told)
+    try:
+        [answer] = Client(space.url, verbose=False).predict(*QUESTION, api_name="/judge_text")
+    finally:
+        space.kill()
     local = pipeline("uncertain-inference", model=str(clone / "runs/release/clue"), trust_remote_code=True)
     [expected] = local({"text": QUESTION[0], "hypotheses": [QUESTION[1]]})
     assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-4)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from trl import ModelConfig
 
 from datasets_scripts.build import main as build
 from tests.hub.conftest import LocalHub
+from tests.launching import launch
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.hub import check_push
 
@@ -116,12 +116,13 @@ def test_every_save_is_a_model_that_loads(hub, umui, tiny_checkpoint, tmp_path):
     """Of two processes, one pushes: each save and the end are a commit, whole and loadable; the last is the model in
     the output folder."""
     repo, output = "clue/every-save", tmp_path / "out"
-    launch = ["-m", "accelerate.commands.launch", "--config_file", "train/accelerate_configs/ddp_cpu.yaml"]
     arguments = command(umui, tiny_checkpoint, output, "--hub_model_id", repo, "--eval_strategy", "epoch")
-    done = hub.call(tmp_path / "home", [sys.executable, *launch, "--main_process_port", "0", *arguments])
+    log = tmp_path / "log.txt"
+    ended = launch("train/accelerate_configs/ddp_cpu.yaml", *arguments, log=log, whole=hub.env(tmp_path / "home"))
+    assert ended == [0, 0], log.read_text()
     commits = history(hub, repo)[1:]
     titles = ["Training in progress, step 2", f"Training in progress, step {STEPS}", "End of training"]
-    assert [commit["title"] for commit in commits] == titles, done.stderr
+    assert [commit["title"] for commit in commits] == titles, log.read_text()
     assert_clean(commits)
     first, last, saved = answers(hub, tmp_path / "stranger", f"{repo}@{commits[0]['id']}", repo, output)
     assert first != last == saved
@@ -140,7 +141,7 @@ def test_adapters_on_the_way_and_the_merged_model_at_the_end(hub, umui, tiny_che
     push += "HfApi().upload_folder(repo_id=sys.argv[1], folder_path=sys.argv[2])"
     hub.run(tmp_path / "home", push, base, tiny_checkpoint)
     options = ["--hub_model_id", repo, "--use_peft", "--lora_r", "4", "--learning_rate", "0.01"]
-    hub.call(tmp_path / "home", [sys.executable, *command(umui, base, output, *options)])
+    hub.call(tmp_path / "home", *command(umui, base, output, *options))
     commits = history(hub, repo)[1:]
     assert_clean(commits)
     assert {"adapter_config.json", "adapter_model.safetensors"} <= commits[0]["files"]
@@ -160,7 +161,7 @@ def test_only_the_end_is_pushed(hub, umui, tiny_checkpoint, tmp_path):
     the path of a local base is not told, the adapter's configuration included."""
     output = tmp_path / "only-the-end"
     options = ["--hub_strategy", "end", "--hub_private_repo", "true", "--use_peft"]
-    hub.call(tmp_path / "home", [sys.executable, *command(umui, tiny_checkpoint, output, *options)])
+    hub.call(tmp_path / "home", *command(umui, tiny_checkpoint, output, *options))
     repo = "tester/only-the-end"
     [commit] = history(hub, repo)[1:]
     assert_clean([commit])
@@ -188,14 +189,14 @@ def test_a_failed_push_loses_nothing(hub, umui, tiny_checkpoint, tmp_path):
     hub.fail_after(uploads=1, commits=0)
     try:
         arguments = command(umui, tiny_checkpoint, output, "--hub_model_id", repo)
-        failed = hub.call(tmp_path / "home", [sys.executable, *arguments], check=False)
+        failed = hub.call(tmp_path / "home", *arguments, check=False)
     finally:
         hub.work_again()
     assert failed.returncode != 0
     assert f"A push to {repo} failed" in failed.stderr and f"The model is saved in {output}" in failed.stderr
     assert (output / f"checkpoint-{STEPS}").is_dir() and history(hub, repo)[1:] == []
     [advice] = re.findall(r"`python (-m train\.push .*?)`", failed.stderr)
-    hub.call(tmp_path / "home", [sys.executable, *advice.split()])
+    hub.call(tmp_path / "home", *advice.split())
     assert_clean(history(hub, repo)[1:])
     assert_same_weights(hub, repo, output)
 

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import modeling_clue
+from tests.launching import run
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,14 +94,16 @@ def test_modeling_clue_never_names_its_own_package():
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "module",
-    ["modeling_clue.media", "datasets_scripts.build", "datasets_scripts.release", "datasets_scripts.teachers.ask"],
-)
-def test_what_needs_no_model_does_not_wait_for_torch(module):
+def test_what_needs_no_model_does_not_wait_for_torch():
     """Neither torch nor transformers, of several seconds each, is imported to build, to send, or to ask a server."""
-    code = f"import sys, {module}; print({{'torch', 'transformers'}} & sys.modules.keys())"
-    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "set()"
+    code = "import sys"
+    for module in (
+        *("modeling_clue.media", "datasets_scripts.build", "datasets_scripts.release"),
+        "datasets_scripts.teachers.ask",
+    ):
+        code += f"\nimport {module}\nprint('{module}', {{'torch', 'transformers'}} & sys.modules.keys())"
+    told = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert all(line.endswith(" set()") for line in told.splitlines()), told
 
 
 @pytest.mark.processes
@@ -111,8 +114,8 @@ def test_a_name_of_the_package_makes_it_known_to_transformers():
         "config = AutoConfig.from_pretrained('checkpoints/clue-urn-tiny')\n"
         "print(type(config).__module__, type(AutoModel.from_config(config)).__module__)"
     )
-    told = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
-    assert told == ["modeling_clue.configuration_clue", "modeling_clue.modeling_clue"]
+    done = run("-c", code)
+    assert done.stdout.split() == ["modeling_clue.configuration_clue", "modeling_clue.modeling_clue"]
     with pytest.raises(AttributeError, match="module 'modeling_clue' has no attribute 'CLUEModel'"):
         _ = modeling_clue.CLUEModel
 

@@ -2,10 +2,6 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +12,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from tests.launching import Process, free_port
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,22 +52,47 @@ class Space:
 
     Args:
         url (`str`): Its address.
-        process (`subprocess.Popen`): Its process.
+        process ([`Process`]): Its process.
         log (`Path`): What it printed.
     """
 
     url: str
-    process: subprocess.Popen
+    process: Process
     log: Path
 
     def kill(self) -> None:
         """Ends it as a machine that goes away would: at once and without a word to it."""
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 
-@pytest.fixture(scope="module")
-def start_space() -> Callable[..., Space]:
+def start_space(folder: Path, home: Path, environment: dict[str, str]) -> Space:
+    """
+    Starts a Space in a process of its own.
+
+    Args:
+        folder (`Path`): Its folder.
+        home (`Path`): What it takes for its home, with what it printed (`log.txt`) and its temporary files.
+        environment (`dict[str, str]`): Its environment beside.
+    """
+    (home / "tmp").mkdir(parents=True, exist_ok=True)
+    log = home / "log.txt"
+    told = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    told |= {"GRADIO_SERVER_PORT": free_port()} | environment
+    with log.open("ab") as output:
+        # As on the Hub: the folder of the Space is the root, and nothing beside it is there to import.
+        process = Process("app.py", folder=folder, environment=told, stdout=output, stderr=output)
+    space = Space(f"http://127.0.0.1:{told['GRADIO_SERVER_PORT']}", process, log)
+    try:
+        _wait_until_it_answers(space)
+    except AssertionError:
+        space.kill()
+        raise
+    return space
+
+
+@pytest.fixture(scope="module", name="start_space")
+def starts_spaces() -> Callable[..., Space]:
     """
     Starts a Space, in a process and a folder of its own: `start_space("demo", home)`.
 
@@ -80,47 +103,19 @@ def start_space() -> Callable[..., Space]:
     started = []
 
     def start(name: str, home: Path, **environment: str) -> Space:
-        port = environment.get("GRADIO_SERVER_PORT") or _free_port()
-        (home / "tmp").mkdir(parents=True, exist_ok=True)
-        log = home / "log.txt"
         kept = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("HF_", "GRADIO_", "SPACE", "PYTHON", "PYTEST_"))
             and not key.lower().endswith("proxy")
         }
-        told = {
-            "HOME": str(home),
-            "TMPDIR": str(home / "tmp"),
-            "GRADIO_SERVER_NAME": "127.0.0.1",
-            "GRADIO_SERVER_PORT": str(port),
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        with log.open("ab") as output:
-            # As on the Hub: the folder of the Space is the root, and nothing beside it is there to import.
-            process = subprocess.Popen(
-                [sys.executable, "app.py"],
-                cwd=ROOT / "spaces" / name,
-                env=kept | told | environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        space = Space(f"http://127.0.0.1:{port}", process, log)
-        started.append(space)
-        _wait_until_it_answers(space)
-        return space
+        told = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        started.append(start_space(ROOT / "spaces" / name, home, kept | told | environment))
+        return started[-1]
 
     yield start
     for space in started:
         space.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _wait_until_it_answers(space: Space) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -57,37 +55,6 @@ def train_on_two(output: Path, dataset: Path, checkpoint: Path, *arguments: str,
     log = output.with_suffix(".txt")
     ended = launch(f"{ACCELERATE}/{config}.yaml", *command, log=log, **environment)
     assert ended == [0, 0], log.read_text()
-
-
-def train_by_launchers(
-    output: Path, dataset: Path, checkpoint: Path, *arguments: str, launchers: list[list[str]], **environment: str
-) -> None:
-    """Trains on two processes as from a shell.
-
-    Args:
-        launchers: Options of `accelerate launch`, for one launcher or for one on each "machine".
-    """
-    command = ["tests/train/backend_run.py", *options(output, dataset, checkpoint, processes=2), *arguments]
-    started = []
-    try:
-        for launcher in launchers:
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", *launcher, *command],
-                    cwd=ROOT,
-                    env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    start_new_session=True,
-                )
-            )
-        printed = [process.communicate(timeout=TIMEOUT)[0] for process in started]
-    finally:
-        for process in started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    assert all(process.returncode == 0 for process in started), "\n".join(printed)
 
 
 def steps(output: Path) -> list[dict]:
@@ -157,13 +124,7 @@ def test_two_processes_take_the_steps_of_one(
 @pytest.mark.processes
 def test_two_machines_take_the_steps_of_one(dataset, tiny_checkpoint, tmp_path):
     """Two launchers that meet over the network, one process each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    place = ["--config_file", f"{ACCELERATE}/multi_machine.yaml", "--main_process_ip", "127.0.0.1"]
-    place += ["--main_process_port", port]
-    machines = [[*place, "--machine_rank", rank] for rank in ("0", "1")]
-    train_by_launchers(tmp_path / "two", dataset, tiny_checkpoint, *FROZEN, launchers=machines)
+    train_on_two(tmp_path / "two", dataset, tiny_checkpoint, *FROZEN, config="multi_machine")
     train_on_one(tmp_path / "one", dataset, tiny_checkpoint, *FROZEN)
     assert_same_steps(tmp_path / "two", tmp_path / "one")
 
@@ -171,14 +132,23 @@ def test_two_machines_take_the_steps_of_one(dataset, tiny_checkpoint, tmp_path):
 @pytest.mark.processes
 def test_deepspeed_needs_no_compiler(dataset, tiny_checkpoint, tmp_path):
     """
-    Two processes under ZeRO-2 on a machine that has Python alone, with nothing compiled before; in bfloat16, and what
-    is no integer comes to the model in float32 all the same.
+    As from a shell, two processes under ZeRO-2 on a machine that has Python alone, with nothing compiled before; in
+    bfloat16, and what is no integer comes to the model in float32 all the same.
     """
     (tmp_path / "bin").mkdir()
     bare = {"PATH": str(tmp_path / "bin"), "CXX": "absent", "TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")}
     bfloat16 = ("--dtype", "bfloat16", "--bf16", "true", *FROZEN)
-    launcher = ["--config_file", f"{ACCELERATE}/zero2.yaml", "--main_process_port", "0"]
-    train_by_launchers(tmp_path / "two", dataset, tiny_checkpoint, *bfloat16, launchers=[launcher], **bare)
+    launcher = ["--config_file", f"{ACCELERATE}/zero2.yaml", "--num_processes", "2", "--main_process_port", "0"]
+    command = ["tests/train/backend_run.py", *options(tmp_path / "two", dataset, tiny_checkpoint, 2), *bfloat16]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *launcher, *command],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | bare,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
     assert not (tmp_path / "extensions").exists()
     train_on_one(tmp_path / "one", dataset, tiny_checkpoint, *FROZEN)
     losses = [[entry["loss"] for entry in steps(tmp_path / run)] for run in ("two", "one")]

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +12,12 @@ import torch
 from transformers import TrainerState
 from transformers.trainer_utils import HubStrategy
 
+from tests import launching
 from tests.train.test_sft import DEMO
 from train import callbacks
 from train.arguments import CLUETrainingArguments
 from train.callbacks import PushCallback, local_trackers
 
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Trains where every attempt to look up or reach another machine is written down and fails.
 TRAIN = """
@@ -77,20 +74,13 @@ def track(dataset, tiny_checkpoint, tmp_path):
 
     def run(*arguments: str, steps: int, kill_at_step: int = -1) -> int:
         command = [
-            *(sys.executable, "-c", TRAIN, "--config", DEMO, "--dataset", str(dataset)),
-            *("--dataset-configs", "urn-text"),
-            *("--model_name_or_path", str(tiny_checkpoint), "--output_dir", str(tmp_path / "runs" / "run")),
+            *("-c", TRAIN, "--config", DEMO, "--dataset", dataset, "--dataset-configs", "urn-text"),
+            *("--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "runs" / "run"),
             *("--cache_premises", "false", "--max_steps", str(steps), "--logging_steps", "1"),
             *("--disable_tqdm", "true"),
             *("--save_strategy", "steps", "--save_steps", "2", "--report_to", "trackio", *arguments),
         ]
-        result = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment | {"KILL_AT_STEP": str(kill_at_step)},
-            capture_output=True,
-            text=True,
-        )
+        result = launching.run(*command, environment=environment | {"KILL_AT_STEP": str(kill_at_step)})
         (tmp_path / "log.txt").write_text(result.stdout + result.stderr)
         return result.returncode
 
@@ -99,8 +89,7 @@ def track(dataset, tiny_checkpoint, tmp_path):
 
 def tracked(store: Path) -> dict[str, list[dict]]:
     """What trackio kept of each run."""
-    environment = os.environ | {"TRACKIO_DIR": str(store)}
-    result = subprocess.run([sys.executable, "-c", READ], env=environment, capture_output=True, text=True, check=True)
+    result = launching.run("-c", READ, environment=os.environ | {"TRACKIO_DIR": str(store)})
     return json.loads(result.stdout)
 
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.processing_clue import MODALITIES
+from tests.launching import run
 from tests.train.conftest import CONFIGS
 from train.sft import main
 
@@ -54,13 +53,12 @@ def history(output: Path) -> list[dict]:
 def test_the_command_of_the_docstring_runs(dataset, tiny_checkpoint, tmp_path):
     """`accelerate launch train/sft.py --config ...` trains on all four modalities and leaves a whole checkpoint."""
     command = [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", "train/accelerate_configs/single.yaml"),
-        *("train/sft.py", "--config", "train/recipes/demo_cpu.yaml", "--dataset", str(dataset)),
-        *("--model_name_or_path", str(tiny_checkpoint), "--output_dir", str(tmp_path), "--max_steps", "4"),
+        *("-m", "accelerate.commands.launch", "--config_file", "train/accelerate_configs/single.yaml"),
+        *("train/sft.py", "--config", "train/recipes/demo_cpu.yaml", "--dataset", dataset),
+        *("--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path, "--max_steps", "4"),
         *("--logging_steps", "1"),
     ]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = run(*command)
     assert result.returncode == 0, result.stderr
     logged = {name for entry in history(tmp_path) for name in entry}
     assert {f"loss_{name}" for name in MODALITIES} | {f"grad_norm_{name}" for name in MODALITIES} <= logged

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.launching import run
+
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = ROOT / "checkpoints" / "clue-urn-tiny"
@@ -139,10 +141,8 @@ def test_a_later_commit_of_the_checkpoint_is_not_run(hub, tmp_path):
     code = (
         "import judge; print(judge.judge({'text': 'Balls in the urn: red, blue.'}, ['It is red.'])[0]['hypothesis'])"
     )
-    command = [sys.executable, "-c", code]
-    env = hub.env(tmp_path / "space", token=False) | told
     hub.clear_log()
-    done = subprocess.run(command, cwd=SPACE, env=env, capture_output=True, text=True, timeout=300)
+    done = run("-c", code, folder=SPACE, environment=hub.env(tmp_path / "space", token=False) | told)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "It is red."
     fetched = [entry["path"] for entry in hub.log() if "/resolve/" in entry["path"]]
