@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from evaluation.data import load_rows, premise_keys
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
 from modeling_clue.confidence import bin_values, central_interval, expectation
 from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, conformal_interval
+from tests.launching import run
 
 
 QUESTION = {"text": "An urn holds 3 red balls.", "hypotheses": ["The ball is red.", "It is blue.", "It is neither."]}
@@ -231,8 +230,7 @@ def test_a_stranger_gets_calibrated_answers(calibrated, tmp_path):
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(calibrated), json.dumps(QUESTION)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run("-c", script, calibrated, json.dumps(QUESTION), folder=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout.split("ANSWER ")[1])
     for answer, expected in zip(answers, ask(calibrated), strict=True):

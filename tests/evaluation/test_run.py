@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from evaluation import predict, run
 from evaluation.data import load_rows
 from evaluation.predictors import checkpoints
 from evaluation.predictors.checkpoints import CLUEPredictor
+from tests import launching
 
 
 def options(checkpoint, dataset, out, config="urn-text"):
@@ -112,9 +111,8 @@ def test_a_killed_run_goes_on_with_each_row_once(tiny_checkpoint, urn_world, tmp
         "run.main(sys.argv[1:])\n"
     )
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", script, *options(tiny_checkpoint, urn_world, out)]
-    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = launching.run("-c", script, *options(tiny_checkpoint, urn_world, out), environment=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     partial = out / "predictions.jsonl.partial"
     assert len(lines(partial)) == 8
     assert not (out / "predictions.jsonl").exists()

@@ -3,8 +3,6 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 from fractions import Fraction
 
 import av
@@ -18,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, pipeline
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from tests.launching import run
 
 
 DATA = pathlib.Path(os.environ.get("UMUI_DATA_DIR", pathlib.Path(__file__).parents[2] / "../shared/data")).resolve()
@@ -307,13 +306,7 @@ def test_a_clean_process_needs_the_checkpoint_alone(clue, tiny_checkpoint, clips
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     paths = [tiny_checkpoint, tmp_path / "questions.json", tmp_path / "answers.json", tmp_path / "saved"]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", CLEAN_PROCESS, *map(str, paths)],
-        cwd=tmp_path / "elsewhere",
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = run("-c", CLEAN_PROCESS, *paths, folder=tmp_path / "elsewhere", environment=environment)
     assert done.returncode == 0, done.stderr
     answers = json.loads((tmp_path / "answers.json").read_text())
     expected = json.loads(json.dumps([clue(question) for question in inputs]))

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 
 from common.digests import weights_digest
 from modeling_clue.processing_clue import MODALITIES
+from tests import launching
 from tests.cards import check_layout
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
 from train.card import main as card
@@ -185,7 +185,7 @@ def test_code_of_the_card_runs(run, name):
     code = "\n".join(blocks) + "\nprint(len(output.probability))"
     if len(blocks) == 2:
         code = code.replace("clue({", "answers = clue({") + "\nprint([answer['probability'] for answer in answers])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=run, capture_output=True, text=True)
+    done = launching.run("-c", code, folder=run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "2"
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import yaml
 from datasets_scripts.build import main as build
 from datasets_scripts.building.folder import FolderError, check_free
 from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS
+from tests.launching import run
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,15 +20,14 @@ TINY = "--train 2 --validation 1 --test 1 --workers 1 --hypotheses-per-premise 2
 
 
 def run_beside(folder: Path, code: str, *arguments: str) -> dict | list:
-    """Runs `code` in a clean, offline process beside the dataset folder; what it prints last is JSON."""
+    """Runs `code` in an offline process of its own beside the dataset folder; what it prints last is JSON."""
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(folder.parent / "hf"),
         "PYTHONPATH": str(ROOT),
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     }
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True)
+    done = run("-c", code, *arguments, folder=folder.parent, environment=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -2,8 +2,6 @@
 
 import re
 import struct
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -16,6 +14,8 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+
+from tests.launching import run
 
 
 pytestmark = pytest.mark.processes
@@ -64,7 +64,8 @@ def test_the_documented_command(demo):
     """The command of the README runs as it stands there, but for the port."""
     command = re.search(r"^python -c '\n(.*?)^'$", (SPACE / "README.md").read_text(), re.DOTALL | re.MULTILINE)[1]
     code = command.replace("http://127.0.0.1:7860", demo.url)
-    done = subprocess.run([sys.executable, "-c", code], cwd=SPACE, capture_output=True, text=True, check=True)
+    done = run("-c", code, folder=SPACE)
+    assert done.returncode == 0, done.stderr
     assert [line[: line.rindex(" ")] for line in done.stdout.splitlines()] == [
         "A random ball is red.",
         "A random sound is high.",
