@@ -29,13 +29,14 @@ CLIPS = sum(count for modality, count in TRAIN_PREMISES.items() if modality != "
 FROZEN = ("--freeze_towers", "true", "--per_device_train_batch_size", "3", "--learning_rate", "1e-3")
 ALL = ("--dataset-configs", *CONFIGS, "--max_steps", "-1", "--num_train_epochs", str(EPOCHS))
 VARIANTS = {
-    "plain": FROZEN,
     "lora": ("--use_peft", "--lora_r", "4", "--lora_dropout", "0.2", "--per_device_train_batch_size", "2"),
-    "accumulated": (*FROZEN, "--gradient_accumulation_steps", "2", "--max_hypotheses_per_premise", "2"),
+    "workers": (
+        *(*FROZEN, "--dataloader_num_workers", "2"),
+        *("--gradient_accumulation_steps", "2", "--max_hypotheses_per_premise", "2"),
+    ),
     "autocast": (*FROZEN, "--bf16", "true"),
     "bfloat16": (*FROZEN, "--dtype", "bfloat16"),
     "mixed": (*FROZEN, "--modality_batching", "mixed"),
-    "workers": (*FROZEN, "--dataloader_num_workers", "2"),
     "evaluated": (*FROZEN, "--eval_strategy", "epoch"),
 }
 
