@@ -7,9 +7,12 @@ from pathlib import Path
 import jinja2
 import pytest
 import torch
+import yaml
 
 
 torch.set_num_threads(1)
+# Every dataset and checkpoint is read with its card's YAML, some of it long. This reads the same, in C.
+yaml.SafeLoader = yaml.CSafeLoader
 # Until all is imported nothing can be let go.
 gc.disable()
 

@@ -1,28 +1,27 @@
 """
-An OpenAI-compatible server that misbehaves on purpose, for tests: on loopback, in a process of its own.
+An OpenAI-compatible server that misbehaves on purpose, for tests: on loopback, in a thread of its own.
 
 How it behaves is written in the hypothesis: `[500 x2]` answers HTTP 500 twice and then well, `[garbage]` always sends
-garbage. It counts what it is asked; `GET /counts` tells. It ends by itself after `LIFETIME` seconds.
+garbage. It counts what it is asked; `GET /counts` tells.
 """
 
 import asyncio
 import contextlib
 import json
 import math
-import os
 import re
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Thread
 
 import httpx2
-
-
-LIFETIME = 120
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 
 @dataclass
@@ -30,7 +29,6 @@ class Running:
     """The server, as a test sees it."""
 
     url: str
-    process: subprocess.Popen
 
     def counts(self) -> dict:
         """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
@@ -43,39 +41,44 @@ class Running:
 
 @contextlib.contextmanager
 def bad_server(**options) -> Iterator[Running]:
-    """Starts the server and shuts it down. Options: `delay_ms`, `key`, `model`, `hold_after` (see `serve`)."""
-    with socket.socket() as listener:
-        # The parent binds: the system chooses the port, and requests wait in the queue until the server is up.
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        port, number = listener.getsockname()[1], listener.fileno()
-        command = [sys.executable, __file__, str(number), json.dumps(options)]
-        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
+    """Starts the server and shuts it down. Options: `delay_ms`, `key`, `model`, `hold_after` (see `application`)."""
+    # The system chooses the port, and requests wait in the queue until the server is up.
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    server = uvicorn.Server(uvicorn.Config(application(**options), log_level="critical"))
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(server.serve(sockets=[listener]))
+
+    def serve() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(serving)
+
+    thread = Thread(target=serve, daemon=True)
+    thread.start()
     try:
-        url = f"http://127.0.0.1:{port}/v1"
-        httpx2.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
-        yield Running(url, process)
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
     finally:
-        process.kill()
-        process.wait(timeout=10)
+        # At once, whoever waits for an answer.
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+        listener.close()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.close()
 
 
-def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after: int = 0) -> None:
+def application(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after: int = 0) -> Starlette:
     """
-    Serves on the socket `number`.
+    The server's application.
 
     Args:
-        number (`int`): File number of the listening socket.
         delay_ms (`float`): Before each answer.
         key (`str`): What a request must bring; the refusal quotes what was brought.
         model (`str`): The one model there is.
         hold_after (`int`): After so many requests, further ones are held until the server ends.
     """
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-    from starlette.routing import Route
-
     asked, seeds, started, state, keys, requests = Counter(), {}, Counter(), Counter(), set(), []
 
     def reply(text: str | None, finish: str = "stop", logprobs: dict | None = None, **fields) -> JSONResponse:
@@ -149,7 +152,7 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
         state["all"] += 1
         try:
             if hold_after and state["all"] > hold_after:
-                await asyncio.sleep(LIFETIME)
+                await asyncio.Event().wait()
             await asyncio.sleep(delay_ms / 1000)
             command = re.search(r"\[(\w+)(?: x(\d+))?\]", text)
             if command:
@@ -171,20 +174,14 @@ def serve(number: int, delay_ms: float = 1, key: str = "", model: str = "teacher
     async def models(request):
         return refuse(request) or JSONResponse({"data": [{"id": model}]})
 
-    routes = [
-        Route("/v1/chat/completions", chat, methods=["POST"]),
-        Route("/v1/models", models),
-        Route("/v1/counts", counts),
-        Route("/v1/requests", all_requests),
-    ]
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="critical"))
-
-    async def run() -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LIFETIME):
-                await server.serve(sockets=[socket.socket(fileno=number)])
-
-    asyncio.run(run())
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/v1/counts", counts),
+            Route("/v1/requests", all_requests),
+        ]
+    )
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -193,8 +190,3 @@ def wait_for(condition, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), **json.loads(sys.argv[2]))
-    os._exit(0)
