@@ -26,7 +26,6 @@ from types import ModuleType
 
 import datasets
 import huggingface_hub.hf_api
-import huggingface_hub.utils.tqdm
 import torch
 import transformers.dynamic_module_utils
 import transformers.utils.hub
@@ -100,7 +99,9 @@ def become(environment: dict[str, str], folder: str) -> None:
     os.chdir(folder)
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", os.cpu_count())))
     constants = importlib.reload(huggingface_hub.constants)
-    huggingface_hub.utils.tqdm.HF_HUB_DISABLE_PROGRESS_BARS = constants.HF_HUB_DISABLE_PROGRESS_BARS
+    # Not the class that has taken the module's name.
+    bars = sys.modules["huggingface_hub.utils.tqdm"]
+    bars.HF_HUB_DISABLE_PROGRESS_BARS = constants.HF_HUB_DISABLE_PROGRESS_BARS
     # The functions of the library itself are this object's.
     huggingface_hub.hf_api.api.endpoint = constants.ENDPOINT
     importlib.reload(datasets.config)
@@ -132,6 +133,8 @@ def run(path: list[str], what: str, *arguments: str) -> None:
 def main() -> None:
     """Serves, and is whatever is asked for."""
     path = sys.path[1:]
+    # Where libraries are: the folder of an editable install is none, and gradio would find a package `spaces` in it.
+    sys.path[:] = [folder for folder in path if folder.startswith((sys.prefix, sys.base_prefix))]
     gc.disable()
     for library in LIBRARIES:
         importlib.import_module(library)

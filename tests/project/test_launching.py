@@ -16,16 +16,18 @@ pytestmark = pytest.mark.processes
 # What libraries read of the environment when they are imported.
 TELL = """
 import json, sys
+from pathlib import Path
 import datasets.config, gradio.http_server, huggingface_hub.constants, huggingface_hub.utils.tqdm, torch
 import transformers.dynamic_module_utils, transformers.utils.hub
 from huggingface_hub import HfApi, hf_api
 modules = (
-    datasets.config, gradio.http_server, huggingface_hub.constants, huggingface_hub.utils.tqdm,
+    datasets.config, gradio.http_server, huggingface_hub.constants, sys.modules["huggingface_hub.utils.tqdm"],
     transformers.dynamic_module_utils, transformers.utils.hub,
 )
 told = {
-    f"{module.__name__}.{name}": sorted(value) if isinstance(value, set) else repr(value)
-    for module in modules for name, value in vars(module).items() if name.isupper()
+    f"{module.__name__}.{name}": str(value)
+    for module in modules for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, (str, int, Path)) and name != "SESSION_ID"
 }
 told |= {"threads": torch.get_num_threads(), "endpoints": [HfApi().endpoint, hf_api.api.endpoint]}
 ours = {"modeling_clue", "datasets_scripts", "train", "evaluation"} & sys.modules.keys()
