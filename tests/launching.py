@@ -55,17 +55,25 @@ class Process:
         folder (`Path`, *optional*): Where it runs, by default in the root of this repository.
         environment (`dict[str, str]`, *optional*): Its environment, by default that of the tests.
         stdout, stderr (`IO`): What it prints to, files.
+        stdin (`IO`, *optional*): What it reads, by default nothing.
     """
 
     def __init__(
-        self, *command: object, stdout: IO, stderr: IO, folder: Path = ROOT, environment: Mapping | None = None
+        self,
+        *command: object,
+        stdout: IO,
+        stderr: IO,
+        stdin: IO | socket.socket | None = None,
+        folder: Path = ROOT,
+        environment: Mapping | None = None,
     ):
         environment = dict(os.environ if environment is None else environment)
         job = {"command": [str(word) for word in command], "folder": str(folder), "environment": environment}
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.connect(address())
         with open(os.devnull) as nothing:
-            socket.send_fds(self.connection, [b" "], [file.fileno() for file in (nothing, stdout, stderr)])
+            files = (stdin or nothing, stdout, stderr)
+            socket.send_fds(self.connection, [b" "], [file.fileno() for file in files])
         self.connection.sendall(json.dumps(job).encode())
         self.connection.shutdown(socket.SHUT_WR)
         self._answers = self.connection.makefile()

@@ -1,27 +1,29 @@
 """
-An OpenAI-compatible server that misbehaves on purpose, for tests: on loopback, in a thread of its own.
+An OpenAI-compatible server that misbehaves on purpose, for tests: on loopback, in a process of its own.
 
 How it behaves is written in the hypothesis: `[500 x2]` answers HTTP 500 twice and then well, `[garbage]` always sends
-garbage. It counts what it is asked; `GET /counts` tells.
+garbage. It counts what it is asked; `GET /counts` tells. It ends by itself after `LIFETIME` seconds.
 """
 
 import asyncio
 import contextlib
 import json
 import math
+import os
 import re
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Thread
 
 import httpx2
-import uvicorn
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+
+from tests.launching import Process
+
+
+LIFETIME = 120
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Running:
     """The server, as a test sees it."""
 
     url: str
+    process: Process
 
     def counts(self) -> dict:
         """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
@@ -41,37 +44,25 @@ class Running:
 
 @contextlib.contextmanager
 def bad_server(**options) -> Iterator[Running]:
-    """Starts the server and shuts it down. Options: `delay_ms`, `key`, `model`, `hold_after` (see `application`)."""
-    # The system chooses the port, and requests wait in the queue until the server is up.
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    server = uvicorn.Server(uvicorn.Config(application(**options), log_level="critical"))
-    loop = asyncio.new_event_loop()
-    serving = loop.create_task(server.serve(sockets=[listener]))
-
-    def serve() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(serving)
-
-    thread = Thread(target=serve, daemon=True)
-    thread.start()
+    """Starts the server and shuts it down. Options: `delay_ms`, `key`, `model`, `hold_after` (see `serve`)."""
+    with socket.socket() as listener:
+        # The parent binds: the system chooses the port, and requests wait in the queue until the server is up.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        port = listener.getsockname()[1]
+        process = Process(__file__, json.dumps(options), stdin=listener, stdout=sys.__stdout__, stderr=sys.__stderr__)
     try:
-        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
+        url = f"http://127.0.0.1:{port}/v1"
+        httpx2.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
+        yield Running(url, process)
     finally:
-        # At once, whoever waits for an answer.
-        loop.call_soon_threadsafe(serving.cancel)
-        thread.join(timeout=10)
-        assert not thread.is_alive()
-        listener.close()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+        process.kill()
+        process.wait(timeout=10)
 
 
-def application(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after: int = 0) -> Starlette:
+def serve(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after: int = 0) -> None:
     """
-    The server's application.
+    Serves on the socket that is the standard input.
 
     Args:
         delay_ms (`float`): Before each answer.
@@ -79,6 +70,11 @@ def application(delay_ms: float = 1, key: str = "", model: str = "teacher", hold
         model (`str`): The one model there is.
         hold_after (`int`): After so many requests, further ones are held until the server ends.
     """
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
     asked, seeds, started, state, keys, requests = Counter(), {}, Counter(), Counter(), set(), []
 
     def reply(text: str | None, finish: str = "stop", logprobs: dict | None = None, **fields) -> JSONResponse:
@@ -152,7 +148,7 @@ def application(delay_ms: float = 1, key: str = "", model: str = "teacher", hold
         state["all"] += 1
         try:
             if hold_after and state["all"] > hold_after:
-                await asyncio.Event().wait()
+                await asyncio.sleep(LIFETIME)
             await asyncio.sleep(delay_ms / 1000)
             command = re.search(r"\[(\w+)(?: x(\d+))?\]", text)
             if command:
@@ -174,14 +170,20 @@ def application(delay_ms: float = 1, key: str = "", model: str = "teacher", hold
     async def models(request):
         return refuse(request) or JSONResponse({"data": [{"id": model}]})
 
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/models", models),
-            Route("/v1/counts", counts),
-            Route("/v1/requests", all_requests),
-        ]
-    )
+    routes = [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/models", models),
+        Route("/v1/counts", counts),
+        Route("/v1/requests", all_requests),
+    ]
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="critical"))
+
+    async def run() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIFETIME):
+                await server.serve(sockets=[socket.socket(fileno=0)])
+
+    asyncio.run(run())
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -190,3 +192,8 @@ def wait_for(condition, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    serve(**json.loads(sys.argv[1]))
+    os._exit(0)
