@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 import modeling_clue
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.processing_clue import MODALITIES
+from tests.launching import run
 
 
 pytestmark = pytest.mark.processes
@@ -85,9 +84,7 @@ def stranger(tiny_checkpoint, clips, premises, tmp_path_factory):
     }
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HF_MODULES_CACHE": str(folder / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGER, json.dumps(job)], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    done = run("-c", STRANGER, json.dumps(job), folder=folder, environment=environment)
     assert done.returncode == 0, done.stderr
     assert "newly initialized" not in done.stderr
     return Path(job["copy"]), dict(np.load(job["out"]))
