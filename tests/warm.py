@@ -70,7 +70,8 @@ def serve(address: str, parent: int) -> dict:
                 try:
                     os.kill(parent, 0)
                 except ProcessLookupError:
-                    os.unlink(address)
+                    for file in (address, f"{address}.lock"):
+                        os.unlink(file)
                     sys.exit()
                 continue
             client, _ = listening.accept()
