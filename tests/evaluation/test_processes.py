@@ -1,7 +1,6 @@
 """An evaluation over two processes: each row once, in order, after a kill too, and whoever goes on with it."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
