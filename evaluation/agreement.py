@@ -30,15 +30,7 @@ MEASURES = {"pearson": "Pearson", "spearman": "Spearman", "mse": "MSE", "js_dist
 
 
 def histogram(probabilities: np.ndarray) -> np.ndarray:
-    """
-    Counts answers in `BINS` equal bins of [0, 1], each with its lower edge, the last with both.
-
-    Args:
-        probabilities (`np.ndarray` of shape `(n,)`): Answers; NaN is not counted.
-
-    Returns:
-        `np.ndarray` of shape `(BINS,)`: the counts.
-    """
+    """Counts answers but NaN in `BINS` equal bins of [0, 1], each with its lower edge, the last with both."""
     given = probabilities[~np.isnan(probabilities)]
     # Not numpy's histogram: in binary its edge 0.3 lies above the answer 30 %, which would fall below it.
     bins = np.floor(np.round(given * BINS, 9)).astype(int)
@@ -47,11 +39,7 @@ def histogram(probabilities: np.ndarray) -> np.ndarray:
 
 def pair_measures(first: np.ndarray, second: np.ndarray) -> dict:
     """
-    Compares two annotators over the items that both judged.
-
-    Args:
-        first (`np.ndarray` of shape `(items,)`): Probabilities of the one, NaN where an item was skipped.
-        second (`np.ndarray` of shape `(items,)`): Probabilities of the other.
+    Compares two annotators, `(items,)` each, over the items that both judged: those where neither has NaN.
 
     Returns:
         `dict`: `n`, the number of items both judged; `pearson` and `spearman`, NaN where one of them always gave the
@@ -73,18 +61,12 @@ def pair_measures(first: np.ndarray, second: np.ndarray) -> dict:
 
 def krippendorff_alpha(matrix: np.ndarray, premises: Sequence, resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """
-    Krippendorff's alpha for values on an interval scale, with a bootstrap interval over whole premises.
-
-    Args:
-        matrix (`np.ndarray` of shape `(items, annotators)`): Probabilities, NaN where an item was skipped.
-        premises (`Sequence` of length `items`): The premise of each item.
-        resamples (`int`, defaults to 1000): How many times the premises are drawn anew.
-        seed (`int`, defaults to 0): Seed of the draws.
+    Computes Krippendorff's alpha of `(items, annotators)`, NaN where one was skipped, on an interval scale.
 
     Returns:
         `dict`: `value`, `None` where alpha is undefined, with the `reason`; `items`, judged by at least two and so
-        used, and their `premises`; `interval` or `None`; `resamples`; `degenerate`, how many of them held one answer
-        only, so that alpha is undefined and the interval is without them; `confidence`; `seed`.
+        used, and their `premises`; `interval` of whole premises or `None`; `resamples`; `degenerate`, how many of them
+        held one answer only, so that alpha is undefined and the interval is without them; `confidence`; `seed`.
     """
     used = (~np.isnan(matrix)).sum(1) >= 2
     matrix, clusters = matrix[used], np.unique(np.asarray(premises)[used], return_inverse=True)[1].reshape(-1)
@@ -108,7 +90,7 @@ def krippendorff_alpha(matrix: np.ndarray, premises: Sequence, resamples: int = 
 
 
 def agreement_of(judgements: list[Judgement], resamples: int = RESAMPLES, seed: int = 0) -> dict:
-    """The [`agreement_report`] on judgements, as `datasets_scripts.judgements.read` reads them."""
+    """Makes the [`agreement_report`] on judgements, as `datasets_scripts.judgements.read` reads them."""
     matrix, items, annotators = judgement_matrix(judgements)
     videos = {one.item: one.facts["video"] for one in judgements if "video" in one.facts}
     premises = [premise_of(item, videos.get(item)) for item in items]
@@ -119,14 +101,7 @@ def agreement_report(
     matrix: np.ndarray, annotators: list[str], premises: Sequence, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict:
     """
-    Tells all that is known of the agreement.
-
-    Args:
-        matrix (`np.ndarray` of shape `(items, annotators)`): Probabilities, NaN where an item was skipped.
-        annotators (`list[str]`): Their names, in the order of the columns.
-        premises (`Sequence` of length `items`): The premise of each item.
-        resamples (`int`, defaults to 1000): Resamples of alpha's interval.
-        seed (`int`, defaults to 0): Seed of the resamples.
+    Reports all that is known of the agreement; arguments as those of [`krippendorff_alpha`].
 
     Returns:
         `dict`: `items` (how many were judged by at least one, at least two, all), `annotators` (name, number of
@@ -161,47 +136,33 @@ def agreement_report(
 
 
 def markdown_report(report: dict) -> str:
-    """
-    The report as Markdown tables.
-
-    Args:
-        report (`dict`): As [`agreement_report`] gives it.
-
-    Returns:
-        `str`: the text, with a final newline.
-    """
+    """Returns an [`agreement_report`] as Markdown tables."""
     items, alpha = report["items"], report["alpha"]
     people = [
         [one["name"], f"{one['n']:,}", f"{one['mean']:.3f}", f"{one['standard_deviation']:.3f}"]
         for one in report["annotators"]
     ]
     pairs = [
-        [pair["first"], pair["second"], f"{pair['n']:,}", *(_shown(pair[measure]) for measure in MEASURES)]
+        [pair["first"], pair["second"], f"{pair['n']:,}", *(_four_digits(pair[measure]) for measure in MEASURES)]
         for pair in report["pairs"]
         if pair["first"] != pair["second"]
     ]
-    lines = [
-        "# Agreement of the annotators",
-        "",
-        f"{items['judged']:,} items, {items['judged_by_two']:,} judged by at least two annotators, "
-        f"{items['judged_by_all']:,} by all {len(people)}.",
-        "",
-        _alpha_line(alpha),
-        "",
-        markdown_table(["annotator", "answers", "mean", "standard deviation"], people),
-    ]
-    if pairs:
-        lines += ["", markdown_table(["annotator", "and", "items of both", *MEASURES.values()], pairs, words=2)]
-        lines += [
-            "",
-            "Pearson, Spearman and MSE compare answers item by item; the Jensen-Shannon (JS) distance, base 2, "
-            f"compares how the two use the scale, by histograms of {BINS} bins.",
-        ]
-    return "\n".join(lines) + "\n"
+    text = (
+        f"# Agreement of the annotators\n\n{items['judged']:,} items, {items['judged_by_two']:,} judged by at least "
+        f"two annotators, {items['judged_by_all']:,} by all {len(people)}.\n\n{_alpha_line(alpha)}\n\n"
+        f"{markdown_table(['annotator', 'answers', 'mean', 'standard deviation'], people)}\n"
+    )
+    if not pairs:
+        return text
+    return (
+        f"{text}\n{markdown_table(['annotator', 'and', 'items of both', *MEASURES.values()], pairs, words=2)}\n\n"
+        "Pearson, Spearman and MSE compare answers item by item; the Jensen-Shannon (JS) distance, base 2, compares "
+        f"how the two use the scale, by histograms of {BINS} bins.\n"
+    )
 
 
 def _alpha_line(alpha: dict) -> str:
-    line = f"Krippendorff's alpha (interval): {_shown(alpha['value'])}"
+    line = f"Krippendorff's alpha (interval): {_four_digits(alpha['value'])}"
     if alpha["interval"]:
         low, high = alpha["interval"]
         line += (
@@ -214,5 +175,5 @@ def _alpha_line(alpha: dict) -> str:
     return line + (f"; {alpha['reason']}." if alpha["reason"] else ".")
 
 
-def _shown(value: float | None) -> str:
+def _four_digits(value: float | None) -> str:
     return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"

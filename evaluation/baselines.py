@@ -21,18 +21,15 @@ Pairs = tuple[list[str], list[float]]
 @dataclass(frozen=True)
 class FittedTo:
     """
-    What the baselines of an evaluation were fitted to.
+    The split that the baselines of an evaluation were fitted to, and how.
 
     Args:
-        config (`str`), split (`str`): The split.
-        rows (`int`): The rows taken of it.
-        chosen_by (`str`): What the best hypothesis-only predictor was chosen by: the `"validation"` split, or
-            `"premises"` held out of this one.
+        config (`str`), split (`str`), rows (`int`): The split, and the rows taken of it.
+        chosen_by (`str`): The `"validation"` split, or `"premises"` held out of this one.
         folds (`int`, *optional*): Where it is the split that is measured, how many parts of its premises were in turn
             answered by what was fitted to the others.
-        without_probability (`int`): Rows of the training and validation split that were left out because they have
-            none.
-        measured_premises (`int`): Rows left out because their premise is measured.
+        without_probability (`int`), measured_premises (`int`): Rows left out because they have no probability, or a
+            premise that is measured.
     """
 
     config: str
@@ -46,13 +43,7 @@ class FittedTo:
 
 @dataclass(frozen=True)
 class Baseline:
-    """
-    One baseline.
-
-    Args:
-        facts (`dict`): What the report says of it: its `mean`, or its `predictor` and `validation_mse`.
-        answers (`dict[str, float]`): Its answers to the rows that are measured, by id.
-    """
+    """What the report says of a baseline, and its answers to the rows that are measured, by id."""
 
     facts: dict
     answers: dict[str, float]
@@ -61,12 +52,9 @@ class Baseline:
 @dataclass(frozen=True)
 class Baselines:
     """
-    The baselines of an evaluation.
+    The baselines of an evaluation, `"constant_mean"` and `"hypothesis_only"`, as far as they can be had.
 
-    Args:
-        fitted_to (`FittedTo`): What they were fitted to.
-        by_kind (`dict[str, Baseline]`): `"constant_mean"` and `"hypothesis_only"`, as far as they can be had: of one
-            premise there is no mean of others, and to choose a hypothesis-only predictor takes one more.
+    Of one premise there is no mean of others, and to choose a hypothesis-only predictor takes one more.
     """
 
     fitted_to: FittedTo
@@ -83,17 +71,9 @@ def fit_baselines(
     training split that is measured, to the measured rows about other premises, part by part.
 
     Args:
-        dataset (`str`): A UMUI folder, or its name on the Hub.
-        config (`str`), split (`str`): What is measured.
-        rows (`datasets.Dataset`): Its rows, as `evaluation.data.load_rows` gives them.
-        keys (`list[str]`): The premise of each.
-        other (`str`, *optional*): Another config of the dataset to fit them to.
-
-    Returns:
-        [`Baselines`]: those that can be had, with their answers to the rows.
-
-    Raises:
-        `ValueError`: if the other config has no rows to fit to.
+        dataset (`str`), config (`str`), split (`str`): What is measured.
+        rows (`datasets.Dataset`), keys (`list[str]`): Its rows, and the premise of each.
+        other (`str`, *optional*): Another config of the dataset to fit them to; it must have rows for that.
     """
     origin = other or config
     names = [name for name in ("train", "validation") if name in split_names(dataset, origin)]
@@ -133,7 +113,7 @@ def fit_baselines(
 
 
 def _cross_fit(config: str, split: str, rows: Dataset, keys: list[str], left_out: int) -> Baselines:
-    """Each part of the premises answered by what was fitted to the others: no premise is on both sides."""
+    """Answers each part of the premises by what was fitted to the others: no premise is on both sides."""
     premises = shuffled_premises(keys)
     count = min(FOLDS, len(premises))
     fitted_to = FittedTo(config, split, len(rows), "premises", folds=count, without_probability=left_out)
@@ -152,15 +132,15 @@ def _cross_fit(config: str, split: str, rows: Dataset, keys: list[str], left_out
 def _fit(
     pairs: Pairs, keys: Callable[[], list[str]], chosen_by: Pairs | None = None
 ) -> tuple[ConstantMean, HypothesisOnly | None]:
-    """Both baselines; a tenth of the premises, at least one, is held out to choose by where nothing else is given."""
+    """Fits both; a tenth of the premises, at least one, is held out to choose by where nothing else is given."""
     if chosen_by is None:
         names = keys()
         premises = shuffled_premises(names)
         if len(premises) < 2:
             return ConstantMean().fit(*pairs), None
         held_out = set(premises[: max(1, len(premises) // 10)])
-        aside = np.array([name in held_out for name in names])
-        pairs, chosen_by = _part(pairs, ~aside), _part(pairs, aside)
+        chosen = np.array([name in held_out for name in names])
+        pairs, chosen_by = _part(pairs, ~chosen), _part(pairs, chosen)
     return ConstantMean().fit(*pairs), HypothesisOnly().fit(*pairs, *chosen_by)
 
 
@@ -170,7 +150,7 @@ def _answered(
     folds: np.ndarray,
     fits: list[tuple[ConstantMean, HypothesisOnly | None]],
 ) -> Baselines:
-    """What the fits answer to the rows, each to those of its fold."""
+    """Lets each fit answer the rows of its fold."""
     hypotheses, ids = np.array(rows["hypothesis"][:], dtype=object), rows["id"][:]
 
     def answers(predictors: list[ConstantMean] | list[HypothesisOnly]) -> dict[str, float]:
@@ -202,15 +182,7 @@ def _part(pairs: Pairs, chosen: np.ndarray) -> Pairs:
 
 
 def describe_baselines(report: dict) -> str:
-    """
-    Says which baselines a report has, and what they were fitted to.
-
-    Args:
-        report (`dict`): A report of `evaluation.run`.
-
-    Returns:
-        `str`: sentences.
-    """
+    """Says in sentences which baselines a report of `evaluation.run` has, and what they were fitted to."""
     fitted_to = FittedTo(**report["baselines"])
     of = "" if fitted_to.config == report["settings"]["config"] else f" of `{fitted_to.config}`"
     constant, seen = report.get("constant_mean"), report.get("hypothesis_only")

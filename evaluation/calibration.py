@@ -33,20 +33,13 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
         logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
         targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
         keys (`list[str]`): The premise of each row.
-        methods (`list[str]`): Any of `modeling_clue.posthoc.PARTS`.
+        methods (`list[str]`): Any of `modeling_clue.posthoc.PARTS`, where the result is described.
         coverage (`float`): Of the conformal intervals.
-
-    Returns:
-        `dict`: as `modeling_clue.posthoc` describes it.
-
-    Raises:
-        `ValueError`: if there are no rows or too few premises, or no temperature within bounds is the best.
     """
     targets, keys = np.asarray(targets, dtype=float), np.asarray(keys)
     if not len(keys):
         raise ValueError("There are no rows to fit to: the split is empty.")
-    mapped = np.ones(len(keys), dtype=bool)
-    widened = mapped
+    mapped = widened = np.ones(len(keys), dtype=bool)
     if "conformal" in methods and len(set(methods)) > 1:
         premises = sorted(set(keys.tolist()), key=digest)  # an order that has nothing to do with what they are
         mapped = np.isin(keys, premises[: len(premises) // 2])
@@ -70,14 +63,11 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
 
 def crps(distributions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """
-    Continuous ranked probability score of distributions over bins: E|X - y| - E|X - X'| / 2.
+    Returns the continuous ranked probability score of distributions over bins, E|X - y| - E|X - X'| / 2, in float64.
 
     Args:
         distributions (`torch.Tensor` of shape `(n, num_bins)`): Predicted distributions.
         targets (`torch.Tensor` of shape `(n,)`): What came true.
-
-    Returns:
-        `torch.Tensor` of shape `(n,)`: float64, 0 at best.
     """
     distributions = distributions.double()
     bins = bin_values(distributions.shape[-1]).double()
@@ -88,18 +78,11 @@ def crps(distributions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def fit_temperature(logits: torch.Tensor, targets: ArrayLike) -> float:
     """
-    The temperature of least cross-entropy between the targets, as soft labels, and the expectations.
+    Finds the temperature of least cross-entropy between the targets, as soft labels, and the expectations.
 
     So it serves the probability that is reported. Scores of the whole distribution, CRPS or the likelihood of bins,
     take the target for something that was drawn from it: to them the width that training asks for is an error, and
     for a model that knows the answer they have no least value above 0 (see `posthoc.md`).
-
-    Args:
-        logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
-        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
-
-    Returns:
-        `float`: the temperature.
 
     Raises:
         `ValueError`: if the best lies at the end of what is tried.
@@ -125,7 +108,7 @@ def fit_temperature(logits: torch.Tensor, targets: ArrayLike) -> float:
 
 def fit_isotonic(predictions: ArrayLike, targets: ArrayLike) -> dict[str, list[float]]:
     """
-    The rising map of least squared error from predictions to targets, by the points it goes through.
+    Finds the rising map of least squared error from predictions to targets, by the points it goes through.
 
     Raises:
         `ValueError`: if the predictions are all equal.
@@ -140,23 +123,15 @@ def fit_isotonic(predictions: ArrayLike, targets: ArrayLike) -> dict[str, list[f
 
 def conformal_quantile(scores: ArrayLike, keys: ArrayLike, coverage: float) -> float:
     """
-    The split-conformal quantile for hypotheses that share premises.
+    Finds the split-conformal quantile for hypotheses that share premises.
 
     Hypotheses of one premise are not exchangeable with those of others, premises are. So each of K premises has the
     weight 1 / (K + 1), shared by its hypotheses, and the last 1 / (K + 1) is the new premise's (hierarchical
     conformal prediction: Lee, Barber and Willett, 2023). With a hypothesis a premise it is the usual
     ceil((n + 1) * coverage)-th smallest score.
 
-    Args:
-        scores (`np.ndarray` of shape `(n,)`): How far each target lies from its prediction, in scales.
-        keys (`np.ndarray` of shape `(n,)`): The premise of each.
-        coverage (`float`): In (0, 1).
-
-    Returns:
-        `float`: how far the intervals reach.
-
-    Raises:
-        `ValueError`: if there are too few premises for the coverage, naming how many it takes.
+    Scores are how far each target lies from its prediction, in scales; keys are their premises. The fewer premises,
+    the lower must be the coverage.
     """
     scores = np.asarray(scores, dtype=float)
     _, premise, counts = np.unique(np.asarray(keys), return_inverse=True, return_counts=True)

@@ -12,14 +12,7 @@ from datasets_scripts.teachers.answer_files import Answers
 
 @dataclass(frozen=True)
 class Item:
-    """
-    What people said of an item.
-
-    Args:
-        probabilities (`list[float]`): Their judgements.
-        claim (`str`, *optional*): What they judged.
-        video (`str`, *optional*): By what.
-    """
+    """What people said of an item: their judgements, of which claim, and by which video, where that is told."""
 
     probabilities: list[float]
     claim: str | None
@@ -27,23 +20,12 @@ class Item:
 
     @property
     def mean(self) -> float:
-        """The mean of the judgements."""
+        """Returns the mean of the judgements."""
         return math.fsum(self.probabilities) / len(self.probabilities)
 
 
 def read_people(path: Path) -> dict[str, Item]:
-    """
-    Reads aggregated judgements.
-
-    Args:
-        path (`Path`): JSONL, as `datasets_scripts.annotations aggregate` writes it.
-
-    Returns:
-        `dict[str, Item]`: the items by name.
-
-    Raises:
-        `InputError`: if it can't be read; bad lines are all named.
-    """
+    """Reads aggregated judgements, as `datasets_scripts.annotations aggregate` writes them; names all bad lines."""
     people: dict[str, Item] = {}
     lines: dict[str, int] = {}
     complaints = []
@@ -70,13 +52,7 @@ def read_people(path: Path) -> dict[str, Item]:
 
 def judged_by_two(path: Path) -> tuple[dict[str, Item], int]:
     """
-    Reads what at least two people judged, against which teachers are measured.
-
-    Args:
-        path (`Path`): Aggregated judgements.
-
-    Returns:
-        `tuple[dict[str, Item], int]`: those items, and how many there are in all.
+    Reads the items that at least two people judged, against which teachers are measured; and counts all items.
 
     Raises:
         `InputError`: if the file can't be read, or there are no such items.
@@ -89,21 +65,13 @@ def judged_by_two(path: Path) -> tuple[dict[str, Item], int]:
 
 
 def premise_of(item: str, video: str | None) -> str:
-    """What an item's premise is called: its video, or, where none is told, the item alone."""
+    """Names an item's premise: its video, or, where none is told, the item alone."""
     return f"item {item}" if video is None else f"video {video}"
 
 
 def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[str, Answers]:
     """
-    Finds the answers about each item.
-
-    Args:
-        answers (`list[Answers]`): A teacher's answers.
-        people (`dict[str, Item]`): What the people judged.
-        name (`str`): The teacher's, for errors.
-
-    Returns:
-        `dict[str, Answers]`: answers by item, in the order of the judgements, for the items it was asked about.
+    Finds a teacher's answers about each item that it was asked about, in the order of the judgements.
 
     Raises:
         `InputError`: if an item is that of two pairs, or of one with another hypothesis, or none has answers.
@@ -134,6 +102,6 @@ def match(answers: list[Answers], people: dict[str, Item], name: str) -> dict[st
 
 
 def _same(hypothesis: str | None, claim: str | None) -> bool:
-    """Whether both are one text, as far as they are told: judgements come without doubled blanks."""
+    """Compares two texts, as far as they are told: judgements come without doubled blanks."""
     texts = {one_form(text) for text in (hypothesis, claim) if text is not None}
     return len(texts) < 2

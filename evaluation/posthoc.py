@@ -53,12 +53,8 @@ def main(arguments: list[str] | None = None) -> Path:
     logits = confidence_logits(checkpoint, rows, keys, args.batch_size)
     calibration = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage)
     calibration["fitted"] = {
-        "weights": weights_digest(checkpoint),
-        "dataset": Path(args.dataset).name,
-        "config": args.dataset_config,
-        "split": args.split,
-        "n": len(rows),
-        "premises": len(set(keys)),
+        **{"weights": weights_digest(checkpoint), "dataset": Path(args.dataset).name},
+        **{"config": args.dataset_config, "split": args.split, "n": len(rows), "premises": len(set(keys))},
         "date": datetime.now(UTC).date().isoformat(),
         "command": ["python", "-m", "evaluation.posthoc", *(sys.argv[1:] if arguments is None else arguments)],
     }
@@ -99,21 +95,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 @torch.inference_mode()
 def confidence_logits(checkpoint: Path, rows: Dataset, keys: list[str], batch_size: int) -> torch.Tensor:
-    """
-    The checkpoint's own logits for every row; no calibration it may have already changes them.
-
-    Args:
-        checkpoint (`Path`): Folder of a CLUE checkpoint.
-        rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
-        keys (`list[str]`): The premise of each row.
-        batch_size (`int`): Premises scored together.
-
-    Returns:
-        `torch.Tensor` of shape `(n, num_bins)`: float32, in the order of the rows.
-
-    Raises:
-        `ValueError`: if a logit is not a finite number.
-    """
+    """Returns the checkpoint's own logits of every row, whatever calibration it has: `(n, num_bins)`, float32."""
     predictor = CLUEPredictor(checkpoint)
     logits = torch.empty(len(rows), predictor.model.config.num_bins)
     for batch in tqdm(make_batches(list(range(len(rows))), keys, batch_size), unit="batches"):
@@ -128,16 +110,10 @@ def confidence_logits(checkpoint: Path, rows: Dataset, keys: list[str], batch_si
 
 def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> str:
     """
-    Measures of a split without the calibration and with it, as a table in Markdown.
+    Measures a split without the calibration and with it, as a table in Markdown.
 
-    Args:
-        logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
-        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
-        calibration (`dict`): As `fit` gives it.
-
-    Returns:
-        `str`: the table; coverage and mean width are those of the distribution's own central interval, of the
-        calibration's coverage if it has one, and then of the conformal interval.
+    Coverage and mean width are those of the distribution's own central interval, of the calibration's coverage if it
+    has one, and then of the conformal interval.
     """
     targets = np.asarray(targets, dtype=float)
     mass = calibration["conformal"]["coverage"] if "conformal" in calibration else 0.9
@@ -148,10 +124,7 @@ def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> s
         inside = (low - 1e-6 <= targets) & (targets <= high + 1e-6)
         return f"{inside.mean():.3f} / {(high - low).mean():.3f}"
 
-    table = [
-        f"| | MSE | ECE | CRPS | own {mass} interval: coverage / width | conformal: coverage / width |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, applied in (("raw", {}), ("calibrated", calibration)):
         distributions = calibrated_distribution(logits, applied)
         probabilities = calibrated_probability(distributions, applied).double().numpy().clip(0, 1)
@@ -160,22 +133,13 @@ def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> s
         score = crps(distributions, torch.as_tensor(targets)).mean()
         own = covered(central_interval(distributions, mass))
         conformal = covered(conformal_interval(distributions, applied)) if "conformal" in applied else "-"
-        table.append(f"| {name} | {mse:.2e} | {ece:.4f} | {score:.4f} | {own} | {conformal} |")
-    return "\n".join(table)
+        rows.append(f"| {name} | {mse:.2e} | {ece:.4f} | {score:.4f} | {own} | {conformal} |")
+    head = f"| | MSE | ECE | CRPS | own {mass} interval: coverage / width | conformal: coverage / width |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
 def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:
-    """
-    Writes a calibration into `config.json`, of the checkpoint itself or of a copy, which appears when it is complete.
-
-    Args:
-        calibration (`dict`): As `fit` gives it.
-        checkpoint (`Path`): Folder of the checkpoint.
-        out (`Path`, *optional*): Folder of the copy, which does not exist yet.
-
-    Returns:
-        `Path`: the folder written to.
-    """
+    """Writes a calibration into `config.json`, of the checkpoint or of a copy, which appears when it is complete."""
     if out is not None:
         with replacing(out) as folder:
             shutil.copytree(checkpoint, folder)

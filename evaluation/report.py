@@ -13,9 +13,9 @@ from common.cli import counted
 from common.files import write_text
 from evaluation.baselines import Baselines, describe_baselines
 from evaluation.figures.reliability import draw_reliability, reliability
+from evaluation.figures.style import prediction_histogram, save_figure
 from evaluation.metrics.uncertain_inference.calibration_errors import NUM_BINS
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES, measure
-from evaluation.plots import prediction_histogram, save_figure
 from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors.prediction import INTERVAL_MASS
 from evaluation.tables import further_measures_table, measures_table
@@ -33,22 +33,9 @@ def make_report(
     """
     Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
 
-    Answers without a number are counted, by reason, and in no measure, of the model or of others.
-
-    Args:
-        config (`CLUEConfig`, *optional*): Configuration of the checkpoint, for the target it was trained on, whose
-            perfect learner is measured too. What was trained on none has no such floor.
-        answer (`str`, *optional*): The format of the answers of a model that writes them.
-        predictions (`list[dict]`): The predictions, one for each row.
-        baselines ([`Baselines`]): Those that can be had.
-        settings (`dict`): What the predictions depend on, to be told.
-        data (`dict`): What the rows are, as `evaluation.data.describe` tells it.
-
-    Returns:
-        `dict`: the content of `report.json`.
-
-    Raises:
-        `ValueError`: if no answer has a number.
+    Answers without a number are counted, by reason, and in no measure, of the model or of others; one at least must
+    have a number. The floor is that of the target that `config`, of a checkpoint, or the format of written answers
+    tells. `data` is what the rows are, as `evaluation.data.describe` tells it. Returns the content of `report.json`.
     """
     measurable = [row for row in predictions if row["prediction"] is not None]
     if not measurable:
@@ -75,21 +62,7 @@ def make_report(
     if "interval" in distributions:
         of_model["coverage"]["nominal"] = INTERVAL_MASS
 
-    if config is None:
-        learnt, perfect = None, {}
-    elif answer is None:
-        learnt = config.target
-        perfect = {
-            target: perfect_predictions(target, targets, config.num_bins, config.sigma)
-            for target in ("gaussian", "mean_preserving", "mse")
-        }
-    else:
-        learnt = "text"
-        perfect = {learnt: written_predictions(answer, targets)}
-    floors = {target: measure(values, targets, labels, resamples=0) for target, values in perfect.items()}
-    if config is not None and answer is None:
-        spread = perfect_distributions(learnt, targets, config.num_bins, config.sigma, INTERVAL_MASS)
-        floors[learnt] = measure(perfect[learnt], targets, labels, distributions=spread, resamples=0)
+    learnt, floors = _floors(config, answer, targets, labels)
     bins, _ = reliability(columns["prediction"], targets, columns["premise"], resamples=0)
     reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
     # What writes or is asked for its answers may give none.
@@ -122,6 +95,24 @@ def make_report(
             for k, one in enumerate(bins)
         ],
     }
+
+
+def _floors(
+    config: PreTrainedConfig | None, answer: str | None, targets: np.ndarray, labels: np.ndarray | None
+) -> tuple[str | None, dict[str, dict]]:
+    """Returns the target that was learnt, and measures perfect learners, of others that could have been as well."""
+    if config is None:
+        return None, {}
+    if answer is not None:
+        return "text", {"text": measure(written_predictions(answer, targets), targets, labels, resamples=0)}
+    floors = {}
+    for target in ("gaussian", "mean_preserving", "mse"):
+        perfect = perfect_predictions(target, targets, config.num_bins, config.sigma)
+        spread = None
+        if target == config.target:
+            spread = perfect_distributions(target, targets, config.num_bins, config.sigma, INTERVAL_MASS)
+        floors[target] = measure(perfect, targets, labels, distributions=spread, resamples=0)
+    return config.target, floors
 
 
 def write_report(report: dict, predictions: list[dict], out: Path) -> None:
@@ -161,7 +152,7 @@ Further measures; evaluation/metrics/README.md defines them all.
 
 
 def _title(settings: dict) -> str:
-    """What gave the predictions: the checkpoint of CLUE or CLUE-T, or the kind of predictor and its model."""
+    """Names what gave the predictions: the checkpoint of CLUE or CLUE-T, or the kind of predictor and its model."""
     kind = settings.get("predictor", "auto")
     named = settings["model"] or settings.get("answers")
     return named if kind == "auto" else f"Predictor {kind}" + (f", {named}," if named else "")
@@ -174,7 +165,7 @@ def _floor(report: dict) -> str:
 
 
 def without_number(report: dict) -> str:
-    """The line that tells how many answers have no number; empty for a model that always gives one."""
+    """Returns a line on how many answers have no number; nothing for a model that always gives one."""
     if "without_number" not in report:
         return ""
     n = report["without_number"]["n"]

@@ -1,4 +1,9 @@
-"""Tables in Markdown, read as well in a terminal as in a report."""
+"""Numbers and tables as reports show them: Markdown, read as well in a terminal, and CSV with all digits."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+
 
 # What the paper reports (tables 2, 3, 4 and 8), and whether the model orders the rows as people do.
 MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
@@ -6,19 +11,15 @@ MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
 MOST_REASONS = 10
 # What a sum of probabilities in float32 may be off by.
 ROUNDING = 1e-7
+# What the model has to beat: the heads of its columns, and where reports have it.
+BESIDE = {"constant mean": "constant_mean", "hypothesis only": "hypothesis_only", "target's floor": "target_floor"}
 
 
 def markdown_table(header: list[str], rows: list[list[str]], words: int = 1) -> str:
     """
-    Lays out a table with columns of one width.
+    Lays out a table in Markdown, its columns aligned, without a final newline; no sign in a cell breaks it.
 
-    Args:
-        header (`list[str]`): Names of the columns.
-        rows (`list[list[str]]`): Cells; any text, which no sign of it breaks.
-        words (`int`, defaults to 1): How many of the first columns go to the left; the others go to the right.
-
-    Returns:
-        `str`: the table in Markdown, without a final newline.
+    The first columns, as many as `words`, go to the left, the others to the right.
     """
     table = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -31,123 +32,78 @@ def markdown_table(header: list[str], rows: list[list[str]], words: int = 1) -> 
     return "\n".join([line(table[0]), rule, *map(line, table[1:])])
 
 
+def csv_table(rows: Iterable[Mapping], line_end: str = "\n") -> str:
+    """Returns rows as CSV with all digits; a cell is empty where a row has no such column, or `None` in it."""
+    # As objects: a column of whole numbers with gaps would become one of decimals.
+    return pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator=line_end)
+
+
 def number(value: float | None, digits: int = 4) -> str:
-    """`0.0123`, or a dash where there is none; `4.0e-06` where only zeros would be left of more than rounding."""
+    """Shows `0.0123`, a dash where there is none, `4.0e-06` where only zeros would be left of more than rounding."""
     if value is None:
         return "-"
     text = f"{value:.{digits}f}"
     return f"{value:.1e}" if abs(value) > ROUNDING and not float(text) else text
 
 
-def with_interval(result: dict) -> str:
-    """`0.0123 [0.0101, 0.0150]` from one measure of a report."""
+def short(value: float | None) -> str:
+    """Shows three significant digits, or a dash where there is none."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def with_interval(result: Mapping, show: Callable[[float | None], str] = number) -> str:
+    """Shows `0.0123 [0.0101, 0.0150]` from the `value` and the `interval` of a measure, each number by `show`."""
     if result["interval"] is None:
-        return number(result["value"])
-    low, high = result["interval"]
-    return f"{number(result['value'])} [{number(low)}, {number(high)}]"
+        return show(result["value"])
+    low, high = map(show, result["interval"])
+    return f"{show(result['value'])} [{low}, {high}]"
 
 
 def measures_table(report: dict) -> str:
-    """
-    The main measures of one report: a row for each, the model with its interval beside what it has to beat.
-
-    Args:
-        report (`dict`): A report of `evaluation.run`.
-
-    Returns:
-        `str`: the table in Markdown.
-    """
+    """Lays out the main measures of a report, the model with its interval beside what it has to beat."""
     table = _measures_table(report, [name for name in MAIN_MEASURES if name in report["measures"]])
     lacking = report.get("without_number")
-    if lacking is None:
-        return table
-    return f"{table}\n\n{lacking_table(lacking, report['n'])}"
+    return table if lacking is None else f"{table}\n\n{lacking_table(lacking, report['n'])}"
+
+
+def further_measures_table(report: dict) -> str:
+    """Lays out the other measures as the main ones; a dash where a predictor has no distribution to measure."""
+    return _measures_table(report, [name for name in report["measures"] if name not in MAIN_MEASURES])
 
 
 def lacking_table(lacking: dict, n: int) -> str:
-    """
-    How many rows have an answer, which are those that are measured, and why the others have none.
-
-    Args:
-        lacking (`dict`): `n` rows without a number, and how many for each of the `reasons`.
-        n (`int`): All rows.
-
-    Returns:
-        `str`: the table in Markdown.
-    """
+    """Lays out how many of `n` rows are measured, and why the others (`n` and `reasons` of `lacking`) are not."""
     reasons = sorted(lacking["reasons"].items(), key=lambda reason: -reason[1])
     counts = [("with a number, measured", n - lacking["n"]), *reasons[:MOST_REASONS]]
-    if len(reasons) > MOST_REASONS:
-        rest = reasons[MOST_REASONS:]
+    if rest := reasons[MOST_REASONS:]:
         counts.append((f"{len(rest):,} other reasons (report.json)", sum(count for _, count in rest)))
     rows = [[reason, f"{count:,}", f"{count / n:.1%}"] for reason, count in counts]
     return markdown_table(["answers", "rows", "share"], rows)
 
 
-def further_measures_table(report: dict) -> str:
-    """
-    The measures of one report that are not among the main ones, laid out as those are.
-
-    Args:
-        report (`dict`): A report of `evaluation.run`.
-
-    Returns:
-        `str`: the table in Markdown. A dash where a predictor has no distribution to measure.
-    """
-    return _measures_table(report, [name for name in report["measures"] if name not in MAIN_MEASURES])
+def comparison_table(reports: dict[str, dict]) -> str:
+    """Lays out a row for each configuration's report: the model's errors beside those of what it has to beat."""
+    errors = {
+        "MAE": (None, "mae"),
+        "ECE": (None, "ece"),
+        "constant mean MSE": ("constant_mean", "mse"),
+        "hypothesis only MSE": ("hypothesis_only", "mse"),
+        "floor MSE": ("target_floor", "mse"),
+        "floor ECE": ("target_floor", "ece"),
+    }
+    rows = []
+    for config, report in reports.items():
+        values = [(report[of] if of else report)["measures"][name]["value"] for of, name in errors.values()]
+        rows.append([config, str(report["n"]), with_interval(report["measures"]["mse"]), *map(number, values)])
+    return markdown_table(["config", "n", "MSE [95%]", *errors], rows)
 
 
 def _measures_table(report: dict, names: list[str]) -> str:
-    columns = {
-        "constant mean": "constant_mean",
-        "hypothesis only": "hypothesis_only",
-        "target's floor": "target_floor",
-    }
-    columns = {title: key for title, key in columns.items() if key in report}
+    columns = {title: report[key]["measures"] for title, key in BESIDE.items() if key in report}
     rows = []
     for name in names:
         result = report["measures"][name]
-        beside = (report[key]["measures"].get(name) for key in columns.values())
-        shown = f"{name} (nominal {result['nominal']:g})" if "nominal" in result else name
-        rows.append([shown, with_interval(result), *("-" if b is None else number(b["value"]) for b in beside)])
+        title = f"{name} (nominal {result['nominal']:g})" if "nominal" in result else name
+        beside = [number(measures[name]["value"]) if name in measures else "-" for measures in columns.values()]
+        rows.append([title, with_interval(result), *beside])
     return markdown_table(["measure", "model [95%]", *columns], rows)
-
-
-def comparison_table(reports: dict[str, dict]) -> str:
-    """
-    One row for each report: the model's errors beside those of what it has to beat.
-
-    Args:
-        reports (`dict[str, dict]`): Reports of `evaluation.run` by configuration.
-
-    Returns:
-        `str`: the table in Markdown.
-    """
-    header = [
-        "config",
-        "n",
-        "MSE [95%]",
-        "MAE",
-        "ECE",
-        "constant mean MSE",
-        "hypothesis only MSE",
-        "floor MSE",
-        "floor ECE",
-    ]
-    rows = []
-    for config, report in reports.items():
-        measures, floor = report["measures"], report["target_floor"]["measures"]
-        rows.append(
-            [
-                config,
-                str(report["n"]),
-                with_interval(measures["mse"]),
-                number(measures["mae"]["value"]),
-                number(measures["ece"]["value"]),
-                number(report["constant_mean"]["measures"]["mse"]["value"]),
-                number(report["hypothesis_only"]["measures"]["mse"]["value"]),
-                number(floor["mse"]["value"]),
-                number(floor["ece"]["value"]),
-            ]
-        )
-    return markdown_table(header, rows)

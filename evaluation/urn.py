@@ -135,7 +135,7 @@ def build_suite(args: argparse.Namespace, folder: Path) -> None:
 
 
 def without_context(rows: Dataset) -> Dataset:
-    """The rows without the words that explain the urn world."""
+    """Removes the words that explain the urn world."""
     return rows.remove_columns("context").add_column("context", [None] * len(rows), feature=rows.features["context"])
 
 

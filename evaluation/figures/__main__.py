@@ -19,7 +19,6 @@ written beside it as `.alt.txt` and kept in its metadata.
 
 import argparse
 import json
-import math
 from collections import Counter
 from pathlib import Path
 
@@ -39,8 +38,8 @@ from evaluation.figures.distributions import draw_distributions, ratio_predictio
 from evaluation.figures.items import draw_items, read_items
 from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_coverage
+from evaluation.figures.style import FORMATS, save_figure
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
-from evaluation.plots import FORMATS, save_figure
 from evaluation.prediction_files import EvaluationRun, read_run
 
 
@@ -69,35 +68,31 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def agreement(options: argparse.Namespace) -> Drawn:
-    """Figure 3: how far annotators agree, pair by pair, in four measures."""
+    """Draws figure 3: agreement of annotators, pair by pair, in four measures."""
     report = agreement_of(read_and_tell(options), options.resamples, options.seed)
     table = markdown_report(report)
     # What is undefined is null.
-    pairs = [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in pair.items()}
-        for pair in report["pairs"]
-    ]
+    pairs = [{key: None if value != value else value for key, value in pair.items()} for pair in report["pairs"]]
     lead = "Heat maps of the agreement of pairs of annotators: Pearson, mean squared error, Jensen-Shannon, Spearman."
     beside = {".json": _as_json(report | {"pairs": pairs}), ".md": table}
     return draw_heatmaps(report), f"{lead}\n\n{table.strip()}", beside
 
 
 def annotators(options: argparse.Namespace) -> Drawn:
-    """How each annotator uses the scale, beside all of them."""
+    """Draws how each annotator uses the scale, beside all of them."""
     answers = {}
-    for judgement in read_and_tell(options):
+    for judgement in sorted(read_and_tell(options), key=lambda judgement: judgement.annotator):
         answers.setdefault(judgement.annotator, []).append(judgement.probability)
-    together = [value for name in sorted(answers) for value in answers[name]]
-    return _distributions({name: answers[name] for name in sorted(answers)}, together, "all annotators")
+    return _distributions(answers, [value for given in answers.values() for value in given], "all annotators")
 
 
 def teachers(options: argparse.Namespace) -> Drawn:
-    """Figure 4: how people and teachers use the scale."""
+    """Draws figure 4: how people and teachers use the scale."""
     return _distributions(*teacher_answers(dict(options.answers), options.judgements), "people")
 
 
 def batching(options: argparse.Namespace) -> Drawn:
-    """Figure 5: training loss and gradient norm of batches of one modality and of mixed ones."""
+    """Draws figure 5: training loss and gradient norm of batches of one modality and of mixed ones."""
     labels = options.label or [None] * len(options.runs)
     if len(labels) != len(options.runs):
         raise ValueError(f"--label names {len(labels)} settings for {len(options.runs)} runs: give one for each.")
@@ -107,27 +102,27 @@ def batching(options: argparse.Namespace) -> Drawn:
 
 
 def ratios(options: argparse.Namespace) -> Drawn:
-    """Figure 6: how models trained on different ratios of data use the scale."""
+    """Draws figure 6: how models trained on different ratios of data use the scale."""
     return *draw_distributions(*ratio_predictions(options.runs), options.targets_are), {}
 
 
 def reliability(options: argparse.Namespace) -> Drawn:
-    """How far what is predicted is from what is so."""
+    """Draws how far predictions are from targets."""
     return *draw_reliability(options.runs, options.bins, options.equal_mass, options.resamples, options.seed), {}
 
 
 def risk_coverage(options: argparse.Namespace) -> Drawn:
-    """The error that is left when the least certain answers are deferred."""
+    """Draws the error that is left when the least certain answers are deferred."""
     return *draw_risk_coverage(options.runs, options.by, options.risk, options.resamples, options.seed), {}
 
 
 def item(options: argparse.Namespace) -> Drawn:
-    """What a model holds possible of single rows."""
+    """Draws the distributions that a model gives for single rows."""
     return *draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset)), {}
 
 
 def _distributions(answers: dict[str, list[float]], reference: list[float], name: str) -> Drawn:
-    """Histograms, with their counts beside."""
+    """Draws histograms, with their counts beside."""
     counts = [
         {"name": who, "n": len(values), "histogram": histogram(np.array(values)).tolist()}
         for who, values in [(name, reference), *answers.items()]
@@ -171,10 +166,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         one.add_argument("--dpi", type=positive, default=200, help="of PNG files (default: %(default)s)")
         return one
 
-    one = command("agreement", agreement, "figure3.png", "annotators, pair by pair", resampling)
-    add_raw_options(one)
-    one = command("annotators", annotators, "annotators.png", "annotators' answers against those of all")
-    add_raw_options(one)
+    add_raw_options(command("agreement", agreement, "figure3.png", "annotators, pair by pair", resampling))
+    add_raw_options(command("annotators", annotators, "annotators.png", "annotators' answers against those of all"))
     one = command("teachers", teachers, "figure4.png", "teachers' answers against people's")
     one.add_argument("--answers", type=named_path, nargs="+", required=True, metavar="NAME=PATH")
     one.add_argument("--judgements", type=Path, required=True, metavar="FILE", help="aggregated judgements")
@@ -186,12 +179,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     one = command("reliability", reliability, "reliability.png", "reliability diagrams", resampling, runs)
     one.add_argument("--bins", type=positive, default=10, help="default: %(default)s")
     one.add_argument("--equal-mass", action="store_true", help="bins that hold as many rows each")
-    one = command(
-        "risk-coverage", risk_coverage, "risk-coverage.png", "error, the least certain deferred", resampling, runs
-    )
-    one.add_argument(
-        "--by", nargs="+", choices=UNCERTAINTIES, default=["standard_deviation"], help="default: standard_deviation"
-    )
+    words = "error, the least certain deferred"
+    one = command("risk-coverage", risk_coverage, "risk-coverage.png", words, resampling, runs)
+    default = ["standard_deviation"]
+    one.add_argument("--by", nargs="+", choices=UNCERTAINTIES, default=default, help="default: standard_deviation")
     one.add_argument("--risk", choices=RISKS, default="squared", help="default: %(default)s")
     one = command("item", item, "item.png", "distributions of single rows")
     one.add_argument("run", type=_run, metavar="[NAME=]FOLDER", help="output folder of an evaluation")

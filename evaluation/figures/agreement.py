@@ -22,15 +22,7 @@ MOST_NUMBERS = 20
 
 
 def draw_heatmaps(report: dict) -> Figure:
-    """
-    Draws one heat map a measure, annotators by annotators.
-
-    Args:
-        report (`dict`): As `evaluation.agreement.agreement_report` gives it.
-
-    Returns:
-        `Figure`: the figure.
-    """
+    """Draws one heat map a measure, annotators by annotators, of a report of `evaluation.agreement`."""
     names = [_short(person["name"]) for person in report["annotators"]]
     index = {person["name"]: i for i, person in enumerate(report["annotators"])}
     room = 0.07 * max(map(len, names))

@@ -6,8 +6,6 @@ in a band from the lowest to the highest. Pale behind it are the logged values o
 of a step of several modalities belongs to none of them, and is drawn beside that of each.
 """
 
-import csv
-import io
 import warnings
 
 import numpy as np
@@ -17,14 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from evaluation.figures.curves import ALL, FINAL, Curve, Run, final_loss, loss_levels, modalities_of, summarize
-from evaluation.plots import PAGE, PRINTED
-from evaluation.tables import markdown_table
+from evaluation.figures.style import COLOURS, LINES, PAGE, PRINTED
+from evaluation.tables import csv_table, markdown_table
 from train.logs import MIXED
 
 
-# Okabe and Ito's colours, which the colour-blind tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-STYLES = ("-", "--", "-.", ":")
 # A curve that spans more than this factor is drawn on a logarithmic scale.
 WIDE = 5
 COLUMNS = {
@@ -41,26 +36,18 @@ COLUMNS = {
 
 @rc_context(PRINTED)
 def draw_batching(runs: list[Run]) -> tuple[Figure, str]:
-    """
-    Draws a column for all steps and one for each modality, loss above gradient norm.
-
-    Args:
-        runs (`list[Run]`): The runs.
-
-    Returns:
-        `tuple[Figure, str]`: the figure, and what it shows, in words.
-    """
+    """Draws a column for all steps and one for each modality, loss above gradient norm; says what it shows."""
     columns = modalities_of(runs)
     groups = by_label(runs)
     figure = Figure(figsize=(PAGE, 3.6), layout="constrained")
     grid = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
-    for row, (title, curves_of) in enumerate([("training loss", _losses), ("gradient norm", _grad_norms)]):
+    for row, (title, curves_of) in enumerate([("training loss", _loss), ("gradient norm", _grad_norm)]):
         spans = []
         for axes, modality in zip(grid[row], columns, strict=True):
             for index, members in enumerate(groups.values()):
                 curves = [(run, curve) for run in members if (curve := curves_of(run, modality)) is not None]
                 if curves:
-                    look = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+                    look = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
                     spans.append(_draw_group(axes, curves, look))
             axes.grid(color="0.9", linewidth=0.6)
             axes.set_axisbelow(True)
@@ -88,12 +75,12 @@ def draw_batching(runs: list[Run]) -> tuple[Figure, str]:
     return figure, "\n".join(words)
 
 
-def _losses(run: Run, modality: str) -> Curve | None:
+def _loss(run: Run, modality: str) -> Curve | None:
     return run.loss.get(modality)
 
 
-def _grad_norms(run: Run, modality: str) -> Curve | None:
-    """Steps of several modalities are drawn beside those of each, to compare with."""
+def _grad_norm(run: Run, modality: str) -> Curve | None:
+    """Returns the norms of a modality's steps, else of mixed ones, to compare with."""
     return run.grad_norm.get(modality, run.grad_norm.get(MIXED))
 
 
@@ -122,23 +109,22 @@ def by_label(runs: list[Run]) -> dict[str, list[Run]]:
 
 
 def logged_values(runs: list[Run]) -> str:
-    """The logged values as CSV: a line for each run, step and modality."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["setting", "run", "modality", "step", "loss", "grad_norm"])
+    """Returns the logged values as CSV: a line for each run, step and modality."""
+    rows = []
     for run in runs:
         for modality in (*modalities_of([run]), MIXED):
             points = {}
-            for column, curves in enumerate((run.loss, run.grad_norm)):
+            for column, curves in (("loss", run.loss), ("grad_norm", run.grad_norm)):
                 if modality in curves:
                     for step, value in zip(curves[modality].steps, curves[modality].values, strict=True):
-                        points.setdefault(int(step), [None, None])[column] = float(value)
-            writer.writerows([run.label, run.name, modality, step, *points[step]] for step in sorted(points))
-    return text.getvalue()
+                        points.setdefault(int(step), {"loss": None, "grad_norm": None})[column] = float(value)
+            place = {"setting": run.label, "run": run.name, "modality": modality}
+            rows += [{**place, "step": step, **points[step]} for step in sorted(points)]
+    return csv_table(rows, "\r\n")
 
 
 def summary_table(runs: list[Run]) -> str:
-    """A Markdown table of the settings, the mean over the seeds and in brackets each of them, and what it means."""
+    """Lays out the settings in Markdown, the mean over the seeds and in brackets each of them, and explains it."""
     levels = loss_levels(runs)
     summaries = {run.name: summarize(run, levels) for run in runs}
     known = {name for summary in summaries.values() for numbers in summary.values() for name in numbers}
@@ -160,7 +146,7 @@ def summary_table(runs: list[Run]) -> str:
 
 
 def _cell(values: list[float | None]) -> str:
-    """The mean of the seeds and each of them; a dash for one that has no such number."""
+    """Shows the mean of the seeds and each of them; a dash for one that has no such number."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"

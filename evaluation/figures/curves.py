@@ -22,26 +22,13 @@ ALL = "all"
 
 @dataclass
 class Curve:
-    """One quantity of a run over its steps.
-
-    Args:
-        steps (`np.ndarray` of shape `(n,)`): Steps it is known at, ascending.
-        values (`np.ndarray` of shape `(n,)`): Its values there.
-    """
+    """One quantity of a run: its values at ascending steps, `(n,)` each."""
 
     steps: np.ndarray
     values: np.ndarray
 
     def running_mean(self, at: np.ndarray, window: float) -> np.ndarray:
-        """Averages the values around steps.
-
-        Args:
-            at (`np.ndarray` of shape `(m,)`): The steps.
-            window (`float`): Number of steps whose values are averaged, half of them on either side.
-
-        Returns:
-            `np.ndarray` of shape `(m,)`: The means; NaN where there is no value near.
-        """
+        """Averages the values of `window` steps around each of `at`, half on either side; NaN where there is none."""
         first = np.searchsorted(self.steps, at - window / 2, side="left")
         last = np.searchsorted(self.steps, at + window / 2, side="right")
         sums = np.concatenate([[0.0], np.cumsum(self.values)])
@@ -51,15 +38,10 @@ class Curve:
 
 @dataclass
 class Run:
-    """The logs of one run.
+    """The logs of one run; runs with the same label differ in their seeds alone.
 
-    Args:
-        name (`str`): Name of its folder.
-        label (`str`): Its setting: runs with the same label differ in their seeds alone.
-        steps (`int`): Number of its steps.
-        loss, grad_norm (`dict[str, Curve]`):
-            Curves by modality; `"all"` is every step. Gradient norms of steps of several modalities are `"mixed"`.
-        validation (`dict[str, float]`): The metrics of its last evaluation; empty if there was none.
+    Curves are by modality; `"all"` is every step. Gradient norms of steps of several modalities are `"mixed"`.
+    `validation` are the metrics of its last evaluation; empty if there was none.
     """
 
     name: str
@@ -71,35 +53,30 @@ class Run:
 
     @property
     def window(self) -> float:
-        """Width of its running means, in steps."""
+        """Returns the width of its running means, in steps."""
         return WINDOW * self.steps
 
     def residuals(self, modality: str) -> np.ndarray:
-        """The logged losses, less their running mean."""
+        """Returns the logged losses, less their running mean."""
         loss = self.loss[modality]
         return loss.values - loss.running_mean(loss.steps, self.window)
 
     def smooth_loss(self, modality: str) -> Curve:
-        """The running mean of a loss, at each step of the run."""
+        """Returns the running mean of a loss, at each step of the run."""
         at = self.loss[ALL].steps
         return Curve(at, self.loss[modality].running_mean(at, self.window))
 
 
 def read_run(folder: str | Path, label: str | None = None) -> Run:
-    """Reads the logs of a run.
+    """Reads the logs of a run, finished or not, or of one of its checkpoints.
 
-    Args:
-        folder (`str` or `Path`): Output folder of the run, finished or not, or one of its checkpoints.
-        label (`str`, *optional*): Its setting; the folder's name without the number at its end by default.
-
-    Returns:
-        [`Run`]: Its curves.
+    Its setting is by default the folder's name without the number at its end.
 
     Raises:
         ValueError: if there are no logs of training in it.
     """
     folder = Path(folder)
-    history = newest_history(folder)
+    history = _newest_history(folder)
     entries = [entry for entry in history if "loss" in entry]
     if not entries:
         raise ValueError(f"{folder} has no training loss in its logs: train with `--logging-strategy steps`.")
@@ -121,18 +98,8 @@ def read_run(folder: str | Path, label: str | None = None) -> Run:
     )
 
 
-def newest_history(folder: Path) -> list[dict]:
-    """Reads the longest logs of a run: those at its end, or of its newest checkpoint.
-
-    Args:
-        folder (`Path`): Output folder of the run.
-
-    Returns:
-        `list[dict]`: The Trainer's `log_history`.
-
-    Raises:
-        ValueError: if the folder or the logs are not there, or a file of them is torn.
-    """
+def _newest_history(folder: Path) -> list[dict]:
+    """Reads the longest `log_history` of a run: that at its end, or of its newest checkpoint."""
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}: name the `output_dir` of a run.")
     files = [place / TRAINER_STATE_NAME for place in (folder, *map(Path, sort_checkpoints(str(folder))))]
@@ -150,13 +117,9 @@ def newest_history(folder: Path) -> list[dict]:
 
 
 def loss_levels(runs: list[Run]) -> dict[str, float]:
-    """Chooses the loss that the settings race to: the final loss of the one that ends highest.
+    """Chooses the loss by modality that the settings race to: the final one of the setting that ends highest.
 
-    Args:
-        runs (`list[Run]`): All runs.
-
-    Returns:
-        `dict[str, float]`: The level by modality, with two digits, rounded up.
+    It has two digits, rounded up.
     """
     levels = {}
     for modality in modalities_of(runs):
@@ -182,25 +145,15 @@ def final_loss(run: Run, modality: str) -> float:
 
 
 def summarize(run: Run, levels: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Puts a run in numbers.
+    """Puts a run in numbers, by modality; each only if known.
 
-    Args:
-        run ([`Run`]): The run.
-        levels (`dict[str, float]`): By modality, the loss whose first reaching is looked for.
-
-    Returns:
-        `dict[str, dict[str, float]]`: By modality: `final_loss`, `fluctuation` (standard deviation of the logged
-        losses around their running mean), `fluctuation_apart` (of all steps, each around the mean of its modality,
-        where every step has one), `grad_norm` and `grad_norm_p95` (mean and 95th percentile), `steps_to_level`
-        (first step at which the running mean is at the level), `validation_loss` and `validation_mse`; each only if
-        known.
+    `fluctuation` is the standard deviation of the logged losses around their running mean, `fluctuation_apart` that of
+    all steps, each around the mean of its modality, where every step has one; `grad_norm_p95` a percentile;
+    `steps_to_level` the first step at which the running mean is at the level.
     """
     summary = {}
     for modality in run.loss:
-        numbers = {
-            "final_loss": final_loss(run, modality),
-            "fluctuation": float(np.std(run.residuals(modality))),
-        }
+        numbers = {"final_loss": final_loss(run, modality), "fluctuation": float(np.std(run.residuals(modality)))}
         if modality in run.grad_norm:
             norms = run.grad_norm[modality].values
             numbers |= {"grad_norm": float(norms.mean()), "grad_norm_p95": float(np.percentile(norms, 95))}

@@ -10,23 +10,16 @@ from scipy.spatial.distance import jensenshannon
 
 from datasets_scripts.teachers.answer_files import read_answers
 from evaluation.agreement import histogram
-from evaluation.figures.panels import grid, is_first, name_parts, wrapped
+from evaluation.figures.style import MODEL, PRINTED, TRUTH, label_left, label_panels, panel_grid, wrapped
 from evaluation.judged import judged_by_two, match
-from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
 
 
 def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[str, list[float]], list[float]]:
     """
-    What teachers and people say of the items that at least two people judged, as figure 4 compares them.
+    Reads the readable answers of teachers, by their names, and the single judgements of people, on the same items.
 
-    Args:
-        answers (`dict[str, Path]`): Files or folders of answers by the teacher's name.
-        judgements (`Path`): Aggregated judgements, of `datasets_scripts.annotations aggregate`.
-
-    Returns:
-        `tuple[dict[str, list[float]], list[float]]`: the readable answers of each teacher, every one of them, and the
-        single judgements of people.
+    These are the items that at least two people judged, as figure 4 compares them.
 
     Raises:
         `InputError`: if a file is no good, or there are no such items.
@@ -44,20 +37,13 @@ def teacher_answers(answers: dict[str, Path], judgements: Path) -> tuple[dict[st
 
 def ratio_predictions(runs: list[EvaluationRun]) -> tuple[dict[str, list[float]], list[float]]:
     """
-    What models trained on data of different ratios predict of the same rows, as figure 6 compares them.
-
-    Args:
-        runs (`list[EvaluationRun]`): An evaluation of each model, with names that differ.
-
-    Returns:
-        `tuple[dict[str, list[float]], list[float]]`: the predictions of each run, and the targets.
+    Returns the predictions of runs, by their names, and the targets of the rows, as figure 6 compares them.
 
     Raises:
         `ValueError`: if the runs are not of the same rows.
     """
-    asked = [
-        {row["id"]: (row["premise"], row["hypothesis"], row["target"]) for row in run.predictions} for run in runs
-    ]
+    columns = ("premise", "hypothesis", "target")
+    asked = [{row["id"]: [row[column] for column in columns] for row in run.predictions} for run in runs]
     for run, rows in zip(runs[1:], asked[1:], strict=True):
         if rows != asked[0]:
             differ = sorted(key for key in rows.keys() | asked[0].keys() if rows.get(key) != asked[0].get(key))
@@ -74,18 +60,8 @@ def ratio_predictions(runs: list[EvaluationRun]) -> tuple[dict[str, list[float]]
 def draw_distributions(
     answers: dict[str, list[float]], reference: list[float], reference_name: str
 ) -> tuple[Figure, str]:
-    """
-    Draws a histogram for each set of answers, with the outline of the reference's over it.
-
-    Args:
-        answers (`dict[str, list[float]]`): Probabilities by the name of who gave them.
-        reference (`list[float]`): Those to compare with.
-        reference_name (`str`): What these are.
-
-    Returns:
-        `tuple[Figure, str]`: the figure, and what it shows, in words.
-    """
-    figure, panels = grid(list(answers), 1.75 if len(answers) > 1 else 2.3, extra=0.3)
+    """Draws a histogram of each set of answers, the reference's outline over it; says in words what it shows."""
+    figure, panels = panel_grid(list(answers), 1.75 if len(answers) > 1 else 2.3, extra=0.3)
     shares = {name: _shares(values) for name, values in answers.items()}
     expected = _shares(reference)
     edges = np.linspace(0, 1, len(expected) + 1)
@@ -106,16 +82,13 @@ def draw_distributions(
         axes.set(xlim=(-0.02, 1.02), ylim=(0, 1.05 * highest))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        if is_first(axes):
-            axes.set_ylabel("share of answers")
-        else:
-            axes.tick_params(labelleft=False)
+        label_left(axes, "share of answers", shared=True)
         words.append(
             f"{name}: n = {len(answers[name]):,}, mean {mean:.3f}, {share[0]:.0%} below 0.1 and {share[-1]:.0%} from "
             f"0.9 on ({reference_name}: {expected[0]:.0%} and {expected[-1]:.0%}); Jensen-Shannon distance of the "
             f"histograms {distance:.3f}."
         )
-    name_parts(figure, panels[0][0], "probability")
+    label_panels(figure, panels[0][0], "probability")
     return figure, "\n".join(words)
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from common.digests import weights_digest
 from evaluation.data import load_rows, premise_keys
-from evaluation.plots import MODEL, PAGE, PRINTED, TRUTH
+from evaluation.figures.style import MODEL, PAGE, PRINTED, TRUTH, label_left
 from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors.checkpoints import CLUEPredictor, answer_format
 from evaluation.predictors.prediction import INTERVAL_MASS
@@ -36,18 +36,9 @@ LOOKS = {
 @dataclass(frozen=True)
 class Item:
     """
-    One row and the distribution that a model gives for it.
+    One row, the distribution over the confidence bins (`values`) that a model gives for it, and what others say.
 
-    Args:
-        id (`str`): The row's.
-        premise (`str`): Its text, or the name of its clip.
-        hypothesis (`str`): What is judged.
-        values (`np.ndarray` of shape `(N,)`): The confidence bins.
-        distribution (`np.ndarray` of shape `(N,)`): Their probabilities.
-        prediction (`float`): The model's probability.
-        interval (`list[float]`): The central part of the distribution.
-        target (`float`): The row's probability.
-        people, teachers (`list[float]`): What each person and each answer of a teacher said; may be empty.
+    The premise is its text, or the name of its clip. What each person and each answer of a teacher said may be empty.
     """
 
     id: str
@@ -66,15 +57,8 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
     """
     Asks the checkpoint of an evaluation about some of its rows again, for the whole distributions.
 
-    Args:
-        run ([`EvaluationRun`]): The evaluation.
-        ids (`list[str]`): Ids of rows.
-        checkpoint (`Path`): Its checkpoint: named anew, since a checkpoint brings code of its own, which a folder of
-            predictions must not choose.
-        dataset (`str`, *optional*): Its dataset, if it has been moved.
-
-    Returns:
-        `list[Item]`: the rows, in the order of the ids.
+    The checkpoint is named anew, since it brings code of its own, which a folder of predictions must not choose; and
+    so may be the dataset, if it has been moved.
 
     Raises:
         `ValueError`: if checkpoint or rows are not those of the evaluation, the model's answers are not what it said
@@ -104,11 +88,7 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
     items = []
     for row, key in zip(rows, premise_keys(rows), strict=True):
         before = saved[row["id"]]
-        now, then = (
-            (key, row["hypothesis"], row["probability"]),
-            tuple(before[name] for name in ("premise", "hypothesis", "target")),
-        )
-        if now != then:
+        if (key, row["hypothesis"], row["probability"]) != (before["premise"], before["hypothesis"], before["target"]):
             raise ValueError(f"Row {row['id']} is not what it was when {run.folder} was evaluated: evaluate it anew.")
         distribution, prediction = _ask(predictor, row)
         if abs(prediction - before["prediction"]) > TOLERANCE:
@@ -143,15 +123,7 @@ def _ask(predictor: CLUEPredictor, row: dict) -> tuple[np.ndarray, float]:
 
 @rc_context(PRINTED)
 def draw_items(items: list[Item]) -> tuple[Figure, str]:
-    """
-    Draws the distribution of each item, two panels beside each other.
-
-    Args:
-        items (`list[Item]`): The items.
-
-    Returns:
-        `tuple[Figure, str]`: the figure, and what it shows, in words.
-    """
+    """Draws the distribution of each item, two panels beside each other; says in words what it shows."""
     columns = min(len(items), 2)
     lines = -(-len(items) // columns)
     characters = 58
@@ -186,16 +158,15 @@ def draw_items(items: list[Item]) -> tuple[Figure, str]:
         axes.set(xlim=(-0.03, 1.03), ylim=(0, top))
         axes.set_title(title, loc="left", fontsize=7.5, parse_math=False)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("probability of bin")
-        told = "".join(
+        label_left(axes, "probability of bin")
+        judged = "".join(
             f"; {kind}: {', '.join(f'{value:.2f}' for value in given)}"
             for kind, given in (("people", item.people), ("teacher", item.teachers))
             if given
         )
         words.append(
             f"{item.id}: {' '.join(title.split())}: predicted {item.prediction:.3f}, {INTERVAL_MASS:.0%} of the "
-            f"distribution from {item.interval[0]:.3f} to {item.interval[1]:.3f}; target {item.target:.3f}{told}."
+            f"distribution from {item.interval[0]:.3f} to {item.interval[1]:.3f}; target {item.target:.3f}{judged}."
         )
     for axes in grid[len(items) :]:
         axes.remove()

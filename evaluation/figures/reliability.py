@@ -9,15 +9,15 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
 from common.cli import counted
-from evaluation.figures.panels import grid, is_first, name_parts, wrapped
+from evaluation.figures.style import MODEL, PRINTED, TRUTH, draw_grid, label_left, label_panels, panel_grid, wrapped
 from evaluation.metrics.uncertain_inference.calibration_errors import (
     NUM_BINS,
     bin_index,
     equal_mass_calibration_error,
     expected_calibration_error,
+    in_bins,
 )
 from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
-from evaluation.plots import MODEL, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
 from evaluation.tables import with_interval
 
@@ -28,15 +28,9 @@ BARS = 20
 
 def equal_mass_index(predictions: np.ndarray, num_bins: int) -> np.ndarray:
     """
-    The equal-mass bin of each prediction, as [`equal_mass_calibration_error`] forms them.
+    Returns the bin of each prediction, from 0, as [`equal_mass_calibration_error`] forms them; equal ones share one.
 
-    Args:
-        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities; equal ones share a bin.
-        num_bins (`int`): Number of bins.
-
-    Returns:
-        `np.ndarray` of shape `(n,)`: integers from 0 to `num_bins - 1`. Bins that a large group of equal predictions
-        runs across hold none.
+    Bins that a large group of equal predictions runs across hold none.
     """
     _, inverse, counts = np.unique(predictions, return_inverse=True, return_counts=True)
     after = np.cumsum(counts)
@@ -56,14 +50,8 @@ def reliability(
     """
     Describes the bins of a reliability diagram and its calibration error, with 95 % bootstrap intervals over premises.
 
-    Args:
-        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
-        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
-        clusters (`Sequence` of length `n`): The premise of each row: whole premises are resampled.
-        num_bins (`int`, defaults to 10): Number of bins.
-        equal_mass (`bool`, defaults to `False`): Bins that hold as many rows each, instead of bins of equal width.
-        resamples (`int`, defaults to 1000): Bootstrap resamples; with 0 intervals are `None`.
-        seed (`int`, defaults to 0): Their seed.
+    Bins are equal in width, or hold as many rows each; the clusters are the rows' premises; without resamples there
+    are no intervals.
 
     Returns:
         `tuple[list[dict], dict]`: of each bin `n`, the means `prediction` and `target`, `None` in an empty one, and
@@ -74,8 +62,7 @@ def reliability(
     clusters = np.unique(clusters, return_inverse=True)[1].reshape(-1)
     index = equal_mass_index(predictions, num_bins) if equal_mass else bin_index(predictions, num_bins)
     error = equal_mass_calibration_error if equal_mass else expected_calibration_error
-    inside = np.zeros((len(predictions), num_bins))
-    inside[np.arange(len(predictions)), index] = 1.0
+    inside = in_bins(index, num_bins)
     difference = inside * (targets - predictions)[:, None]
     gaps, errors = [], []
     if resamples and clusters.max() > 0:
@@ -106,19 +93,9 @@ def draw_reliability(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[Figure, str]:
-    """
-    Draws a reliability diagram for each run, its gaps on a scale of their own, and how often what was predicted.
-
-    Args:
-        runs (`list[EvaluationRun]`): The runs.
-        num_bins (`int`, defaults to 10), equal_mass (`bool`, defaults to `False`), resamples (`int`, defaults to
-            1000), seed (`int`, defaults to 0): As [`reliability`] takes them.
-
-    Returns:
-        `tuple[Figure, str]`: the figure, and what it shows, in words.
-    """
+    """Draws a diagram of each run, its gaps and a histogram; says what it shows. Options as [`reliability`]."""
     name = "equal-mass ECE" if equal_mass else "ECE"
-    figure, panels = grid([run.name for run in runs], 3.6 if len(runs) > 1 else 5.2, (9, 5, 3), extra=0.35)
+    figure, panels = panel_grid([run.name for run in runs], 3.6 if len(runs) > 1 else 5.2, (9, 5, 3), extra=0.35)
     words = [
         f"Reliability diagrams of {'; '.join(run.name for run in runs)}. Mean target against mean prediction in "
         f"{num_bins} bins of equal {'mass' if equal_mass else 'width'}; beneath, the gap between the two with "
@@ -152,28 +129,23 @@ def draw_reliability(
         counts.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         most = max(most, shares.max())
         for axes, title in ((diagram, "mean target"), (gaps, "target −\nprediction"), (counts, "rows")):
-            axes.grid(color="0.92", linewidth=0.5)
-            axes.set_axisbelow(True)
-            if is_first(axes):
-                axes.set_ylabel(title)
-            else:
-                axes.tick_params(labelleft=False)
-        told = with_interval(error)
-        line = told.replace(" [", "\n[") if len(runs) > 2 else told
+            draw_grid(axes)
+            label_left(axes, title, shared=True)
+        value = with_interval(error)
+        line = value.replace(" [", "\n[") if len(runs) > 2 else value
         diagram.set_title(f"{wrapped(run.name, len(runs))}\n{_rows(run)}\n{name} {line}", parse_math=False)
         worst = bins[np.abs(gap).argmax()]
         words.append(
-            f"{run.name}: {name} {told}, {_rows(run)}; the largest gap is where {worst['prediction']:.2f} is "
+            f"{run.name}: {name} {value}, {_rows(run)}; the largest gap is where {worst['prediction']:.2f} is "
             f"predicted: the mean target there is {worst['target']:.2f} ({counted(worst['n'], 'row')})."
         )
     for _, gaps, counts in panels:
         gaps.set_ylim(-1.1 * max(widest, 0.001), 1.1 * max(widest, 0.001))
         counts.set_ylim(0, 1.08 * most)
-    name_parts(figure, panels[0][0], "prediction (probability)")
+    label_panels(figure, panels[0][0], "prediction (probability)")
     return figure, "\n".join(words)
 
 
 def _rows(run: EvaluationRun) -> str:
     missing = len(run.predictions) - len(run.measurable)
-    told = counted(len(run.measurable), "row")
-    return f"{told}, {missing:,} without a number" if missing else told
+    return counted(len(run.measurable), "row") + (f", {missing:,} without a number" if missing else "")

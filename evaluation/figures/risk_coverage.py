@@ -6,10 +6,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from common.cli import counted
-from evaluation.figures.panels import grid, is_first, name_parts, wrapped
+from evaluation.figures.style import (
+    COLOURS,
+    LINES,
+    MODEL,
+    PRINTED,
+    TRUTH,
+    draw_grid,
+    label_left,
+    label_panels,
+    panel_grid,
+    wrapped,
+)
 from evaluation.metrics.uncertain_inference.measures import LEVEL, RESAMPLES, bootstrap_interval, cluster_weights
-from evaluation.plots import COLOURS, PRINTED, TRUTH
 from evaluation.prediction_files import EvaluationRun
+from evaluation.tables import short, with_interval
 
 
 # Shares of the rows at which curves are drawn.
@@ -22,13 +33,14 @@ UNCERTAINTIES = {
     "interval": ("interval width", lambda row: row["interval"][1] - row["interval"][0]),
     "probability": ("nearness to 0.5", lambda row: 0.5 - abs(row["prediction"] - 0.5)),
 }
-STYLES = ("-", "--", "-.", ":")
+# All but that of the truth.
+CURVES = (MODEL, *COLOURS[2:])
 # Where no risk is above the first, the axis ends at the second.
 ROUNDING, LEAST = 1e-12, 0.001
 
 
 def _kept(losses: np.ndarray, uncertainties: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and their summed loss, `(B, groups + 1)` each, from the most certain on; equal rows come at once."""
+    """Sums up rows and their loss, `(B, groups + 1)` each, from the most certain on; equal rows come at once."""
     order = np.argsort(uncertainties, kind="stable")
     starts = np.flatnonzero(np.diff(uncertainties[order], prepend=-np.inf))
     sums = [
@@ -41,16 +53,9 @@ def risks_at(
     losses: np.ndarray, uncertainties: np.ndarray, weights: np.ndarray, coverages: np.ndarray = COVERAGES
 ) -> np.ndarray:
     """
-    The mean loss of the most certain rows. Rows that are equally certain are kept in random order, on average.
+    Averages the loss of the most certain rows at each coverage, `(B, m)`, for `weights` `(B, n)` of the rows.
 
-    Args:
-        losses (`np.ndarray` of shape `(n,)`): The loss of each row.
-        uncertainties (`np.ndarray` of shape `(n,)`): How uncertain each is: the highest are deferred first.
-        weights (`np.ndarray` of shape `(B, n)`): How often each row is in each sample.
-        coverages (`np.ndarray` of shape `(m,)`, *optional*): Shares of the rows that are kept, above 0.
-
-    Returns:
-        `np.ndarray` of shape `(B, m)`: the risks.
+    Rows that are equally certain are kept in random order, on average.
     """
     rows, sums = _kept(losses, uncertainties, weights)
     kept = coverages * rows[:, -1:]
@@ -59,16 +64,10 @@ def risks_at(
 
 def area_under_risk(losses: np.ndarray, uncertainties: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
-    The area under the risk-coverage curve (AURC): the mean, over k = 1 to n, of the risk of the k most certain rows.
+    Returns the area under the risk-coverage curve (AURC), `(B,)`: the mean of the risks of the k most certain rows.
 
     Geifman, Uziel and El-Yaniv (2019). Rows that are equally certain count as in random order, on average: with j
     rows before them, of summed loss S, and a mean loss m of their own, the risk of the first k is m + (S - j m) / k.
-
-    Args:
-        losses, uncertainties, weights: As [`risks_at`] takes them; whole weights.
-
-    Returns:
-        `np.ndarray` of shape `(B,)`: the areas.
     """
     rows, sums = _kept(losses, uncertainties, weights)
     counts = np.rint(rows).astype(int)
@@ -81,16 +80,11 @@ def area_under_risk(losses: np.ndarray, uncertainties: np.ndarray, weights: np.n
 
 def losses_of(rows: list[dict], risk: str) -> tuple[np.ndarray, list[dict]]:
     """
-    The loss of each row.
+    Returns losses and the rows that they are of, among predictions that are numbers.
 
-    Args:
-        rows (`list[dict]`): Predictions that are numbers.
-        risk (`str`): `"squared"`, against the target; or `"decision"`, 1 where prediction and label (where all rows
-            have one, else the target) are on different sides of 0.5. A target of 0.5 has no side: without labels such
-            rows are left out, as by the accuracy.
-
-    Returns:
-        `tuple[np.ndarray, list[dict]]`: the losses `(n,)` and the rows they are of.
+    The risk is `"squared"`, against the target; or `"decision"`, 1 where prediction and label (where all rows have
+    one, else the target) are on different sides of 0.5. A target of 0.5 has no side: without labels such rows are left
+    out, as by the accuracy.
     """
     if risk == "squared":
         return np.array([(row["prediction"] - row["target"]) ** 2 for row in rows]), rows
@@ -105,14 +99,7 @@ def losses_of(rows: list[dict], risk: str) -> tuple[np.ndarray, list[dict]]:
 
 def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """
-    What deferring the least certain answers of a run to a person leaves of its error.
-
-    Args:
-        run ([`EvaluationRun`]): The run.
-        by (`str`): What is uncertain, one of `UNCERTAINTIES`.
-        risk (`str`, defaults to `"squared"`): What is lost, one of `RISKS`.
-        resamples (`int`, defaults to 1000): Bootstrap resamples of premises.
-        seed (`int`, defaults to 0): Their seed.
+    Computes what deferring the least certain answers of a run, by one of `UNCERTAINTIES`, leaves of its error.
 
     Returns:
         `dict`: `n`; at `COVERAGES` the `risk`, its `band` (low, high), and the `oracle`'s, which defers the largest
@@ -162,36 +149,27 @@ def deferral(run: EvaluationRun, by: str, risk: str = "squared", resamples: int 
 def draw_risk_coverage(
     runs: list[EvaluationRun], by: list[str], risk: str = "squared", resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Figure, str]:
-    """
-    Draws the risk of the answers that are kept against their share, a panel for each run.
-
-    Args:
-        runs (`list[EvaluationRun]`): The runs.
-        by (`list[str]`): What is uncertain, a curve each.
-        risk (`str`, defaults to `"squared"`), resamples (`int`, defaults to 1000), seed (`int`, defaults to 0): As
-            [`deferral`] takes them.
-
-    Returns:
-        `tuple[Figure, str]`: the figure, and what it shows, in words.
-    """
-    figure, panels = grid([run.name for run in runs], 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2))
+    """Draws a panel of risk-coverage curves for each run; says in words what it shows. Options as [`deferral`]."""
+    figure, panels = panel_grid(
+        [run.name for run in runs], 2.0 if len(runs) > 1 else 2.5, extra=0.35 + 0.15 * (len(by) > 2)
+    )
     words = [
         f"Risk-coverage curves of {'; '.join(run.name for run in runs)}. The {RISKS[risk]} of the most certain "
         f"answers against the share of answers kept, with {LEVEL:.0%} bands over premises, between that of deferring "
         "at random and of deferring the largest errors first."
     ]
     for run, (axes,) in zip(runs, panels, strict=True):
-        told, highest = [], 0.0
+        areas, highest = [], 0.0
         for place, name in enumerate(by):
             found = deferral(run, name, risk, resamples, seed)
-            look = {"color": COLOURS[place], "zorder": 3 - place / 10}
+            look = {"color": CURVES[place], "zorder": 3 - place / 10}
             if found["band"] is not None:
                 axes.fill_between(COVERAGES, *found["band"], alpha=0.2, linewidth=0, **look)
-            axes.plot(COVERAGES, found["risk"], linestyle=STYLES[place], label=UNCERTAINTIES[name][0], **look)
-            told.append(_shown(found["aurc"], found["interval"]))
+            axes.plot(COVERAGES, found["risk"], linestyle=LINES[place], label=UNCERTAINTIES[name][0], **look)
+            areas.append(with_interval({"value": found["aurc"], "interval": found["interval"]}, short))
             highest = max(highest, found["risk"].max())
             words.append(
-                f"{run.name}, by {UNCERTAINTIES[name][0]}: AURC {told[-1]}; at random {found['all']:.4g}, at best "
+                f"{run.name}, by {UNCERTAINTIES[name][0]}: AURC {areas[-1]}; at random {found['all']:.4g}, at best "
                 f"{found['aurc_oracle']:.4g}. Deferring the least certain tenth leaves "
                 f"{found['risk'][89]:.4g} of {found['all']:.4g}, deferring half of them {found['risk'][49]:.4g} "
                 f"({counted(found['n'], 'row')})."
@@ -203,18 +181,10 @@ def draw_risk_coverage(
         axes.set_ylim(0, None if highest > ROUNDING else LEAST)
         axes.set_xticks([0, 0.5, 1] if len(runs) > 2 else [0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.grid(color="0.92", linewidth=0.5)
-        axes.set_axisbelow(True)
+        draw_grid(axes)
         # The interval has a line of its own where it would run into the next panel.
-        single = "\nAURC " + (told[0].replace(" [", "\n[") if len(runs) > 2 else told[0]) if len(by) == 1 else ""
-        axes.set_title(wrapped(run.name, len(runs)) + single, parse_math=False)
-        if is_first(axes):
-            axes.set_ylabel(RISKS[risk])
-    name_parts(figure, panels[0][0], "answers kept, the most certain first")
+        line = areas[0].replace(" [", "\n[") if len(runs) > 2 else areas[0]
+        axes.set_title(wrapped(run.name, len(runs)) + (f"\nAURC {line}" if len(by) == 1 else ""), parse_math=False)
+        label_left(axes, RISKS[risk])
+    label_panels(figure, panels[0][0], "answers kept, the most certain first")
     return figure, "\n".join(words)
-
-
-def _shown(value: float, interval: list[float] | None) -> str:
-    if interval is None:
-        return f"{value:.3g}"
-    return f"{value:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def make(options: argparse.Namespace) -> Table:
-    """The table that the command line asks for."""
+    """Makes the table that the command line asks for."""
     if options.table == "compare":
         return compare(options.predictions, options.measures, options.resamples, options.seed)
     number = int(options.table.removeprefix("table"))

@@ -17,10 +17,10 @@ DATA = {
     ("wikivideo", "audio"): "WV-A",
     ("wikivideo", "audiovisual"): "WV-AV",
 }
-# The names that these have as they are built, which is all that is known of evaluations of before.
-NAMES = dict(
-    zip(("clotho", "unli", "wikivideo-video", "wikivideo-audio", "wikivideo-audiovisual"), DATA.values(), strict=True)
-)
+# What their configurations are called, or begin with, which is all that is known of evaluations of before.
+NAMES = {
+    (f"{source}-{modality}" if source == "wikivideo" else source): name for (source, modality), name in DATA.items()
+}
 # Settings that say who answers.
 WHO_ANSWERS = ("predictor", "model", "weights")
 # Rows that an error names.
@@ -29,31 +29,25 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Entry:
-    """
-    One predictor's evaluation on one configuration.
-
-    Args:
-        name (`str`): The predictor's name in the table.
-        run (`EvaluationRun`): The evaluation.
-    """
+    """One predictor's evaluation on one configuration, and the predictor's name in the table."""
 
     name: str
     run: EvaluationRun
 
     @property
     def config(self) -> str:
-        """The configuration it was evaluated on."""
+        """Returns the configuration it was evaluated on."""
         return self.run.settings["config"]
 
     @property
     def data(self) -> str:
         """
-        What the paper calls the rows, whatever their configuration is called; its name where they are none of the
-        paper's: of another source or modality, or with probabilities of a teacher in the place of people's.
+        Returns what the paper calls the rows, whatever their configuration is called; its name where they are none of
+        the paper's: of another source or modality, or with probabilities of a teacher in the place of people's.
         """
         data = self.run.report.get("data")
         if data is None:
-            known = NAMES.get(self.config)
+            known = NAMES.get(_family(self.config))
         elif "teacher" in data["probability_sources"]:
             known = None
         else:
@@ -63,7 +57,7 @@ class Entry:
 
     @property
     def provenance(self) -> str:
-        """A line that tells what is behind its numbers: folder, configuration, who answered, rows, baselines."""
+        """Returns a line on what is behind its numbers: folder, configuration, who answered, rows, baselines."""
         settings, data = self.run.settings, self.run.report.get("data") or {}
         parts = [str(self.run.folder), f"config {self.config}"]
         if data.get("probability_sources"):
@@ -76,33 +70,24 @@ class Entry:
         line = f"{self.name} on {self.data}: {', '.join(parts)}."
         if not data and self.config not in NAMES:
             line += " Its report.json does not tell what these rows are: give its command again."
-        return (
-            f"{line} {describe_baselines(self.run.report)}"
-            if settings.get("predictor") in BASELINES and data
-            else line
-        )
+        if data and settings.get("predictor") in BASELINES:
+            line += f" {describe_baselines(self.run.report)}"
+        return line
 
     @property
     def without_number(self) -> int:
-        """Rows whose answer has no number."""
+        """Returns how many rows have an answer without a number."""
         return len(self.run.predictions) - len(self.run.measurable)
 
     @property
     def place(self) -> str:
-        """The name and the folder, for messages."""
+        """Returns the name and the folder, for messages."""
         return f"{self.name} ({self.run.folder})"
 
 
 def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
     """
-    Reads the evaluations of a table.
-
-    Args:
-        named (`list[tuple[str, Path]]`): Names of predictors, each with the folder of one evaluation. A name stands as
-            often as it has evaluations.
-
-    Returns:
-        `list[Entry]`: the evaluations, in their order.
+    Reads the evaluations of a table, of a predictor's name and a folder each; a name stands once for each of its own.
 
     Raises:
         `ValueError`: if a folder is no complete evaluation, its rows are not those that its settings tell of, a name
@@ -128,8 +113,13 @@ def read_entries(named: list[tuple[str, Path]]) -> list[Entry]:
                 f"{entry.name} is two predictors: {', '.join(differ)} of {first.run.folder} and {entry.run.folder} "
                 "differ. Give them two names."
             )
-        check_same_rows(of_data.setdefault(entry.data, entry), entry)
+        _check_same_rows(of_data.setdefault(entry.data, entry), entry)
     return entries
+
+
+def _family(config: str) -> str:
+    """Returns the configuration that one is a variant of, by its name: `clotho` for `clotho-1to1`."""
+    return max((name for name in NAMES if f"{config}-".startswith(f"{name}-")), key=len, default=config)
 
 
 def _read(name: str, folder: Path) -> Entry:
@@ -148,35 +138,27 @@ def _read(name: str, folder: Path) -> Entry:
     return Entry(name, run)
 
 
-def check_same_rows(first: Entry, second: Entry) -> None:
-    """
-    Makes sure that two evaluations are about the same rows, in whatever order.
-
-    Raises:
-        `ValueError`: if they are not; it names the folders, and rows that differ.
-    """
-    if first.run.settings["split"] != second.run.settings["split"]:
+def _check_same_rows(first: Entry, second: Entry) -> None:
+    """Refuses two evaluations that are not about the same rows, in whatever order; names folders and rows."""
+    splits = [entry.run.settings["split"] for entry in (first, second)]
+    if splits[0] != splits[1]:
         raise ValueError(
-            f"{first.place} and {second.place} are about different splits of {first.data}: "
-            f"{first.run.settings['split']} and {second.run.settings['split']}."
+            f"{first.place} and {second.place} are about different splits of {first.data}: {' and '.join(splits)}."
         )
     rows, others = (
-        {row["id"]: (row["premise"], row["hypothesis"], row["target"], row.get("label")) for row in one}
+        {row["id"]: {part: row.get(part) for part in ("premise", "hypothesis", "target", "label")} for row in one}
         for one in (first.run.predictions, second.run.predictions)
     )
-    differ = [
-        (f"only in {first.run.folder}", [name for name in rows if name not in others]),
-        (f"only in {second.run.folder}", [name for name in others if name not in rows]),
-    ]
-    shared = [name for name in rows if name in others]
-    for part, what in enumerate(("premise", "hypothesis", "target", "label")):
-        differ.append((f"of another {what}", [name for name in shared if rows[name][part] != others[name][part]]))
-    told = [f"{len(names)} rows {what}: {_some(names)}" for what, names in differ if names]
-    if told:
+    differ = {f"only in {first.run.folder}": [name for name in rows if name not in others]}
+    differ[f"only in {second.run.folder}"] = [name for name in others if name not in rows]
+    for part in ("premise", "hypothesis", "target", "label"):
+        shared = [name for name in rows if name in others]
+        differ[f"of another {part}"] = [name for name in shared if rows[name][part] != others[name][part]]
+    found = [f"{len(names)} rows {how}: {_some(names)}" for how, names in differ.items() if names]
+    if found:
         raise ValueError(
-            f"{first.place} and {second.place} are not about the same rows of {first.data} "
-            f"{first.run.settings['split']}, so they can't be compared. {'; '.join(told)}. "
-            "Evaluate both on one dataset."
+            f"{first.place} and {second.place} are not about the same rows of {first.data} {splits[0]}, so they can't "
+            f"be compared. {'; '.join(found)}. Evaluate both on one dataset."
         )
 
 

@@ -1,6 +1,5 @@
 """Tables 2, 3, 4, 7 and 8 of the paper, from evaluations."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from datasets_scripts.paper_numbers import paper_numbers, paper_title
 from evaluation.calibration import fit_temperature
 from evaluation.metrics.uncertain_inference.measures import CLIP, measure
 from evaluation.paper.entries import DATA, Entry, read_entries
-from evaluation.paper.layout import Column, Row, Table, lay_out
+from evaluation.paper.layout import INTERVALS, Column, Row, Table, lay_out
 
 
 ACCURACY, MSE = Column("accuracy", "accuracy x100", 100), Column("mse", "MSE x100", 100)
@@ -40,17 +39,9 @@ def make_table(
     table: int, named: list[tuple[str, Path]], fitted_on: list[tuple[str, Path]], resamples: int, seed: int
 ) -> Table:
     """
-    Makes table 2, 3, 4, 7 or 8.
+    Makes table 2, 3, 4, 7 or 8 of predictors (table 4: training ratios), each a name and the folder of an evaluation.
 
-    Args:
-        table (`int`): Its number.
-        named (`list[tuple[str, Path]]`): Predictors (table 4: training ratios), each with the folder of an evaluation.
-        fitted_on (`list[tuple[str, Path]]`): For table 7, evaluations on another split to fit temperatures to.
-        resamples (`int`): Bootstrap resamples.
-        seed (`int`): Their seed.
-
-    Returns:
-        `Table`: the table.
+    For table 7, `fitted_on` are evaluations on another split to fit temperatures to.
 
     Raises:
         `ValueError`: if the evaluations can't stand in one table.
@@ -61,21 +52,25 @@ def make_table(
     head = "ratio" if table == 4 else "predictor"
     rows = []
     for entry in entries:
-        facts = {
-            key: str(entry.run.settings.get(key) or "") for key in ("model", "weights", "config", "split", "rows")
-        }
-        facts["rows digest"] = facts.pop("rows")
-        rows.append(
-            Row(
-                names={head: entry.name, "data": entry.data},
-                counts=_counts(entry),
-                results=measured(entry, columns, resamples, seed),
-                facts=facts | {"folder": str(entry.run.folder)},
-            )
+        settings, predictions = entry.run.settings, entry.run.predictions
+        premises = len({row["premise"] for row in predictions})
+        row = Row(
+            names={head: entry.name, "data": entry.data},
+            counts={"rows": len(predictions), "premises": premises, "without number": entry.without_number},
+            results=_measured(entry, columns, resamples, seed),
+            facts={
+                **{key: str(settings.get(key) or "") for key in ("model", "weights", "config", "split")},
+                **{"rows digest": settings["rows"], "folder": str(entry.run.folder)},
+            },
         )
         if table == 7:
-            _scale(rows[-1], entry, temperatures.get((entry.name, entry.data)), columns, resamples, seed)
-    notes = [_how(resamples, seed), MISSING, REFERENCE]
+            temperature = temperatures.get((entry.name, entry.data))
+            row.counts["temperature"] = temperature or (settings.get("calibration") or {}).get("temperature")
+            if temperature is not None:
+                row.results.update({f"{name} before": result for name, result in row.results.items()})
+                row.results.update(_measured(entry, columns, resamples, seed, temperature))
+        rows.append(row)
+    notes = [INTERVALS.format(resamples, seed), MISSING, REFERENCE]
     if table in (2, 4, 7):
         notes.append(DECISION)
     if table == 7:
@@ -89,34 +84,19 @@ def make_table(
     return lay_out(f"table{table}", f"Table {table}: {paper_title(table)}", rows, columns, notes)
 
 
-def measured(
-    entry: Entry,
-    columns: list[Column],
-    resamples: int,
-    seed: int,
-    change: Callable[[np.ndarray], np.ndarray] = lambda predictions: predictions,
+def _measured(
+    entry: Entry, columns: list[Column], resamples: int, seed: int, temperature: float | None = None
 ) -> dict[str, dict]:
-    """
-    Measures one evaluation over its rows with a number.
-
-    Args:
-        entry (`Entry`): The evaluation.
-        columns (`list[Column]`): The measures.
-        resamples (`int`): Bootstrap resamples of whole premises.
-        seed (`int`): Their seed.
-        change (`Callable`): What is done to the predictions `(n,)` first; nothing by default.
-
-    Returns:
-        `dict[str, dict]`: measures by name.
-
-    Raises:
-        `ValueError`: if no row has a number.
-    """
+    """Measures an evaluation over its rows with a number, log odds divided by a temperature if one is given."""
     rows = entry.run.measurable
     if not rows:
         raise ValueError(f"{entry.place}: none of its {len(entry.run.predictions)} rows has a number to measure.")
+    predictions = np.array([row["prediction"] for row in rows], dtype=float)
+    if temperature is not None:
+        p = np.clip(predictions, CLIP, 1 - CLIP)
+        predictions = 1 / (1 + np.exp(-(np.log(p) - np.log1p(-p)) / temperature))
     return measure(
-        change(np.array([row["prediction"] for row in rows], dtype=float)),
+        predictions,
         [row["target"] for row in rows],
         labels_of(rows),
         clusters=[row["premise"] for row in rows],
@@ -128,19 +108,13 @@ def measured(
 
 
 def labels_of(rows: list[dict]) -> np.ndarray | None:
-    """The label of each row, `(n,)`; `None` if a row has none."""
+    """Returns the label of each row, `(n,)`; `None` if a row has none."""
     labels = [row.get("label") for row in rows]
     return None if any(label is None for label in labels) else np.array(labels)
 
 
-def _counts(entry: Entry) -> dict[str, int]:
-    predictions = entry.run.predictions
-    premises = len({row["premise"] for row in predictions})
-    return {"rows": len(predictions), "premises": premises, "without number": entry.without_number}
-
-
 def _temperatures(entries: list[Entry], fitted_on: list[Entry]) -> dict[tuple[str, str], float]:
-    """Temperatures by predictor and data."""
+    """Fits a temperature for each predictor and data."""
     known = {(entry.name, entry.data): entry for entry in entries}
     temperatures = {}
     for entry in fitted_on:
@@ -155,10 +129,9 @@ def _temperatures(entries: list[Entry], fitted_on: list[Entry]) -> dict[tuple[st
         p = np.clip([row["prediction"] for row in rows], CLIP, 1 - CLIP)
         logits = torch.tensor(np.log(np.stack([1 - p, p], axis=1)))
         try:
-            temperature = fit_temperature(logits, [row["target"] for row in rows])
+            temperatures[entry.name, entry.data] = fit_temperature(logits, [row["target"] for row in rows])
         except ValueError as error:
             raise ValueError(f"--fit {entry.place}: {error}") from error
-        temperatures[entry.name, entry.data] = temperature
     return temperatures
 
 
@@ -177,25 +150,8 @@ def _check_apart(scaled: Entry, fitted_on: Entry) -> None:
         )
 
 
-def _scale(
-    row: Row, entry: Entry, temperature: float | None, columns: list[Column], resamples: int, seed: int
-) -> None:
-    """Puts the measures with temperature into a row of table 7, and what they were before beside them."""
-    if temperature is None:
-        row.counts["temperature"] = (entry.run.settings.get("calibration") or {}).get("temperature")
-        return
-    row.counts["temperature"] = temperature
-    row.results.update({f"{name} before": result for name, result in list(row.results.items())})
-
-    def scaled(predictions: np.ndarray) -> np.ndarray:
-        p = np.clip(predictions, CLIP, 1 - CLIP)
-        return 1 / (1 + np.exp(-(np.log(p) - np.log1p(-p)) / temperature))
-
-    row.results.update(measured(entry, columns, resamples, seed, scaled))
-
-
 def _with_paper(table: int, rows: list[Row], columns: list[Column], head: str) -> list[Row]:
-    """The rows with the paper's numbers, and the paper's that have none of ours, in its order; other rows follow."""
+    """Adds the paper's numbers and rows, and returns all in the paper's order; other rows follow."""
     paper = {}
     for (name, column), number in paper_numbers(table).items():
         data, name_of_measure = column.split(" ")
@@ -203,20 +159,12 @@ def _with_paper(table: int, rows: list[Row], columns: list[Column], head: str) -
     ours = {(row.names[head], row.names["data"]): row for row in rows}
     data = list(DATA.values())
     # All data of a predictor together: the paper's order of both, then the order of the command line.
-    predictors = list(dict.fromkeys([*(name for name, _ in paper), *(row.names[head] for row in rows)]))
+    predictors = list(dict.fromkeys(name for name, _ in [*paper, *ours]))
     places = sorted(
         dict.fromkeys([*paper, *ours]),
         key=lambda place: (predictors.index(place[0]), data.index(place[1]) if place[1] in data else len(data)),
     )
-    result = []
-    for place in places:
-        row = ours.get(place, Row(names={head: place[0], "data": place[1]}))
+    rows = [ours.get(place) or Row(names={head: place[0], "data": place[1]}) for place in places]
+    for place, row in zip(places, rows, strict=True):
         row.paper.update(paper.get(place, {}))
-        result.append(row)
-    return result
-
-
-def _how(resamples: int, seed: int) -> str:
-    return (
-        f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise."
-    )
+    return rows

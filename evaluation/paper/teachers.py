@@ -10,7 +10,7 @@ from datasets_scripts.paper_numbers import paper_numbers, paper_title
 from datasets_scripts.teachers.answer_files import Answers, read_answers
 from evaluation.judged import judged_by_two, match, premise_of
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.paper.layout import Column, Row, Table, lay_out
+from evaluation.paper.layout import INTERVALS, Column, Row, Table, lay_out
 
 
 COLUMNS = {
@@ -35,17 +35,7 @@ NOTES = [
 
 def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples: int, seed: int) -> Table:
     """
-    Makes table 1 or 5.
-
-    Args:
-        table (`int`): Its number.
-        answers (`dict[str, Path]`): Files or folders of answers, by the teacher's name.
-        judgements (`Path`): What `datasets_scripts.annotations aggregate` has written.
-        resamples (`int`): Bootstrap resamples.
-        seed (`int`): Their seed.
-
-    Returns:
-        `Table`: the table.
+    Makes table 1 or 5 of files or folders of answers, by the teacher's name, and aggregated judgements.
 
     Raises:
         `InputError`: if a file is no good, or teachers were asked about different items.
@@ -76,7 +66,7 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
                 row.results.update(measure(values[there], targets[there], **given))
             rows.append(row)
     notes = [
-        f"In brackets: 95% of {resamples:,} bootstrap resamples of whole premises, seed {seed}; none for one premise.",
+        INTERVALS.format(resamples, seed),
         *NOTES,
         f"{judged:,} judged items, {len(people):,} of them by at least two people.",
         *asked,
@@ -93,14 +83,10 @@ def make_table(table: int, answers: dict[str, Path], judgements: Path, resamples
 
 def votes_of(answers: list[tuple[Parsed, ...]]) -> dict[str, np.ndarray]:
     """
-    Votes on items in every way.
+    Forms the votes on items in every way, `(items,)` by name, NaN where there is none.
 
-    Args:
-        answers (`list[tuple[Parsed, ...]]`): The answers to each item, in the order in which they were asked for.
-
-    Returns:
-        `dict[str, np.ndarray]` of shape `(items,)`: votes by name, NaN where there is none. A single answer an item
-        has the name `"1"` alone.
+    The answers to each item are in the order in which they were asked for; a single one an item has the name `"1"`
+    alone.
     """
     number = max(map(len, answers))
     votes = {"1": [one[0].probability for one in answers]}
@@ -112,7 +98,7 @@ def votes_of(answers: list[tuple[Parsed, ...]]) -> dict[str, np.ndarray]:
 
 
 def _asked(name: str, found: dict[str, Answers], pairs: int) -> str:
-    """A line that tells how much a teacher was asked, and how much of it could not be read."""
+    """Returns a line on how much a teacher was asked, and how much of it could not be read."""
     numbers = [len(pair.parsed) for pair in found.values()]
     fewer = "" if min(numbers) == max(numbers) else f", to some only {min(numbers)}"
     unread = sum(numbers) - sum(len(pair.valid) for pair in found.values())
@@ -123,11 +109,12 @@ def _asked(name: str, found: dict[str, Answers], pairs: int) -> str:
 
 
 def _check_same_items(first: tuple[str, dict], second: tuple[str, dict]) -> None:
+    """Refuses teachers, each a name and the answers to items, that were asked about different ones."""
     (name, found), (other, others) = first, second
     apart = [(name, sorted(found.keys() - others.keys())), (other, sorted(others.keys() - found.keys()))]
-    told = [f"{len(items)} only to {who}, such as {items[0]!r}" for who, items in apart if items]
-    if told:
+    found = [f"{len(items)} only to {who}, such as {items[0]!r}" for who, items in apart if items]
+    if found:
         raise InputError(
             f"--answers: {name} and {other} were not asked about the same judged items, so they can't be compared: "
-            f"{'; '.join(told)}. Ask both about all of them, or make two tables"
+            f"{'; '.join(found)}. Ask both about all of them, or make two tables"
         )

@@ -13,7 +13,7 @@ import numpy as np
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES
 from datasets_scripts.sources.urn_stress import Cell, Question
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.stress.statistics import by_premise, centred, holm, ratio_interval, sign_flip, sway
+from evaluation.stress.statistics import by_premise, centred, holm, nuisance_effect, ratio_interval, sign_flip
 
 
 SIGNIFICANCE = 0.05
@@ -33,7 +33,7 @@ TOO_HIGH = "answers too high"
 TOO_LOW = "answers too low"
 TIMID = "answers move too little with the truth"
 EXTREME = "answers move too much with the truth"
-SWAYED = {
+OTHER_SENSE = {
     "sight": "is swayed by sound where sight alone counts",
     "sound": "is swayed by sight where sound alone counts",
 }
@@ -43,15 +43,7 @@ EXPLAINED_BY_IGNORING = (FAR_OFF, WORSE, TOO_HIGH, TOO_LOW)
 
 @dataclass
 class Answers:
-    """
-    The answers of a cell that have a number.
-
-    Args:
-        cell (`Cell`): The cell.
-        questions (`list[Question]`): The questions with such an answer.
-        asked (`int`): How many there are in all.
-        predictions (`np.ndarray` of shape `(n,)`): The answers.
-    """
+    """The answers of a cell that have a number, to which questions, and how many were asked in all."""
 
     cell: Cell
     questions: list[Question]
@@ -67,25 +59,17 @@ class Answers:
 
 def analyse(questions: Mapping[str, list[Question]], predictions: Mapping[str, float | None]) -> dict:
     """
-    Measures every cell and tests it.
-
-    Args:
-        questions (`Mapping[str, list[Question]]`): The questions of the suite by modality.
-        predictions (`Mapping[str, float | None]`): The answer to each by its id, `None` without a number.
+    Measures every cell and tests it, of questions by modality and answers by id, `None` without a number.
 
     Returns:
         `dict`: `cells`, in the order of the suite; `findings`, the largest first; `tests`, how many were made.
     """
-    cells = {
-        modality: _by_cell(asked, {question.id: predictions[question.id] for question in asked})
-        for modality, asked in questions.items()
-    }
     tests, measured = [], []
-    for answered in cells.values():
-        base = answered[0]
-        for answers in answered:
+    for asked in questions.values():
+        base, *others = _by_cell(asked, predictions)
+        for answers in (base, *others):
             measured.append(_measure(answers))
-            if len(answers.questions):
+            if answers.questions:
                 tests += _tests(answers, base)
     for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = adjusted
@@ -96,23 +80,14 @@ def analyse(questions: Mapping[str, list[Question]], predictions: Mapping[str, f
             test["found"] = False
     _keep_closest_reading(tests)
     for row in measured:
-        row["findings"] = [
-            test["what"]
-            for test in tests
-            if test["found"] and (test["modality"], test["cell"]) == (row["modality"], row["cell"])
-        ]
-        row["worse_than_base"] = next(
-            (
-                {"difference": test["effect"], "p_holm": test["p_holm"]}
-                for test in tests
-                if test["what"] == WORSE and (test["modality"], test["cell"]) == (row["modality"], row["cell"])
-            ),
-            None,
-        )
+        of_cell = [test for test in tests if (test["modality"], test["cell"]) == (row["modality"], row["cell"])]
+        row["findings"] = [test["what"] for test in of_cell if test["found"]]
+        worse = [test for test in of_cell if test["what"] == WORSE]
+        row["worse_than_base"] = {"difference": worse[0]["effect"], "p_holm": worse[0]["p_holm"]} if worse else None
     return {"cells": measured, "findings": _grouped(tests), "tests": tests}
 
 
-def _by_cell(questions: list[Question], predictions: dict[str, float | None]) -> list[Answers]:
+def _by_cell(questions: list[Question], predictions: Mapping[str, float | None]) -> list[Answers]:
     groups: dict[Cell, list[Question]] = {}
     for question in questions:
         groups.setdefault(question.cell, []).append(question)
@@ -126,14 +101,8 @@ def _by_cell(questions: list[Question], predictions: dict[str, float | None]) ->
 
 def _measure(answers: Answers) -> dict:
     cell = answers.cell
-    row = {
-        "modality": cell.modality,
-        "cell": cell.name,
-        "knob": cell.knob,
-        "level": cell.level,
-        "n": answers.asked,
-        "without_number": answers.asked - len(answers.questions),
-    }
+    row = {"modality": cell.modality, "cell": cell.name, "knob": cell.knob, "level": cell.level}
+    row |= {"n": answers.asked, "without_number": answers.asked - len(answers.questions)}
     names = ("mae", "mse", "ece")
     if not len(answers.questions):
         return row | dict.fromkeys((*names, "bias", "slope", "constant_mse"))
@@ -144,9 +113,8 @@ def _measure(answers: Answers) -> dict:
     gaps = np.bincount(answers.numbers, answers.predictions - answers.truth, premises)
     row["bias"] = _ratio(gaps, counts)
     predicted, true = centred(answers.predictions, answers.kinds), centred(answers.truth, answers.kinds)
-    row["slope"] = _ratio(
-        np.bincount(answers.numbers, predicted * true, premises), np.bincount(answers.numbers, true**2, premises)
-    )
+    products, squares = (np.bincount(answers.numbers, values * true, premises) for values in (predicted, true))
+    row["slope"] = _ratio(products, squares)
     row["constant_mse"] = float(answers.truth.var())
     return row
 
@@ -165,16 +133,8 @@ def _tests(answers: Answers, base: Answers) -> list[dict]:
     made = []
 
     def add(what: str, effect: float, p: float, large: bool) -> None:
-        made.append(
-            {
-                "modality": cell.modality,
-                "cell": cell.name,
-                "what": what,
-                "effect": float(effect),
-                "p": p,
-                "large": bool(large),
-            }
-        )
+        place = {"modality": cell.modality, "cell": cell.name}
+        made.append({**place, "what": what, "effect": float(effect), "p": p, "large": bool(large)})
 
     def flip(values: np.ndarray, alternative: str) -> float:
         return sign_flip(by_premise(values, numbers, premises), alternative)
@@ -203,11 +163,10 @@ def _tests(answers: Answers, base: Answers) -> list[dict]:
         reading = np.array([question.readings[what] for question in answers.questions if what in question.readings])
         reading, right = centred(reading, kinds[rows]), centred(answers.truth[rows], kinds[rows])
         given = centred(answers.predictions[rows], kinds[rows])
-        if min(reading.std(), right.std()) < 1e-9 or np.allclose(reading, right):
+        # Of answers that go with nothing, and of a reading that is no other than the truth, nothing can be said.
+        if min(reading.std(), right.std()) < 1e-9 or np.allclose(reading, right) or given.std() < 1e-3:
             continue
-        if given.std() < 1e-3:
-            continue  # they go with nothing
-        # Whether answers go with the reading more closely than with the truth, whatever their scale.
+        # Do answers go with the reading more closely than with the truth, whatever their scale?
         scaled = given / given.std()
         gains = (scaled - right / right.std()) ** 2 - (scaled - reading / reading.std()) ** 2
         p = sign_flip(by_premise(gains, numbers[rows], premises), "greater")
@@ -216,7 +175,7 @@ def _tests(answers: Answers, base: Answers) -> list[dict]:
         add(what, weight, p, gains.mean() > 0 and error >= SMALLEST_EFFECT)
         made[-1]["gain"] = float(gains.mean())
 
-    if cell.modality == "audiovisual" and cell.setting.sense in SWAYED:
+    if cell.modality == "audiovisual" and cell.setting.sense in OTHER_SENSE:
         own, other = (COLOURS, PITCHES) if cell.setting.sense == "sight" else (PITCHES, COLOURS)
         scenes = {question.premise.number: question.premise.scene for question in answers.questions}
         order = sorted(scenes)
@@ -224,35 +183,32 @@ def _tests(answers: Answers, base: Answers) -> list[dict]:
         shares = np.array([[names.count(name) / len(names) for name in other] for names in events])
         terms = np.array([[float(t in q.predicate.terms) for t in own] for q in answers.questions])
         slope = (predicted @ true) / (true @ true) if true.any() else 0.0
-        size, p = sway(predicted - slope * true, np.searchsorted(order, numbers), terms, shares)
-        add(SWAYED[cell.setting.sense], size, p, size >= SMALLEST_EFFECT)
+        size, p = nuisance_effect(predicted - slope * true, np.searchsorted(order, numbers), terms, shares)
+        add(OTHER_SENSE[cell.setting.sense], size, p, size >= SMALLEST_EFFECT)
     return made
 
 
 def _keep_closest_reading(tests: list[dict]) -> None:
-    """Of several mistakes that a cell's answers agree with better than with the truth, only the likeliest is told."""
-    best: dict[tuple[str, str], dict] = {}
+    """Keeps, of several mistakes that a cell's answers agree with better than with the truth, the likeliest."""
+    by_cell: dict[tuple[str, str], list[dict]] = {}
     for test in tests:
         if test["found"] and "gain" in test:
-            key = (test["modality"], test["cell"])
-            if key in best:
-                worse = min(test, best[key], key=lambda one: one["gain"])
-                worse["found"] = False
-                if worse is test:
-                    continue
-            best[key] = test
+            by_cell.setdefault((test["modality"], test["cell"]), []).append(test)
+    for found in by_cell.values():
+        best = max(found, key=lambda test: test["gain"])
+        for test in found:
+            test["found"] = test is best
 
 
 def _grouped(tests: list[dict]) -> list[dict]:
-    """The findings of one sentence together, with the cells they were made in and how many were tested for it."""
+    """Groups findings by their sentence, with the cells they were made in and how many were tested for it."""
     groups: dict[str, list[dict]] = {}
     for test in tests:
         groups.setdefault(test["what"], []).append(test)
     found = []
     for what, group in groups.items():
-        there = sorted((test for test in group if test["found"]), key=lambda test: -abs(test["effect"]))
-        if there:
-            keys = ("modality", "cell", "effect", "p_holm")
-            cells = [{key: test[key] for key in keys} for test in there]
+        largest = sorted((test for test in group if test["found"]), key=lambda test: -abs(test["effect"]))
+        cells = [{key: test[key] for key in ("modality", "cell", "effect", "p_holm")} for test in largest]
+        if cells:
             found.append({"what": what, "cells": cells, "tested": len(group)})
     return sorted(found, key=lambda finding: -len(finding["cells"]))

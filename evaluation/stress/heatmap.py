@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from evaluation.plots import save_figure
+from evaluation.figures.style import save_figure
 
 
 # The darkest colour stands for this error or more: what a predictor has that always says 0.5.
@@ -16,14 +16,7 @@ LETTERS = 7
 
 
 def heat_map(cells: list[dict], path: Path, title: str) -> None:
-    """
-    Draws the mean absolute error by modality and knob level, with its number; empty where there is no such cell.
-
-    Args:
-        cells (`list[dict]`): Cells of a report.
-        path (`Path`): The PNG file to write.
-        title (`str`): Title of the figure.
-    """
+    """Draws the mean absolute error of cells by modality and knob level, with its number, as a PNG file."""
     modalities = list(dict.fromkeys(cell["modality"] for cell in cells))
     # The modality with most knobs has the columns of all.
     names = list(dict.fromkeys(cell["cell"] for cell in sorted(cells, key=lambda cell: cell["knob"] == "sense")))

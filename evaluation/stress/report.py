@@ -1,7 +1,5 @@
 """The files of a stress test: report.json, report.md, cells.csv, answers.csv and the heat map."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,31 +16,24 @@ from evaluation.stress.findings import (
     SMALLEST_SLOPE,
 )
 from evaluation.stress.heatmap import heat_map
-from evaluation.tables import markdown_table, number, with_interval
+from evaluation.tables import csv_table, markdown_table, number, with_interval
 
 
 MOST_SHOWN = 20
+# A measure of a cell without numbers.
+UNKNOWN = {"value": None, "interval": None}
 
 
 def write_stress_report(
     report: dict, questions: Mapping[str, list[Question]], predictions: Mapping[str, float | None], out: Path
 ) -> None:
-    """
-    Writes all files of a report.
-
-    Args:
-        report (`dict`): The report, as `evaluation.urn` makes it.
-        questions (`Mapping[str, list[Question]]`): The questions by modality.
-        predictions (`Mapping[str, float | None]`): The answers by id.
-        out (`Path`): The folder.
-    """
+    """Writes all files of a report as `evaluation.urn` makes it, of its questions by modality and answers by id."""
     settings = report["settings"]
     heat_map(report["cells"], out / "heatmap.png", f"{report['name']}: error by difficulty")
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    write_text(out / "cells.csv", _csv(_cell_row(cell) for cell in report["cells"]))
-    write_text(
-        out / "answers.csv", _csv(_answer_row(q, predictions[q.id]) for asked in questions.values() for q in asked)
-    )
+    write_text(out / "cells.csv", csv_table(map(_cell_row, report["cells"])))
+    asked = [question for of_modality in questions.values() for question in of_modality]
+    write_text(out / "answers.csv", csv_table(_answer_row(question, predictions[question.id]) for question in asked))
     suite = report["suite"]
     write_text(
         out / "report.md",
@@ -78,7 +69,7 @@ Holm's correction.
 
 
 def findings_text(report: dict) -> str:
-    """The findings as a list, or the sentence that there are none; and what counts as one."""
+    """Lists the findings, or says that there are none; and what counts as one."""
     lines = []
     for finding in report["findings"]:
         cells = ", ".join(
@@ -106,23 +97,17 @@ def findings_text(report: dict) -> str:
 
 
 def cells_table(report: dict) -> str:
-    """A row for each cell, the largest error first."""
+    """Lays out a row for each cell, the largest error first."""
     rows = []
-    cells = sorted(report["cells"], key=lambda cell: -1 if cell["mae"] is None else cell["mae"]["value"], reverse=True)
-    for cell in cells:
-        if cell["mae"] is None:
-            rows.append([f"{cell['modality']} {cell['cell']}", *["-"] * 7, str(cell["without_number"]), ""])
-            continue
+    for cell in sorted(report["cells"], key=lambda cell: -(cell["mae"] or {"value": -1})["value"]):
+        mae, mse, ece, bias, slope = (cell[name] or UNKNOWN for name in ("mae", "mse", "ece", "bias", "slope"))
         worse = cell["worse_than_base"]
         rows.append(
             [
                 f"{cell['modality']} {cell['cell']}",
-                with_interval(cell["mae"]),
-                number(cell["mse"]["value"]),
-                number(cell["constant_mse"]),
-                number(cell["ece"]["value"]),
-                with_interval(cell["bias"]),
-                with_interval(cell["slope"]),
+                with_interval(mae),
+                *map(number, (mse["value"], cell["constant_mse"], ece["value"])),
+                *map(with_interval, (bias, slope)),
                 "-" if worse is None else f"{worse['difference']:+.4f} (p {worse['p_holm']:.3f})",
                 str(cell["without_number"]),
                 "; ".join(cell["findings"]),
@@ -133,48 +118,30 @@ def cells_table(report: dict) -> str:
 
 
 def knobs_table(report: dict) -> str:
-    """Bias and slope at each level of each knob, a column for each modality."""
+    """Lays out bias and slope at each level of each knob, a column for each modality."""
     modalities = list(dict.fromkeys(cell["modality"] for cell in report["cells"]))
-    by_name: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for cell in report["cells"]:
         if cell["bias"] is not None:
-            told = f"{cell['bias']['value']:+.3f}, {number(cell['slope']['value'], 3)}"
-            by_name.setdefault(cell["cell"], {})[cell["modality"]] = told
-    rows = [[name, *(told.get(modality, "") for modality in modalities)] for name, told in by_name.items()]
-    return markdown_table(["bias, slope", *modalities], rows)
+            numbers = f"{cell['bias']['value']:+.3f}, {number(cell['slope']['value'], 3)}"
+            rows.setdefault(cell["cell"], dict.fromkeys(modalities, ""))[cell["modality"]] = numbers
+    return markdown_table(["bias, slope", *modalities], [[name, *row.values()] for name, row in rows.items()])
 
 
 def _cell_row(cell: dict) -> dict:
     row = {name: cell[name] for name in ("modality", "cell", "knob", "level", "n", "without_number")}
     for name in ("mae", "mse", "ece", "bias", "slope"):
-        result = cell[name] or {"value": None, "interval": None}
+        result = cell[name] or UNKNOWN
         low, high = result["interval"] or (None, None)
         row |= {name: result["value"], f"{name}_low": low, f"{name}_high": high}
     worse = cell["worse_than_base"] or {"difference": None, "p_holm": None}
-    return row | {
-        "constant_mse": cell["constant_mse"],
-        "mae_less_base": worse["difference"],
-        "p_holm": worse["p_holm"],
-        "findings": "; ".join(cell["findings"]),
-    }
+    row |= {"constant_mse": cell["constant_mse"], "mae_less_base": worse["difference"], "p_holm": worse["p_holm"]}
+    return row | {"findings": "; ".join(cell["findings"])}
 
 
 def _answer_row(question: Question, prediction: float | None) -> dict:
     return {
-        "id": question.id,
-        "modality": question.cell.modality,
-        "cell": question.cell.name,
-        "premise": question.premise.name,
-        "hypothesis": question.hypothesis,
-        "probability": question.probability,
-        "prediction": prediction,
+        **{"id": question.id, "modality": question.cell.modality, "cell": question.cell.name},
+        **{"premise": question.premise.name, "hypothesis": question.hypothesis},
+        **{"probability": question.probability, "prediction": prediction},
     }
-
-
-def _csv(rows) -> str:
-    rows = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -17,15 +17,12 @@ DEALS = 200
 
 def sign_flip(values: np.ndarray, alternative: str) -> float:
     """
-    The p-value of a mean of zero: how often it is as large with random signs.
+    Returns the p-value of a mean of zero: how often it is as large with random signs, in 19,999 draws of them.
 
     Args:
         values (`np.ndarray` of shape `(premises,)`): A value for each premise, such as the error in one cell less
             that in another. NaN is left out.
         alternative (`str`): `"greater"`, `"less"` or `"two-sided"`.
-
-    Returns:
-        `float`: from 19,999 draws of signs.
     """
     values = np.round(values[~np.isnan(values)], DECIMALS)
     if not values.any():
@@ -44,15 +41,7 @@ def _signs(number: int) -> np.ndarray:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """
-    P-values for a family of tests, so that the chance of one false finding among all is kept (Holm 1979).
-
-    Args:
-        p_values (`list[float]`): Those of the single tests.
-
-    Returns:
-        `list[float]`: adjusted, in the same order.
-    """
+    """Adjusts the p-values of a family of tests, so that one false finding among all is as seldom (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     stepped = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
@@ -61,29 +50,20 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def by_premise(values: np.ndarray, numbers: np.ndarray, premises: int) -> np.ndarray:
-    """The mean over the rows of each premise, `(premises,)`, NaN for one without rows."""
+    """Returns the mean over the rows of each premise, `(premises,)`, NaN for one without rows."""
     rows = np.bincount(numbers, minlength=premises)
     sums = np.bincount(numbers, values, minlength=premises)
     return np.divide(sums, rows, out=np.full(premises, np.nan), where=rows > 0)
 
 
 def centred(values: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Values less the mean of their kind: what a predictor that sees the kind alone can't know."""
+    """Subtracts the mean of their kind from values: what is left, who sees the kind alone can't know."""
     _, inverse = np.unique(kinds, return_inverse=True)
     return values - (np.bincount(inverse, values) / np.bincount(inverse))[inverse]
 
 
 def ratio_interval(above: np.ndarray, below: np.ndarray) -> list[float] | None:
-    """
-    The bootstrap interval of `sum(above) / sum(below)` over premises.
-
-    Args:
-        above (`np.ndarray` of shape `(premises,)`), below (`np.ndarray` of shape `(premises,)`): Their parts; there
-            is something below.
-
-    Returns:
-        `list[float]`, *optional*: its ends; `None` for a single premise.
-    """
+    """Returns the bootstrap interval of `sum(above) / sum(below)` over premises; `None` for a single one."""
     if len(above) < 2:
         return None
     weights = np.concatenate(list(cluster_weights(np.arange(len(above)), RESAMPLES, 0)))
@@ -92,9 +72,11 @@ def ratio_interval(above: np.ndarray, below: np.ndarray) -> list[float] | None:
     return bootstrap_interval(above.sum() / below.sum(), ratios, LEVEL, (-np.inf, np.inf))
 
 
-def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+def nuisance_effect(
+    residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, nuisance: np.ndarray
+) -> tuple[float, float]:
     """
-    How far answers move with what they should not depend on, for a premise's shares of it.
+    Estimates and tests how far answers move with shares of a premise that they should not depend on.
 
     Each term of a hypothesis may follow each share in its own way. Shares are dealt anew among the premises, from
     which they are independent by design: the test is exact.
@@ -103,34 +85,33 @@ def sway(residuals: np.ndarray, numbers: np.ndarray, terms: np.ndarray, shares: 
         residuals (`np.ndarray` of shape `(rows,)`): What the truth leaves of the answers.
         numbers (`np.ndarray` of shape `(rows,)`): The premise of each row, from 0.
         terms (`np.ndarray` of shape `(rows, terms)`): 1 for the terms of each hypothesis, else 0.
-        shares (`np.ndarray` of shape `(premises, shares)`): What each premise has of the other thing.
+        nuisance (`np.ndarray` of shape `(premises, shares)`): The shares of each premise.
 
     Returns:
-        `tuple[float, float]`: the standard deviation of the answers that it accounts for beyond chance, in units of
-        probability, and the p-value.
+        `tuple[float, float]`: the standard deviation of the answers beyond chance, as a probability; and the p-value.
     """
     residuals = np.round(residuals, DECIMALS)
     if not residuals.any():
         return 0.0, 1.0
     rng = np.random.default_rng(0)
     # One share follows from the others; and what a term has in all premises is not of the shares.
-    shares = (shares - shares.mean(axis=0))[:, 1:]
+    shares = (nuisance - nuisance.mean(axis=0))[:, 1:]
     # The test: how far the sums of the residuals by premise and term go along with the shares.
     sums = np.zeros((len(shares), terms.shape[1]))
     np.add.at(sums, numbers, terms * residuals[:, None])
 
-    def together(dealt: np.ndarray) -> np.ndarray:
+    def covariance(dealt: np.ndarray) -> np.ndarray:
         return ((np.swapaxes(dealt, 1, 2) @ sums) ** 2).sum(axis=(1, 2))
 
     def deal(number: int) -> np.ndarray:
         return shares[np.argsort(rng.random((number, len(shares))), axis=1)]
 
-    found = together(shares[None])[0]
-    by_chance = np.concatenate([together(deal(min(DEALS, FLIPS - k))) for k in range(0, FLIPS, DEALS)])
-    p = float((1 + (by_chance >= found * (1 - 1e-9)).sum()) / (FLIPS + 1))
+    observed = covariance(shares[None])[0]
+    by_chance = np.concatenate([covariance(deal(min(DEALS, FLIPS - k))) for k in range(0, FLIPS, DEALS)])
+    p = float((1 + (by_chance >= observed * (1 - 1e-9)).sum()) / (FLIPS + 1))
 
     def explained(dealt: np.ndarray) -> np.ndarray:
-        """For shares (deals, premises, shares) the part of the residuals' squares that a regression accounts for."""
+        """Returns R squared of a regression on shares (deals, premises, shares)."""
         design = np.einsum("rt,drs->drts", terms, dealt[:, numbers]).reshape(len(dealt), len(residuals), -1)
         basis, _ = np.linalg.qr(design)
         return ((np.einsum("drk,r->dk", basis, residuals)) ** 2).sum(axis=1) / (residuals**2).sum()

@@ -6,6 +6,7 @@ import warnings
 import krippendorff
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from evaluation.agreement import agreement_report, histogram, krippendorff_alpha, markdown_report, pair_measures
 from evaluation.figures.agreement import draw_heatmaps
@@ -63,7 +64,7 @@ def test_alpha_of_a_published_example():
     assert alpha_of(small)["value"] == pytest.approx(1 - (1 / 3) / (3 / 5))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_alpha_is_that_of_the_library_and_of_the_definition(seed):
     """The three ways agree to 1e-12, with any holes; items judged once or never change nothing."""
     matrix = with_holes(seed)
@@ -92,19 +93,18 @@ def test_each_resample_is_one_of_whole_premises():
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     """Answers are truth plus noise of equal variance, so alpha of the population is 1/2: inside in about 95 %."""
     inside = 0
-    for seed in range(150):
+    for seed in range(100):
         generator = np.random.default_rng(seed)
         matrix = np.round(generator.normal(size=(120, 1)) + generator.normal(size=(120, 3)), 1)
-        low, high = alpha_of(matrix, 200, seed)["interval"]
+        low, high = alpha_of(matrix, 150, seed)["interval"]
         inside += low <= 0.5 <= high
-    assert 0.88 <= inside / 150 <= 0.99
+    assert 0.88 <= inside / 100 <= 0.99
 
 
 def test_a_seed_repeats():
     """The same seed gives the same interval, another one another."""
-    matrix = with_holes(0)
-    assert alpha_of(matrix, 100, 1) == alpha_of(matrix, 100, 1)
-    assert alpha_of(matrix, 100, 1)["interval"] != alpha_of(matrix, 100, 2)["interval"]
+    first, same, other = (alpha_of(with_holes(0), 100, seed) for seed in (1, 1, 2))
+    assert first == same and first["interval"] != other["interval"]
 
 
 def test_resamples_without_two_answers_are_counted():
@@ -118,12 +118,6 @@ def test_resamples_without_two_answers_are_counted():
     )
 
 
-def test_one_premise_has_no_interval():
-    """However many items it has: they tell nothing of other premises."""
-    report = alpha_of(np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.6]]), premises=["v"] * 3)
-    assert report["interval"] is None and report["value"] > 0.8 and "one premise" in report["reason"]
-
-
 @pytest.mark.parametrize(
     ("matrix", "reason"),
     [
@@ -133,11 +127,13 @@ def test_one_premise_has_no_interval():
     ],
 )
 def test_where_alpha_is_undefined_the_report_says_why(matrix, reason):
-    """No number is made up, and nothing raises."""
+    """No number is made up, and nothing raises; however many items one premise has, there is no interval."""
     report = report_on(np.array(matrix), ["a", "b"][: len(matrix[0])])
     alpha = report["alpha"]
     assert (alpha["value"], alpha["interval"], alpha["reason"]) == (None, None, reason)
     assert f"(interval): n/a; {reason}." in markdown_report(report)
+    one = alpha_of(np.array([[0.1, 0.2], [0.9, 0.8], [0.4, 0.6]]), premises=["v"] * 3)
+    assert one["interval"] is None and one["value"] > 0.8 and "one premise" in one["reason"]
 
 
 def test_pairs_are_compared_over_the_items_that_both_judged():
@@ -149,8 +145,8 @@ def test_pairs_are_compared_over_the_items_that_both_judged():
         rows = [row for row in columns.tolist() if row[0] == row[0] and row[1] == row[1]]
         x, y = ([row[k] for row in rows] for k in range(2))
         assert pair["n"] == len(rows) and 15 < len(rows) < 50
-        assert pair["pearson"] == pytest.approx(correlation(x, y), abs=1e-12)
-        assert pair["spearman"] == pytest.approx(correlation(ranks(x), ranks(y)), abs=1e-12)
+        assert pair["pearson"] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+        assert pair["spearman"] == pytest.approx(np.corrcoef(rankdata(x), rankdata(y))[0, 1], abs=1e-12)
         assert pair["mse"] == pytest.approx(sum((a - b) ** 2 for a, b in rows) / len(rows), abs=1e-12)
         assert pair["js_distance"] == pytest.approx(js_distance(x, y), abs=1e-7)
     assert len(report["pairs"]) == 10
@@ -158,18 +154,6 @@ def test_pairs_are_compared_over_the_items_that_both_judged():
     by_two, by_all = sum(n >= 2 for n in judged), judged.count(4)
     assert report["items"] == {"judged": 60, "judged_by_two": by_two, "judged_by_all": by_all}
     assert by_all < by_two < 60
-
-
-def correlation(x, y):
-    """Pearson's formula in plain Python."""
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    both = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    return both / math.sqrt(sum((a - mean_x) ** 2 for a in x) * sum((b - mean_y) ** 2 for b in y))
-
-
-def ranks(values):
-    """Ranks, ties sharing their mean rank."""
-    return [sum(b < a for b in values) + (1 + sum(b == a for b in values)) / 2 for a in values]
 
 
 def js_distance(x, y):
@@ -239,14 +223,3 @@ def test_heat_maps_of_any_size_hold_the_measures(annotators):
             assert drawn[i, j] == pytest.approx(pair[measure], nan_ok=True)
             assert drawn[j, i] == pytest.approx(pair[measure], nan_ok=True)
         assert len(axes.texts) == (annotators**2 if annotators <= 20 else 0)
-
-
-def test_ten_thousand_items_are_no_trouble():
-    """Four annotators and holes: alpha by sums is the mean squares' closed form where nobody skips."""
-    generator = np.random.default_rng(0)
-    matrix = np.clip(generator.uniform(size=(10_000, 1)) + generator.normal(0, 0.1, (10_000, 4)), 0, 1)
-    report = alpha_of(matrix, 50)
-    within = matrix.var(1, ddof=1).mean()
-    assert report["value"] == pytest.approx(1 - within / matrix.var(ddof=1), abs=1e-12)
-    low, high = report["interval"]
-    assert low < report["value"] < high and high - low < 0.01

@@ -41,25 +41,24 @@ def values(predictions, targets, labels=None):
 def test_errors_and_correlations_equal_sklearn_and_scipy(scalar):
     """MSE, MAE, Pearson and Spearman are the usual ones, ties included."""
     predictions, targets = scalar
-    results = values(predictions, targets)
-    assert results["mse"] == pytest.approx(sklearn_metrics.mean_squared_error(targets, predictions), abs=1e-12)
-    assert results["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(targets, predictions), abs=1e-12)
-    assert results["pearson"] == pytest.approx(stats.pearsonr(predictions, targets).statistic, abs=1e-12)
-    assert results["spearman"] == pytest.approx(stats.spearmanr(predictions, targets).statistic, abs=1e-12)
+    known = {
+        "mse": sklearn_metrics.mean_squared_error(targets, predictions),
+        "mae": sklearn_metrics.mean_absolute_error(targets, predictions),
+        "pearson": stats.pearsonr(predictions, targets).statistic,
+        "spearman": stats.spearmanr(predictions, targets).statistic,
+    }
+    assert {name: values(*scalar)[name] for name in known} == pytest.approx(known, abs=1e-12)
 
 
 def test_nll_is_torch_cross_entropy(binary):
-    """Against probabilities it is the soft binary cross-entropy; its least value is the entropy of the targets."""
+    """Against probabilities it is the soft binary cross-entropy; its least value is the entropy of the targets; a
+    wrong certainty costs what 1e-10 does, no infinity."""
     predictions, _ = binary
     targets = predictions[::-1].copy()
     soft = torch.nn.functional.binary_cross_entropy(torch.tensor(predictions), torch.tensor(targets)).item()
     assert values(predictions, targets)["nll"] == pytest.approx(soft, abs=1e-12)
     entropy = stats.entropy(np.stack([targets, 1 - targets])).mean()
     assert values(targets, targets)["nll"] == pytest.approx(entropy, abs=1e-9)
-
-
-def test_a_wrong_certainty_costs_a_finite_nll():
-    """A prediction of 0 for a true row is clipped at 1e-10."""
     assert values([0.0, 1.0], [1.0, 0.0])["nll"] == pytest.approx(-np.log(1e-10), rel=1e-6)
 
 
@@ -67,26 +66,22 @@ def test_binary_measures_equal_sklearn_and_torchmetrics(binary):
     """With labels: Brier, log loss, accuracy, precision, recall, F1 and the calibration error."""
     predictions, labels = binary
     results = values(predictions, labels, labels)
-    decisions = predictions >= 0.5
-    assert results["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(labels, predictions), abs=1e-12)
-    assert results["log_loss"] == pytest.approx(sklearn_metrics.log_loss(labels, predictions), abs=1e-12)
+    known = {
+        "brier": sklearn_metrics.brier_score_loss(labels, predictions),
+        "log_loss": sklearn_metrics.log_loss(labels, predictions),
+    }
     for name in ("accuracy", "precision", "recall", "f1"):
-        score = getattr(sklearn_metrics, f"{name}_score")(labels, decisions)
-        assert results[name] == pytest.approx(score, abs=1e-12)
+        known[name] = getattr(sklearn_metrics, f"{name}_score")(labels, predictions >= 0.5)
+    assert {name: results[name] for name in known} == pytest.approx(known, abs=1e-12)
     ece = binary_calibration_error(torch.tensor(predictions), torch.tensor(labels).long(), n_bins=10, norm="l1")
     assert results["ece"] == pytest.approx(ece.item(), abs=1e-6)
 
 
 def test_ece_equals_brute_force(scalar):
-    """The loop of the definition gives the same, edges of bins included."""
-    predictions, targets = scalar
-    total = 0.0
-    for k in range(10):
-        inside = [i for i, p in enumerate(predictions) if k / 10 <= p < (k + 1) / 10 or (k == 9 and p == 1)]
-        if inside:
-            gap = sum(predictions[i] for i in inside) / len(inside) - sum(targets[i] for i in inside) / len(inside)
-            total += len(inside) / len(predictions) * abs(gap)
-    assert values(predictions, targets)["ece"] == pytest.approx(total, abs=1e-12)
+    """The sum of the definition gives the same, edges of bins included."""
+    rows = [(min(int(100 * p + 0.5) // 10, 9), p - t) for p, t in zip(*scalar, strict=True)]
+    total = sum(abs(sum(gap for place, gap in rows if place == k)) for k in range(10)) / len(rows)
+    assert values(*scalar)["ece"] == pytest.approx(total, abs=1e-12)
 
 
 def test_alpha_equals_the_krippendorff_package(scalar, binary):
@@ -130,54 +125,36 @@ def test_even_odds_decide_nothing(scalar):
     assert results["accuracy"]["n"] == decided.sum() < results["mse"]["n"] == 400
 
 
-@pytest.mark.parametrize("name", measures.MEASURES)
+@pytest.mark.parametrize("name", [*measures.MEASURES, *measures.DISTRIBUTION_MEASURES])
 def test_a_weight_counts_as_repetitions(binary, name):
     """Weights of 0, 1, 2, ... give what the resampled rows themselves would: the bootstrap resamples truly."""
-    predictions, labels = (values[:60].round(2) for values in binary)
+    given, targets = (values[:60].round(2) for values in binary)
+    function, column, _ = (measures.MEASURES | measures.DISTRIBUTION_MEASURES)[name]
+    if column == "interval":
+        given = np.stack([given / 2, given], axis=1)
     weights = np.random.default_rng(3).integers(0, 4, size=(5, 60))
-    function = measures.MEASURES[name][0]
-    results = function(predictions, labels, weights.astype(float))
-    for row, result in zip(weights, results, strict=True):
-        repeated = function(np.repeat(predictions, row), np.repeat(labels, row), np.ones((1, row.sum())))
-        assert result == pytest.approx(repeated[0], abs=1e-12)
-
-
-@pytest.mark.parametrize("name", measures.DISTRIBUTION_MEASURES)
-def test_a_weight_counts_as_a_repeated_distribution(name):
-    """The same for the measures of distributions."""
-    random = np.random.default_rng(3)
-    function, column, _ = measures.DISTRIBUTION_MEASURES[name]
-    given = np.sort(random.uniform(size=(60, 2)))[:, : 2 if column == "interval" else 1]
-    given, targets = given if column == "interval" else given[:, 0], random.uniform(size=60)
-    weights = random.integers(0, 4, size=(5, 60))
     results = function(given, targets, weights.astype(float))
     for row, result in zip(weights, results, strict=True):
         repeated = function(np.repeat(given, row, axis=0), np.repeat(targets, row), np.ones((1, row.sum())))
         assert result == pytest.approx(repeated[0], abs=1e-12)
 
 
-def beliefs():
-    """Distributions that are right: a Beta distribution for each row, and a target drawn from it."""
+def test_intervals_of_right_distributions_hold_their_share():
+    """Targets drawn from the distributions, a Beta for each row, lie in nine of ten central 90%; the spread is that of
+    the errors."""
     random = np.random.default_rng(10)
     rows = stats.beta(random.uniform(1, 9, 3000), random.uniform(1, 9, 3000))
-    columns = {
-        "standard_deviation": rows.std(),
-        "entropy": np.full(3000, 1.5),
-        "interval": np.stack([rows.ppf(0.05), rows.ppf(0.95)], 1),
-    }
-    return rows, rows.rvs(random_state=random), columns
-
-
-def test_intervals_of_right_distributions_hold_their_share():
-    """Targets drawn from the distributions lie in nine of ten central 90%; the spread is that of the errors."""
-    rows, targets, columns = beliefs()
-    results = measure(rows.mean(), targets, distributions=columns, resamples=200)
+    ends = np.stack([rows.ppf(0.05), rows.ppf(0.95)], 1)
+    columns = {"standard_deviation": rows.std(), "entropy": np.full(3000, 1.5), "interval": ends}
+    wanted = ("mse", *measures.DISTRIBUTION_MEASURES)
+    targets = rows.rvs(random_state=random)
+    results = measure(rows.mean(), targets, distributions=columns, resamples=200, only=wanted)
     assert results["coverage"]["value"] == pytest.approx(0.9, abs=0.02)
     assert results["coverage"]["interval"][0] < 0.9 < results["coverage"]["interval"][1]
     assert results["sharpness"]["value"] == pytest.approx(np.sqrt(rows.var().mean()))
     assert results["sharpness"]["value"] == pytest.approx(np.sqrt(results["mse"]["value"]), rel=0.05)
     assert results["entropy"]["value"] == pytest.approx(1.5)
-    assert results["interval_width"]["value"] == pytest.approx(np.mean(rows.ppf(0.95) - rows.ppf(0.05)))
+    assert results["interval_width"]["value"] == pytest.approx(np.diff(ends).mean())
 
 
 def test_an_end_that_float32_has_moved_still_covers():
@@ -190,11 +167,10 @@ def test_an_end_that_float32_has_moved_still_covers():
 
 def test_measures_of_what_is_not_known_are_absent():
     """A predictor without distributions has no sharpness, not one of 0; with a part of them it has that part."""
-    rows, targets, columns = beliefs()
-    assert not set(measures.DISTRIBUTION_MEASURES) & set(measure(rows.mean(), targets, resamples=0))
-    part = {"interval": columns["interval"]}
-    results = measure(rows.mean(), targets, distributions=part, resamples=0)
-    assert set(measures.DISTRIBUTION_MEASURES) & set(results) == {"coverage", "interval_width"}
+    part = {"interval": [[0.0, 0.5], [0.1, 0.2]]}
+    for given, known in ((None, set()), (part, {"coverage", "interval_width"})):
+        results = measure([0.1, 0.2], [0.1, 0.2], distributions=given, resamples=0)
+        assert set(measures.DISTRIBUTION_MEASURES) & set(results) == known
 
 
 @pytest.mark.parametrize(
@@ -229,34 +205,26 @@ def test_interval_of_a_mean_equals_the_closed_form():
     random = np.random.default_rng(4)
     errors = random.uniform(0, 0.4, size=(300, 1)) * np.ones((1, 5))
     targets = np.full(1500, 0.5)
-    result = measure(targets + errors.reshape(-1), targets, clusters=np.repeat(np.arange(300), 5), resamples=4000)[
-        "mse"
-    ]
+    given = {"predictions": targets + errors.reshape(-1), "targets": targets, "resamples": 2000, "only": ["mse"]}
+    result = measure(**given, clusters=np.repeat(np.arange(300), 5))["mse"]
     squares = errors[:, 0] ** 2
     half = 1.96 * squares.std() / np.sqrt(300)
     assert result["interval"] == pytest.approx([squares.mean() - half, squares.mean() + half], abs=0.06 * half)
-    alone = measure(targets + errors.reshape(-1), targets, resamples=4000)["mse"]["interval"]
+    alone = measure(**given)["mse"]["interval"]
     assert (alone[1] - alone[0]) * np.sqrt(5) == pytest.approx(2 * half, rel=0.06), "rows are not independent"
 
 
-def test_intervals_hold_the_estimate_and_repeat(binary):
-    """Every interval holds its estimate, the calibration error's too, and the same seed gives the same interval."""
-    predictions, labels = binary
-    first, second = (measure(predictions, labels, labels, resamples=200) for _ in range(2))
+def test_intervals_hold_the_estimate_and_repeat(binary, monkeypatch):
+    """Every interval holds its estimate; the same seed gives the same one, whatever the chunks."""
+    predictions, labels = (values[:200] for values in binary)
+    first, second = (measure(predictions, labels, labels, resamples=50) for _ in range(2))
     assert first == second
-    for result in first.values():
+    monkeypatch.setattr(measures, "CHUNK_ELEMENTS", 1500)
+    chunked = measure(predictions, labels, labels, resamples=50)
+    for name, result in first.items():
         low, high = result["interval"]
         assert low <= result["value"] <= high
         assert low < high
-
-
-def test_chunks_change_nothing_but_the_memory(binary, monkeypatch):
-    """A large split is resampled in chunks with the same result."""
-    predictions, labels = binary
-    whole = measure(predictions, labels, resamples=50)
-    monkeypatch.setattr(measures, "CHUNK_ELEMENTS", 3500)
-    chunked = measure(predictions, labels, resamples=50)
-    for name, result in whole.items():
         assert chunked[name]["interval"] == pytest.approx(result["interval"])
 
 
@@ -314,7 +282,7 @@ def test_the_evaluate_module_loads_offline_and_agrees(scalar, monkeypatch, tmp_p
 def test_measures_can_be_picked():
     """Those that are asked for are as among all."""
     rng = np.random.default_rng(0)
-    given = {"predictions": rng.random(30), "targets": rng.random(30), "clusters": np.arange(30) // 3}
+    given = {"predictions": rng.random(30), "targets": rng.random(30), "clusters": np.arange(30) // 3, "resamples": 50}
     picked = measure(**given, only=("ece", "mae"))
     assert list(picked) == ["ece", "mae"]
     everything = measure(**given)

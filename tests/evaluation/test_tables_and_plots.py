@@ -5,8 +5,8 @@ import re
 import numpy as np
 from PIL import Image
 
+from evaluation.figures.style import prediction_histogram
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.plots import prediction_histogram
 from evaluation.stress.heatmap import heat_map
 from evaluation.tables import (
     comparison_table,
@@ -74,21 +74,13 @@ def test_figures_are_written_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.png"]
 
 
-def test_names_are_no_formulas(tmp_path):
-    """Dollar signs of a model's or a config's name are drawn, where they would be a formula, and no sound one."""
-    title = r"R&D_50% $\x^{$"
-    prediction_histogram([0.2], [0.3], tmp_path / "predictions.png", title)
-    cell = {"modality": "text", "cell": "base", "knob": "base", "mae": {"value": 0.1}}
-    heat_map([cell], tmp_path / "heatmap.png", title)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_heat_map_of_few_cells_holds_its_title(tmp_path, monkeypatch):
-    """However long the model's name, nothing of the title is outside of the figure."""
+def test_names_are_drawn_whole_and_are_no_formulas(tmp_path, monkeypatch):
+    """Dollar signs of a name would be a formula, and no sound one; of a long title nothing is outside of a figure."""
+    prediction_histogram([0.2], [0.3], tmp_path / "predictions.png", r"R&D_50% $\x^{$")
     drawn = []
     monkeypatch.setattr("evaluation.stress.heatmap.save_figure", lambda figure, *_, **__: drawn.append(figure))
     cell = {"modality": "audiovisual", "cell": "base", "knob": "base", "mae": {"value": 0.1}}
-    heat_map([cell], tmp_path / "heatmap.png", "scalar-Qwen3-Omni-30B-A3B-Instruct: error by difficulty")
+    heat_map([cell], tmp_path / "heatmap.png", r"scalar-Qwen3-Omni-30B-A3B-Instruct $\x^{$: error by difficulty")
     (figure,) = drawn
     figure.draw_without_rendering()
     title = figure.axes[0].title.get_window_extent()

@@ -19,22 +19,20 @@ def expected_calibration_error(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
 ) -> np.ndarray:
     """
-    The mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
+    Returns the mean over bins of |mean prediction - mean target|, weighted by the rows in each bin.
 
     Bins are equal in width and hold the predictions of [k / num_bins, (k + 1) / num_bins); the last one takes 1 as
     well.
     """
-    gaps = np.zeros((len(predictions), num_bins))
-    gaps[np.arange(len(predictions)), bin_index(predictions, num_bins)] = predictions - targets
+    gaps = in_bins(bin_index(predictions, num_bins), num_bins) * (predictions - targets)[:, None]
     return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
 
 def maximum_calibration_error(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
 ) -> np.ndarray:
-    """The largest |mean prediction - mean target| among the equal-width bins that hold rows (Guo et al. 2017)."""
-    inside = np.zeros((len(predictions), num_bins))
-    inside[np.arange(len(predictions)), bin_index(predictions, num_bins)] = 1.0
+    """Returns the largest |mean prediction - mean target| of equal-width bins that hold rows (Guo et al. 2017)."""
+    inside = in_bins(bin_index(predictions, num_bins), num_bins)
     rows = weights @ inside
     gaps = np.abs(weights @ (inside * (predictions - targets)[:, None]))
     return np.divide(gaps, rows, out=np.zeros_like(gaps), where=rows > 0).max(axis=1)
@@ -43,7 +41,7 @@ def maximum_calibration_error(
 def equal_mass_calibration_error(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
 ) -> np.ndarray:
-    """The expected calibration error over bins that hold as many rows each (Nixon et al. 2019)."""
+    """Returns the expected calibration error over bins that hold as many rows each (Nixon et al. 2019)."""
     (gaps,) = _equal_mass_sums(predictions, weights, num_bins, predictions - targets)
     return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
 
@@ -51,9 +49,7 @@ def equal_mass_calibration_error(
 def debiased_calibration_error(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
 ) -> np.ndarray:
-    """
-    The root of [`debiased_squared_calibration_error`], or 0 where that is below it (Kumar et al. 2019).
-    """
+    """Returns the root of [`debiased_squared_calibration_error`], or 0 where that is below it (Kumar et al. 2019)."""
     return np.sqrt(np.maximum(debiased_squared_calibration_error(predictions, targets, weights, num_bins), 0.0))
 
 
@@ -61,7 +57,7 @@ def debiased_squared_calibration_error(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, num_bins: int = NUM_BINS
 ) -> np.ndarray:
     """
-    The mean over equal-mass bins of (mean prediction - mean target)^2, less what chance adds to it.
+    Returns the mean over equal-mass bins of (mean prediction - mean target)^2, less what chance adds to it.
 
     In a bin of n rows chance adds s^2 / n, s^2 being the sample variance of prediction - target. That makes the sum
     unbiased for independent rows: 0 on average for a calibrated predictor. Kumar et al. take the variance of binary
@@ -82,7 +78,7 @@ def debiased_squared_calibration_error(
 
 def smooth_calibration_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
-    The calibration error after smoothing by a kernel as wide as the error itself (Błasiok and Nakkiran 2023).
+    Returns the calibration error after smoothing by a kernel as wide as the error itself (Błasiok and Nakkiran 2023).
 
     With the Gaussian kernel K of width sigma, reflected at 0 and 1, smECE(sigma) is the integral over t in [0, 1] of
     |mean of (prediction - target) K(prediction, t)|; it falls as sigma grows, and the measure is its value where it
@@ -114,15 +110,20 @@ def smooth_calibration_error(predictions: np.ndarray, targets: np.ndarray, weigh
 
 
 def bin_index(predictions: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """The equal-width bin of each prediction, `(n,)` integers from 0 to `num_bins - 1`."""
+    """Returns the equal-width bin of each prediction, `(n,)` integers from 0 to `num_bins - 1`."""
     return np.minimum((predictions * num_bins).astype(int), num_bins - 1)
+
+
+def in_bins(index: np.ndarray, num_bins: int) -> np.ndarray:
+    """Returns 1 where a row is in a bin, else 0: `(n, num_bins)`, of the number of each row's bin."""
+    return (index[:, None] == np.arange(num_bins)).astype(float)
 
 
 def _equal_mass_sums(
     predictions: np.ndarray, weights: np.ndarray, num_bins: int, *columns: np.ndarray
 ) -> list[np.ndarray]:
     """
-    Sums of `columns` (n,) over bins of equal mass, `(B, num_bins)` each.
+    Sums `columns` (n,) over bins of equal mass, `(B, num_bins)` each.
 
     A row is in the bin its rank falls in, from 0 to 1; equal predictions share their mean rank and so their bin, in
     whatever order they come. Bins that a large group of them runs across stay empty.
@@ -140,7 +141,7 @@ def _equal_mass_sums(
 
 
 def _running_sums(values: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, ..., n columns: `(B, n)` -> `(B, n + 1)`."""
+    """Returns sums of the first 0, 1, ..., n columns: `(B, n)` -> `(B, n + 1)`."""
     sums = np.zeros((len(values), values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums

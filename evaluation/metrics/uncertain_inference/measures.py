@@ -34,18 +34,18 @@ ROUNDING = 1e-6
 
 
 def mean_squared_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean of (prediction - target)^2. Against binary labels this is the Brier score."""
+    """Returns the mean of (prediction - target)^2. Against binary labels this is the Brier score."""
     return _mean((predictions - targets) ** 2, weights)
 
 
 def mean_absolute_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean of |prediction - target|."""
+    """Returns the mean of |prediction - target|."""
     return _mean(np.abs(predictions - targets), weights)
 
 
 def negative_log_likelihood(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
-    The cross-entropy -t log p - (1 - t) log(1 - p), in nats, with p clipped to [1e-10, 1 - 1e-10].
+    Returns the cross-entropy -t log p - (1 - t) log(1 - p), in nats, with p clipped to [1e-10, 1 - 1e-10].
 
     Against binary labels this is the usual log loss; against a probability t it is the log loss expected when the
     label is drawn with that probability, and its least value is the entropy of t, not zero. The paper reports an NLL
@@ -56,35 +56,35 @@ def negative_log_likelihood(predictions: np.ndarray, targets: np.ndarray, weight
 
 
 def accuracy(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of rows in which prediction and target are on the same side of 0.5."""
+    """Returns the share of rows in which prediction and target are on the same side of 0.5."""
     return _mean(((predictions >= 0.5) == (targets > 0.5)).astype(float), weights)
 
 
 def precision(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of true rows (target above 0.5) among those predicted true (at least 0.5)."""
+    """Returns the share of true rows (target above 0.5) among those predicted true (at least 0.5)."""
     true_positive, false_positive, _ = _confusion(predictions, targets, weights)
     return _ratio(true_positive, true_positive + false_positive)
 
 
 def recall(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of rows predicted true (at least 0.5) among those that are (target above 0.5)."""
+    """Returns the share of rows predicted true (at least 0.5) among those that are (target above 0.5)."""
     true_positive, _, false_negative = _confusion(predictions, targets, weights)
     return _ratio(true_positive, true_positive + false_negative)
 
 
 def f1(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The harmonic mean of precision and recall."""
+    """Returns the harmonic mean of precision and recall."""
     true_positive, false_positive, false_negative = _confusion(predictions, targets, weights)
     return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
 def pearson(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The linear correlation of predictions and targets."""
+    """Returns the linear correlation of predictions and targets."""
     return _correlation(predictions, targets, weights)
 
 
 def spearman(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The correlation of the ranks of predictions and targets; equal values share their mean rank."""
+    """Returns the correlation of the ranks of predictions and targets; equal values share their mean rank."""
     return _correlation(_midranks(predictions, weights), _midranks(targets, weights), weights)
 
 
@@ -105,12 +105,8 @@ def alpha_of_annotators(answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
     q = sum(x^2) and d = m sum((x - mean x)^2) / (m - 1) (Krippendorff 2011). The package `krippendorff` takes no
     weights, and time and memory of the square of the values.
 
-    Args:
-        answers (`np.ndarray` of shape `(n, annotators)`): At least two an item; NaN where an annotator gave none.
-        weights (`np.ndarray` of shape `(B, n)`): How often each item counts.
-
-    Returns:
-        `np.ndarray` of shape `(B,)`: alpha, NaN where all answers are the same.
+    Of answers `(n, annotators)`, at least two an item and NaN where an annotator gave none, and weights `(B, n)`; NaN
+    where all answers are the same.
     """
     given = (~np.isnan(answers)).sum(axis=1)
     # Alpha stays when all answers are moved; about their middle the sums lose no digits.
@@ -129,23 +125,23 @@ def decision_alpha(predictions: np.ndarray, targets: np.ndarray, weights: np.nda
 
 
 def sharpness(standard_deviations: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The root of the mean variance of the predicted distributions, whatever the targets: less is sharper."""
+    """Returns the root of the mean variance of the predicted distributions, whatever the targets: less is sharper."""
     return np.sqrt(_mean(standard_deviations**2, weights))
 
 
 def entropy(entropies: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean entropy of the predicted distributions, in nats, whatever the targets."""
+    """Returns the mean entropy of the predicted distributions, in nats, whatever the targets."""
     return _mean(entropies, weights)
 
 
 def coverage(intervals: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of rows whose target lies in the predicted interval (n, 2), ends included."""
+    """Returns the share of rows whose target lies in the predicted interval (n, 2), ends included."""
     low, high = intervals.T
     return _mean(((low - ROUNDING <= targets) & (targets <= high + ROUNDING)).astype(float), weights)
 
 
 def interval_width(intervals: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean width of the predicted intervals (n, 2), whatever the targets."""
+    """Returns the mean width of the predicted intervals (n, 2), whatever the targets."""
     return _mean(intervals[:, 1] - intervals[:, 0], weights)
 
 
@@ -208,8 +204,8 @@ def measure(
     estimate.
 
     Args:
-        predictions (`np.ndarray` of shape `(n,)`): Predicted probabilities.
-        targets (`np.ndarray` of shape `(n,)`): Human or exact probabilities.
+        predictions (`np.ndarray` of shape `(n,)`), targets (`np.ndarray` of shape `(n,)`): Predicted probabilities,
+            and human or exact ones.
         labels (`np.ndarray` of shape `(n,)`, *optional*): Binary labels. Accuracy, precision, recall, F1 and the alpha
             of decisions are then taken against them, and the Brier score, the log loss and the calibration errors
             against labels are added; without, the target decides at 0.5.
@@ -218,10 +214,8 @@ def measure(
         distributions (`Mapping[str, np.ndarray]`, *optional*): What is known of the predicted distributions:
             `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`. The measures of what is
             left out are not in the result.
-        resamples (`int`, defaults to 1000): Bootstrap resamples. With 0, or a single cluster, intervals are
-            `None`.
-        level (`float`, defaults to 0.95): The mass of the interval.
-        seed (`int`, defaults to 0): Seed of the resampling.
+        resamples (`int`), level (`float`), seed (`int`): Of the bootstrap. With no resamples, or a single cluster,
+            intervals are `None`.
         only (`Sequence[str]`, *optional*): The measures that are wanted. Left out, all of them.
 
     Returns:
@@ -311,7 +305,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarra
 
 
 def _midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Ranks in [0, 1], `(B, n)`, of `values` `(n,)` in samples that hold each of them `weights` `(B, n)` times."""
+    """Returns ranks in [0, 1], `(B, n)`, of `values` `(n,)` in samples that hold each `weights` `(B, n)` times."""
     _, inverse = np.unique(values, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
@@ -324,13 +318,7 @@ def cluster_weights(clusters: np.ndarray, resamples: int, seed: int) -> Iterator
     """
     Draws bootstrap resamples of whole clusters, as many clusters each as there are.
 
-    Args:
-        clusters (`np.ndarray` of shape `(n,)`): The cluster of each row, numbered from 0.
-        resamples (`int`): Number of resamples.
-        seed (`int`): Seed of the draws.
-
-    Returns:
-        `Iterator[np.ndarray]`: arrays `(chunk, n)`, `resamples` lines in all: how often each row was drawn.
+    Yields arrays `(chunk, n)`, `resamples` lines in all: how often each row was drawn.
     """
     random = np.random.default_rng(seed)
     count = clusters.max() + 1
@@ -344,16 +332,10 @@ def bootstrap_interval(
     value: float, values: np.ndarray, level: float, limits: tuple[float, float]
 ) -> list[float] | None:
     """
-    The percentile interval of resampled values, moved so that their mean lies on the estimate.
+    Returns the percentile interval of resampled values, moved so that their mean lies on the estimate.
 
-    Args:
-        value (`float`): The estimate.
-        values (`np.ndarray` of shape `(resamples,)`): The measure on each resample, NaN where it is undefined.
-        level (`float`): The mass of the interval.
-        limits (`tuple[float, float]`): What the interval is kept in.
-
-    Returns:
-        `list[float]`, *optional*: low and high end; `None` if it is undefined on every resample.
+    `values` is NaN where the measure is undefined on a resample; there is no interval if it is on all. The ends are
+    kept within the limits.
     """
     values = values[~np.isnan(values)]
     if len(values) == 0:
@@ -374,10 +356,9 @@ def _why_undefined(name: str, predictions: np.ndarray, targets: np.ndarray) -> s
     if name.endswith("alpha"):
         return "predictions and targets are all the same"
     if name in ("pearson", "spearman"):
-        return "the predictions are constant" if np.ptp(predictions) < 1e-9 else "the targets are constant"
-    if name == "precision":
-        return "no row is predicted true"
-    return "no row is true" if name == "recall" else "no row is true or predicted true"
+        return f"the {'predictions' if np.ptp(predictions) < 1e-9 else 'targets'} are constant"
+    missing = {"precision": "predicted true", "recall": "true"}.get(name, "true or predicted true")
+    return f"no row is {missing}"
 
 
 def _check(what: str, values: ArrayLike, ids: Sequence[str] | None) -> np.ndarray:
@@ -387,9 +368,9 @@ def _check(what: str, values: ArrayLike, ids: Sequence[str] | None) -> np.ndarra
     wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if len(wrong):
         names = [str(i) if ids is None else str(ids[i]) for i in wrong]
-        told = ", ".join(f"{name} ({values[i]})" for name, i in zip(names[:10], wrong, strict=False))
+        first = ", ".join(f"{name} ({values[i]})" for name, i in zip(names[:10], wrong, strict=False))
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        raise ValueError(f"Not a probability in [0, 1]: the {what} of row {told}{more}.")
+        raise ValueError(f"Not a probability in [0, 1]: the {what} of row {first}{more}.")
     return values
 
 

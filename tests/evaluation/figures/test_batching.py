@@ -112,17 +112,19 @@ def test_the_race_is_to_the_final_loss_of_the_last(tmp_path):
 
 
 def test_figure_values_and_table_are_written(tmp_path):
-    """The values are the logged ones, the table has the mean of the seeds and each, the figure is not empty."""
-    runs = [write_run(tmp_path / f"batched-{seed}", batched(60, seed / 10)) for seed in range(2)]
-    runs.append(write_run(tmp_path / "mixed-0", mixed(20)))
-    main(["batching", *map(str, runs), "--output", str(tmp_path / "out" / "figure.png")])
+    """The values are the logged ones, the table has the mean of the seeds and each, the figure is not empty; `--label`
+    groups runs whatever their folders are called."""
+    runs = [write_run(tmp_path / f"run-{seed}", batched(60, seed / 10)) for seed in range(2)]
+    runs.append(write_run(tmp_path / "run-2", mixed(20)))
+    labels = ["--label", "batched", "batched", "mixed"]
+    main(["batching", *map(str, runs), *labels, "--output", str(tmp_path / "out" / "figure.png")])
     with (tmp_path / "out" / "figure.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = {(row["run"], row["modality"], int(row["step"])): (row["loss"], row["grad_norm"]) for row in rows}
     assert len(found) == len(rows) == 2 * (60 + 30 + 30) + 20 * (1 + 1 + 1 + 1)
-    assert found["batched-1", "audio", 6] == ("1.1", "5.0")
-    assert ("batched-1", "audio", 7) not in found
-    assert found["mixed-0", "text", 3] == ("1.0", "") and found["mixed-0", "mixed", 3] == ("", "3.0")
+    assert found["run-1", "audio", 6] == ("1.1", "5.0")
+    assert ("run-1", "audio", 7) not in found
+    assert found["run-2", "text", 3] == ("1.0", "") and found["run-2", "mixed", 3] == ("", "3.0")
     lines = (tmp_path / "out" / "figure.md").read_text().splitlines()
     table = {
         tuple(cells[1:3]): cells[3:-1] for line in lines[2:] if (cells := [c.strip() for c in line.split("|")])[1:]
@@ -133,14 +135,6 @@ def test_figure_values_and_table_are_written(tmp_path):
     assert table["audio", "mixed"][3] == "–"
     image = imread(tmp_path / "out" / "figure.png")
     assert image.shape[1] > image.shape[0] > 300 and image[..., :3].min() < 0.2
-
-
-def test_settings_may_be_named(tmp_path):
-    """`--label` groups runs whatever their folders are called."""
-    runs = [write_run(tmp_path / name, batched(20)) for name in ("x", "y", "z")]
-    main(["batching", *map(str, runs), "--label", "one", "two", "one", "--output", str(tmp_path / "f.png")])
-    lines = [line for line in (tmp_path / "f.md").read_text().splitlines() if line.startswith("| all ")]
-    assert [line.split("|")[2].strip() for line in lines] == ["one", "two"]
 
 
 def test_the_longest_logs_are_read(tmp_path):

@@ -10,6 +10,8 @@ from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import draw_risk_coverage
 from evaluation.prediction_files import EvaluationRun
 
+from .conftest import run_of
+
 
 LONG = "Qwen3-Omni-30B-A3B-Instruct, temperature 0.7, the rubric of appendix G, mean of five answers to R&D_50% $x^2$"
 
@@ -18,11 +20,8 @@ def a_run(name: str, errors: float = 0.1) -> EvaluationRun:
     """Forty rows about ten premises, with errors of a size."""
     targets = np.random.default_rng(0).random(40)
     predictions = np.clip(targets + errors * np.linspace(-1, 1, 40), 0, 1)
-    rows = [
-        {"id": str(k), "premise": str(k // 4), "prediction": p, "target": t, "standard_deviation": 0.1 + k / 100}
-        for k, (p, t) in enumerate(zip(predictions.tolist(), targets.tolist(), strict=True))
-    ]
-    return EvaluationRun(name, name, {}, rows, {})
+    columns = {"prediction": predictions, "target": targets, "standard_deviation": 0.1 + np.arange(40) / 100}
+    return run_of(name, np.arange(40) // 4, **{key: values.tolist() for key, values in columns.items()})
 
 
 def reliability(names: list[str]):

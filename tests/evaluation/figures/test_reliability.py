@@ -5,16 +5,8 @@ import pytest
 
 from evaluation.figures.reliability import draw_reliability, equal_mass_index, reliability
 from evaluation.metrics.uncertain_inference.measures import measure
-from evaluation.prediction_files import EvaluationRun
 
-
-def a_run(name, predictions, targets, premises):
-    """A run of rows with these numbers."""
-    rows = [
-        {"id": str(k), "premise": premise, "hypothesis": "h", "prediction": prediction, "target": target}
-        for k, (prediction, target, premise) in enumerate(zip(predictions, targets, premises, strict=True))
-    ]
-    return EvaluationRun(None, name, {}, rows, {})
+from .conftest import run_of
 
 
 @pytest.fixture
@@ -40,11 +32,14 @@ def test_bins_and_error_are_those_of_the_measures(numbers, equal_mass):
 
 
 def test_edges_and_empty_bins():
-    """Both ends have a place, an inner edge belongs to the upper bin, and an empty bin has no means."""
+    """Both ends have a place, an inner edge belongs to the upper bin, and an empty bin has no means; a bin of one
+    premise has no interval: its rows say nothing of others."""
     bins, _ = reliability([0.0, 0.1, 1.0], [0.0, 0.5, 1.0], ["a", "b", "c"], resamples=20)
     assert [b["n"] for b in bins] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert (bins[5]["prediction"], bins[5]["target"], bins[5]["gap"]) == (None, None, None)
     assert bins[1]["target"] == 0.5
+    assert [b["gap"] for b in bins] == [None] * 10
+    assert reliability([0.05, 0.15], [0.1, 0.0], ["a", "a"])[1]["interval"] is None
 
 
 def test_equal_mass_bins_hold_as_many_rows_and_never_part_equal_predictions():
@@ -66,20 +61,13 @@ def test_intervals_are_of_whole_premises():
         assert low < one["target"] - one["prediction"] < high
 
 
-def test_a_bin_of_one_premise_has_no_interval():
-    """Its rows say nothing of other premises."""
-    bins, error = reliability([0.05, 0.05, 0.95], [0.1, 0.0, 0.9], ["a", "a", "b"])
-    assert [b["gap"] for b in bins] == [None] * 10
-    bins, error = reliability([0.05, 0.15], [0.1, 0.0], ["a", "a"])
-    assert error["interval"] is None
-
-
 def test_what_is_drawn_are_the_bins(numbers):
     """Points, interval bars, gaps and histogram, read back from the axes; rows without a number are told."""
     predictions, targets, premises = numbers
-    other = a_run("sure", np.where(targets > 0.5, 1.0, 0.0), targets, premises)
+    good = run_of("good", premises, prediction=predictions, target=targets)
+    other = run_of("sure", premises, prediction=np.where(targets > 0.5, 1.0, 0.0), target=targets)
     other.predictions.append(other.predictions[0] | {"id": "x", "prediction": None})
-    figure, words = draw_reliability([a_run("good", *numbers), other], resamples=50)
+    figure, words = draw_reliability([good, other], resamples=50)
     bins, _ = reliability(*numbers, resamples=50)
     diagram, _, gaps, _, counts, _ = figure.axes
     at = np.array([b["prediction"] for b in bins])

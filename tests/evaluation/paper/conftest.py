@@ -1,5 +1,6 @@
 """Evaluations written by hand, whose measures are known without running anything."""
 
+import csv
 import json
 
 import pytest
@@ -15,6 +16,13 @@ def rows_of(predictions, targets, premises=None, labels=None):
         {"id": f"r{number}", "premise": premise, "hypothesis": f"h{number}", "prediction": p, "target": t, "label": y}
         for number, (p, t, premise, y) in enumerate(zip(predictions, targets, premises, labels, strict=True))
     ]
+
+
+def read_csv(path, *keys):
+    """Rows of a CSV file; with keys, each by its cells in these columns."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {tuple(row[key] for key in keys): row for row in rows} if keys else rows
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Paired comparisons: what differs, how surely, and corrected for how often one has looked."""
 
-import csv
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,13 +7,7 @@ from scipy import stats
 from evaluation.paper.__main__ import main
 from evaluation.paper.compare import paired_difference
 
-from .conftest import rows_of
-
-
-def table(folder):
-    """The CSV file of the comparisons."""
-    with (folder / "compare.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+from .conftest import read_csv, rows_of
 
 
 def test_the_difference_of_errors_is_that_of_a_paired_test():
@@ -36,14 +28,8 @@ def test_rows_of_one_premise_are_not_taken_for_independent():
     generator = np.random.default_rng(1)
     truth, first, second = generator.random((3, 60))
     once = paired_difference(first, second, truth, None, np.arange(60), "mse", 1000, 0)
-    many = paired_difference(
-        *(np.repeat(column, 10) for column in (first, second, truth)),
-        None,
-        np.repeat(np.arange(60), 10),
-        "mse",
-        1000,
-        0,
-    )
+    first, second, truth, clusters = (np.repeat(column, 10) for column in (first, second, truth, np.arange(60)))
+    many = paired_difference(first, second, truth, None, clusters, "mse", 1000, 0)
     assert many["interval"] == pytest.approx(once["interval"]) and many["p"] == once["p"]
 
 
@@ -69,7 +55,7 @@ def test_rows_without_a_number_in_either_are_left_out_of_both(evaluation, tmp_pa
     b = evaluation("b", rows_of([0.2, 0.3, None, 0.8], [0, 0, 1, 1]))
     command = ["compare", "--predictions", f"A={a}", f"B={b}", "--output-dir", str(tmp_path), "--resamples", "100"]
     main([*command, "--measures", "mse", "accuracy", "mse"])
-    mse, accuracy = table(tmp_path)
+    mse, accuracy = read_csv(tmp_path / "compare.csv")
     assert (mse["rows"], mse["without number in A"], mse["in B"]) == ("2", "1", "1")
     assert [float(mse[head]) for head in ("A's value", "B's value", "A - B")] == pytest.approx([0.01, 0.04, -0.03])
     assert (accuracy["measure"], float(accuracy["A - B"]), float(accuracy["p"])) == ("accuracy", 0, 1)
@@ -88,14 +74,11 @@ def test_p_values_are_corrected_over_all_comparisons(evaluation, tmp_path):
     for name, spread in (("A", 0.1), ("B", 0.13), ("C", 0.3)):
         noisy = np.clip(truth + generator.normal(0, spread, 50), 0, 1)
         given.append(f"{name}={evaluation(name, rows_of(noisy.tolist(), truth.tolist()), weights=name)}")
-    main(
-        [
-            *("compare", "--predictions", *given, "--measures", "mse", "nll"),
-            *("--resamples", "500", "--output-dir", str(tmp_path)),
-        ]
-    )
-    rows = sorted(table(tmp_path), key=lambda row: float(row["p"]))
-    assert [(row["A"], row["B"]) for row in table(tmp_path)][::2] == [("A", "B"), ("A", "C"), ("B", "C")]
+    options = ["--measures", "mse", "nll", "--resamples", "500", "--output-dir", str(tmp_path)]
+    main(["compare", "--predictions", *given, *options])
+    table = read_csv(tmp_path / "compare.csv")
+    rows = sorted(table, key=lambda row: float(row["p"]))
+    assert [(row["A"], row["B"]) for row in table][::2] == [("A", "B"), ("A", "C"), ("B", "C")]
     expected, most = [], 0.0
     for place, row in enumerate(rows):
         most = max(most, min(1.0, (6 - place) * float(row["p"])))
@@ -124,6 +107,6 @@ def test_one_premise_tells_nothing_of_others(evaluation, tmp_path):
     """Without a second premise there is neither interval nor p value, and nothing to correct."""
     a, b = (evaluation(name, rows_of([p, 0.3], [0.2, 0.3], ["x", "x"])) for name, p in (("a", 0.1), ("b", 0.6)))
     main(["compare", "--predictions", f"A={a}", f"B={b}", "--measures", "mse", "--output-dir", str(tmp_path)])
-    (row,) = table(tmp_path)
+    (row,) = read_csv(tmp_path / "compare.csv")
     assert (row["p"], row["p (Holm)"], row["A - B low"]) == ("", "", "")
     assert float(row["A - B"]) == pytest.approx(0.005 - 0.08)

@@ -1,6 +1,5 @@
 """Tables hold what was measured, tell the same in all three forms, and never mix different rows."""
 
-import csv
 import json
 import re
 
@@ -10,11 +9,10 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from common.digests import digest
 from datasets_scripts.paper_numbers import paper_numbers
-from evaluation import run
 from evaluation.paper.__main__ import main
 from evaluation.paper.layout import LATEX, short
 
-from .conftest import rows_of
+from .conftest import read_csv, rows_of
 
 
 PREDICTIONS = [0.9, 0.8, 0.3, 0.2, 0.6, None]
@@ -23,10 +21,10 @@ LABELS = [1, 1, 0, 0, 0, 1]
 PREMISES = ["a", "a", "b", "b", "c", "c"]
 
 
-def records(folder, name):
-    """The CSV file of a table, by predictor (or ratio) and data."""
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return {(one.get("predictor") or one.get("ratio"), one["data"]): one for one in csv.DictReader(file)}
+def make(folder, table, *predictions):
+    """Makes a table and returns the rows of its CSV file by predictor (or ratio) and data."""
+    main([table, "--predictions", *predictions, "--output-dir", str(folder)])
+    return read_csv(folder / f"{table}.csv", "ratio" if table == "table4" else "predictor", "data")
 
 
 def markdown_cells(path):
@@ -57,9 +55,8 @@ def test_measures_are_those_of_hand_and_sklearn(evaluation, tmp_path):
     """MSE, accuracy, F1, NLL and ECE over the rows with a number; the one without is counted and is no 0."""
     folder = evaluation("d", rows_of(PREDICTIONS, TARGETS, PREMISES, LABELS))
     p, t, y = (np.array(values[:5], dtype=float) for values in (PREDICTIONS, TARGETS, LABELS))
-    for number in (2, 3, 4, 8):
-        main([f"table{number}", "--predictions", f"CLUE-D={folder}", "--output-dir", str(tmp_path / "t")])
-    two, three, four, eight = (records(tmp_path / "t", f"table{n}")["CLUE-D", "UNLI"] for n in (2, 3, 4, 8))
+    tables = [make(tmp_path / "t", f"table{number}", f"CLUE-D={folder}") for number in (2, 3, 4, 8)]
+    two, three, four, eight = (table["CLUE-D", "UNLI"] for table in tables)
     for one in (two, three, four, eight):
         assert (one["rows"], one["premises"], one["without number"]) == ("6", "3", "1")
     # .01 + .04 + .01 + .01 + .09 over 5
@@ -84,8 +81,7 @@ def test_the_papers_numbers_stand_beside_ours_and_its_other_rows_stay(evaluation
         f"CLUE-T={evaluation('av', rows, 'wikivideo-audiovisual', weights='v')}",
         f"mine={evaluation('mine', rows, 'wikivideo-audiovisual')}",
     ]
-    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
-    table = records(tmp_path / "t", "table3")
+    table = make(tmp_path / "t", "table3", *given)
     places = [(row, column.split()[0]) for row, column in paper_numbers(3)]
     assert list(table) == [*places, ("mine", "WV-AV"), ("mine", "urn-text")]
     for (row, column), number in paper_numbers(3).items():
@@ -111,8 +107,7 @@ def test_all_forms_tell_the_same(evaluation, tmp_path):
         shown = markdown_cells(stem.with_suffix(".md"))
         assert latex_cells(stem.with_suffix(".tex")) == shown
         assert any(row[0] == name for row in shown)
-        with stem.with_suffix(".csv").open(newline="") as file:
-            table = list(csv.DictReader(file))
+        table = read_csv(stem.with_suffix(".csv"))
         assert len(table) == len(shown) - 1
         told = json.loads(stem.with_suffix(".json").read_text())
         for record, row in zip(table, told["rows"], strict=True):
@@ -148,15 +143,7 @@ def test_latex_is_whole(evaluation, tmp_path):
         *("begin", "end", "centering", "scriptsize", "footnotesize", "setlength", "tabcolsep", "caption", "label"),
         *("toprule", "midrule", "bottomrule", "par", "smallskip", "raggedright"),
         *("resizebox", "ifdim", "width", "textwidth", "else", "fi"),
-        *(
-            "textbackslash",
-            "textasciitilde",
-            "textasciicircum",
-            "textasciigrave",
-            "textless",
-            "textgreater",
-            "textbar",
-        ),
+        *(written[1:-2] for written in LATEX.values() if written.startswith("\\text")),
     }
 
 
@@ -219,20 +206,34 @@ def test_a_row_is_the_papers_by_what_its_data_is(evaluation, tmp_path):
         "WV-A": (facts | {"sources": ["mine", "wikivideo"]}, "WV-A (not the paper's)"),
     }
     given = [f"A={evaluation(config, rows, config, data=data)}" for config, (data, _) in cases.items()]
-    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path / "t")])
-    assert {data for name, data in records(tmp_path / "t", "table3") if name == "A"} == {
-        data for _, data in cases.values()
-    }
+    found = {data for name, data in make(tmp_path / "t", "table3", *given) if name == "A"}
+    assert found == {data for _, data in cases.values()}
     notes = (tmp_path / "t/table3.md").read_text()
+    assert "does not tell what these rows are" not in notes
     assert "config wikivideo-audiovisual-1to1, probabilities by human, training split 1:1, labelled by Qwen3" in notes
+
+
+@pytest.mark.parametrize(
+    ("config", "data"),
+    [
+        ("wikivideo-audiovisual-1to1", "WV-AV"),
+        ("clotho-teacher", "Clotho"),
+        ("unlike", "unlike"),
+        ("WV-A", "WV-A (not the paper's)"),
+    ],
+)
+def test_of_an_evaluation_of_before_the_name_of_its_config_tells(evaluation, tmp_path, config, data):
+    """A variant of one of the paper's stands in its row, and it is told that only the name is known."""
+    table = make(tmp_path / "t", "table3", f"A={evaluation('a', rows_of([0.1, 0.2], [0.2, 0.3]), config)}")
+    assert ("A", data) in table
+    assert "does not tell what these rows are" in (tmp_path / "t/table3.md").read_text()
 
 
 def test_the_order_of_rows_does_not_matter(evaluation, tmp_path):
     """Predictors whose files hold the same rows in another order stand in one table."""
     rows = rows_of([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
     given = [f"A={evaluation('a', rows)}", f"B={evaluation('b', rows[::-1])}"]
-    main(["table3", "--predictions", *given, "--output-dir", str(tmp_path)])
-    table = records(tmp_path, "table3")
+    table = make(tmp_path, "table3", *given)
     assert float(table["A", "UNLI"]["MSE x100"]) == pytest.approx(float(table["B", "UNLI"]["MSE x100"]))
 
 
@@ -248,38 +249,30 @@ def test_a_temperature_is_fitted_to_other_rows_and_undoes_overconfidence(evaluat
 
     test = evaluation("test", rows("t", 200))
     dev = evaluation("dev", rows("v", 200), split="validation")
-    command = ["table7", "--predictions", f"Q2.5-O={test}", "--output-dir", str(tmp_path / "t"), "--fit"]
-    main([*command, f"Q2.5-O={dev}"])
-    one = records(tmp_path / "t", "table7")["Q2.5-O", "UNLI"]
+    command = (tmp_path / "t", "table7", f"Q2.5-O={test}", "--fit")
+    one = make(*command, f"Q2.5-O={dev}")["Q2.5-O", "UNLI"]
     assert float(one["temperature"]) == pytest.approx(3, abs=0.01)
     assert one["accuracy x100"] == one["accuracy x100 before"]
     assert float(one["MSE x100"]) < 1e-3 < float(one["MSE x100 before"])
     with pytest.raises(SystemExit, match="shares 50 premises"):
-        main([*command, f"Q2.5-O={test}"])
+        make(*command, f"Q2.5-O={test}")
     with pytest.raises(SystemExit, match="has no other on UNLI to be scaled"):
-        main([*command, f"other={dev}"])
+        make(*command, f"other={dev}")
     with pytest.raises(SystemExit, match="of another predictor than .*: weights"):
-        main([*command, f"Q2.5-O={evaluation('o', rows('o', 40), split='validation', weights='other')}"])
+        make(*command, f"Q2.5-O={evaluation('o', rows('o', 40), split='validation', weights='other')}")
 
 
 def test_a_checkpoints_own_temperature_is_told(evaluation, tmp_path):
     """Where a checkpoint was calibrated, its temperature stands in table 7 without values before."""
     folder = evaluation("d", rows_of([0.4, 0.6], [0.3, 0.9]), "clotho", calibration={"temperature": 1.5})
-    main(["table7", "--predictions", f"CLUE-D={folder}", "--output-dir", str(tmp_path / "t")])
-    one = records(tmp_path / "t", "table7")["CLUE-D", "Clotho"]
+    one = make(tmp_path / "t", "table7", f"CLUE-D={folder}")["CLUE-D", "Clotho"]
     assert (float(one["temperature"]), one["MSE x100 before"], one["accuracy x100 (paper)"]) == (1.5, "", "95.8")
 
 
-def test_what_an_evaluation_writes_becomes_a_table(tiny_checkpoint, urn_world, tmp_path):
+def test_what_an_evaluation_writes_becomes_a_table(text_evaluation, tmp_path):
     """The digest of rows is that of the command itself, and the value its report's."""
-    out = tmp_path / "run"
-    given = [
-        *("--model", str(tiny_checkpoint), "--dataset", str(urn_world)),
-        *("--dataset-config", "urn-text", "--output-dir", str(out)),
-    ]
-    report = run.main(given)
-    main(["table8", "--predictions", f"tiny={out}", "--output-dir", str(tmp_path / "t")])
-    one = records(tmp_path / "t", "table8")["tiny", "urn-text"]
+    report = json.loads((text_evaluation / "report.json").read_text())
+    one = make(tmp_path, "table8", f"tiny={text_evaluation}")["tiny", "urn-text"]
     for measure, head in (("mse", "MSE"), ("nll", "NLL"), ("ece", "ECE")):
         assert float(one[head]) == pytest.approx(report["measures"][measure]["value"])
         ends = [float(one[f"{head} low"]), float(one[f"{head} high"])]

@@ -1,6 +1,5 @@
 """Tables 1 and 5: teachers' votes against people, by the formulas and by premise; what can't be read is never a 0."""
 
-import csv
 import json
 import random
 from itertools import permutations
@@ -12,6 +11,8 @@ from chat.answers import Parsed
 from datasets_scripts.paper_numbers import paper_numbers
 from evaluation.paper.__main__ import main
 from evaluation.paper.teachers import votes_of
+
+from .conftest import read_csv
 
 
 def brute_force_alpha(first: list[float], second: list[float]) -> float:
@@ -58,8 +59,7 @@ def make(folder, table, *answers):
     """Makes a table and returns its rows as the CSV file has them."""
     out = folder / "t"
     main([table, "--answers", *answers, "--judgements", str(folder / "people.jsonl"), "--output-dir", str(out)])
-    with (out / f"{table}.csv").open(newline="") as file:
-        return {(row["teacher"], row["votes"]): row for row in csv.DictReader(file)}
+    return read_csv(out / f"{table}.csv", "teacher", "votes")
 
 
 @pytest.mark.parametrize("table", ["table1", "table5"])

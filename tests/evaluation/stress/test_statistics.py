@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.stress.statistics import by_premise, centred, holm, ratio_interval, sign_flip, sway
+from evaluation.stress.statistics import by_premise, centred, holm, nuisance_effect, ratio_interval, sign_flip
 
 
 @pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
@@ -31,7 +31,7 @@ def test_holm_is_the_textbooks():
     assert holm([]) == []
 
 
-def test_sway_is_found_where_it_is_and_measured():
+def test_a_nuisance_is_found_where_it_is_and_measured():
     """Answers that follow shares they should not are found with their size; those of chance are not."""
     rng = np.random.default_rng(0)
     premises, rows = 40, 240
@@ -39,12 +39,12 @@ def test_sway_is_found_where_it_is_and_measured():
     shares = rng.dirichlet((1, 1, 1), premises)
     terms = np.eye(4)[rng.integers(0, 4, rows)]
     follows = shares[numbers, 1] * terms[:, 0] - shares[numbers, 2] * terms[:, 1]
-    size, p = sway(follows, numbers, terms, shares)
+    size, p = nuisance_effect(follows, numbers, terms, shares)
     moves = follows - terms @ ((terms.T @ follows) / terms.sum(axis=0))
     assert p < 0.001 and size == pytest.approx(moves.std(), rel=0.1)
-    chances = [sway(rng.normal(size=rows), numbers, terms, shares)[1] for _ in range(3)]
+    chances = [nuisance_effect(rng.normal(size=rows), numbers, terms, shares)[1] for _ in range(3)]
     assert min(chances) > 0.02
-    assert sway(np.zeros(rows), numbers, terms, shares) == (0.0, 1.0)
+    assert nuisance_effect(np.zeros(rows), numbers, terms, shares) == (0.0, 1.0)
 
 
 def test_sums_over_premises():
