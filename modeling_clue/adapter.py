@@ -16,14 +16,8 @@ from safetensors import safe_open
 from torch import nn
 from transformers.utils import cached_file
 
+from .backbone import MOVED
 
-# What the names of the Thinker's modules have begun with, and begin with today.
-MOVED = (
-    (re.compile(r"^thinker\."), ""),
-    (re.compile(r"^audio_tower\."), "model.audio_tower."),
-    (re.compile(r"^visual\."), "model.visual."),
-    (re.compile(r"^model\.(?!language_model\.|audio_tower\.|visual\.)"), "model.language_model."),
-)
 
 # Settings of `adapter_config.json` that decide what its weights mean, and the values that are understood. Of the first
 # kind any value is: it is used here, or was of use in training alone.

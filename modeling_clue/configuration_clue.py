@@ -1,13 +1,14 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of CLUE: Qwen2.5-Omni's Thinker with a confidence head."""
+"""Configuration of CLUE: a Thinker, by default Qwen2.5-Omni's, with a confidence head."""
 
 from copy import deepcopy
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from huggingface_hub.dataclasses import strict
 from transformers import Qwen2_5OmniThinkerConfig
 
+from .backbone import QWEN2_5_OMNI
 from .confidence import TARGETS
 from .posthoc import check_calibration
 
@@ -21,9 +22,9 @@ AUDIOVISUAL_POSITIONS = ("timed", "plain")
 PIPELINES = {"uncertain-inference": {"impl": "pipeline_clue.UncertainInferencePipeline", "pt": ["AutoModel"]}}
 
 
-@strict
-class CLUEConfig(Qwen2_5OmniThinkerConfig):
-    """Configuration of a [`CLUEForConfidenceEstimation`], a Thinker configuration with these fields added.
+@dataclass(kw_only=True)
+class CLUEFields:
+    """What the configuration of a CLUE model has beside its Thinker's.
 
     The prompt is not here but with the processor, the only one to read it.
 
@@ -47,8 +48,6 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
         custom_pipelines (`dict`):
             Where `pipeline("uncertain-inference", ...)` finds its code in a checkpoint.
     """
-
-    model_type = "clue"
 
     num_bins: int = 100
     sigma: float = 0.05
@@ -74,6 +73,14 @@ class CLUEConfig(Qwen2_5OmniThinkerConfig):
         if self.calibration is not None:
             check_calibration(self.calibration)
         super().__post_init__(**kwargs)
+
+
+@strict
+class CLUEConfig(CLUEFields, Qwen2_5OmniThinkerConfig):
+    """Configuration of a [`CLUEForConfidenceEstimation`]: that of Qwen2.5-Omni's Thinker, and [`CLUEFields`]."""
+
+    model_type = "clue"
+    backbone = QWEN2_5_OMNI
 
 
 CLUEConfig.register_for_auto_class()

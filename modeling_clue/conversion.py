@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""From Qwen2.5-Omni to CLUE, and from CLUE to a plain Thinker that any engine for Qwen2.5-Omni can serve.
+"""From Qwen2.5-Omni or Qwen3-Omni to CLUE, and from CLUE to a plain Thinker that any engine for these can serve.
 
 ```bash
 python -m modeling_clue.conversion to-clue --model Qwen/Qwen2.5-Omni-3B --output-dir clue-3b
@@ -8,8 +8,8 @@ python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir serve
 python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
 ```
 
-**To CLUE.** The source is a full Qwen2.5-Omni checkpoint, of which the Thinker is taken and the speech output left, or
-a Thinker alone; in safetensors. Its weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>`
+**To CLUE.** The source is a full checkpoint, of which the Thinker is taken and the speech output left, or a Thinker
+alone; in safetensors. Its weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>`
 ... `<CONF_{N-1}>` take spare rows of the vocabulary, and make it larger only if there are too few. The head starts
 from the model's own answer to a yes/no question: see [`initial_head`].
 
@@ -17,9 +17,9 @@ from the model's own answer to a yes/no question: see [`initial_head`].
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
 rows are rounded like the rest of `lm_head`. The prompt and the other settings that a Thinker has no place for are
 kept under `clue` in its `config.json`, and converting it back gives the same CLUE again. vLLM knows a Thinker only as
-the part of a full Qwen2.5-Omni: `--layout omni` writes the same weights as one that has no speech output.
+the part of a full model: `--layout omni` writes the same weights as one that has no speech output.
 
-**From a research checkpoint**, as the paper's authors release theirs: a Thinker with tokens `<CON_0>` ...
+**From a research checkpoint**, as the paper's authors release theirs: Qwen2.5-Omni's Thinker with tokens `<CON_0>` ...
 `<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, and beside it in `lora/` an adapter on its layers and
 on `lm_head`. The adapter is merged in float32, and what comes out is float32 too: only so are the probabilities those
 of the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. How the
@@ -31,6 +31,7 @@ import argparse
 import re
 import shutil
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -41,20 +42,19 @@ from transformers import (
     AddedToken,
     AutoConfig,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
-    Qwen2_5OmniConfig,
-    Qwen2_5OmniForConditionalGeneration,
-    Qwen2_5OmniProcessor,
-    Qwen2_5OmniThinkerConfig,
-    Qwen2_5OmniThinkerForConditionalGeneration,
+    ProcessorMixin,
     Qwen2VLImageProcessor,
 )
 
 from .adapter import merge_adapter
-from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from .auto import BACKBONES
+from .backbone import QWEN2_5_OMNI, Backbone
 from .confidence import bin_values
-from .modeling_clue import rehouse
-from .processing_clue import DEFAULT_MEDIA, POSITION_IDS_PER_CHUNK, POSITION_IDS_PER_SECOND
+from .configuration_clue import CLUEFields
+from .modeling_clue import ConfidenceEstimation, rehouse
+from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
 from .prompt_file import read_prompt_file
 
 
@@ -64,30 +64,8 @@ CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibrat
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
 CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")
 
-# Where a configuration keeps the id of each special token.
-TOKEN_ID_FIELDS = {
-    "<|AUDIO|>": "audio_token_index",
-    "<|audio_bos|>": "audio_start_token_id",
-    "<|audio_eos|>": "audio_end_token_id",
-    "<|IMAGE|>": "image_token_index",
-    "<|VIDEO|>": "video_token_index",
-    "<|vision_bos|>": "vision_start_token_id",
-    "<|vision_eos|>": "vision_end_token_id",
-}
-
-# The names under which `Qwen2_5OmniProcessor` asks the tokenizer for them.
-NAMED_TOKENS = {
-    "audio_token": "<|AUDIO|>",
-    "audio_bos_token": "<|audio_bos|>",
-    "audio_eos_token": "<|audio_eos|>",
-    "image_token": "<|IMAGE|>",
-    "video_token": "<|VIDEO|>",
-    "vision_bos_token": "<|vision_bos|>",
-    "vision_eos_token": "<|vision_eos|>",
-}
-
-# Pixels of a frame: the published checkpoints' least, and the paper's 256 x 256 at most. `Qwen2_5OmniProcessor` would
-# enlarge every frame to at least 317 x 317, whatever its video processor says.
+# Pixels of a frame: the published checkpoints' least, and the paper's 256 x 256 at most. `Qwen2_5OmniProcessor`, and
+# that of Qwen3-Omni, would enlarge every frame to at least 317 x 317, whatever its video processor says.
 FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 256 * 256}
 
 # How the authors' scorer reads sound and video. Its frames become squares of 252 pixels, then of at least
@@ -150,7 +128,7 @@ def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> 
 def to_clue(
     source: str | Path, out: str | Path, *, num_bins: int | None = None, words: tuple[str, str] = ("No", "Yes")
 ) -> Path:
-    """Writes a CLUE checkpoint made from a Qwen2.5-Omni checkpoint.
+    """Writes a CLUE checkpoint made from a Qwen2.5-Omni or Qwen3-Omni checkpoint.
 
     Args:
         source (`str` or `Path`): folder or Hub repository, full or Thinker alone, with its processor.
@@ -169,16 +147,17 @@ def to_clue(
             configuration, or `words` are not single tokens of it.
     """
     out = new_folder(out)
-    thinker_config = _thinker_config(source)
+    backbone, thinker_config = _thinker_config(source)
+    config_class, model_class, processor_class = _classes(backbone)
     record = thinker_config.to_dict().get("clue")
     if record is not None and num_bins not in (None, record["num_bins"]):
         raise ValueError(f"'{source}' has {record['num_bins']} confidence bins already: leave out --num-bins.")
     if num_bins is None:
         num_bins = 100 if record is None else record["num_bins"]
 
-    processor = read(Qwen2_5OmniProcessor, source)
+    processor = read(backbone.upstream("Processor"), source)
     tokenizer = processor.tokenizer
-    token_ids = _special_token_ids(tokenizer, thinker_config, source)
+    token_ids = _special_token_ids(backbone, tokenizer, thinker_config, source)
     fields = {"num_bins": num_bins}
     if record is not None:  # older ones have fewer fields
         fields = {name: record[name] for name in CLUE_FIELDS if name in record}
@@ -195,7 +174,7 @@ def to_clue(
     elif len(known) < len(tokens):
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
-    thinker = load_whole(Qwen2_5OmniThinkerForConditionalGeneration, source, config=thinker_config)
+    thinker = load_whole(backbone.upstream("ThinkerForConditionalGeneration"), source, config=thinker_config)
     _make_room(thinker, thinker_config, tokenizer)
     lm_head = thinker.get_output_embeddings().weight.detach()
     if record is None:
@@ -203,12 +182,12 @@ def to_clue(
     else:
         head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
 
-    config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    config = config_class.from_dict({**_portable(thinker_config), **fields, **token_ids})
     if record is None:
         processor.video_processor.size = dict(FRAME_SIZE)
         record = {"prompt": None, "media": None}
-    clue_processor = _clue_processor(processor, record["prompt"], record["media"])
-    return save_whole(_with_head(thinker, config, head), clue_processor, out)
+    clue_processor = _clue_processor(processor_class, processor, record["prompt"], record["media"])
+    return save_whole(_with_head(thinker, model_class, config, head), clue_processor, out)
 
 
 def from_research(
@@ -242,26 +221,28 @@ def from_research(
     unknown = settings.keys() - RESEARCH_MEDIA.keys()
     if unknown:
         raise ValueError(f"'{prompt}': unknown media setting {sorted(unknown)}: choose from {sorted(RESEARCH_MEDIA)}.")
-    thinker_config = _thinker_config(source)
+    backbone, thinker_config = _thinker_config(source)
+    if backbone != QWEN2_5_OMNI:
+        raise ValueError(f"'{source}' is of {backbone.name}: research checkpoints are of {QWEN2_5_OMNI.name} alone.")
+    config_class, model_class, processor_class = _classes(backbone)
     if thinker_config.tie_word_embeddings:
         raise ValueError(f"'{source}' ties `lm_head` to the embeddings: an adapter on one would change both.")
-    processor = read(Qwen2_5OmniProcessor, source)
+    processor = read(backbone.upstream("Processor"), source)
     tokenizer = processor.tokenizer
-    token_ids = _special_token_ids(tokenizer, thinker_config, source)
+    token_ids = _special_token_ids(backbone, tokenizer, thinker_config, source)
     bin_ids = _research_token_ids(tokenizer, source)
 
     # All that can be wrong with the settings is found before the weights are read.
     fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
-    CLUEConfig(**fields)
+    config_class(**fields)
     processor.video_processor.size = {"shortest_edge": pixels["min_pixels"], "longest_edge": pixels["max_pixels"]}
     _add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
     media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
-    clue_processor = _clue_processor(processor, prompts.prompt, media)
+    clue_processor = _clue_processor(processor_class, processor, prompts.prompt, media)
 
     # bfloat16 fits into float32 without rounding.
-    thinker = load_whole(
-        Qwen2_5OmniThinkerForConditionalGeneration, source, config=thinker_config, dtype=torch.float32
-    )
+    thinker_class = backbone.upstream("ThinkerForConditionalGeneration")
+    thinker = load_whole(thinker_class, source, config=thinker_config, dtype=torch.float32)
     changed = merge_adapter(thinker, source, ADAPTER_FOLDER)
     print(f"Merged the adapter into {len(changed)} weights, and found {len(bin_ids)} confidence tokens.")
     lm_head = thinker.get_output_embeddings().weight.detach()
@@ -271,8 +252,8 @@ def from_research(
         )
     head = lm_head[bin_ids]
     _make_room(thinker, thinker_config, tokenizer)
-    config = CLUEConfig.from_dict({**_portable(thinker_config), **fields, **token_ids})
-    return save_whole(_with_head(thinker.to(dtype), config, head), clue_processor, out)
+    config = config_class.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    return save_whole(_with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
 
 
 def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") -> Path:
@@ -281,12 +262,12 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     Args:
         source (`str` or `Path`): folder or Hub repository of a CLUE checkpoint.
         out (`str` or `Path`): folder to write; it must not exist yet.
-        layout (`str`, defaults to `"thinker"`): the Thinker alone, or `"omni"`: in a full Qwen2.5-Omni without speech
-            output, the only form in which vLLM loads it.
+        layout (`str`, defaults to `"thinker"`): the Thinker alone, or `"omni"`: in a full model without speech output,
+            the only form in which vLLM loads it.
 
     Returns:
-        `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`. The latter
-        enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`. Where
+        `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`, or those of
+        Qwen3-Omni. The processor enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`. Where
         `audiovisual_positions` are plain, the Thinker is not to be told of sound in videos (`use_audio_in_video`).
 
     Raises:
@@ -297,15 +278,17 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     clue_config = read(AutoConfig, source)
-    if not isinstance(clue_config, CLUEConfig):
+    if not isinstance(clue_config, CLUEFields):
         raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
-    processor = read(CLUEProcessor, source)
-    clue = load_whole(CLUEForConfidenceEstimation, source, config=clue_config)
+    backbone = clue_config.backbone
+    _, model_class, processor_class = _classes(backbone)
+    processor = read(processor_class, source)
+    clue = load_whole(model_class, source, config=clue_config)
 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
     config.clue |= {"prompt": processor.prompt, "media": processor.media}
-    thinker = rehouse(clue, Qwen2_5OmniThinkerForConditionalGeneration, config)
+    thinker = rehouse(clue, backbone.upstream("ThinkerForConditionalGeneration"), config)
     token_ids = processor.tokenizer.convert_tokens_to_ids(confidence_tokens(clue_config.num_bins))
     with torch.no_grad():
         lm_head = thinker.get_output_embeddings().weight
@@ -317,15 +300,15 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         temporal_patch_size=video_processor.temporal_patch_size,
         merge_size=video_processor.merge_size,
     )
-    tokenizer = read(AutoTokenizer, source, extra_special_tokens=NAMED_TOKENS)
-    omni_processor = Qwen2_5OmniProcessor(
+    tokenizer = read(AutoTokenizer, source, extra_special_tokens=backbone.tokens)
+    omni_processor = backbone.upstream("Processor")(
         image_processor,
         video_processor,
         processor.feature_extractor,
         tokenizer,
         chat_template=tokenizer.chat_template,
     )
-    return save_whole(_in_omni(thinker) if layout == "omni" else thinker, omni_processor, out)
+    return save_whole(_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
 
 
 def read(kind, source: str | Path, **options):
@@ -403,38 +386,45 @@ def save_whole(model, processor, out: Path) -> Path:
     return out
 
 
-def _thinker_config(source: str | Path) -> Qwen2_5OmniThinkerConfig:
-    """The Thinker's configuration out of either layout, with the dtype of the weights if it is known."""
+def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
+    """The Thinker's backbone and its configuration out of either layout, with the dtype of the weights if it is known.
+    """
     config = read(AutoConfig, source)
-    if isinstance(config, CLUEConfig):
+    if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")
-    if isinstance(config, Qwen2_5OmniConfig):
+    backbones = {config_class.backbone.model_type: config_class.backbone for config_class, *_ in BACKBONES.values()}
+    backbone = backbones.get(config.model_type.removesuffix("_thinker"))
+    if backbone is None:
+        names = " or ".join(backbone.name for backbone in backbones.values())
+        raise ValueError(f"'{source}' is a {config.model_type} checkpoint: CLUE is made from {names} alone.")
+    thinker_config = config
+    if config.model_type == backbone.model_type:
         thinker_config = config.thinker_config
         if thinker_config.dtype is None:
             thinker_config.dtype = config.dtype
-    elif isinstance(config, Qwen2_5OmniThinkerConfig):
-        thinker_config = config
-    else:
-        raise ValueError(f"'{source}' is a {config.model_type} checkpoint: CLUE is made from Qwen2.5-Omni alone.")
-    clock = (thinker_config.position_id_per_seconds, thinker_config.seconds_per_chunk)
-    expected = (POSITION_IDS_PER_SECOND, POSITION_IDS_PER_CHUNK // POSITION_IDS_PER_SECOND)
-    if clock != expected:
+    found, expected = attrgetter(*backbone.fixed)(thinker_config), tuple(backbone.fixed.values())
+    if found != expected:
         raise ValueError(
-            f"'{source}' has (position_id_per_seconds, seconds_per_chunk) = {clock}; the processor of CLUE places "
-            f"sound and frames by {expected}, that of all published checkpoints."
+            f"'{source}' has ({', '.join(backbone.fixed)}) = {found}; the processor of CLUE places sound and frames by "
+            f"{expected}, that of all published checkpoints."
         )
-    return thinker_config
+    return backbone, thinker_config
+
+
+def _classes(backbone: Backbone) -> tuple[type[CLUEFields], type[ConfidenceEstimation], type[CLUEProcessor]]:
+    """The classes of CLUE on a backbone."""
+    return next(classes for classes in BACKBONES.values() if classes[0].backbone == backbone)
 
 
 def _special_token_ids(
-    tokenizer: PreTrainedTokenizerBase, config: Qwen2_5OmniThinkerConfig, source: str | Path
+    backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, source: str | Path
 ) -> dict[str, int]:
     """Ids of the special tokens by field of the configuration: as in the tokenizer, and not otherwise in `config`."""
     vocabulary, stated = tokenizer.get_vocab(), config.to_dict()
     token_ids = {}
-    for token, field in TOKEN_ID_FIELDS.items():
+    for token, field in backbone.token_id_fields.items():
         if token not in vocabulary:
-            raise ValueError(f"The tokenizer of '{source}' lacks the special token {token} of Qwen2.5-Omni.")
+            raise ValueError(f"The tokenizer of '{source}' lacks the special token {token} of {backbone.name}.")
         token_ids[field] = vocabulary[token]
         if stated.get(field, vocabulary[token]) != vocabulary[token]:
             raise ValueError(
@@ -461,7 +451,7 @@ def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) ->
     tokenizer.add_tokens(tokens, special_tokens=True)
 
 
-def _make_room(thinker, config: Qwen2_5OmniThinkerConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+def _make_room(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """Makes the vocabulary larger if tokens have no row; new rows are zeros."""
     num_rows = thinker.get_output_embeddings().weight.shape[0]
     needed = max(tokenizer.get_vocab().values()) + 1
@@ -474,26 +464,31 @@ def _make_room(thinker, config: Qwen2_5OmniThinkerConfig, tokenizer: PreTrainedT
         config.text_config.vocab_size = needed
 
 
-def _with_head(thinker, config: CLUEConfig, head: torch.Tensor) -> CLUEForConfidenceEstimation:
+def _with_head(
+    thinker, model_class: type[ConfidenceEstimation], config: CLUEFields, head: torch.Tensor
+) -> ConfidenceEstimation:
     """The Thinker's weights, not copied, under a confidence head."""
-    model = rehouse(thinker, CLUEForConfidenceEstimation, config)
+    model = rehouse(thinker, model_class, config)
     model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
     model.confidence_head.weight.data = head
     return model
 
 
-def _clue_processor(processor: Qwen2_5OmniProcessor, prompt: dict | None, media: dict | None) -> CLUEProcessor:
+def _clue_processor(
+    processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
+) -> CLUEProcessor:
     """CLUE's processor out of the parts of a Thinker's."""
     tokenizer = processor.tokenizer
     tokenizer.chat_template = processor.chat_template  # of no use to CLUE, but to a Thinker made of it
-    return CLUEProcessor(processor.feature_extractor, processor.video_processor, tokenizer, prompt=prompt, media=media)
+    parts = processor.feature_extractor, processor.video_processor, tokenizer
+    return processor_class(*parts, prompt=prompt, media=media)
 
 
-def _in_omni(thinker: Qwen2_5OmniThinkerForConditionalGeneration) -> Qwen2_5OmniForConditionalGeneration:
+def _in_omni(backbone: Backbone, thinker):
     """The Thinker, not copied, as the only part of a full model."""
-    config = Qwen2_5OmniConfig(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
+    config = backbone.upstream("Config")(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
     with torch.device("meta"):
-        omni = Qwen2_5OmniForConditionalGeneration(config)
+        omni = backbone.upstream("ForConditionalGeneration")(config)
     omni.thinker, omni.generation_config = thinker, thinker.generation_config
     return omni
 
@@ -508,15 +503,15 @@ def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     return pieces[0]
 
 
-def _portable(config: Qwen2_5OmniThinkerConfig) -> dict:
+def _portable(config: PreTrainedConfig) -> dict:
     """The fields of a configuration that mean the same in another class."""
     return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
 
 
-def plain_config(config: CLUEConfig) -> Qwen2_5OmniThinkerConfig:
+def plain_config(config: CLUEFields) -> PreTrainedConfig:
     """The configuration of the Thinker that a CLUE model is, its confidence head aside."""
     fields = {name: value for name, value in _portable(config).items() if name not in CLUE_FIELDS}
-    return Qwen2_5OmniThinkerConfig.from_dict(fields)
+    return config.backbone.upstream("ThinkerConfig").from_dict(fields)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -527,7 +522,7 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni, full or Thinker alone, to CLUE", allow_abbrev=False)
+    clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni or Qwen3-Omni to CLUE", allow_abbrev=False)
     thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving", allow_abbrev=False)
     research = commands.add_parser("from-research", help="from a research checkpoint to CLUE", allow_abbrev=False)
     for command in (clue, thinker, research):
@@ -545,7 +540,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--layout",
         choices=LAYOUTS,
         default="thinker",
-        help="a Thinker alone, or a full Qwen2.5-Omni without speech, as vLLM needs it (default: thinker)",
+        help="a Thinker alone, or a full model without speech, as vLLM needs it (default: thinker)",
     )
     research.add_argument("--prompt", required=True, help="YAML file that says how the model was asked")
     research.add_argument(

@@ -23,17 +23,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForDecision
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.decision import DecisionConfig, parse_questions
 from transformers.decision.modeling_utils import DecisionMixin
 
 from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
-
-
-# As for the class it is made from: transformers goes by its name.
-register_checkpoint_conversion_mapping(
-    "CLUEForDecision", get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"), overwrite=True
-)
 
 
 @dataclass

@@ -19,9 +19,10 @@ from typing import Any
 
 import httpx2
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoProcessor
 
-from .auto import CLUEConfig, CLUEProcessor
+from . import auto  # noqa: F401 -- makes CLUE known to them
+from .configuration_clue import CLUEFields
 from .pipeline_clue import answers, read_input
 from .servers import check_address, read_key, shortened, without_key
 
@@ -63,7 +64,7 @@ class ServedCLUE:
         concurrency: int = 32,
     ):
         config = AutoConfig.from_pretrained(checkpoint)
-        if not isinstance(config, CLUEConfig):
+        if not isinstance(config, CLUEFields):
             raise ValueError(
                 f"'{checkpoint}' is a {config.model_type} checkpoint: name the CLUE one it was made from."
             )
@@ -74,7 +75,7 @@ class ServedCLUE:
             raise ValueError(f"`timeout` and `concurrency` must be positive, got {timeout!r} and {concurrency!r}.")
         self._key = read_key(api_key_env)
         self.calibration = config.calibration
-        self.processor = CLUEProcessor.from_pretrained(checkpoint)
+        self.processor = AutoProcessor.from_pretrained(checkpoint)
         self.server, self.model, self.api_key_env = server.rstrip("/"), model, api_key_env
         self.timeout, self.concurrency = timeout, concurrency
         self._tokens = [f"<CONF_{index}>" for index in range(config.num_bins)]

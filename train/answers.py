@@ -12,9 +12,9 @@ position onto the vocabulary, and takes the mean over tokens where we take it ov
 import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, GenerationConfig, Qwen2_5OmniThinkerForConditionalGeneration
-from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
 from modeling_clue import CLUEConfig, CLUEOutput, CLUEProcessor
+from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.conversion import load_whole, plain_config, read, rehouse
 from modeling_clue.modeling_clue import BranchedThinker
 from modeling_clue.processing_clue import TEXT_ANSWER
@@ -23,18 +23,12 @@ from modeling_clue.processing_clue import TEXT_ANSWER
 # An answer has five tokens; a model that says more around its number may do so, one that never ends is cut off.
 MAX_NEW_TOKENS = 16
 
-# The names of the weights on disk are those of the Thinker: see modeling_clue.py.
-register_checkpoint_conversion_mapping(
-    "CLUEForTextAnswers",
-    get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"),
-    overwrite=True,
-)
-
 
 # Not "ForConditionalGeneration": by that name the Trainer would take the first of the labels for one without a loss.
-class CLUEForTextAnswers(BranchedThinker):
+class CLUEForTextAnswers(BranchedThinker, Qwen2_5OmniThinkerForConditionalGeneration):
     """Qwen2.5-Omni's Thinker, trained to write probabilities. What it saves is a plain Thinker."""
 
+    backbone = QWEN2_5_OMNI
     # It starts from a checkpoint of CLUE, and leaves the head there.
     _keys_to_ignore_on_load_unexpected = [r"confidence_head\.weight"]
 
@@ -108,8 +102,13 @@ def answering_processor(processor: CLUEProcessor) -> CLUEProcessor:
 
 def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEForTextAnswers:
     """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with. The model generates greedily by
-    default. A checkpoint that counts positions in a way that a plain Thinker can't be told of is refused."""
+    default. A checkpoint of another backbone, or one that counts positions in a way that a plain Thinker can't be told
+    of, is refused."""
     config = read(AutoConfig, checkpoint, revision=revision)
+    if not isinstance(config, CLUEForTextAnswers.config_class):
+        raise ValueError(
+            f"'{checkpoint}' is a {config.model_type} checkpoint: `--variant text` trains {QWEN2_5_OMNI.name} alone."
+        )
     if isinstance(config, CLUEConfig):
         if config.audiovisual_positions != "timed":
             raise ValueError(

@@ -5,8 +5,9 @@ import os
 from peft import PeftModel
 from transformers import Trainer
 
+from modeling_clue.backbone import TOWERS
 from train.answers import CLUEForTextAnswers
-from train.trained import TOWERS, trained_in
+from train.trained import trained_in
 
 
 MASKED_ATTENTION = ("eager", "sdpa")

@@ -25,7 +25,8 @@ from transformers.trainer_utils import ExplicitEnum
 from trl import ModelConfig
 
 from common.files import write_text
-from modeling_clue import CLUEConfig
+from modeling_clue.backbone import TOWERS
+from modeling_clue.configuration_clue import CLUEFields
 from modeling_clue.processing_clue import MODALITIES
 from train.arguments import DataArguments
 from train.premises import PremiseDataset
@@ -38,8 +39,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ["torch", "transformers", "peft", "trl", "accelerate", "datasets"]
 # A token is nobody's business.
 UNTOLD_OPTIONS = {"hub_token"}
-# The premises that go through each tower.
-TOWER_MODALITIES = {"audio_tower": {"audio", "audiovisual"}, "visual": {"video", "audiovisual"}}
 
 HIDDEN = "***"
 TOKEN = re.compile(r"\bhf_\w{8,}")
@@ -187,7 +186,7 @@ def _base(name: str, revision: str | None) -> dict:
 def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
     """What is saved of a model, and how many of its weights are trained: those of a tower that no row goes through are
     not, and what LoRA trains beside the weights it finds is merged into them."""
-    unused = [tower for tower, media in TOWER_MODALITIES.items() if not modalities & media]
+    unused = [tower for tower, media in TOWERS.items() if not modalities & media]
     idle = set(trained_in(model, unused))
     # Under ZeRO-3 a weight is in parts, and empty itself; those of a new adapter are whole.
     sizes = {name: p.numel() or p.ds_numel for name, p in model.named_parameters()}
@@ -202,7 +201,7 @@ def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
         lora |= {"target_parameters": _patterns(model.base_model.targeted_parameter_names)}
         lora |= {"modules_to_save": config.modules_to_save}
     config, head = inner.config, None
-    if isinstance(config, CLUEConfig):
+    if isinstance(config, CLUEFields):
         head = {"bins": config.num_bins, "target": config.target, "sigma": config.sigma}
     return {
         "parameters": sum(sizes[name] for name in saved),

@@ -29,13 +29,16 @@ import sys
 from pathlib import Path
 
 from peft import PeftModel
-from transformers import AutoConfig, set_seed
+from transformers import AutoConfig, AutoModel, AutoProcessor, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import ModelConfig
 
 from common.cli import in_words
-from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue import CLUEProcessor
+from modeling_clue.backbone import TOWERS
+from modeling_clue.configuration_clue import CLUEFields
 from modeling_clue.conversion import load_whole, read
+from modeling_clue.modeling_clue import ConfidenceEstimation
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import DataArguments
 from train.backends import check_backend
@@ -48,13 +51,13 @@ from train.premises import PremiseDataset, check_split
 from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
-from train.trained import TOWERS, add_lora, hold_in_float32, trained_in
+from train.trained import add_lora, hold_in_float32, trained_in
 from train.trainer import CLUETrainer
 
 
 def load_model(
     data_args: DataArguments, model_args: ModelConfig
-) -> CLUEForConfidenceEstimation | CLUEForTextAnswers | PeftModel:
+) -> ConfidenceEstimation | CLUEForTextAnswers | PeftModel:
     """Loads the checkpoint (with LoRA a `PeftModel` of it), sets its target, and decides what is trained."""
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
@@ -68,27 +71,28 @@ def load_model(
         model = load_text_model(checkpoint, **options)
     else:
         config = read(AutoConfig, checkpoint, revision=model_args.model_revision)
-        if not isinstance(config, CLUEConfig):
+        if not isinstance(config, CLUEFields):
             raise ValueError(
                 f"'{checkpoint}' is a {config.model_type} checkpoint without a confidence head: make it one of CLUE "
                 "with `python -m modeling_clue.conversion to-clue`, or go on with a CLUE-T by `--variant text`."
             )
         if data_args.sigma is not None and (data_args.target or config.target) == "mse":
             raise ValueError(f"sigma has no effect on '{checkpoint}', whose target is mse: leave it out.")
-        model = load_whole(CLUEForConfidenceEstimation, checkpoint, **options)
+        model = load_whole(AutoModel, checkpoint, **options)
         if data_args.target is not None:
             model.config.target = data_args.target
         if data_args.sigma is not None:
             model.config.sigma = data_args.sigma
         # Nothing of the loss passes through it.
         model.lm_head.requires_grad_(False)
-    # Nothing ever passes through it. FSDP does not resume with a trained weight that has never had a gradient.
-    model.model.audio_tower.audio_bos_eos_token.requires_grad_(False)
+    # FSDP does not resume with a trained weight that has never had a gradient.
+    for name in model.backbone.unused:
+        model.get_parameter(name).requires_grad_(False)
 
     freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
     if freeze_towers:
-        model.model.audio_tower.requires_grad_(False)
-        model.model.visual.requires_grad_(False)
+        for tower in TOWERS:
+            model.model.get_submodule(tower).requires_grad_(False)
 
     if not model_args.use_peft:
         return model
@@ -120,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
     hold_in_float32(model, training_args)
-    processor = read(CLUEProcessor, model_args.model_name_or_path, revision=model_args.model_revision)
+    processor = read(AutoProcessor, model_args.model_name_or_path, revision=model_args.model_revision)
     if data_args.variant == "text":
         processor = answering_processor(processor)
 

@@ -12,8 +12,8 @@ import transformers
 from peft import PeftModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from modeling_clue import CLUEProcessor, media, media_container, media_frames, media_sound, processing_clue
-from modeling_clue.processing_clue import SPECIAL_TOKENS
+from modeling_clue import CLUEProcessor, backbone, media, media_container, media_frames, media_sound, processing_clue
+from modeling_clue.backbone import TOWERS
 from train.tower_cache import TowerCache
 from train.trainer import CLUETrainer
 
@@ -32,7 +32,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         )
     model = trainer.accelerator.unwrap_model(trainer.model)
     model = model.get_base_model() if isinstance(model, PeftModel) else model
-    towers = {"audio_tower": model.model.audio_tower, "visual": model.model.visual}
+    towers = {name: model.model.get_submodule(name) for name in TOWERS}
     for name, tower in towers.items():
         if any(parameter.requires_grad for parameter in tower.parameters()):
             raise ValueError(
@@ -46,6 +46,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
             "tower_cache needs towers that give the same every time: set the dropouts of the checkpoint's "
             "audio_config and the dither of its feature extractor to 0."
         )
+    own = inspect.getmodule(type(processor))
     depends_on = {
         "weights": towers_digest(towers),
         "towers": [tower.config.to_dict() for tower in towers.values()],
@@ -53,7 +54,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         "precision": [trainer.accelerator.mixed_precision, trainer.is_deepspeed_enabled, trainer.args.device.type],
         "code": [
             inspect.getsource(module)
-            for module in (media, media_container, media_frames, media_sound, processing_clue)
+            for module in (backbone, media, media_container, media_frames, media_sound, processing_clue, own)
         ],
         "versions": [library.__version__ for library in (av, soundfile, soxr, torch, transformers)],
     }
@@ -81,5 +82,5 @@ def processor_parts(processor: CLUEProcessor) -> dict:
             for name, maker in makers.items()
         },
         "media": processor.media,
-        "tokens": processor.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
+        "tokens": processor.tokenizer.convert_tokens_to_ids(list(processor.backbone.tokens.values())),
     }

@@ -11,19 +11,17 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 from trl import ModelConfig, get_peft_config
 
-from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.backbone import LORA_TARGET_MODULES
+from modeling_clue.modeling_clue import ConfidenceEstimation
 from train.answers import CLUEForTextAnswers
 from train.arguments import CLUETrainingArguments
 
 
 logger = logging.get_logger(__name__)
 
-TOWERS = ("audio_tower", "visual")
-LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
-
 
 def add_lora(
-    model: CLUEForConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
+    model: ConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
 ) -> PeftModel:
     """Puts the adapter `"default"` on a model, wherever it is asked for but in the parts that stay as they are. A
     confidence head is trained whole. What is named and is not there, or not to be trained, is an error."""
@@ -34,7 +32,7 @@ def add_lora(
         config.target_modules = LORA_TARGET_MODULES
     elif isinstance(config.target_modules, str) and re.fullmatch(r"[\w.]+", config.target_modules):
         config.target_modules = {config.target_modules}  # trl makes a pattern of the only name in a list
-    if isinstance(model, CLUEForConfidenceEstimation):
+    if isinstance(model, ConfidenceEstimation):
         config.modules_to_save = sorted({"confidence_head", *(config.modules_to_save or ())})
     whole = config.modules_to_save or []
     layers = [name for name, _ in model.named_modules()]

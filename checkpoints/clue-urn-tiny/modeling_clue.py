@@ -9,32 +9,24 @@ The premise is encoded once, and each hypothesis gets the answer it would get al
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
-from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+from transformers import AutoModel, Qwen2_5OmniThinkerForConditionalGeneration
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, logging
 
+from .backbone import QWEN2_5_OMNI, Backbone
 from .confidence import confidence_loss
-from .configuration_clue import CLUEConfig
+from .configuration_clue import CLUEConfig, CLUEFields
 from .media_container import shorten
 from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability
 
 
 logger = logging.get_logger(__name__)
-
-# Checkpoints name their weights as the published Qwen2.5-Omni does. transformers renames them by class name and knows
-# nothing of ours: without this line the language model would be left at its random initialisation.
-register_checkpoint_conversion_mapping(
-    "CLUEForConfidenceEstimation",
-    get_checkpoint_conversion_mapping("Qwen2_5OmniThinkerForConditionalGeneration"),
-    overwrite=True,
-)
-
 
 _NUMBERS = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
 
@@ -67,7 +59,8 @@ class CLUEOutput(ModelOutput):
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
         audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, hidden_size)`, *optional*):
-            What the towers gave for sound and frames, detached; to be passed in again instead of them.
+            What the towers gave for sound and frames, detached; to be passed in again instead of them. Of a vision
+            tower that feeds several layers of the language model, what it gave for each, side by side.
         hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*):
             Of the language model, with `output_hidden_states=True` and `output_attentions=True`.
     """
@@ -105,14 +98,28 @@ def rehouse(model, model_class, config):
     return new
 
 
-def _has_sound_in_video(ids: torch.Tensor, config: CLUEConfig) -> bool:
+def _has_sound_in_video(ids: torch.Tensor, config: CLUEFields) -> bool:
     """Whether the video in a row of tokens carries its sound."""
     starts = (ids[:-1] == config.vision_start_token_id) & (ids[1:] == config.audio_start_token_id)
     return bool(starts.any())
 
 
-class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
-    """Qwen2.5-Omni's Thinker over rows that hold a premise and several hypotheses, each a branch of its own."""
+class BranchedThinker:
+    """A Thinker over rows that hold a premise and several hypotheses, each a branch of its own.
+
+    To be mixed into a class of transformers that is a Thinker.
+    """
+
+    backbone: ClassVar[Backbone]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if issubclass(cls, nn.Module):
+            # Checkpoints name their weights as the published ones do. transformers renames them by class name and
+            # knows nothing of ours: without this line the language model would be left at its random initialisation.
+            thinker = f"{cls.backbone.prefix}ThinkerForConditionalGeneration"
+            mapping = get_checkpoint_conversion_mapping(thinker)
+            register_checkpoint_conversion_mapping(cls.__name__, mapping, overwrite=True)
 
     @property
     def plain_audiovisual_positions(self) -> bool:
@@ -165,16 +172,17 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         inputs_embeds = self.get_input_embeddings()(input_ids)
         if input_features is not None:
             with _gradients_if_trained(self.model.audio_tower):
-                audio_embeds = self.model.get_audio_features(
-                    input_features, feature_attention_mask, return_dict=True
-                ).last_hidden_state
+                audio_embeds = self._audio_embeds(input_features, feature_attention_mask)
         if pixel_values_videos is not None:
             with _gradients_if_trained(self.model.visual):
-                video_features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
-            video_embeds = torch.cat(video_features.pooler_output)
+                features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
+            levels = [features.pooler_output, *features.get("deepstack_features", ())]
+            video_embeds = torch.cat([torch.cat(level) for level in levels], dim=1)
+        # The first level goes into the input, others are added behind the first layers of the language model.
+        levels = [None] if video_embeds is None else video_embeds.split(inputs_embeds.shape[-1], dim=1)
         for name, token_id, embeds in (
             ("audio", self.config.audio_token_id, audio_embeds),
-            ("video", self.config.video_token_id, video_embeds),
+            ("video", self.config.video_token_id, levels[0]),
         ):
             places = input_ids == token_id
             num_places, num_embeds = int(places.sum()), 0 if embeds is None else len(embeds)
@@ -185,9 +193,11 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
             if num_places:
                 inputs_embeds = inputs_embeds.masked_scatter(places[..., None], embeds.to(inputs_embeds))
 
-        position_ids = self._branch_position_ids(
-            input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-        )
+        deepstack = {}
+        if len(levels) > 1:
+            places = input_ids == self.config.video_token_id
+            deepstack = {"deepstack_visual_embeds": levels[1:], "visual_pos_masks": places}
+        position_ids = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
         longest, limit = int(position_ids.max()) + 1, self.config.text_config.max_position_embeddings
         if longest > limit:
             row = int(position_ids.amax(dim=(0, 2)).argmax())
@@ -203,8 +213,13 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
             position_ids=position_ids,
             use_cache=False,
             **{name: True for name, asked in outputs_asked.items() if asked},
+            **deepstack,
         )
         return outputs, audio_embeds, video_embeds
+
+    def _audio_embeds(self, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
+        features = self.model.get_audio_features(input_features, feature_attention_mask, return_dict=True)
+        return features.last_hidden_state
 
     def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
         """Token i sees j <= i if j belongs to the premise or to the branch of i."""
@@ -225,12 +240,10 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         visible &= torch.ones(visible.shape[-2:], dtype=torch.bool, device=visible.device).tril()
         visible &= attention_mask[:, None, None, :].bool()
         if text_config._attn_implementation == "eager":  # adds its mask to the scores
-            return {"full_attention": torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)}
-        return {"full_attention": visible}
+            return torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)
+        return visible
 
-    def _branch_position_ids(
-        self, input_ids, branch_ids, feature_attention_mask, video_grid_thw, video_second_per_grid
-    ) -> torch.Tensor:
+    def _branch_position_ids(self, input_ids, branch_ids, video_grid_thw, video_second_per_grid) -> torch.Tensor:
         """Multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
 
         Whether a video carries its sound is read off the tokens of its row, so no flag can be lost on the way.
@@ -240,36 +253,41 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         new_branch = branch_ids != branch_ids.roll(1, dims=1)
         new_branch[:, 0] = True
         within_branch = columns - torch.where(new_branch, columns, 0).cummax(dim=1).values
-        position_ids = within_branch.expand(3, -1, -1).clone()
+        position_ids = within_branch.to(self.backbone.position_dtype).repeat(3, 1, 1)
 
-        lengths = None if feature_attention_mask is None else feature_attention_mask.sum(dim=1)
-        audio_index, video_index = 0, 0
+        video_index = 0
         for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
-            premise = branches == 0
-            num_premise = int(premise.sum())
-            after_premise = num_premise
+            num_premise = int((branches == 0).sum())
             ids = ids[:num_premise]
-            num_audios = int((ids == config.audio_start_token_id).sum())
-            num_videos = int((ids == config.vision_start_token_id).sum())
-            if num_audios or num_videos:
-                sound_in_video = _has_sound_in_video(ids, config)
-                videos = slice(video_index, video_index + num_videos)
-                audios = slice(audio_index, audio_index + num_audios)
-                if num_videos and not (sound_in_video and self.plain_audiovisual_positions):
-                    rope, _ = self.model.get_rope_index(
-                        input_ids=ids[None],
-                        video_grid_thw=video_grid_thw[videos],
-                        attention_mask=torch.ones_like(ids[None]),
-                        use_audio_in_video=sound_in_video,
-                        audio_seqlens=None if lengths is None else lengths[audios],
-                        second_per_grids=video_second_per_grid[videos],
-                    )
-                    position_ids[:, row, :num_premise] = rope[:, 0]
-                    after_premise = int(rope[:, 0, -1].max()) + 1
+            after_premise = num_premise
+            if (ids == config.video_token_id).any():
                 # Plain positions, one a token, are those it already has: so with sound alone.
-                audio_index, video_index = audios.stop, videos.stop
+                if not (self.plain_audiovisual_positions and _has_sound_in_video(ids, config)):
+                    grid, seconds = video_grid_thw[video_index].tolist(), video_second_per_grid[video_index]
+                    position_ids[:, row, :num_premise] = self._video_positions(ids, grid, seconds)
+                    after_premise = position_ids[0, row, num_premise - 1] + 1
+                video_index += 1
             position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
         return position_ids
+
+    def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
+        """Positions of a premise with a video, `(3, num_tokens)`: text counts on from what is before it; a frame has
+        its time and the places of its patches, a token of sound its own time."""
+        frames, sounds = ids == self.config.video_token_id, ids == self.config.audio_token_id
+        places = (frames | sounds).nonzero()[:, 0].tolist()
+        first, last = places[0], places[-1]
+        shared = int(self.backbone.markers_share_position and _has_sound_in_video(ids, self.config))
+        positions = torch.arange(len(ids), device=ids.device, dtype=self.backbone.position_dtype).repeat(3, 1)
+        positions[:, first - 1 :] -= shared
+        start = positions[0, first].clone()
+        times = self.backbone.times(grid[0], second_per_grid.to(ids.device))
+        merge = self.config.vision_config.spatial_merge_size
+        sides = [torch.arange(side // merge).to(times) for side in grid[1:]]
+        positions[:, frames] = start + torch.stack(torch.meshgrid(times, *sides, indexing="ij")).flatten(1)
+        positions[:, sounds] = start + torch.arange(int(sounds.sum())).to(times)
+        positions[:, last + 1 :] += positions[:, last].max() - last + shared
+        positions[:, last + 2 :] -= shared
+        return positions
 
     def generate(self, input_ids, attention_mask=None, branch_ids=None, **kwargs) -> torch.LongTensor | ModelOutput:
         """Has the plain Thinker of the same weights write on, which is no answer of CLUE's.
@@ -295,29 +313,28 @@ class BranchedThinker(Qwen2_5OmniThinkerForConditionalGeneration):
         if len(sound_in_video) > 1:
             raise ValueError("Videos with their sound and other premises are placed in time differently: ask apart.")
         kwargs.setdefault("use_audio_in_video", sound_in_video == {True} and not self.plain_audiovisual_positions)
-        thinker = rehouse(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
+        thinker = rehouse(self, self.backbone.upstream("ThinkerForConditionalGeneration"), self.config)
         return thinker.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
 
-class CLUEForConfidenceEstimation(BranchedThinker):
-    """Qwen2.5-Omni's Thinker with a linear head over N confidence bins (section 3.2 of the paper).
+class ConfidenceEstimation(BranchedThinker):
+    """A Thinker with a linear head over N confidence bins (section 3.2 of the paper).
 
     The head reads the last token of each hypothesis only; the vocabulary projection (`lm_head`) is kept for export
     and never computed.
     """
 
-    config: CLUEConfig
     # A bin's logit in bfloat16 has three digits; the head is tiny, so it stays in float32.
     _keep_in_fp32_modules_strict = {"confidence_head"}
 
-    def __init__(self, config: CLUEConfig):
+    def __init__(self, config: CLUEFields):
         super().__init__(config)
         self.confidence_head = nn.Linear(config.text_config.hidden_size, config.num_bins, bias=False)
         self.post_init()
 
     @property
     def plain_audiovisual_positions(self) -> bool:
-        """See [`CLUEConfig`]."""
+        """See [`CLUEFields`]."""
         return self.config.audiovisual_positions == "plain"
 
     def train(self, mode: bool = True) -> Self:
@@ -439,10 +456,17 @@ class CLUEForConfidenceEstimation(BranchedThinker):
         return output.to_tuple() if return_dict is False else output
 
 
+class CLUEForConfidenceEstimation(ConfidenceEstimation, Qwen2_5OmniThinkerForConditionalGeneration):
+    """Qwen2.5-Omni's Thinker with a confidence head."""
+
+    config: CLUEConfig
+    backbone = QWEN2_5_OMNI
+
+
 CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")
 # For `pipeline("uncertain-inference", model=model, processor=processor)` with a model that is loaded already. The code
 # of several checkpoints may be: the last one's counts, without a warning.
 PIPELINE_REGISTRY.supported_tasks.pop("uncertain-inference", None)
 PIPELINE_REGISTRY.register_pipeline(
-    "uncertain-inference", pipeline_class=UncertainInferencePipeline, pt_model=CLUEForConfidenceEstimation
+    "uncertain-inference", pipeline_class=UncertainInferencePipeline, pt_model=AutoModel
 )

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
-from typing import Any
+from itertools import islice
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.image_utils import SizeDict
 from transformers.video_processing_utils import BaseVideoProcessor
 
+from .backbone import QWEN2_5_OMNI, Backbone
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 from .media_container import is_base64, quoted, shorten
 
@@ -49,10 +50,6 @@ DEFAULT_MEDIA = {
     "on_missing_sound": "error",
 }
 
-# Qwen2.5-Omni's clock, the same in all its checkpoints (`position_id_per_seconds`, `seconds_per_chunk` in the config).
-POSITION_IDS_PER_SECOND = 25
-POSITION_IDS_PER_CHUNK = 2 * POSITION_IDS_PER_SECOND
-
 # The resizing of Qwen2-VL's frames refuses more.
 MAX_ASPECT_RATIO = 200
 
@@ -70,8 +67,6 @@ ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
 
 PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
-
-SPECIAL_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|VIDEO|>", "<|vision_bos|>", "<|vision_eos|>")
 
 
 @dataclass
@@ -189,7 +184,7 @@ class CLUEProcessor(ProcessorMixin):
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
         video_processor ([`Qwen2VLVideoProcessor`]): makes patches; its `size` bounds the pixels of a frame.
-        tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of Qwen2.5-Omni.
+        tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of the backbone, Qwen2.5-Omni.
         prompt (`dict`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and `{hypothesis}`
             where their content goes; or for each modality a `dict` of these two. For a model that writes its answer,
             also the part `"answer"`: `{probability}` with a format, and the special token that ends the answer.
@@ -215,6 +210,8 @@ class CLUEProcessor(ProcessorMixin):
     ```
     """
 
+    backbone: ClassVar[Backbone] = QWEN2_5_OMNI
+
     def __init__(
         self, feature_extractor=None, video_processor=None, tokenizer=None, prompt=None, media=None, **kwargs
     ):
@@ -225,10 +222,11 @@ class CLUEProcessor(ProcessorMixin):
         self._check_media(self.media)
 
         vocabulary = tokenizer.get_vocab()
-        missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+        tokens = {name: token for name, token in self.backbone.tokens.items() if name != "image_token"}
+        missing = [token for token in tokens.values() if token not in vocabulary]
         if missing:
-            raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of Qwen2.5-Omni.")
-        self._ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
+            raise ValueError(f"The tokenizer lacks the special tokens {', '.join(missing)} of {self.backbone.name}.")
+        self._ids = {name: vocabulary[token] for name, token in tokens.items()}
         self._frame_sizes = {}  # see _resize
         self._prompt_pieces = {
             modality: {part: self._split_prompt(template) for part, template in parts.items()}
@@ -607,7 +605,7 @@ class CLUEProcessor(ProcessorMixin):
         extractor = self.feature_extractor
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
         num_frames = -(-len(audio.waveform) // extractor.hop_length)
-        if _num_audio_tokens(num_frames) < 1:
+        if self.backbone.num_audio_tokens(num_frames) < 1:
             raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
         # A window of silence behind the clip, as padding would put there: its last frames look into it.
         waveform = np.pad(
@@ -684,30 +682,24 @@ class CLUEProcessor(ProcessorMixin):
         )
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
-        """The places of sound and frames between their markers; in an audiovisual premise in turns of a chunk of time.
-
-        The layout is that of Qwen2.5-Omni: within each chunk of `seconds_per_chunk` first its frames, then its sound.
-        """
+        """The places of sound and frames between their markers; in an audiovisual premise in turns, by the clock."""
         ids = self._ids
-        sound_times, frame_times = np.empty(0), np.empty(0)  # of each token, in position ids
+        sound, frame = [ids["audio_token"]], [ids["video_token"]]
+        num_sounds = tokens_per_step = steps = 0
         if encoded.num_mel_frames is not None:
-            sound_times = np.arange(_num_audio_tokens(encoded.num_mel_frames))
+            num_sounds = self.backbone.num_audio_tokens(encoded.num_mel_frames)
         if encoded.video_grid_thw is not None:
             steps, height, width = encoded.video_grid_thw.tolist()
             tokens_per_step = height * width // self.video_processor.merge_size**2
-            # In float32 and rounded down as the model does it: otherwise a frame on the edge of a chunk may get the
-            # position of a sound.
-            times = torch.arange(steps) * torch.tensor(encoded.video_second_per_grid) * POSITION_IDS_PER_SECOND
-            frame_times = times.long().numpy().repeat(tokens_per_step)
-        sound, frame = [ids["<|AUDIO|>"]], [ids["<|VIDEO|>"]]
         if encoded.modality == "audio":
-            return [ids["<|audio_bos|>"], *sound * len(sound_times), ids["<|audio_eos|>"]]
+            return [ids["audio_bos_token"], *sound * num_sounds, ids["audio_eos_token"]]
         if encoded.modality == "video":
-            return [ids["<|vision_bos|>"], *frame * len(frame_times), ids["<|vision_eos|>"]]
-        tokens = [ids["<|vision_bos|>"], ids["<|audio_bos|>"]]
-        for num_frames, num_sounds in zip_longest(_chunk_sizes(frame_times), _chunk_sizes(sound_times), fillvalue=0):
+            return [ids["vision_bos_token"], *frame * (steps * tokens_per_step), ids["vision_eos_token"]]
+        tokens = [ids["vision_bos_token"], ids["audio_bos_token"]]
+        turns = self.backbone.turns(steps, tokens_per_step, encoded.video_second_per_grid, num_sounds)
+        for num_frames, num_sounds in turns:
             tokens += frame * num_frames + sound * num_sounds
-        return [*tokens, ids["<|audio_eos|>"], ids["<|vision_eos|>"]]
+        return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
 
 
 def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
@@ -748,25 +740,6 @@ def _encodable(text: str) -> str:
             f"Half a character (a lone surrogate) at position {error.start} of {quoted(text)}."
         ) from error
     return text
-
-
-def _chunk_sizes(times: np.ndarray) -> list[int]:
-    """How many tokens go into each chunk of time, by the rule the model's position ids follow.
-
-    A token opens the next chunk when its time has reached it; a token far ahead opens one chunk, not all in between.
-    """
-    sizes, chunk_end = [0], POSITION_IDS_PER_CHUNK
-    for time in times:
-        if time >= chunk_end:
-            sizes.append(0)
-            chunk_end += POSITION_IDS_PER_CHUNK
-        sizes[-1] += 1
-    return sizes
-
-
-def _num_audio_tokens(num_frames: int) -> int:
-    """Tokens of a spectrogram after the audio tower's strided convolution and pooling: 25 a second."""
-    return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
 def named(error: ValueError, name: str) -> ValueError:

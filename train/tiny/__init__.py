@@ -18,22 +18,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
 from datasets_scripts.load import load_split
-from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.auto import BACKBONES
+from modeling_clue.configuration_clue import CLUEFields
 from modeling_clue.conversion import new_folder, save_whole
 
 
-SPECIAL_TOKENS = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|AUDIO|>",
-    "<|audio_bos|>",
-    "<|audio_eos|>",
-    "<|vision_bos|>",
-    "<|vision_eos|>",
-    "<|IMAGE|>",
-    "<|VIDEO|>",
-]
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 # Every token of the prompt is paid for by every hypothesis of every step, so the tiny model gets none to spare.
 TINY_PROMPT = {"premise": "{premise}\n", "hypothesis": "{hypothesis}<|im_end|>"}
@@ -41,26 +31,41 @@ TINY_PROMPT = {"premise": "{premise}\n", "hypothesis": "{hypothesis}<|im_end|>"}
 # The urn world's clock: an event lasts 0.16 s, that is two frames, one step of the video grid, four audio tokens.
 TINY_MEDIA = {"fps": 12.5, "max_frames": 64, "max_audio_seconds": 30.0, "max_text_tokens": 3584}
 
-# One frame is 28 x 28 pixels: 2 x 2 patches of 14 pixels, merged into one token.
-TINY_FRAME_PIXELS = 28 * 28
+# Sizes that a backbone alone has.
+OWN_SIZES = {
+    "qwen2.5-omni": {
+        "text_config": {},
+        "audio_config": {"n_window": 100},
+        "vision_config": {"fullatt_block_indexes": [0]},
+    },
+    "qwen3-omni": {
+        "text_config": {"moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2},
+        "audio_config": {"downsample_hidden_size": 16},
+        "vision_config": {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+    },
+}
 
 # With the usual 0.02 (or 0.06) a model this small sits for minutes at the best guess without a premise.
 INITIALIZER_RANGE = 0.1
 EMBEDDING_SCALE = 7.0
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, num_bins: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with Qwen2.5-Omni's special tokens and `<CONF_0>` ... `<CONF_{num_bins - 1}>`.
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, num_bins: int, backbone: str = "qwen2.5-omni"
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a backbone's special tokens and `<CONF_0>` ... `<CONF_{num_bins - 1}>`.
 
     Args:
         texts: what to learn the merges from.
         vocab_size (`int`): number of tokens in all, special ones included; fewer where the texts hold no more.
         num_bins (`int`): number of confidence tokens.
+        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
 
     Raises:
         ValueError: if the vocabulary is too small for all bytes and special tokens.
     """
-    special = SPECIAL_TOKENS + [f"<CONF_{index}>" for index in range(num_bins)]
+    own = BACKBONES[backbone][0].backbone.tokens.values()
+    special = [*SPECIAL_TOKENS, *own, *(f"<CONF_{index}>" for index in range(num_bins))]
     if vocab_size < 256 + len(special):
         raise ValueError(
             f"A vocabulary of {vocab_size} is too small: bytes and special tokens are {256 + len(special)}."
@@ -87,20 +92,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, num_bins: int) -> Pre
     )
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, **overrides) -> CLUEConfig:
+def tiny_config(tokenizer: PreTrainedTokenizerFast, backbone: str = "qwen2.5-omni", **overrides) -> CLUEFields:
     """The configuration of a model of about a million parameters for the given tokenizer.
 
     Args:
         tokenizer ([`PreTrainedTokenizerFast`]): gives the size of the vocabulary and the ids of special tokens.
-        **overrides: fields of [`CLUEConfig`], and `hidden_size` and `num_hidden_layers` of its language model.
+        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
+        **overrides: fields of the configuration, and `hidden_size` and `num_hidden_layers` of its language model.
     """
     hidden_size, num_layers = overrides.pop("hidden_size", 128), overrides.pop("num_hidden_layers", 4)
     num_heads = 4
     half_head = hidden_size // num_heads // 2
     time = half_head // 4
     height = (half_head - time) // 2
-    token_id = tokenizer.convert_tokens_to_ids
-    return CLUEConfig(
+    config_class = BACKBONES[backbone][0]
+    own = OWN_SIZES[backbone]
+    return config_class(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": hidden_size,
@@ -117,6 +124,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, **overrides) -> CLUEConfig:
             "initializer_range": INITIALIZER_RANGE,
             "tie_word_embeddings": False,
             "pad_token_id": tokenizer.pad_token_id,
+            **own["text_config"],
         },
         audio_config={
             "num_mel_bins": 128,
@@ -124,33 +132,38 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, **overrides) -> CLUEConfig:
             "encoder_layers": 1,
             "encoder_attention_heads": 4,
             "encoder_ffn_dim": 128,
-            "n_window": 100,
             "output_dim": hidden_size,
             "initializer_range": INITIALIZER_RANGE,
+            **own["audio_config"],
         },
         vision_config={
             "depth": 1,
             "hidden_size": 64,
             "intermediate_size": 128,
             "num_heads": 4,
-            "fullatt_block_indexes": [0],
             "out_hidden_size": hidden_size,
             "initializer_range": INITIALIZER_RANGE,
+            **own["vision_config"],
         },
-        audio_token_index=token_id("<|AUDIO|>"),
-        image_token_index=token_id("<|IMAGE|>"),
-        video_token_index=token_id("<|VIDEO|>"),
-        audio_start_token_id=token_id("<|audio_bos|>"),
-        audio_end_token_id=token_id("<|audio_eos|>"),
-        vision_start_token_id=token_id("<|vision_bos|>"),
-        vision_end_token_id=token_id("<|vision_eos|>"),
+        **{
+            field: tokenizer.convert_tokens_to_ids(token)
+            for token, field in config_class.backbone.token_id_fields.items()
+        },
         initializer_range=INITIALIZER_RANGE,
         tie_word_embeddings=False,
         **overrides,
     )
 
 
-def build_tiny(texts: Iterable[str], out: str | Path, *, seed: int = 0, vocab_size: int = 768, **overrides) -> Path:
+def build_tiny(
+    texts: Iterable[str],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    vocab_size: int = 768,
+    backbone: str = "qwen2.5-omni",
+    **overrides,
+) -> Path:
     """Writes a tiny checkpoint: configuration, random weights, processor and remote code.
 
     Args:
@@ -158,6 +171,7 @@ def build_tiny(texts: Iterable[str], out: str | Path, *, seed: int = 0, vocab_si
         out (`str` or `Path`): folder to write; it must not exist yet.
         seed (`int`): of the random weights.
         vocab_size (`int`): of the tokenizer.
+        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
         **overrides: see [`tiny_config`].
 
     Returns:
@@ -167,16 +181,21 @@ def build_tiny(texts: Iterable[str], out: str | Path, *, seed: int = 0, vocab_si
         FileExistsError: if the folder exists.
     """
     out = new_folder(out)
-    tokenizer = train_tokenizer(texts, vocab_size, overrides.get("num_bins", 100))
-    config = tiny_config(tokenizer, **overrides)
+    _, model_class, processor_class = BACKBONES[backbone]
+    tokenizer = train_tokenizer(texts, vocab_size, overrides.get("num_bins", 100), backbone)
+    config = tiny_config(tokenizer, backbone, **overrides)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLUEForConfidenceEstimation(config)
+        model = model_class(config)
         with torch.no_grad():
             model.get_input_embeddings().weight.mul_(EMBEDDING_SCALE)
-    processor = CLUEProcessor(
+    patch_size = config.vision_config.patch_size
+    frame_pixels = (2 * patch_size) ** 2  # 2 x 2 patches, merged into one token
+    processor = processor_class(
         WhisperFeatureExtractor(feature_size=128, return_attention_mask=True),
-        Qwen2VLVideoProcessor(size={"shortest_edge": TINY_FRAME_PIXELS, "longest_edge": TINY_FRAME_PIXELS}),
+        Qwen2VLVideoProcessor(
+            patch_size=patch_size, size={"shortest_edge": frame_pixels, "longest_edge": frame_pixels}
+        ),
         tokenizer,
         prompt=TINY_PROMPT,
         media=TINY_MEDIA,

@@ -3,6 +3,7 @@
 import argparse
 
 from common.cli import ArgumentParser, in_words
+from modeling_clue.auto import BACKBONES
 from train import tiny
 
 
@@ -17,6 +18,9 @@ def main() -> None:
     parser.add_argument("--dataset-configs", nargs="+", help="its configs to take text from (default: all)")
     parser.add_argument("--output-dir", required=True, help="folder to write the checkpoint to")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: %(default)s)")
+    parser.add_argument(
+        "--backbone", choices=BACKBONES, default="qwen2.5-omni", help="whose architecture (default: %(default)s)"
+    )
     parser.add_argument("--vocab-size", type=int, default=768, help="of the tokenizer (default: %(default)s)")
     parser.add_argument("--hidden-size", type=int, default=128, help="of the language model (default: %(default)s)")
     parser.add_argument(
@@ -27,6 +31,7 @@ def main() -> None:
         tiny.training_texts(arguments.dataset, arguments.dataset_configs),
         arguments.output_dir,
         seed=arguments.seed,
+        backbone=arguments.backbone,
         vocab_size=arguments.vocab_size,
         hidden_size=arguments.hidden_size,
         num_hidden_layers=arguments.num_hidden_layers,
