@@ -47,7 +47,7 @@ from transformers import (
 from common.cli import ArgumentParser
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.confidence import confidence_loss
-from modeling_clue.conversion import FRAME_SIZE, TOKEN_ID_FIELDS, confidence_tokens
+from modeling_clue.conversion import FRAME_SIZE, confidence_tokens
 from modeling_clue.processing_clue import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 from train.trained import LORA_TARGET_MODULES
@@ -106,7 +106,7 @@ def config_3b(tokenizer) -> CLUEConfig:
             "fullatt_block_indexes": [7, 15, 23, 31],
             "out_hidden_size": 2048,
         },
-        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in TOKEN_ID_FIELDS.items()},
+        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in CLUEConfig.backbone.token_id_fields.items()},
     )
 
 

@@ -37,11 +37,17 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory) -> Path:
-    """A tiny CLUE checkpoint with random weights, as `from_pretrained` takes it."""
+def tiny_checkpoint(request, tmp_path_factory) -> Path:
+    """A tiny CLUE checkpoint with random weights, as `from_pretrained` takes it.
+
+    A test that holds for every backbone is run on each: `pytest.mark.parametrize("tiny_checkpoint", BACKBONES,
+    indirect=True)`.
+    """
     from train.tiny import build_tiny
 
-    return build_tiny(TEXTS, tmp_path_factory.mktemp("checkpoint") / "tiny", vocab_size=420, num_hidden_layers=2)
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    backbone = getattr(request, "param", "qwen2.5-omni")
+    return build_tiny(TEXTS, folder, vocab_size=420, num_hidden_layers=2, backbone=backbone)
 
 
 @pytest.fixture(scope="module")

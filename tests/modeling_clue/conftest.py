@@ -8,8 +8,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from transformers import AutoModel, AutoProcessor
 
-from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue import CLUEProcessor
+from modeling_clue.modeling_clue import ConfidenceEstimation
 
 
 RATE = 16000
@@ -68,10 +70,10 @@ def premises(clips) -> dict:
 @pytest.fixture(scope="session")
 def processor(tiny_checkpoint) -> CLUEProcessor:
     """Treat it as read-only."""
-    return CLUEProcessor.from_pretrained(tiny_checkpoint)
+    return AutoProcessor.from_pretrained(tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
-def model(tiny_checkpoint) -> CLUEForConfidenceEstimation:
+def model(tiny_checkpoint) -> ConfidenceEstimation:
     """In float32 and with sdpa. Treat it as read-only."""
-    return CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
+    return AutoModel.from_pretrained(tiny_checkpoint).eval()

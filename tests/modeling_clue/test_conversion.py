@@ -21,8 +21,9 @@ from transformers import (
 )
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.confidence import expectation
-from modeling_clue.conversion import NAMED_TOKENS, confidence_tokens, initial_head, main, to_clue, to_thinker
+from modeling_clue.conversion import confidence_tokens, initial_head, main, to_clue, to_thinker
 from train.tiny import tiny_config, train_tokenizer
 
 
@@ -99,7 +100,7 @@ def write_omni(out: Path, layout: str, *, num_rows: int = NUM_ROWS, tied: bool =
         tokenizer_object=tokenizer.backend_tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        extra_special_tokens=NAMED_TOKENS,
+        extra_special_tokens=QWEN2_5_OMNI.tokens,
     )
     fields = tiny_config(tokenizer, hidden_size=64, num_hidden_layers=2).to_dict()
     for name in ("num_bins", "sigma", "target", "model_type", "architectures"):

@@ -6,19 +6,22 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+from transformers import AutoModel
 
-from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue import CLUEConfig
+from modeling_clue.auto import BACKBONES
+from modeling_clue.backbone import LORA_TARGET_MODULES
 from modeling_clue.conversion import plain_config
+from modeling_clue.modeling_clue import ConfidenceEstimation
 from modeling_clue.processing_clue import MODALITIES, EncodedPremise
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]
 
 
-def fresh(checkpoint, **options) -> CLUEForConfidenceEstimation:
+def fresh(checkpoint, **options) -> ConfidenceEstimation:
     """A model of one's own."""
-    return CLUEForConfidenceEstimation.from_pretrained(checkpoint, **options).eval()
+    return AutoModel.from_pretrained(checkpoint, **options).eval()
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -44,6 +47,7 @@ def attending(request, tiny_checkpoint):
     return fresh(tiny_checkpoint, attn_implementation=request.param)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_branches_answer_as_one_by_one(attending, processor, premises, modality):
@@ -55,6 +59,7 @@ def test_branches_answer_as_one_by_one(attending, processor, premises, modality)
     torch.testing.assert_close(together.logits, torch.cat(alone), atol=2e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 def test_a_mixed_batch_answers_as_one_by_one(attending, processor, premises, clips):
     """Premises of all modalities and lengths in one batch, in any order, with any number of hypotheses: each answer is
@@ -76,6 +81,7 @@ def without_media(model, processor, encoded: EncodedPremise) -> EncodedPremise:
     return replace(encoded, input_features=None, pixel_values_videos=None, **embeds)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 @pytest.mark.parametrize("order", [[0], [1], [2], [0, 1, 2, 3, 4], [3, 2, 4, 1, 0]], ids=str)
 @pytest.mark.parametrize("hypothesis_first", [False, True])
@@ -84,7 +90,7 @@ def test_outputs_of_the_towers_stand_for_the_clips(model, processor, premises, c
     where each hypothesis repeats its premise."""
     if hypothesis_first:
         prompt = {"premise": "{hypothesis}\n{premise}\n", "hypothesis": "Answer:"}
-        processor = CLUEProcessor(
+        processor = type(processor)(
             processor.feature_extractor,
             processor.video_processor,
             processor.tokenizer,
@@ -128,6 +134,7 @@ def test_a_hypothesis_sees_no_other(model, processor, premises):
     assert same.tolist() == [True, False, True, True]
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 def test_padding_does_not_matter(model, processor, premises):
     """More padding, whatever stands in it, changes nothing."""
@@ -140,6 +147,7 @@ def test_padding_does_not_matter(model, processor, premises):
     torch.testing.assert_close(model(**padded).logits, model(**inputs).logits, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @pytest.mark.parametrize("target", ["gaussian", "mean_preserving", "mse"])
 def test_shared_premises_train_as_one_by_one(tiny_checkpoint, processor, premises, target):
     """Loss and gradients of a mixed batch of branches are the means of those of one hypothesis at a time."""
@@ -173,6 +181,7 @@ def test_num_items_in_batch_divides_the_sum(model, processor, premises):
     assert plain.hypothesis_loss.dtype == torch.float32 and not plain.hypothesis_loss.requires_grad
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 def test_gradient_checkpointing_changes_no_gradient(tiny_checkpoint, processor, premises):
     """Recomputing activations gives the gradients that storing them gives."""
     results = []
@@ -188,6 +197,7 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_checkpoint, processor, 
         torch.testing.assert_close(results[1][name], gradient, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_towers_never_run_backward(tiny_checkpoint, processor, premises, frozen):
     """Not even under gradient checkpointing, where transformers has the towers' input require a gradient."""
@@ -238,11 +248,12 @@ def test_the_vocabulary_projection_is_never_computed(tiny_checkpoint, processor,
     assert len(model(**processor(premises["text"], HYPOTHESES)).probability) == len(HYPOTHESES)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 def test_saved_and_loaded_is_the_same_to_the_bit(model, processor, premises, tmp_path):
     """A saved copy misses no weight, has none too many, and answers the same to the bit."""
     model.save_pretrained(tmp_path)
-    copied, info = CLUEForConfidenceEstimation.from_pretrained(tmp_path, output_loading_info=True)
+    copied, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     inputs = processor([premises[name] for name in MODALITIES], [HYPOTHESES] * 4)
     assert torch.equal(copied.eval()(**inputs).logits, model(**inputs).logits)
@@ -288,6 +299,7 @@ def test_attention_without_masks(tiny_checkpoint, processor):
 # --- positions ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_positions_are_upstreams(model, processor, premises, modality):
     """With one hypothesis the positions are those upstream computes over the whole row: an audiovisual row needs no
@@ -305,6 +317,7 @@ def test_positions_are_upstreams(model, processor, premises, modality):
     assert torch.equal(positions(model, inputs), expected)
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 def test_every_branch_continues_the_premise(model, processor, premises):
     """In a row of branches each token has the position it has when its hypothesis is alone."""
     together = processor(premises["audiovisual"], HYPOTHESES)
@@ -352,16 +365,17 @@ def test_casting_inputs_leaves_time_alone(tiny_checkpoint, processor, premises):
 # --- prompts and adapters -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 def test_plain_positions_of_video_with_sound(tiny_checkpoint, processor, premises):
     """With `audiovisual_positions="plain"` every token of a video with sound is one further than the last; without
     sound, nothing changes."""
-    plain = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint, audiovisual_positions="plain").eval()
-    timed = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
+    plain = AutoModel.from_pretrained(tiny_checkpoint, audiovisual_positions="plain").eval()
+    timed = AutoModel.from_pretrained(tiny_checkpoint).eval()
     assert timed.config.audiovisual_positions == "timed"
     for name in ("audiovisual", "video", "audio", "text"):
         inputs = processor(premises[name], HYPOTHESES[0])
-        media = [inputs.get(key) for key in ("feature_attention_mask", "video_grid_thw", "video_second_per_grid")]
+        media = [inputs.get(key) for key in ("video_grid_thw", "video_second_per_grid")]
         found, usual = (
             m._branch_position_ids(inputs["input_ids"], inputs["branch_ids"], *media) for m in (plain, timed)
         )
@@ -372,10 +386,11 @@ def test_plain_positions_of_video_with_sound(tiny_checkpoint, processor, premise
         CLUEConfig(audiovisual_positions="fast")
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
 def test_hypothesis_first_prompt(model, processor, premises):
     """With the hypothesis before the premise, each gets a row of its own and the answer it gets alone."""
-    first = CLUEProcessor(
+    first = type(processor)(
         processor.feature_extractor,
         processor.video_processor,
         processor.tokenizer,
@@ -393,6 +408,7 @@ def test_hypothesis_first_prompt(model, processor, premises):
     assert first.tokenizer.decode(ids) == "The ball is red.\nAn urn holds 3 red balls.<|im_end|>"
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path):
     """An adapter on the language model alone, with the head trained in full, is the same after it is saved and loaded,
     and merged it is a plain checkpoint with the same answers."""
@@ -401,7 +417,7 @@ def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path
         fresh(tiny_checkpoint),
         LoraConfig(
             r=4,
-            target_modules=r".*language_model\.layers\.\d+\.self_attn\.(q|k|v|o)_proj",
+            target_modules=LORA_TARGET_MODULES,
             modules_to_save=["confidence_head"],
         ),
     )
@@ -431,7 +447,7 @@ def test_lora_with_a_trained_head(tiny_checkpoint, processor, premises, tmp_path
 def test_what_peft_passes_in_is_taken(tiny_checkpoint, model, processor, premises, task_type):
     """An adapter of any task passes `inputs_embeds=None` and its like on; an untrained one changes no answer."""
     inputs = processor(premises["text"], ["It is red.", "It is blue."])
-    base = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    base = AutoModel.from_pretrained(tiny_checkpoint)
     adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], task_type=task_type)).eval()
     assert torch.equal(adapted(**inputs).probability, model(**inputs).probability)
 
@@ -454,12 +470,12 @@ def test_common_arguments_of_forward(model, processor, premises):
     assert len(str(error.value)) < 200
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_text_is_written_as_by_the_plain_thinker(tiny_checkpoint, model, processor, premises, modality):
     """`generate` gives the tokens of upstream's class with the same weights, each row of a padded batch its own."""
-    thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-        tiny_checkpoint, config=plain_config(model.config)
-    )
+    thinker_class = model.backbone.upstream("ThinkerForConditionalGeneration")
+    thinker = thinker_class.from_pretrained(tiny_checkpoint, config=plain_config(model.config))
     options = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
     inputs = processor([premises[modality]] * 2, HYPOTHESES[2:])
     written = model.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :]
@@ -506,7 +522,7 @@ class Int8Linear(torch.nn.Module):
         return torch.nn.functional.linear(states, self.weight * self.scale, self.bias)
 
 
-def replaced(model) -> CLUEForConfidenceEstimation:
+def replaced(model) -> ConfidenceEstimation:
     """The model with every linear layer replaced."""
     model = copy.deepcopy(model)
     for name, layer in list(model.named_modules()):

@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.conversion import NAMED_TOKENS
+from modeling_clue.backbone import QWEN2_5_OMNI
 
 
 HYPOTHESIS = "The ball is red."
@@ -54,7 +54,7 @@ def upstream(ours) -> Qwen2_5OmniProcessor:
         PreTrainedTokenizerFast(
             tokenizer_object=ours.tokenizer.backend_tokenizer,
             pad_token="<|endoftext|>",
-            extra_special_tokens=NAMED_TOKENS,
+            extra_special_tokens=QWEN2_5_OMNI.tokens,
         ),
     )
 
@@ -115,7 +115,6 @@ def assert_parity(clue, inputs, expected, modality: str) -> None:
     positions = clue._branch_position_ids(
         inputs["input_ids"],
         inputs["branch_ids"],
-        inputs.get("feature_attention_mask"),
         inputs.get("video_grid_thw"),
         inputs.get("video_second_per_grid"),
     )
@@ -189,7 +188,6 @@ def test_places_and_positions_agree_where_upstream_does_not(clue, ours, upstream
     positions = clue._branch_position_ids(
         inputs["input_ids"],
         inputs["branch_ids"],
-        inputs["feature_attention_mask"],
         inputs["video_grid_thw"],
         inputs["video_second_per_grid"],
     )[:, 0]

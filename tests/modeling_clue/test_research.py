@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from modeling_clue.adapter import merge_adapter
-from modeling_clue.conversion import NAMED_TOKENS, from_research, main, to_clue, to_thinker
+from modeling_clue.conversion import from_research, main, to_clue, to_thinker
 from modeling_clue.processing_clue import MODALITIES
 from tests.modeling_clue.conftest import write_clip
 from train.tiny import tiny_config, train_tokenizer
@@ -64,7 +64,7 @@ def write_root(out: Path, num_bins: int = NUM_BINS, **saving) -> Path:
         tokenizer_object=tokenizer.backend_tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        extra_special_tokens=NAMED_TOKENS,
+        extra_special_tokens=QWEN2_5_OMNI.tokens,
     )
     tokenizer.add_tokens([f"<CON_{index}>" for index in range(num_bins)])
     fields = tiny_config(tokenizer, hidden_size=64, num_hidden_layers=2).to_dict()

@@ -5,7 +5,8 @@ import torch
 
 from train.arguments import CLUETrainingArguments, DataArguments, ModelArguments
 from train.sft import load_model
-from train.trained import TOWERS, hold_in_float32, trained_in
+from modeling_clue.backbone import TOWERS
+from train.trained import hold_in_float32, trained_in
 
 
 def load(checkpoint, variant="distribution", freeze_towers=None, **options):
