@@ -57,6 +57,7 @@ QWEN3_OMNI = Backbone(
     position_ids_per_second=13,
     position_dtype=torch.float32,
     markers_share_position=False,
+    pads_sound=False,
     num_audio_tokens=_num_audio_tokens,
     turns=_by_time,
 )

@@ -41,6 +41,8 @@ class Backbone:
         position_dtype (`torch.dtype`): Of position ids: whole ones round times down.
         markers_share_position (`bool`): Whether the two markers before a video with its sound have one position, and
             the two behind it.
+        pads_sound (`bool`): Whether its processor puts silence behind a clip; without, what does not fill the last
+            frame of a spectrogram is left out.
         num_audio_tokens (`Callable`): Number of tokens that its audio tower makes of so many frames of a spectrogram.
         turns (`Callable`): How the frames and the sound of a video take turns: of the number of steps of the grid, the
             tokens of a step, the seconds between two and the number of tokens of sound, pairs of how many tokens of
@@ -57,6 +59,7 @@ class Backbone:
     position_ids_per_second: int
     position_dtype: torch.dtype
     markers_share_position: bool
+    pads_sound: bool
     num_audio_tokens: Callable[[int], int]
     turns: Callable[[int, int, float, int], Iterable[tuple[int, int]]]
     unused: tuple[str, ...] = ()
@@ -128,6 +131,7 @@ QWEN2_5_OMNI = Backbone(
     position_ids_per_second=25,
     position_dtype=torch.long,
     markers_share_position=True,
+    pads_sound=True,
     num_audio_tokens=_num_audio_tokens,
     turns=_chunks,
     unused=("model.audio_tower.audio_bos_eos_token.weight",),

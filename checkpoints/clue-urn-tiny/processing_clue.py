@@ -601,18 +601,19 @@ class CLUEProcessor(ProcessorMixin):
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
-        """Log-mel spectrogram of the clip alone, the same frames as under the extractor's padding to 300 seconds."""
+        """Log-mel spectrogram of the clip alone, the same frames as in the backbone's own processor."""
         extractor = self.feature_extractor
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
-        num_frames = -(-len(audio.waveform) // extractor.hop_length)
-        if self.backbone.num_audio_tokens(num_frames) < 1:
+        length, silence = len(audio.waveform), 0
+        num_frames = length // extractor.hop_length
+        if self.backbone.pads_sound:
+            # A window of silence behind the clip, as padding would put there: its last frames look into it.
+            num_frames = -(-length // extractor.hop_length)
+            silence = num_frames * extractor.hop_length + extractor.n_fft - length
+        if self.backbone.num_audio_tokens(num_frames) < 1 or length + silence <= extractor.n_fft // 2:
             raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
-        # A window of silence behind the clip, as padding would put there: its last frames look into it.
-        waveform = np.pad(
-            audio.waveform, (0, num_frames * extractor.hop_length + extractor.n_fft - len(audio.waveform))
-        )
         features = extractor(
-            waveform,
+            np.pad(audio.waveform, (0, silence)),
             sampling_rate=extractor.sampling_rate,
             padding="do_not_pad",
             truncation=False,

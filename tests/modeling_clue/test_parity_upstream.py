@@ -1,25 +1,30 @@
-"""Our processor and positions against transformers' own `Qwen2_5OmniProcessor` and `get_rope_index`."""
+"""Our processor and positions against transformers' own processor and `get_rope_index`, on every backbone."""
 
 import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModel,
+    AutoProcessor,
     PreTrainedTokenizerFast,
-    Qwen2_5OmniProcessor,
+    ProcessorMixin,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
     WhisperFeatureExtractor,
 )
 
-from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.backbone import QWEN2_5_OMNI
+from modeling_clue import CLUEProcessor
+from modeling_clue.auto import BACKBONES
+from modeling_clue.modeling_clue import ConfidenceEstimation
 
+
+on_each_backbone = pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 
 HYPOTHESIS = "The ball is red."
 PLACES = {
-    "audio": "<|audio_bos|><|AUDIO|><|audio_eos|>",
-    "video": "<|vision_bos|><|VIDEO|><|vision_eos|>",
-    "audiovisual": "<|vision_bos|><|VIDEO|><|vision_eos|>",
+    "audio": ("audio_bos_token", "audio_token", "audio_eos_token"),
+    "video": ("vision_bos_token", "video_token", "vision_eos_token"),
+    "audiovisual": ("vision_bos_token", "video_token", "vision_eos_token"),
 }
 # Upstream pads every clip to so many seconds: 300 in the published checkpoints, fewer here to save time.
 CHUNK_SECONDS = 30
@@ -31,30 +36,31 @@ CLIPS = [(2, 0.5), (5, 0.5), (12, 0.5), (4, 1.0), (9, 2.0), (10, 2.0), (7, 3.0),
 
 
 @pytest.fixture(scope="module")
-def clue(tiny_checkpoint) -> CLUEForConfidenceEstimation:
+def clue(tiny_checkpoint) -> ConfidenceEstimation:
     """The model whose positions are looked at."""
-    return CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    return AutoModel.from_pretrained(tiny_checkpoint).eval()
 
 
 @pytest.fixture(scope="module")
 def ours(tiny_checkpoint) -> CLUEProcessor:
-    """Our processor, with upstream's bounds on the pixels of a frame scaled down to 2 x 2 to 4 x 4 patches of 28."""
-    processor = CLUEProcessor.from_pretrained(tiny_checkpoint)
-    processor.video_processor.size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 16 * 28 * 28}
+    """Our processor, with upstream's bounds on the pixels of a frame scaled down to 2 x 2 to 4 x 4 tokens."""
+    processor = AutoProcessor.from_pretrained(tiny_checkpoint)
+    token = (2 * processor.video_processor.patch_size) ** 2
+    processor.video_processor.size = {"shortest_edge": 4 * token, "longest_edge": 16 * token}
     return processor
 
 
 @pytest.fixture(scope="module")
-def upstream(ours) -> Qwen2_5OmniProcessor:
+def upstream(ours) -> ProcessorMixin:
     """transformers' own, with the same tokens."""
-    return Qwen2_5OmniProcessor(
+    return ours.backbone.upstream("Processor")(
         Qwen2VLImageProcessor(),
-        Qwen2VLVideoProcessor(),
+        Qwen2VLVideoProcessor(patch_size=ours.video_processor.patch_size),
         WhisperFeatureExtractor(feature_size=128, return_attention_mask=True, chunk_length=CHUNK_SECONDS),
         PreTrainedTokenizerFast(
             tokenizer_object=ours.tokenizer.backend_tokenizer,
             pad_token="<|endoftext|>",
-            extra_special_tokens=QWEN2_5_OMNI.tokens,
+            extra_special_tokens=ours.backbone.tokens,
         ),
     )
 
@@ -86,7 +92,7 @@ def run_upstream(upstream, ours, modality: str, sound=None, frames=None, fps: fl
     if modality == "audiovisual":
         options |= {"load_audio_from_video": True, "audio_from_video_indices": [0]}
     return upstream(
-        text=[rendered(ours, PLACES[modality])],
+        text=[rendered(ours, "".join(ours.backbone.tokens[name] for name in PLACES[modality]))],
         audio=None if sound is None else [sound],
         videos=video,
         return_tensors="pt",
@@ -97,7 +103,6 @@ def run_upstream(upstream, ours, modality: str, sound=None, frames=None, fps: fl
 def assert_parity(clue, inputs, expected, modality: str) -> None:
     """Tokens, features, patches, time and positions are upstream's."""
     assert inputs["input_ids"].tolist() == expected["input_ids"].tolist()
-    lengths = None
     if "feature_attention_mask" in expected:
         lengths = expected["feature_attention_mask"].sum(1)
         assert inputs["feature_attention_mask"].sum(1).tolist() == lengths.tolist()
@@ -112,23 +117,33 @@ def assert_parity(clue, inputs, expected, modality: str) -> None:
             inputs["video_second_per_grid"], torch.as_tensor(expected["video_second_per_grid"]), rtol=1e-7, atol=0
         )
 
-    positions = clue._branch_position_ids(
-        inputs["input_ids"],
-        inputs["branch_ids"],
-        inputs.get("video_grid_thw"),
-        inputs.get("video_second_per_grid"),
+    # A position that is no whole number is off by its last bit where upstream counts on from another one.
+    torch.testing.assert_close(
+        our_positions(clue, inputs), upstream_positions(clue, expected, modality), rtol=1e-6, atol=0
     )
+
+
+def our_positions(clue, inputs) -> torch.Tensor:
+    """Positions of the tokens of a row."""
+    media = [inputs.get(name) for name in ("video_grid_thw", "video_second_per_grid")]
+    return clue._branch_position_ids(inputs["input_ids"], inputs["branch_ids"], *media)
+
+
+def upstream_positions(clue, expected, modality: str) -> torch.Tensor:
+    """Those transformers' own model gives to the tokens of its processor."""
+    sound, video = "feature_attention_mask" in expected, "video_grid_thw" in expected
     rope, _ = clue.model.get_rope_index(
         input_ids=expected["input_ids"],
         video_grid_thw=expected.get("video_grid_thw"),
         attention_mask=expected["attention_mask"],
         use_audio_in_video=modality == "audiovisual",
-        audio_seqlens=lengths,
-        second_per_grids=torch.as_tensor(expected["video_second_per_grid"]) if "video_grid_thw" in expected else None,
+        audio_seqlens=expected["feature_attention_mask"].sum(1) if sound else None,
+        second_per_grids=torch.as_tensor(expected["video_second_per_grid"]) if video else None,
     )
-    assert torch.equal(positions, rope)
+    return rope
 
 
+@on_each_backbone
 def test_text(clue, ours, upstream):
     """A prompt cut into premise and hypothesis has the tokens and positions of the whole, one a token."""
     premise = "An urn holds 3 red balls, 2 blue balls and 1 green ball."
@@ -136,6 +151,7 @@ def test_text(clue, ours, upstream):
     assert_parity(clue, ours(premise, HYPOTHESIS), upstream(text=[text], return_tensors="pt"), "text")
 
 
+@on_each_backbone
 @pytest.mark.parametrize("seconds", LENGTHS)
 def test_audio(clue, ours, upstream, seconds):
     """The spectrogram of the clip alone is upstream's of the clip with its padding, trimmed."""
@@ -144,6 +160,7 @@ def test_audio(clue, ours, upstream, seconds):
     assert_parity(clue, inputs, run_upstream(upstream, ours, "audio", sound), "audio")
 
 
+@on_each_backbone
 @pytest.mark.parametrize(("num_frames", "fps"), CLIPS)
 def test_video(clue, ours, upstream, num_frames, fps):
     """Frames become the same patches, at the same times, an odd last frame included."""
@@ -152,6 +169,7 @@ def test_video(clue, ours, upstream, num_frames, fps):
     assert_parity(clue, inputs, run_upstream(upstream, ours, "video", None, frames, fps), "video")
 
 
+@on_each_backbone
 @pytest.mark.parametrize("size", [(20, 30), (300, 40), (64, 512), (28, 28)])
 def test_frame_sizes(clue, ours, upstream, size):
     """Frames that are too small, too large, tall or wide are resized as upstream does, once."""
@@ -160,6 +178,7 @@ def test_frame_sizes(clue, ours, upstream, size):
     assert_parity(clue, inputs, run_upstream(upstream, ours, "video", None, frames, 2.0), "video")
 
 
+@on_each_backbone
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 3.3333, 7.77])
 @pytest.mark.parametrize(("num_frames", "fps"), CLIPS)
 def test_audiovisual(clue, ours, upstream, num_frames, fps, seconds):
@@ -171,30 +190,36 @@ def test_audiovisual(clue, ours, upstream, num_frames, fps, seconds):
     assert_parity(clue, inputs, expected, "audiovisual")
 
 
-@pytest.mark.parametrize(("num_frames", "fps"), [(40, 17 / 3), (80, 34 / 3)])
-def test_places_and_positions_agree_where_upstream_does_not(clue, ours, upstream, num_frames, fps):
+@pytest.mark.parametrize(
+    ("tiny_checkpoint", "num_frames", "fps"),
+    [
+        ("qwen2.5-omni", 40, 17 / 3),
+        ("qwen2.5-omni", 80, 34 / 3),
+        ("qwen3-omni", 20, 6.5),
+        ("qwen3-omni", 20, 13 / 3),
+    ],
+    indirect=["tiny_checkpoint"],
+)
+def test_places_and_positions_agree_where_upstreams_do_not(clue, ours, upstream, num_frames, fps):
     """
-    At these rates a step of the grid lies on the edge of a chunk but for rounding, and upstream's processor and model
-    put it into different chunks. Ours follows the model: every token has the time of its own sound or frame.
+    At these rates a frame and a sound meet but for rounding, and upstream's processor and model put one of them before
+    the other differently. Of ours every token has the time of its own sound or frame.
     """
     frames, sound = pictures(num_frames), waveform(7.77)
     premise = {"video": {"frames": frames, "fps": fps}, "audio": {"array": sound, "sampling_rate": 16000}}
     inputs = ours(premise, HYPOTHESIS, fps=fps, max_frames=num_frames)
-    theirs = run_upstream(upstream, ours, "audiovisual", sound, frames, fps)["input_ids"]
-    assert inputs["input_ids"].tolist() != theirs.tolist()
-    assert inputs["input_ids"].sort().values.tolist() == theirs.sort().values.tolist()
+    theirs = run_upstream(upstream, ours, "audiovisual", sound, frames, fps)
+    assert inputs["input_ids"].sort().values.tolist() == theirs["input_ids"].sort().values.tolist()
 
-    ids = inputs["input_ids"][0]
-    positions = clue._branch_position_ids(
-        inputs["input_ids"],
-        inputs["branch_ids"],
-        inputs["video_grid_thw"],
-        inputs["video_second_per_grid"],
-    )[:, 0]
-    start = positions[0, ids == clue.config.vision_start_token_id] + 1
-    sounds = positions[:, ids == clue.config.audio_token_id]
-    assert torch.equal(sounds, (start + torch.arange(sounds.shape[1])).expand(3, -1))
+    ids, positions = inputs["input_ids"][0], our_positions(clue, inputs)[:, 0]
+    is_sound = ids == clue.config.audio_token_id
+    start = positions[0, is_sound][0]
+    sounds = (start + torch.arange(int(is_sound.sum()))).expand(3, -1).to(positions)
+    assert torch.equal(positions[:, is_sound], sounds)
+    is_their_sound = theirs["input_ids"][0] == clue.config.audio_token_id
+    assert not torch.equal(upstream_positions(clue, theirs, "audiovisual")[:, 0, is_their_sound], sounds)
     steps, height, width = (inputs["video_grid_thw"][0] // torch.tensor([1, 2, 2])).tolist()
-    time = (torch.arange(steps) * inputs["video_second_per_grid"] * 25).long()
-    grid = torch.meshgrid(time, torch.arange(height), torch.arange(width), indexing="ij")
+    time = torch.arange(steps) * inputs["video_second_per_grid"] * clue.config.position_id_per_seconds
+    places = [torch.arange(side).to(positions) for side in (height, width)]
+    grid = torch.meshgrid(time.to(positions), *places, indexing="ij")
     assert torch.equal(positions[:, ids == clue.config.video_token_id], start + torch.stack(grid).flatten(1))
