@@ -1,4 +1,4 @@
-"""Between Qwen2.5-Omni, CLUE and a plain Thinker: nothing is lost, and the same distribution is served."""
+"""Between a published checkpoint, CLUE and a plain Thinker: nothing is lost, and the same distribution is served."""
 
 import json
 import shutil
@@ -10,25 +10,23 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    Qwen2_5OmniConfig,
-    Qwen2_5OmniForConditionalGeneration,
-    Qwen2_5OmniProcessor,
-    Qwen2_5OmniThinkerConfig,
-    Qwen2_5OmniThinkerForConditionalGeneration,
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
     WhisperFeatureExtractor,
 )
 
-from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.backbone import QWEN2_5_OMNI
+from modeling_clue.auto import BACKBONES
 from modeling_clue.confidence import expectation
-from modeling_clue.conversion import confidence_tokens, initial_head, main, to_clue, to_thinker
+from modeling_clue.conversion import confidence_tokens, initial_head, main, plain_config, to_clue, to_thinker
 from train.tiny import tiny_config, train_tokenizer
 
 
 TEXTS = ["An urn holds 3 red balls.", "The ball is red.", *["Yes", "No"] * 20]
 NUM_ROWS = 500  # 284 tokens, so that the 100 of CLUE have room
+LAYOUTS = ("speaking", "silent", "thinker")
 
 TALKER = {
     "vocab_size": 64,
@@ -93,58 +91,79 @@ PREMISES = {
 }
 
 
-def write_omni(out: Path, layout: str, *, num_rows: int = NUM_ROWS, tied: bool = False, dtype=torch.float32) -> Path:
-    """A random Qwen2.5-Omni checkpoint of transformers' own classes: "speaking", "silent" (both full) or "thinker"."""
-    tokenizer = train_tokenizer(TEXTS, 284, num_bins=0)
+def write_omni(
+    out: Path,
+    layout: str,
+    backbone: str = "qwen2.5-omni",
+    *,
+    num_rows: int = NUM_ROWS,
+    tied: bool = False,
+    dtype=torch.float32,
+) -> Path:
+    """A random checkpoint of transformers' own classes: "speaking", "silent" (both full) or "thinker"."""
+    own = BACKBONES[backbone][0].backbone
+    tokenizer = train_tokenizer(TEXTS, 284, num_bins=0, backbone=backbone)
     tokenizer = type(tokenizer)(
         tokenizer_object=tokenizer.backend_tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        extra_special_tokens=QWEN2_5_OMNI.tokens,
+        extra_special_tokens=own.tokens,
     )
-    fields = tiny_config(tokenizer, hidden_size=64, num_hidden_layers=2).to_dict()
-    for name in ("num_bins", "sigma", "target", "model_type", "architectures"):
-        fields.pop(name, None)
-    fields["text_config"]["vocab_size"] = num_rows
-    fields["tie_word_embeddings"] = tied
-    config = Qwen2_5OmniThinkerConfig.from_dict(fields)
+    config = plain_config(tiny_config(tokenizer, backbone, hidden_size=64, num_hidden_layers=2))
+    config.text_config.vocab_size = num_rows
+    config.tie_word_embeddings = tied
     torch.manual_seed(0)
     if layout == "thinker":
-        model = Qwen2_5OmniThinkerForConditionalGeneration(config)
+        model = own.upstream("ThinkerForConditionalGeneration")(config)
     else:
-        model = Qwen2_5OmniForConditionalGeneration(
-            Qwen2_5OmniConfig(
-                thinker_config=config,
-                talker_config=TALKER,
-                token2wav_config=TOKEN2WAV,
-                enable_audio_output=layout == "speaking",
-            )
-        )
+        speech = {"enable_audio_output": False}
+        if layout == "speaking" and backbone == "qwen2.5-omni":
+            speech = {"enable_audio_output": True, "talker_config": TALKER, "token2wav_config": TOKEN2WAV}
+        model = own.upstream("ForConditionalGeneration")(own.upstream("Config")(thinker_config=config, **speech))
     model.to(dtype).save_pretrained(out)
-    processor = Qwen2_5OmniProcessor(
-        Qwen2VLImageProcessor(),
-        Qwen2VLVideoProcessor(),
+    processor = own.upstream("Processor")(
+        Qwen2VLImageProcessor(patch_size=config.vision_config.patch_size),
+        Qwen2VLVideoProcessor(patch_size=config.vision_config.patch_size),
         WhisperFeatureExtractor(feature_size=128, return_attention_mask=True),
         tokenizer,
         chat_template="{{ messages }}",
     )
     processor.save_pretrained(out)
-    if layout == "speaking":
+    if layout == "speaking" and backbone == "qwen2.5-omni":
         (out / "processor_config.json").unlink()
         (out / "preprocessor_config.json").write_text(json.dumps(PUBLISHED_PREPROCESSOR))
+    elif layout == "speaking":
+        weights = load_file(out / "model.safetensors")
+        weights |= {name: torch.zeros(2) for name in ("talker.model.norm.weight", "code2wav.code_offset")}
+        save_file(weights, out / "model.safetensors", {"format": "pt"})
     return out
 
 
-@pytest.fixture(scope="module", params=["speaking", "silent", "thinker"])
+def upstream(folder: Path, kind: str) -> type:
+    """The class of transformers that a checkpoint is of."""
+    model_type = json.loads((folder / "config.json").read_text())["model_type"].removesuffix("_thinker")
+    backbones = (config_class.backbone for config_class, *_ in BACKBONES.values())
+    return next(backbone for backbone in backbones if backbone.model_type == model_type).upstream(kind)
+
+
+@pytest.fixture(
+    scope="module", params=[(backbone, layout) for backbone in BACKBONES for layout in LAYOUTS], ids="-".join
+)
 def source(request, tmp_path_factory) -> Path:
-    """A Qwen2.5-Omni checkpoint in each layout."""
-    return write_omni(tmp_path_factory.mktemp("omni") / request.param, request.param)
+    """A checkpoint of each backbone in each layout."""
+    backbone, layout = request.param
+    return write_omni(tmp_path_factory.mktemp("omni") / layout, layout, backbone)
 
 
 @pytest.fixture(scope="module")
-def thinker_source(tmp_path_factory) -> Path:
-    """A Thinker alone."""
-    return write_omni(tmp_path_factory.mktemp("omni") / "thinker", "thinker")
+def thinker_source(request, tmp_path_factory) -> Path:
+    """A Thinker alone; that of another backbone where a test asks for it."""
+    return write_omni(
+        tmp_path_factory.mktemp("omni") / "thinker", "thinker", getattr(request, "param", "qwen2.5-omni")
+    )
+
+
+on_each_backbone = pytest.mark.parametrize("thinker_source", BACKBONES, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +182,7 @@ def thinker_weights(folder: Path) -> dict[str, torch.Tensor]:
     return {
         name.removeprefix("thinker."): value
         for name, value in weights.items()
-        if not name.startswith(("talker.", "token2wav."))
+        if not name.startswith(("talker.", "token2wav.", "code2wav."))
     }
 
 
@@ -177,9 +196,10 @@ def assert_equal_weights(first: dict[str, torch.Tensor], second: dict[str, torch
 
 def served_distribution(folder: Path, inputs, modality: str, num_bins: int) -> torch.Tensor:
     """What an engine reads: the full forward of transformers' own Thinker, restricted to the confidence tokens."""
-    thinker, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+    thinker_class = upstream(folder, "ThinkerForConditionalGeneration")
+    thinker, report = thinker_class.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
-    tokenizer = Qwen2_5OmniProcessor.from_pretrained(folder).tokenizer
+    tokenizer = upstream(folder, "Processor").from_pretrained(folder).tokenizer
     inputs = {name: value for name, value in inputs.items() if name != "branch_ids"}
     with torch.no_grad():
         logits = thinker(**inputs, use_audio_in_video=modality == "audiovisual").logits
@@ -193,52 +213,56 @@ def test_every_layout_keeps_all_weights_of_the_thinker(source, tmp_path):
     assert head.shape == (100, 64) and head.dtype == torch.float32
     assert_equal_weights(weights, thinker_weights(source))
     # transformers' own class agrees that these are the weights of a Thinker.
-    omni = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source)
-    clue = CLUEForConfidenceEstimation.from_pretrained(tmp_path / "clue")
+    omni = upstream(source, "ThinkerForConditionalGeneration").from_pretrained(source)
+    clue = AutoModel.from_pretrained(tmp_path / "clue")
     state = clue.state_dict()
     state.pop("confidence_head.weight")
     assert_equal_weights(state, omni.state_dict())
 
 
 def test_native_checkpoint_loads_with_the_head_alone_missing(source):
-    """`from_pretrained` on Qwen2.5-Omni's own weights finds all but the head: no part is left at random."""
-    fields = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source).config.to_dict()
+    """`from_pretrained` on a published checkpoint's weights finds all but the head: no part is left at random."""
+    thinker = upstream(source, "ThinkerForConditionalGeneration").from_pretrained(source)
+    fields = thinker.config.to_dict()
     fields.pop("model_type")
-    clue, report = CLUEForConfidenceEstimation.from_pretrained(
-        source, config=CLUEConfig.from_dict(fields), output_loading_info=True
+    (config_class, model_class, _), *_ = (
+        classes
+        for classes in BACKBONES.values()
+        if classes[0].backbone.upstream("ThinkerConfig") is type(thinker.config)
+    )
+    clue, report = model_class.from_pretrained(
+        source, config=config_class.from_dict(fields), output_loading_info=True
     )
     assert set(report["missing_keys"]) == {"confidence_head.weight"} and not report["unexpected_keys"]
-    expected = thinker_weights(source)
-    embeddings = clue.model.language_model.embed_tokens.weight
-    assert torch.equal(embeddings, expected["model.embed_tokens.weight"])
-    assert torch.equal(
-        clue.model.language_model.layers[1].mlp.up_proj.weight, expected["model.layers.1.mlp.up_proj.weight"]
-    )
+    state = clue.state_dict()
+    state.pop("confidence_head.weight")
+    assert_equal_weights(state, thinker.state_dict())
 
 
 def test_converted_checkpoint_answers_in_every_modality(source, tmp_path):
     """A converted checkpoint loads whole, with its processor, and gives a probability for every kind of premise."""
     folder = to_clue(source, tmp_path / "clue")
-    clue, report = CLUEForConfidenceEstimation.from_pretrained(folder, output_loading_info=True)
+    clue, report = AutoModel.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
-    processor = CLUEProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
     inputs = processor(list(PREMISES.values()), [["The ball is red.", "It is not."]] * 4, fps=2.0)
     with torch.no_grad():
         output = clue(**inputs)
     assert output.probability.shape == (8,) and bool(output.probability.isfinite().all())
-    # 56 x 84 pixels stay so: six patches of 14 x 14 across, four down.
+    # 56 x 84 pixels stay so, six patches of 14 x 14 across, four down; or are the nearest multiples of 32.
     assert inputs["video_grid_thw"].tolist() == [[5, 4, 6]] * 2
 
 
+@on_each_backbone
 @pytest.mark.parametrize("modality", PREMISES)
 def test_initial_answer_is_the_yes_no_preference(thinker_source, tmp_path, modality):
     """The untrained head's distribution is the exponential one set by the log-odds of "Yes" against "No"."""
     folder = to_clue(thinker_source, tmp_path / "clue")
-    processor = CLUEProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
     inputs = processor(PREMISES[modality], "The ball is red.", fps=2.0)
     no, yes = (processor.tokenizer(word)["input_ids"][0] for word in ("No", "Yes"))
-    thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(thinker_source)
-    clue = CLUEForConfidenceEstimation.from_pretrained(folder)
+    thinker = upstream(thinker_source, "ThinkerForConditionalGeneration").from_pretrained(thinker_source)
+    clue = AutoModel.from_pretrained(folder)
     with torch.no_grad():
         logits = clue(**inputs).logits[0]
         inputs.pop("branch_ids")
@@ -257,28 +281,32 @@ def test_initial_head_matches_sigmoid_to_first_order(num_bins):
     torch.testing.assert_close(expectation(logits.softmax(-1)), log_odds.sigmoid(), rtol=0, atol=1e-6)
 
 
+@on_each_backbone
 @pytest.mark.parametrize("modality", PREMISES)
-def test_plain_thinker_serves_the_same_distribution(clue_folder, tmp_path, modality):
+def test_plain_thinker_serves_the_same_distribution(thinker_source, clue_folder, tmp_path, modality):
     """Upstream's own forward over the whole vocabulary gives CLUE's distribution at the last position."""
     folder = to_thinker(clue_folder, tmp_path / "thinker")
-    config = json.loads((folder / "config.json").read_text())
-    assert config["model_type"] == "qwen2_5_omni_thinker" and "auto_map" not in config
-    assert config["architectures"] == ["Qwen2_5OmniThinkerForConditionalGeneration"]
+    config, original = (json.loads((at / "config.json").read_text()) for at in (folder, thinker_source))
+    assert config["model_type"] == original["model_type"] and "auto_map" not in config
+    assert config["architectures"] == original["architectures"]
     assert not list(folder.glob("*.py"))
-    assert Qwen2_5OmniProcessor.from_pretrained(folder).chat_template == "{{ messages }}"
-    inputs = CLUEProcessor.from_pretrained(clue_folder)(PREMISES[modality], "The ball is red.", fps=2.0)
+    assert upstream(folder, "Processor").from_pretrained(folder).chat_template == "{{ messages }}"
+    inputs = AutoProcessor.from_pretrained(clue_folder)(PREMISES[modality], "The ball is red.", fps=2.0)
     with torch.no_grad():
-        expected = CLUEForConfidenceEstimation.from_pretrained(clue_folder)(**inputs).logits.softmax(-1)
+        expected = AutoModel.from_pretrained(clue_folder)(**inputs).logits.softmax(-1)
     assert expected.std() > 1e-3  # not a flat distribution, which would prove nothing
     served = served_distribution(folder, inputs, modality, 20)
     torch.testing.assert_close(served, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_round_trip_is_bit_equal(tmp_path, tied):
+@pytest.mark.parametrize(
+    ("backbone", "tied"), [("qwen2.5-omni", False), ("qwen2.5-omni", True), ("qwen3-omni", False)]
+)
+def test_round_trip_is_bit_equal(tmp_path, backbone, tied):
     """CLUE -> Thinker -> CLUE changes no bit of what CLUE reads, and a second round none of the files."""
-    first = to_clue(write_omni(tmp_path / "omni", "thinker", tied=tied), tmp_path / "clue", num_bins=20)
-    processor = CLUEProcessor.from_pretrained(first)
+    source = write_omni(tmp_path / "omni", "thinker", backbone, tied=tied)
+    first = to_clue(source, tmp_path / "clue", num_bins=20)
+    processor = AutoProcessor.from_pretrained(first)
     processor.prompt["hypothesis"] = "{hypothesis}<|im_end|>"
     processor.media["fps"] = 3.0
     processor.save_pretrained(first)
@@ -297,14 +325,14 @@ def test_round_trip_is_bit_equal(tmp_path, tied):
     for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
         assert (second / file).read_bytes() == (third / file).read_bytes(), file
 
-    config, again = (CLUEConfig.from_pretrained(folder).to_dict() for folder in (first, second))
+    config, again = (BACKBONES[backbone][0].from_pretrained(folder).to_dict() for folder in (first, second))
     assert config == again and again["sigma"] == 0.1 and again["target"] == "gaussian" and again["num_bins"] == 20
-    again = CLUEProcessor.from_pretrained(second)
+    again = AutoProcessor.from_pretrained(second)
     assert again.prompt == processor.prompt and again.media == processor.media
     assert again.video_processor.size == processor.video_processor.size
     assert again.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
     for modality, premise in PREMISES.items():
-        models = (CLUEForConfidenceEstimation.from_pretrained(folder) for folder in (first, second))
+        models = (AutoModel.from_pretrained(folder) for folder in (first, second))
         with torch.no_grad():
             one, two = (model(**processor(premise, ["The ball is red.", "No."])).logits for model in models)
         assert torch.equal(one, two), modality
@@ -315,13 +343,13 @@ def test_spare_rows_are_used_before_the_vocabulary_grows(tmp_path, capsys):
     for num_rows, expected in ((304, 304), (300, 304)):
         source = write_omni(tmp_path / str(num_rows), "silent", num_rows=num_rows)
         folder = to_clue(source, tmp_path / f"clue{num_rows}", num_bins=20)
-        assert CLUEConfig.from_pretrained(folder).text_config.vocab_size == expected
-        model, report = CLUEForConfidenceEstimation.from_pretrained(folder, output_loading_info=True)
+        assert AutoConfig.from_pretrained(folder).text_config.vocab_size == expected
+        model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
         assert not any(report.values()) and model.lm_head.weight.shape[0] == expected
         assert ("grows to 304 rows" in capsys.readouterr().out) == (num_rows < expected)
         old = thinker_weights(source)["lm_head.weight"]
         assert torch.equal(model.lm_head.weight[: len(old)], old)
-        tokenizer = CLUEProcessor.from_pretrained(folder).tokenizer
+        tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
         assert tokenizer.convert_tokens_to_ids(confidence_tokens(20)) == list(range(284, 304))
         assert tokenizer("<CONF_3>")["input_ids"] == [287]
 
@@ -338,11 +366,12 @@ def test_dtype_of_the_source_is_kept(tmp_path):
     assert torch.equal(exported["lm_head.weight"][284:304], head.bfloat16())
 
 
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 def test_checkpoint_made_for_training_from_scratch_can_be_exported(tiny_checkpoint, tmp_path):
     """What is not a converted checkpoint can be served too."""
     folder = to_thinker(tiny_checkpoint, tmp_path / "thinker")
-    processor = CLUEProcessor.from_pretrained(tiny_checkpoint)
-    clue = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
+    processor = AutoProcessor.from_pretrained(tiny_checkpoint)
+    clue = AutoModel.from_pretrained(tiny_checkpoint)
     inputs = processor({"video": FRAMES, "audio": SOUND}, "The ball is red.")
     with torch.no_grad():
         expected = clue(**inputs).logits.softmax(-1)
@@ -367,7 +396,7 @@ def test_wrong_sources_are_named(thinker_source, clue_folder, tmp_path):
     with pytest.raises(ValueError, match="qwen2_5_omni_thinker checkpoint"):
         to_thinker(thinker_source, tmp_path / "out")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ValueError, match="bert checkpoint"):
+    with pytest.raises(ValueError, match=r"bert checkpoint.*Qwen2\.5-Omni or Qwen3-Omni alone"):
         to_clue(tmp_path, tmp_path / "out")
 
 
@@ -385,6 +414,10 @@ def test_contradictions_in_the_source_are_errors(thinker_source, tmp_path):
         to_clue(edited(thinker_source, tmp_path / "ids", audio_token_index=7), tmp_path / "out")
     with pytest.raises(ValueError, match="seconds_per_chunk"):
         to_clue(edited(thinker_source, tmp_path / "clock", seconds_per_chunk=4), tmp_path / "out")
+    other = write_omni(tmp_path / "other", "thinker", "qwen3-omni")
+    with pytest.raises(ValueError, match="audio_config.n_window"):
+        audio = json.loads((other / "config.json").read_text())["audio_config"] | {"n_window": 40}
+        to_clue(edited(other, tmp_path / "window", audio_config=audio), tmp_path / "out")
 
     weights = load_file(thinker_source / "model.safetensors")
     for name, change in (("missing", {"model.norm.weight": None}), ("unexpected", {"new.weight": torch.zeros(1)})):
@@ -420,7 +453,8 @@ def test_command_line(thinker_source, tmp_path):
     """Both commands run as documented."""
     for command, source, out in (("to-clue", thinker_source, "clue"), ("to-thinker", tmp_path / "clue", "thinker")):
         main([command, "--model", str(source), "--output-dir", str(tmp_path / out)])
-    assert Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(tmp_path / "thinker").config.text_config
+    thinker = tmp_path / "thinker"
+    assert upstream(thinker, "ThinkerForConditionalGeneration").from_pretrained(thinker).config.text_config
 
 
 def _cut(folder: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel, AutoProcessor
 
 import modeling_clue
-from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.auto import BACKBONES
 from modeling_clue.processing_clue import MODALITIES
+from tests.conftest import TEXTS
 from tests.launching import run
+from train.tiny import build_tiny
 
 
 pytestmark = pytest.mark.processes
@@ -57,24 +60,38 @@ def answer(folder, name, dtype):
     probabilities[name] = output.probability.numpy()
     return model, processor
 
-config = AutoConfig.from_pretrained(job["folder"], trust_remote_code=True)
-assert (config.model_type, config.num_bins, config.target) == ("clue", 100, "mean_preserving"), config
-model, processor = answer(job["folder"], "float32", torch.float32)
-model.save_pretrained(job["copy"])
-processor.save_pretrained(job["copy"])
-answer(job["copy"], "copy", torch.float32)
-answer(job["folder"], "bfloat16", torch.bfloat16)
+for backbone, (folder, copy, model_type) in job["folders"].items():
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    assert (config.model_type, config.num_bins, config.target) == (model_type, 100, "mean_preserving"), config
+    model, processor = answer(folder, f"{backbone} float32", torch.float32)
+    model.save_pretrained(copy)
+    processor.save_pretrained(copy)
+    answer(copy, f"{backbone} copy", torch.float32)
+    answer(folder, f"{backbone} bfloat16", torch.bfloat16)
+    # A checkpoint brings the code of its own backbone in, and of no other.
+    others = [name for name in sys.modules if name.startswith("transformers_modules.") and "qwen3_omni" in name]
+    assert bool(others) == (backbone == "qwen3-omni"), others
 np.savez(job["out"], **probabilities)
 """
 
 
 @pytest.fixture(scope="module")
-def stranger(tiny_checkpoint, clips, premises, tmp_path_factory):
-    """Runs the stranger's script on the checkpoint: the folder it saved, and its probabilities by name."""
+def checkpoints(tmp_path_factory) -> dict[str, Path]:
+    """A tiny checkpoint of each backbone."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {
+        name: build_tiny(TEXTS, root / name, vocab_size=420, num_hidden_layers=2, backbone=name) for name in BACKBONES
+    }
+
+
+@pytest.fixture(scope="module")
+def stranger(checkpoints, clips, premises, tmp_path_factory):
+    """Runs the stranger's script on the checkpoints: the folders it saved, and its probabilities by name."""
     folder = tmp_path_factory.mktemp("stranger")
     job = {
-        "folder": str(tiny_checkpoint),
-        "copy": str(folder / "copy"),
+        "folders": {
+            name: (str(path), str(folder / name), BACKBONES[name][0].model_type) for name, path in checkpoints.items()
+        },
         "out": str(folder / "probabilities.npz"),
         "text": premises["text"],
         "audio": str(clips.sound),
@@ -87,26 +104,29 @@ def stranger(tiny_checkpoint, clips, premises, tmp_path_factory):
     done = run("-c", STRANGER, json.dumps(job), folder=folder, environment=environment)
     assert done.returncode == 0, done.stderr
     assert "newly initialized" not in done.stderr
-    return Path(job["copy"]), dict(np.load(job["out"]))
+    return folder, dict(np.load(job["out"]))
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("name", ["float32", "copy", "bfloat16"])
-def test_a_stranger_gets_the_same_probabilities(stranger, tiny_checkpoint, processor, premises, name):
+def test_a_stranger_gets_the_same_probabilities(stranger, checkpoints, premises, backbone, name):
     """With remote code the probabilities of all modalities are ours to the bit, in float32 and bfloat16, and so are
     those of a copy that the stranger saved; no weight is missing or left over (asserted by the script)."""
     dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
-    ours = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint, dtype=dtype).eval()
+    ours = AutoModel.from_pretrained(checkpoints[backbone], dtype=dtype).eval()
+    processor = AutoProcessor.from_pretrained(checkpoints[backbone])
     with torch.no_grad():
         output = ours(**processor([premises[modality] for modality in MODALITIES], [HYPOTHESES] * 4))
-    assert np.array_equal(stranger[1][name], output.probability.numpy())
+    assert np.array_equal(stranger[1][f"{backbone} {name}"], output.probability.numpy())
 
 
-def test_the_copy_is_as_complete(stranger, tiny_checkpoint):
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_copy_is_as_complete(stranger, checkpoints, backbone):
     """What a stranger saves holds the same files, code included and byte for byte the same."""
-    copied, _ = stranger
-    names = sorted(path.name for path in tiny_checkpoint.iterdir())
+    original, copied = checkpoints[backbone], stranger[0] / backbone
+    names = sorted(path.name for path in original.iterdir())
     assert sorted(path.name for path in copied.iterdir()) == names
-    for path in tiny_checkpoint.glob("*.py"):
+    for path in original.glob("*.py"):
         assert (copied / path.name).read_bytes() == path.read_bytes()
 
 

@@ -276,6 +276,27 @@ def test_adapters_never_reach_frozen_towers(dataset, tiny_checkpoint, tmp_path, 
     assert not [name for name in moved if "audio_tower" in name or "visual" in name]
 
 
+@pytest.mark.parametrize("tiny_checkpoint", ["qwen3-omni"], indirect=True)
+@pytest.mark.parametrize("options", [(), ("--use_peft", "true", "--lora_r", "2"), ("--freeze_towers", "true")], ids=str)
+def test_another_backbone_trains(dataset, tiny_checkpoint, tmp_path, options):
+    """Qwen3-Omni's Thinker takes a step in every modality: whole, with LoRA on its language model, or with the outputs
+    of frozen towers kept. What is saved is a whole checkpoint, of which what was trained has moved."""
+    cache = ("--tower_cache", str(tmp_path / "cache")) if "--freeze_towers" in options else ()
+    every = ("--configs", *CONFIGS, "--learning_rate", "1e-3", *options, *cache)
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", *every, steps=8)
+    logged = {name for entry in history(output) for name in entry}
+    assert {f"loss_{name}" for name in MODALITIES} <= logged
+    moved = changed(output, tiny_checkpoint)
+    assert any("self_attn" in name for name in moved) and "confidence_head.weight" in moved
+    towers = {name for name in moved if name.startswith(("audio_tower.", "visual."))}
+    assert bool(towers) == (not options)
+    assert any("experts" in name for name in moved) == any("mlp.gate" in name for name in moved)
+    assert any("experts" in name for name in moved) == ("--use_peft" not in options)
+    clue = AutoModel.from_pretrained(output).eval()
+    inputs = AutoProcessor.from_pretrained(output)(PREMISE, HYPOTHESES)
+    assert clue(**inputs).probability.isfinite().all()
+
+
 def test_trained_weights_are_float32(dataset, tiny_checkpoint, tmp_path):
     """Of a checkpoint loaded in bfloat16 what is trained is kept in float32, where a small step moves it."""
     output = train(dataset, tiny_checkpoint, tmp_path / "out", "--dtype", "bfloat16", "--learning_rate", "1e-6")
