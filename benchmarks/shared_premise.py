@@ -98,7 +98,10 @@ def build():
             "fullatt_block_indexes": [1, 3, 5, 6],
             "out_hidden_size": 512,
         },
-        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in CLUEConfig.backbone.token_id_fields.items()},
+        **{
+            field: tokenizer.convert_tokens_to_ids(token)
+            for token, field in CLUEConfig.backbone.token_id_fields.items()
+        },
     )
     torch.manual_seed(0)
     model = CLUEForConfidenceEstimation(config).eval()

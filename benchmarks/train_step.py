@@ -106,7 +106,10 @@ def config_3b(tokenizer) -> CLUEConfig:
             "fullatt_block_indexes": [7, 15, 23, 31],
             "out_hidden_size": 2048,
         },
-        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in CLUEConfig.backbone.token_id_fields.items()},
+        **{
+            field: tokenizer.convert_tokens_to_ids(token)
+            for token, field in CLUEConfig.backbone.token_id_fields.items()
+        },
     )
 
 

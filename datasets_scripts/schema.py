@@ -10,9 +10,9 @@ from typing import Any
 from datasets import Audio, Features, List, Value, Video
 
 from common.errors import InputError
+from modeling_clue.modalities import MODALITIES, TABLE
 
 
-MODALITIES = ("text", "audio", "video", "audiovisual")
 # "label": the probability stands for a category (1, .5 or 0) until a teacher or people have given one.
 PROBABILITY_SOURCES = ("human", "teacher", "label", "exact")
 SPLITS = ("train", "validation", "test")
@@ -38,9 +38,6 @@ FEATURES = Features(
         "context": Value("string"),
     }
 )
-
-# Which of the premise columns a modality fills. The sound of an audiovisual premise is that of its video file.
-PREMISE_COLUMN = {"text": "premise", "audio": "audio", "video": "video", "audiovisual": "video"}
 
 
 class RowError(InputError):
@@ -107,7 +104,7 @@ def _complaint(row: Mapping) -> str | None:
     if modality not in MODALITIES:
         return f"modality must be one of {MODALITIES}, got {modality!r}"
     for column in ("premise", "audio", "video"):
-        if column == PREMISE_COLUMN[modality]:
+        if column == TABLE[modality].column:
             if not is_text(row[column]):
                 return f"a premise of modality {modality} needs {column}, got {row[column]!r}"
         elif row[column] is not None:

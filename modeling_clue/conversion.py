@@ -267,8 +267,9 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
 
     Returns:
         `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`, or those of
-        Qwen3-Omni. The processor enlarges frames unless told not to: pass `videos_kwargs={"size": processor.video_processor.size}`. Where
-        `audiovisual_positions` are plain, the Thinker is not to be told of sound in videos (`use_audio_in_video`).
+        Qwen3-Omni. The processor enlarges frames unless told not to: pass `videos_kwargs={"size":
+        processor.video_processor.size}`. Where `audiovisual_positions` are plain, the Thinker is not to be told of
+        sound in videos (`use_audio_in_video`).
 
     Raises:
         FileExistsError: if the folder exists.
@@ -387,8 +388,7 @@ def save_whole(model, processor, out: Path) -> Path:
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
-    """The Thinker's backbone and its configuration out of either layout, with the dtype of the weights if it is known.
-    """
+    """The backbone and the Thinker's configuration out of either layout, with the dtype of the weights if it's known."""
     config = read(AutoConfig, source)
     if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")
@@ -405,8 +405,8 @@ def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
     found, expected = attrgetter(*backbone.fixed)(thinker_config), tuple(backbone.fixed.values())
     if found != expected:
         raise ValueError(
-            f"'{source}' has ({', '.join(backbone.fixed)}) = {found}; the processor of CLUE places sound and frames by "
-            f"{expected}, that of all published checkpoints."
+            f"'{source}' has ({', '.join(backbone.fixed)}) = {found}; the processor of CLUE places sound and frames "
+            f"by {expected}, that of all published checkpoints."
         )
     return backbone, thinker_config
 

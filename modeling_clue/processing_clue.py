@@ -18,9 +18,8 @@ from transformers.video_processing_utils import BaseVideoProcessor
 from .backbone import QWEN2_5_OMNI, Backbone
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 from .media_container import is_base64, quoted, shorten
+from .modalities import MODALITIES, TABLE
 
-
-MODALITIES = ("text", "audio", "video", "audiovisual")
 
 # In the words of the model; what goes where `{premise}` stands is text or the tokens of a clip. The hypothesis comes
 # last so that all hypotheses of a premise share its encoding. A checkpoint trained the other way round has
@@ -364,9 +363,9 @@ class CLUEProcessor(ProcessorMixin):
                 modality, notes = "video", ("no sound track: judged by the frames alone",)
 
         encoded = EncodedPremise(modality, [], notes=notes)
-        if modality in ("audio", "audiovisual"):
+        if TABLE[modality].sound:
             self._add_sound(encoded, audio if audio is not None else video, options)
-        if modality in ("video", "audiovisual"):
+        if TABLE[modality].frames:
             self._add_frames(encoded, video, options)
         encoded.input_ids = self._media_tokens(encoded)
         return encoded
@@ -586,8 +585,8 @@ class CLUEProcessor(ProcessorMixin):
                 f"A premise has text, audio, video, or audio and video, got {quoted(modality or 'none of them')} "
                 f"(keys: {keys})."
             )
-        needs = {"text": text, "audio": audio if audio is not None else video, "video": video, "audiovisual": video}
-        if needs[modality] is None:
+        columns = {"premise": text, "audio": audio if audio is not None else video, "video": video}
+        if columns[TABLE[modality].column] is None:
             raise ValueError(f"The premise is said to be {modality} but has none (keys: {keys}).")
         if modality == "text":
             if not isinstance(text, str):

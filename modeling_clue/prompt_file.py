@@ -29,7 +29,7 @@ from pathlib import Path
 
 import yaml
 
-from .processing_clue import MODALITIES
+from .modalities import MODALITIES
 
 
 KEYS = ("system", "user", "first", "media")

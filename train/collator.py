@@ -6,7 +6,8 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from modeling_clue.processing_clue import MODALITIES, CLUEProcessor
+from modeling_clue.modalities import MODALITIES
+from modeling_clue.processing_clue import CLUEProcessor
 from train.premises import PremiseItem
 from train.tower_cache import UncachedClip
 

@@ -5,7 +5,7 @@ import time
 import torch
 from accelerate import Accelerator
 
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MIXED, MODALITIES
 
 
 # Summed over the batches of a step: losses and number of hypotheses by modality, tokens without and with padding.
@@ -13,8 +13,6 @@ LOSS = slice(0, len(MODALITIES))
 HYPOTHESES = slice(len(MODALITIES), 2 * len(MODALITIES))
 TOKENS, PLACES = 2 * len(MODALITIES), 2 * len(MODALITIES) + 1
 COLUMNS = 2 * len(MODALITIES) + 2
-# Name of the steps whose batches were not of one modality.
-MIXED = "mixed"
 
 
 class TrainingSums:

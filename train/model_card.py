@@ -10,12 +10,11 @@ from huggingface_hub import EvalResult, ModelCardData
 from common.cards import fill_template, joined
 from common.digests import weights_digest
 from common.files import write_text
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES, TABLE
 from train.record import ROOT, told, write_record
 
 
 TEMPLATE = ROOT / "model_card.md"
-PREMISES = {"text": "texts", "audio": "sounds", "video": "videos", "audiovisual": "videos with their sound"}
 METRICS = {
     "mse": "Mean squared error",
     "mae": "Mean absolute error",
@@ -49,7 +48,7 @@ def render_card(record: dict, kind: str = "whole") -> str:
         **record,
         kind=kind,
         title=Path(record["name"]).name + (", adapter" if kind == "part" else ""),
-        premises=joined([PREMISES[name] for name in _trained_on(record)], "and"),
+        premises=joined([TABLE[name].many for name in _trained_on(record)], "and"),
         shell=shlex.join,
         yaml=yaml.safe_dump(record["options"], sort_keys=True, allow_unicode=True, width=119).strip(),
     )

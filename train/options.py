@@ -14,7 +14,7 @@ import yaml
 from transformers import HfArgumentParser, Trainer, get_scheduler
 from transformers.integrations import get_available_reporting_integrations
 
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from train.arguments import CLUETrainingArguments, DataArguments, ModelArguments
 from train.without_effect import default, idle_options
 

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from datasets_scripts.load import load_split, split_names
-from modeling_clue.processing_clue import MODALITIES, CLUEProcessor, EncodedPremise
+from modeling_clue.modalities import MODALITIES
+from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
 from train.tower_cache import TowerCache
 
 

@@ -27,7 +27,7 @@ from trl import ModelConfig
 from common.files import write_text
 from modeling_clue.backbone import TOWERS
 from modeling_clue.configuration_clue import CLUEFields
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from train.arguments import DataArguments
 from train.premises import PremiseDataset
 from train.trained import dtype_name, trained_in

@@ -15,8 +15,8 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
+from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import CLUEOutput
-from modeling_clue.processing_clue import MODALITIES
 from train.callbacks import EpochCallback, LogsCallback, TrainingBar
 from train.checkpoints import (
     PARTIAL,

@@ -10,9 +10,14 @@ import numpy as np
 import torch
 import transformers
 
+from .modalities import TABLE
+
 
 # The towers of a Thinker, and the modalities that go through each.
-TOWERS = {"audio_tower": {"audio", "audiovisual"}, "visual": {"video", "audiovisual"}}
+TOWERS = {
+    "audio_tower": {name for name, modality in TABLE.items() if modality.sound},
+    "visual": {name for name, modality in TABLE.items() if modality.frames},
+}
 
 # Where LoRA puts its adapters if it is not told: a list of names would also hit the towers.
 LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"

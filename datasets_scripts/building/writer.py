@@ -33,7 +33,8 @@ from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.building.folder import FolderError, check_free, folder_lock, put_in_place, recover
 from datasets_scripts.building.ratio import choose, side_of
 from datasets_scripts.building.report import Report
-from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS, RowError, one_form, validate_row
+from datasets_scripts.schema import FEATURES, SPLITS, RowError, one_form, validate_row
+from modeling_clue.modalities import MODALITIES
 
 
 MEDIA_COLUMNS = ("audio", "video")

@@ -15,16 +15,11 @@ from common.errors import InputError
 from datasets_scripts.releasing.facts import FACTS, Facts
 from datasets_scripts.releasing.summary import ConfigSummary
 from datasets_scripts.schema import SPLITS
+from modeling_clue.modalities import MODALITIES, TABLE
 
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
 DEFAULT_CONFIG = "wikivideo-audiovisual"
-TASKS = {
-    "text": "text-classification",
-    "audio": "audio-classification",
-    "video": "video-classification",
-    "audiovisual": "video-classification",
-}
 SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -34,7 +29,6 @@ SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
-WORDS = {"text": "a text", "audio": "a sound", "video": "a video", "audiovisual": "a video with its sound"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ def render_card(configs: list[ReleasedConfig], repo: str, default: str | None, a
         configs=configs,
         repo=repo,
         default=next(config for config in configs if config.name == named),
-        premises=joined([words for name, words in WORDS.items() if name in modalities], "or"),
+        premises=joined([TABLE[name].one for name in MODALITIES if name in modalities], "or"),
         with_clips=any(config.summary.has_clips and config.with_clips for config in configs),
         labels_only=any(config.labels_only for config in configs),
         sources=list(dict.fromkeys(config.facts for config in configs)),
@@ -177,7 +171,7 @@ def _front_matter(configs: list[ReleasedConfig], entries: list[dict]) -> dict:
     if "other" in licences:
         front["license_name"] = "terms-of-each-source"
     return front | {
-        "task_categories": sorted({TASKS[modality] for modality in modalities}),
+        "task_categories": sorted({TABLE[modality].task for modality in modalities}),
         "size_categories": [next((name for limit, name in SIZES if rows < limit), "1B<n<10B")],
         "annotations_creators": sorted(set().union(*map(_creators, configs))),
         "source_datasets": sorted({config.facts.extends for config in configs}),

@@ -34,10 +34,11 @@ import soundfile
 from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.judgements.scale import Scale
-from datasets_scripts.schema import MODALITIES, PREMISE_COLUMN, PROBABILITY_SOURCES, SPLITS, name_of, one_form
+from datasets_scripts.schema import PROBABILITY_SOURCES, SPLITS, name_of, one_form
 from datasets_scripts.sources.media_files import MediaRoot
 from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality
+from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a folder of clips"
@@ -358,7 +359,7 @@ def _draft(options: argparse.Namespace, default_id: str, record: Record, clips: 
     if complaints:
         return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
     row |= {} if options.id_column else {"id": default_id}
-    return Draft(record.place, row | {"modality": modality, PREMISE_COLUMN[modality]: premise})
+    return Draft(record.place, row | {"modality": modality, TABLE[modality].column: premise})
 
 
 def _columns(options: argparse.Namespace, cells: _Cells) -> dict:

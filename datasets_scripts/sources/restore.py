@@ -22,8 +22,9 @@ from common.errors import InputError
 from common.hub import told_in_words
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
-from datasets_scripts.schema import FEATURES, PREMISE_COLUMN, SPLITS
+from datasets_scripts.schema import FEATURES, SPLITS
 from datasets_scripts.sources.media_files import files_below, only_one
+from modeling_clue.modalities import TABLE
 
 
 DESCRIPTION = "a config released as labels, joined with clips of your own"
@@ -152,7 +153,7 @@ def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
                     yield Problem(place, "row", f"clip must be a file name, got {name!r}")
                     continue
                 try:
-                    row[PREMISE_COLUMN.get(row["modality"], "audio")] = clips.find(name, row["modality"])
+                    row[TABLE.get(row["modality"], TABLE["audio"]).column] = clips.find(name, row["modality"])
                 except InputError as error:
                     yield Problem(place, "media", str(error))
                     continue

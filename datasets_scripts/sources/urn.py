@@ -22,9 +22,10 @@ import numpy as np
 from common.cli import positive
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
-from datasets_scripts.schema import MODALITIES, SPLITS
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
 from datasets_scripts.sources.urn_media import write_sound, write_video
+from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "generated, with exact probabilities"
@@ -77,7 +78,7 @@ def sample_scene(modality: str, rng: np.random.Generator, number: int | None = N
 
     return Scene(
         colours=None if modality == "audio" else attributes(COLOURS),
-        pitches=attributes(PITCHES) if modality in ("audio", "audiovisual") else None,
+        pitches=attributes(PITCHES) if TABLE[modality].sound else None,
     )
 
 
@@ -126,9 +127,7 @@ def make_rows(
                 id=f"{premise_id}-{k:02d}",
                 source="urn",
                 modality=modality,
-                premise=premise if modality == "text" else None,
-                audio=premise if modality == "audio" else None,
-                video=premise if modality in ("video", "audiovisual") else None,
+                **{TABLE[modality].column: premise},
                 hypothesis=sentence,
                 probability=probability,
                 # Between 0 and 1 a statement about a random draw is neither true nor false.

@@ -24,7 +24,6 @@ from common.cli import positive
 from common.digests import digest
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, new_row
-from datasets_scripts.schema import MODALITIES
 from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, map_in_processes, sample_scene, write_clip
 from datasets_scripts.sources.urn_language import (
     COLOURS,
@@ -34,6 +33,7 @@ from datasets_scripts.sources.urn_language import (
     list_balls,
     weighted_predicates,
 )
+from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "the stress test of the urn world, with exact probabilities"
@@ -498,7 +498,7 @@ def _drafts(folder: Path, questions: list[Question], workers: int) -> Iterator[D
             modality=modality,
             premise=question.premise.text,
             audio=clip if modality == "audio" else None,
-            video=clip if modality in ("video", "audiovisual") else None,
+            video=clip if TABLE[modality].frames else None,
             hypothesis=question.hypothesis,
             probability=question.probability,
             label=int(question.probability) if certain else None,

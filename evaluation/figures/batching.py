@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from evaluation.figures.curves import ALL, FINAL, Curve, Run, final_loss, loss_levels, modalities_of, summarize
 from evaluation.figures.style import COLOURS, LINES, PAGE, PRINTED
 from evaluation.tables import csv_table, markdown_table
-from train.logs import MIXED
+from modeling_clue.modalities import MIXED
 
 
 # A curve that spans more than this factor is drawn on a logarithmic scale.

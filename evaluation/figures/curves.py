@@ -9,8 +9,7 @@ import numpy as np
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
-from modeling_clue.processing_clue import MODALITIES
-from train.logs import MIXED
+from modeling_clue.modalities import MIXED, MODALITIES
 
 
 # Width of the running means, as a share of the steps.

@@ -36,10 +36,10 @@ from chat.options import ServerOptions, read_sending_options
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from common.digests import digest, weights_digest
 from common.hub import find_checkpoint
-from datasets_scripts.schema import MODALITIES
 from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, Predictor, WrittenPrediction
 from modeling_clue.confidence import central_interval, expectation, standard_deviation
+from modeling_clue.modalities import MODALITIES
 
 
 Messages = Callable[[dict], list[dict]]

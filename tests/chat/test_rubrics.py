@@ -6,7 +6,7 @@ from chat.answers import parse_answer
 from chat.rubrics import rubric
 from common.errors import InputError
 from datasets_scripts.building.drafts import new_row
-from datasets_scripts.schema import MODALITIES
+from modeling_clue.modalities import MODALITIES
 
 
 HYPOTHESES = (

@@ -6,8 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from datasets_scripts.schema import FEATURES, MODALITIES, RowError, name_of, validate_row
-from modeling_clue import processing_clue
+from datasets_scripts.schema import FEATURES, RowError, name_of, validate_row
 
 
 ROW = dict.fromkeys(FEATURES) | {
@@ -21,11 +20,6 @@ ROW = dict.fromkeys(FEATURES) | {
     "probability_source": "exact",
     "evidence": ["text"],
 }
-
-
-def test_modalities_are_those_of_the_processor():
-    """Rows of the dataset and the processor speak of the same modalities, in the same order."""
-    assert MODALITIES == processing_clue.MODALITIES
 
 
 @pytest.mark.parametrize(

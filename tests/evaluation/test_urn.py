@@ -20,13 +20,13 @@ import pytest
 
 from common.errors import InputError
 from datasets_scripts.build import main as build
-from datasets_scripts.schema import MODALITIES
 from datasets_scripts.sources import urn_stress
 from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SQUARE, draw, synthesize
 from evaluation import urn
 from evaluation.stress import findings
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text
+from modeling_clue.modalities import MODALITIES
 from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_premise, read_text
 
 

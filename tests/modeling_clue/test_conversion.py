@@ -230,9 +230,7 @@ def test_native_checkpoint_loads_with_the_head_alone_missing(source):
         for classes in BACKBONES.values()
         if classes[0].backbone.upstream("ThinkerConfig") is type(thinker.config)
     )
-    clue, report = model_class.from_pretrained(
-        source, config=config_class.from_dict(fields), output_loading_info=True
-    )
+    clue, report = model_class.from_pretrained(source, config=config_class.from_dict(fields), output_loading_info=True)
     assert set(report["missing_keys"]) == {"confidence_head.weight"} and not report["unexpected_keys"]
     state = clue.state_dict()
     state.pop("confidence_head.weight")

@@ -12,8 +12,9 @@ from modeling_clue import CLUEConfig
 from modeling_clue.auto import BACKBONES
 from modeling_clue.backbone import LORA_TARGET_MODULES
 from modeling_clue.conversion import plain_config
+from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import ConfidenceEstimation
-from modeling_clue.processing_clue import MODALITIES, EncodedPremise
+from modeling_clue.processing_clue import EncodedPremise
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]

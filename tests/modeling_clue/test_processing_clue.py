@@ -14,7 +14,8 @@ from transformers import WhisperFeatureExtractor
 
 from modeling_clue import CLUEProcessor
 from modeling_clue.media import MediaError, load_audio, load_video
-from modeling_clue.processing_clue import DEFAULT_PROMPT, MODALITIES, TEXT_ANSWER
+from modeling_clue.modalities import MODALITIES
+from modeling_clue.processing_clue import DEFAULT_PROMPT, TEXT_ANSWER
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue."]
@@ -199,7 +200,9 @@ def test_special_tokens_in_user_text_are_inert(processor):
     """Text that spells special tokens is read letter by letter, in premise and hypothesis, and reads back the same."""
     inputs = processor(SPECIAL_TEXT, SPECIAL_TEXT)
     ids, branches = inputs["input_ids"][0], inputs["branch_ids"][0]
-    special = set(processor.tokenizer.all_special_ids) | set(processor.tokenizer.convert_tokens_to_ids(list(processor.backbone.tokens.values())))
+    special = set(processor.tokenizer.all_special_ids) | set(
+        processor.tokenizer.convert_tokens_to_ids(list(processor.backbone.tokens.values()))
+    )
     special |= {index for token, index in processor.tokenizer.get_vocab().items() if token.startswith("<CONF_")}
     found = [int(index) for index in ids if int(index) in special]
     assert found == [processor.tokenizer.convert_tokens_to_ids("<|im_end|>")]  # the prompt's own

@@ -6,8 +6,8 @@ from transformers import AutoConfig, pipeline
 
 from modeling_clue.auto import CLUEProcessor
 from modeling_clue.conversion import from_research, plain_config, to_thinker
+from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import rehouse
-from modeling_clue.processing_clue import MODALITIES
 from train.answers import load_text_model
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoProcessor
 
 import modeling_clue
 from modeling_clue.auto import BACKBONES
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.conftest import TEXTS
 from tests.launching import run
 from train.tiny import build_tiny

@@ -26,7 +26,7 @@ from transformers import (
 
 from modeling_clue.adapter import merge_adapter
 from modeling_clue.conversion import from_research, main, to_clue, to_thinker
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.modeling_clue.conftest import write_clip
 from train.tiny import tiny_config, train_tokenizer
 

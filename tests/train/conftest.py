@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datasets_scripts.build import main as build
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 
 
 CONFIGS = [f"urn-{modality}" for modality in MODALITIES]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
 from modeling_clue import CLUEConfig, CLUEProcessor
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.launching import launch
 from tests.train.conftest import CONFIGS, HYPOTHESES
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model

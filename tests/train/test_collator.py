@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modeling_clue import CLUEProcessor
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.train.conftest import CONFIGS, HYPOTHESES
 from train.collator import PremiseCollator, draw_hypotheses
 from train.premises import PremiseDataset

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.launching import launch
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
 from train.premises import PREMISE_COLUMNS

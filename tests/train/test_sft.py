@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoProcessor
 from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from tests.launching import run
 from tests.train.conftest import CONFIGS
 from train.sft import main
@@ -277,12 +277,14 @@ def test_adapters_never_reach_frozen_towers(dataset, tiny_checkpoint, tmp_path, 
 
 
 @pytest.mark.parametrize("tiny_checkpoint", ["qwen3-omni"], indirect=True)
-@pytest.mark.parametrize("options", [(), ("--use_peft", "true", "--lora_r", "2"), ("--freeze_towers", "true")], ids=str)
+@pytest.mark.parametrize(
+    "options", [(), ("--use_peft", "true", "--lora_r", "2"), ("--freeze_towers", "true")], ids=str
+)
 def test_another_backbone_trains(dataset, tiny_checkpoint, tmp_path, options):
     """Qwen3-Omni's Thinker takes a step in every modality: whole, with LoRA on its language model, or with the outputs
     of frozen towers kept. What is saved is a whole checkpoint, of which what was trained has moved."""
     cache = ("--tower_cache", str(tmp_path / "cache")) if "--freeze_towers" in options else ()
-    every = ("--configs", *CONFIGS, "--learning_rate", "1e-3", *options, *cache)
+    every = ("--dataset_configs", *CONFIGS, "--learning_rate", "1e-3", *options, *cache)
     output = train(dataset, tiny_checkpoint, tmp_path / "out", *every, steps=8)
     logged = {name for entry in history(output) for name in entry}
     assert {f"loss_{name}" for name in MODALITIES} <= logged

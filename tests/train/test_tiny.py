@@ -36,7 +36,9 @@ def test_checkpoint_is_complete(tmp_path):
     assert model.confidence_head.weight.shape == (20, 64)
     vocabulary = processor.tokenizer.get_vocab()
     assert len(vocabulary) == 300 == model.lm_head.out_features
-    assert {*SPECIAL_TOKENS, *processor.backbone.tokens.values()} | {f"<CONF_{index}>" for index in range(20)} <= vocabulary.keys()
+    assert {*SPECIAL_TOKENS, *processor.backbone.tokens.values()} | {
+        f"<CONF_{index}>" for index in range(20)
+    } <= vocabulary.keys()
     for text in ("The ball is red.", "  früher\n\t37 % 球 🙂"):
         assert processor.tokenizer.decode(processor.encode_premise(text).input_ids) == text
     with torch.no_grad():

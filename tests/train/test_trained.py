@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from modeling_clue.backbone import TOWERS
 from train.arguments import CLUETrainingArguments, DataArguments, ModelArguments
 from train.sft import load_model
-from modeling_clue.backbone import TOWERS
 from train.trained import hold_in_float32, trained_in
 
 

@@ -10,7 +10,8 @@ import yaml
 
 from datasets_scripts.build import main as build
 from datasets_scripts.building.folder import FolderError, check_free
-from datasets_scripts.schema import FEATURES, MODALITIES, SPLITS
+from datasets_scripts.schema import FEATURES, SPLITS
+from modeling_clue.modalities import MODALITIES
 from tests.launching import run
 
 

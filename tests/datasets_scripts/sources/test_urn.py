@@ -18,11 +18,12 @@ import soundfile
 
 from common.digests import digest
 from datasets_scripts.build import main as build
-from datasets_scripts.schema import MODALITIES, SPLITS
+from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.urn import Scene, sample_scene
 from datasets_scripts.sources.urn_language import sample_hypotheses
 from datasets_scripts.sources.urn_media import draw, synthesize, write_video
 from modeling_clue.media import load_audio, load_video
+from modeling_clue.modalities import MODALITIES
 
 
 COLOURS = {"red": (215, 40, 40), "green": (40, 175, 60), "blue": (50, 80, 220), "yellow": (230, 210, 50)}

@@ -20,7 +20,6 @@ from chat.failures import RunStoppedError
 from chat.local import LocalTeacher
 from chat.messages import chat_messages
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
-from datasets_scripts.schema import MODALITIES
 from evaluation import run
 from evaluation.data import load_rows
 from evaluation.predict import score_batches

@@ -11,7 +11,7 @@ from evaluation.data import load_rows
 from evaluation.predictors import checkpoints
 from evaluation.predictors.checkpoints import TextPredictor, answer_format
 from evaluation.target_floor import written_predictions
-from modeling_clue.processing_clue import MODALITIES
+from modeling_clue.modalities import MODALITIES
 from train.answers import CLUEForTextAnswers
 from train.sft import main as train
 
