@@ -68,6 +68,7 @@ def build():
     from transformers import Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
     from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+    from modeling_clue.backbone import QWEN2_5_OMNI
     from modeling_clue.conversion import FRAME_SIZE, confidence_tokens
     from modeling_clue.processing_clue import DEFAULT_PROMPT
     from train.tiny import train_tokenizer
@@ -98,10 +99,7 @@ def build():
             "fullatt_block_indexes": [1, 3, 5, 6],
             "out_hidden_size": 512,
         },
-        **{
-            field: tokenizer.convert_tokens_to_ids(token)
-            for token, field in CLUEConfig.backbone.token_id_fields.items()
-        },
+        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in QWEN2_5_OMNI.token_id_fields.items()},
     )
     torch.manual_seed(0)
     model = CLUEForConfidenceEstimation(config).eval()

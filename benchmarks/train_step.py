@@ -46,6 +46,7 @@ from transformers import (
 
 from common.cli import ArgumentParser
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.confidence import confidence_loss
 from modeling_clue.conversion import FRAME_SIZE, confidence_tokens
 from modeling_clue.processing_clue import DEFAULT_PROMPT
@@ -106,10 +107,7 @@ def config_3b(tokenizer) -> CLUEConfig:
             "fullatt_block_indexes": [7, 15, 23, 31],
             "out_hidden_size": 2048,
         },
-        **{
-            field: tokenizer.convert_tokens_to_ids(token)
-            for token, field in CLUEConfig.backbone.token_id_fields.items()
-        },
+        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in QWEN2_5_OMNI.token_id_fields.items()},
     )
 
 

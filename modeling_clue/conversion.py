@@ -388,7 +388,7 @@ def save_whole(model, processor, out: Path) -> Path:
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
-    """The backbone and the Thinker's configuration out of either layout, with the dtype of the weights if it's known."""
+    """The backbone and the Thinker's configuration out of either layout, with the weights' dtype if it is known."""
     config = read(AutoConfig, source)
     if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")

@@ -1,4 +1,4 @@
-"""What Qwen3-Omni's Thinker has and Qwen2.5-Omni's has not: levels of vision, windows of sound, a mixture of experts."""
+"""What Qwen3-Omni's Thinker has that Qwen2.5-Omni's has not: levels of vision, windows of sound, experts."""
 
 import pytest
 import torch

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from modeling_clue.adapter import merge_adapter
+from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.conversion import from_research, main, to_clue, to_thinker
 from modeling_clue.modalities import MODALITIES
 from tests.modeling_clue.conftest import write_clip
