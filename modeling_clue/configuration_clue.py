@@ -74,6 +74,17 @@ class CLUEFields:
             check_calibration(self.calibration)
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict, **kwargs):
+        """As of every configuration, but of no other kind of model, whose weights would find no place."""
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(
+                f"{cls.__name__} is not the configuration of a {model_type} checkpoint: load one of CLUE with "
+                "`AutoModel`, and make others one of CLUE with `python -m modeling_clue.conversion to-clue`."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
 
 @strict
 class CLUEConfig(CLUEFields, Qwen2_5OmniThinkerConfig):

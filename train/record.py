@@ -204,6 +204,7 @@ def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
     if isinstance(config, CLUEFields):
         head = {"bins": config.num_bins, "target": config.target, "sigma": config.sigma}
     return {
+        "backbone": inner.backbone.name,
         "parameters": sum(sizes[name] for name in saved),
         "trained": sum(sizes[name] for name in trained - idle),
         "dtype": dtype_name(inner),

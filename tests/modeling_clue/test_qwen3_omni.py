@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, pipeline
+from transformers import AutoConfig, AutoModelForDecision, pipeline
 
-from modeling_clue.auto import CLUEProcessor
+from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import from_research, plain_config, to_thinker
+from modeling_clue.decision import CLUEForDecision
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import rehouse
 from train.answers import load_text_model
@@ -89,7 +90,7 @@ def test_the_pipeline_takes_its_checkpoints(tiny_checkpoint, model, processor, p
 
 
 def test_what_it_cannot_do_is_refused_by_name(tiny_checkpoint, tmp_path):
-    """Written answers and research checkpoints are Qwen2.5-Omni's alone, and so is its processor."""
+    """Written answers, decisions and research checkpoints are Qwen2.5-Omni's alone, and so are its classes."""
     with pytest.raises(ValueError, match=r"clue_qwen3_omni checkpoint: `--variant text` trains Qwen2\.5-Omni alone"):
         load_text_model(str(tiny_checkpoint), revision=None)
     thinker = to_thinker(tiny_checkpoint, tmp_path / "thinker")
@@ -99,4 +100,9 @@ def test_what_it_cannot_do_is_refused_by_name(tiny_checkpoint, tmp_path):
         from_research(thinker, prompt, tmp_path / "clue")
     with pytest.raises(ValueError, match=r"lacks the special tokens <\|AUDIO\|>.* of Qwen2\.5-Omni"):
         CLUEProcessor.from_pretrained(tiny_checkpoint)
+    for other in (CLUEForConfidenceEstimation, CLUEForDecision):
+        with pytest.raises(ValueError, match="CLUEConfig is not the configuration of a clue_qwen3_omni checkpoint"):
+            other.from_pretrained(tiny_checkpoint)
+    with pytest.raises(ValueError, match="CLUEQwen3OmniConfig"):
+        AutoModelForDecision.from_pretrained(tiny_checkpoint)
     assert AutoConfig.from_pretrained(tiny_checkpoint).backbone.name == "Qwen3-Omni"
