@@ -26,6 +26,7 @@ from evaluation.predict import score_batches
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.predictors.prediction import WrittenPrediction
 from evaluation.predictors.prompting import NUMBERS, LocalBinary, LocalDigits, LocalScalar
+from modeling_clue.modalities import MODALITIES
 from tests.chat.bad_server import bad_server
 from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
 from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
