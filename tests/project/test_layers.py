@@ -27,7 +27,7 @@ LAYERS = {
     "chat": ({"modeling_clue", "common"}, ["data"]),
     "datasets_scripts": ({"modeling_clue", "common", "chat"}, ["teacher"]),
     "train": ({"modeling_clue", "common", "datasets_scripts"}, ["train", "deepspeed"]),
-    "evaluation": ({"modeling_clue", "common", "chat", "datasets_scripts", "train"}, ["eval"]),
+    "evaluation": ({"modeling_clue", "common", "chat", "datasets_scripts"}, ["eval"]),
     "spaces": ({"common"}, ["space"]),
 }
 COMMANDS_AND_LIBRARIES = [
