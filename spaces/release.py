@@ -14,69 +14,178 @@ the one it has, and a new Space takes the tiny checkpoint along. Secrets are not
 missing. The token is that of HF_TOKEN or of `hf auth login`.
 """
 
-import argparse
+import re
+import subprocess
+from argparse import Namespace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
 from huggingface_hub import HfApi, RepoCard
+from huggingface_hub.errors import RevisionNotFoundError
 
 from common.cli import ArgumentParser, counted, in_words
 from common.errors import InputError
-from common.hub import (
-    Repository,
-    amount,
-    changed_files,
-    check,
-    connect,
-    look_at,
-    stage,
-    told_in_words,
-)
-from spaces.releasing.folder import read_folder
-from spaces.releasing.settings import ROOT, Settings, settings_of
+from common.hub import Repository, amount, changed_files, check, connect, files_at, look_at, stage, told_in_words
 
 
+ROOT = Path(__file__).resolve().parents[1]
 SPACES = ROOT / "spaces"
+# The checkpoint that the demo takes along where no model is named: its folder here and in the Space.
+TINY = "checkpoints/clue-urn-tiny"
 # What the Hub itself puts into a new Space.
 OF_THE_HUB = {".gitattributes", "README.md"}
+# Passwords, tokens and people's judgements. None is in git; should one come to be, it still goes nowhere.
+KEPT_BACK = re.compile(r"(^|/)(\.env[^/]*|users[^/]*\.txt|data/.*|[^/]*\.(sqlite|db)[^/]*)$")
+# The options that a Space has to itself.
+OPTIONS = {"demo": ("model", "model_revision"), "annotate": ("dataset", "dataset_config")}
 
 
-def render_card(text: str, settings: Settings) -> str:
-    """
-    The card of the released Space: that of the folder, with links to what it runs.
+@dataclass(frozen=True)
+class Folder:
+    """Lists what git's present commit has of a folder, as it lies there now, and what isn't in that commit."""
 
-    Args:
-        text (`str`): The folder's README.md.
-        settings ([`Settings`]): What it runs.
+    files: dict[str, Path]
+    commit: str
+    changed: bool
+    uncommitted: list[str]
 
-    Returns:
-        `str`: the whole README.md.
 
-    Raises:
-        `InputError`: if its front matter is broken.
-    """
+@dataclass(frozen=True)
+class Settings:
+    """Tells what a Space runs: public variables, links of its card, further files, the secrets that it needs."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    links: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    note: str | None = None
+
+
+def read_folder(folder: Path) -> Folder:
+    """Lists a folder's files that git has; an `InputError` if it is in no checkout, or git has secrets."""
+    tracked = _paths(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD")
+    if not tracked:
+        raise InputError(f"git has nothing of {folder}: a release is what was committed there")
+    private = [path for path in tracked if KEPT_BACK.search(path)]
+    if private:
+        raise InputError(
+            f"git has {folder / private[0]}, which by its name holds passwords, tokens or people's judgements. "
+            "Nothing was sent: take it out of git (git rm --cached) and change what it holds"
+        )
+    differing = _paths(folder, "diff", "-z", "--name-only", "--relative", "HEAD")
+    untracked = _paths(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    return Folder(
+        files={path: folder / path for path in tracked if (folder / path).is_file()},
+        commit=_git(folder, "rev-parse", "HEAD").strip(),
+        changed=bool(set(differing) & set(tracked)),
+        uncommitted=sorted({*untracked, *differing} - set(tracked)),
+    )
+
+
+def _paths(folder: Path, *arguments: str) -> list[str]:
+    return [path for path in _git(folder, *arguments).split("\0") if path]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError as error:
+        raise InputError("git is not installed, and it knows which files are released") from error
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"git does not say which files of {folder} are released: {error.stderr.strip()}") from error
+
+
+def settings_of(api: HfApi, options: Namespace, running: dict[str, str]) -> Settings:
+    """Decides what a Space runs: what the options say, else what it runs already by its variables."""
+    for space, names in OPTIONS.items():
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+        if given and space != options.space:
+            raise InputError(f"{given[0]} is for --space {space}, not for {options.space}")
+    return (_demo if options.space == "demo" else _annotate)(api, options, running)
+
+
+def _demo(api: HfApi, options: Namespace, running: dict[str, str]) -> Settings:
+    model, current = options.model or running.get("CLUE_MODEL", TINY), running.get("CLUE_REVISION")
+    if model == TINY:
+        if options.model_revision is not None:
+            raise InputError("--model-revision is of the model on the Hub that --model names")
+        files = {f"{TINY}/{path}": local for path, local in read_folder(ROOT / TINY).files.items()}
+        note = f"no --model: the Space takes {TINY} along, which knows urns, balls and beeps"
+        return Settings({"CLUE_MODEL": TINY}, files=files, note=note)
+    same = model == running.get("CLUE_MODEL")
+    asked = options.model_revision or (current if same and options.model is None else None) or "main"
+    with told_in_words(model):
+        try:
+            info = api.repo_info(model, revision=asked)
+        except RevisionNotFoundError as error:
+            raise InputError(f"--model-revision: {model} has no branch, tag or commit {asked}") from error
+    if "config.json" not in {sibling.rfilename for sibling in info.siblings}:
+        raise InputError(f"--model {model} has no config.json at {info.sha}: it must be a checkpoint of CLUE")
+    revision, note = info.sha, None
+    newest = same and options.model_revision is None and revision != current
+    if newest and _same_but_cards(api, model, current, revision):
+        note = f"{model} has another card since {current}, and nothing else: the Space stays at that commit"
+        revision = current
+    secrets = {"HF_TOKEN": f"a token that may read {model}, which is private"} if info.private else {}
+    return Settings({"CLUE_MODEL": model, "CLUE_REVISION": revision}, {"models": [model]}, secrets=secrets, note=note)
+
+
+def _same_but_cards(api: HfApi, model: str, one: str | None, other: str) -> bool:
+    if not re.fullmatch(r"[0-9a-f]{40}", one or ""):
+        return False
+    with told_in_words(model):
+        try:
+            trees = [files_at(api, "model", model, commit) for commit in (one, other)]
+        except RevisionNotFoundError:
+            return False
+    blobs = [{(path, file.blob_id) for path, file in tree.items() if path != "README.md"} for tree in trees]
+    return blobs[0] == blobs[1]
+
+
+def _annotate(api: HfApi, options: Namespace, running: dict[str, str]) -> Settings:
+    secrets = {"ANNOTATE_USERS": "lines role:name:password, as spaces/annotate/users.py draws them"}
+    if "ANNOTATE_SYNC" in running:
+        secrets["HF_TOKEN"] = f"a token that may write to {running['ANNOTATE_SYNC']}"
+    variables = {}
+    for name, key in (("dataset", "ANNOTATE_DATASET"), ("dataset_config", "ANNOTATE_CONFIG")):
+        given = getattr(options, name)
+        if given is not None and running.get(key, given) != given:
+            raise InputError(
+                f"--{name.replace('_', '-')} {given}: {options.repo} is about {running[key]}, and judgements are of "
+                f"one dataset. Release another Space, or change {key} in the settings of this one"
+            )
+        if given is not None or key in running:
+            variables[key] = given or running[key]
+    if not variables:
+        return Settings(secrets=secrets, note="no --dataset and --dataset-config: the Space won't start without")
+    if len(variables) < 2:
+        raise InputError("--dataset ORG/NAME and --dataset-config NAME go together")
+    dataset, config = variables.values()
+    with told_in_words(dataset):
+        info = api.repo_info(dataset, repo_type="dataset")
+    configs = [entry["config_name"] for entry in (info.card_data or {}).get("configs", [])]
+    if configs and config not in configs:
+        raise InputError(f"--dataset-config {config}: {dataset} has {', '.join(configs)}")
+    if info.private:
+        secrets.setdefault("HF_TOKEN", f"a token that may read {dataset}, which is private")
+    return Settings(variables, {"datasets": [dataset]}, secrets=secrets)
+
+
+def render_card(text: str, links: dict[str, list[str]]) -> str:
+    """Returns the README.md of the released Space: that of the folder, with links to what it runs."""
     try:
         card = RepoCard(text)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"the front matter of README.md is broken: {error}") from error
-    for name in ("models", "datasets"):
-        links = getattr(settings, name)
-        if links:
-            card.data[name] = links
+    for name, repositories in links.items():
+        card.data[name] = repositories
     return str(card)
 
 
-def release(options: argparse.Namespace) -> None:
-    """
-    Releases a Space, or says what a release would do.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`parse_arguments`].
-
-    Raises:
-        `InputError`: if the folder or the repository is not fit for it.
-    """
+def release(options: Namespace) -> None:
+    """Releases a Space, or says what a release would do; an `InputError` if folder or repository is not fit for it."""
     known = sorted(path.parent.name for path in SPACES.glob("*/app.py"))
     if options.space not in known:
         raise InputError(f"--space {options.space}: {SPACES} has {', '.join(known)}")
@@ -87,13 +196,14 @@ def release(options: argparse.Namespace) -> None:
         raise InputError(f"{SPACES / options.space} has no {min(lacking)} that git has too: no Space runs without")
     title = f"Release of spaces/{options.space} at"
     there = look_at(api, "space", options.repo)
-    _refuse_foreign(api, options, there, title)
-    with told_in_words(options.repo):
-        variables = {} if there.info is None else api.get_space_variables(options.repo)
-        secrets = {} if there.info is None else api.get_space_secrets(options.repo)
-    running = {key: variable.value for key, variable in variables.items()}
+    running, secrets = {}, {}
+    if there.info is not None:
+        _refuse_foreign(api, options, there, title)
+        with told_in_words(options.repo):
+            running = {key: variable.value for key, variable in api.get_space_variables(options.repo).items()}
+            secrets = api.get_space_secrets(options.repo)
     settings = settings_of(api, options, running)
-    card = render_card(folder.files["README.md"].read_text(encoding="utf-8"), settings)
+    card = render_card(folder.files["README.md"].read_text(encoding="utf-8"), settings.links)
     check("space", options.repo, there, options.private, card)
     with TemporaryDirectory() as scratch:
         files = folder.files | settings.files | {"README.md": Path(scratch) / "README.md"}
@@ -111,10 +221,10 @@ def release(options: argparse.Namespace) -> None:
             print(f"  to delete: {', '.join(deleted)}")
         for key, value in settings.variables.items():
             print(f"  {key}={value}: {'to set' if key in to_set else 'as it is there'}")
-        for note in settings.notes:
-            print(f"  {note}")
-        if folder.left:
-            print(f"  not in git's commit {folder.commit[:12]}, so not sent: {', '.join(folder.left)}")
+        if settings.note:
+            print(f"  {settings.note}")
+        if folder.uncommitted:
+            print(f"  not in git's commit {folder.commit[:12]}, so not sent: {', '.join(folder.uncommitted)}")
 
         if options.dry_run:
             return
@@ -132,9 +242,7 @@ def release(options: argparse.Namespace) -> None:
             print(f"Still missing is the secret {name} ({what}): hf spaces secrets add {options.repo} -s {name}")
 
 
-def _refuse_foreign(api: HfApi, options: argparse.Namespace, there: Repository, title: str) -> None:
-    if there.info is None:
-        return
+def _refuse_foreign(api: HfApi, options: Namespace, there: Repository, title: str) -> None:
     if there.info.sdk not in ("gradio", None):
         raise InputError(
             f"--repo {options.repo} is a Space with the SDK {there.info.sdk}, and {options.space} is one with Gradio"
@@ -150,26 +258,22 @@ def _refuse_foreign(api: HfApi, options: argparse.Namespace, there: Repository, 
 
 
 def _send(
-    api: HfApi,
-    options: argparse.Namespace,
-    there: Repository,
-    files: dict[str, Path],
-    to_set: dict[str, str],
-    title: str,
+    api: HfApi, options: Namespace, there: Repository, files: dict[str, Path], to_set: dict[str, str], title: str
 ) -> None:
+    target = {"repo_id": options.repo, "repo_type": "space"}
     with told_in_words(options.repo), TemporaryDirectory() as staged:
         head = there.head
         if head is None:
-            api.create_repo(options.repo, repo_type="space", space_sdk="gradio", private=options.private)
-            head = api.repo_info(options.repo, repo_type="space").sha
+            api.create_repo(**target, space_sdk="gradio", private=options.private)
+            head = api.repo_info(**target).sha
         # Variables come first: what starts with the new files then finds them.
         for key, value in to_set.items():
             api.add_space_variable(options.repo, key, value)
         if files:
+            staged = stage(files, Path(staged))
             api.upload_folder(
-                repo_id=options.repo,
-                repo_type="space",
-                folder_path=stage(files, Path(staged)),
+                **target,
+                folder_path=staged,
                 commit_message=title,
                 revision="main",
                 parent_commit=head,
@@ -177,7 +281,7 @@ def _send(
             )
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None = None) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(prog="python -m spaces.release", description=__doc__.splitlines()[1])
     parser.add_argument("--repo", required=True, help="the Space's repository, ORG/NAME; made if it isn't there")

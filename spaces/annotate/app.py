@@ -1,5 +1,6 @@
 """
-The annotation tool: claims about clips and texts, judged by several people at once. README.md says how to set it up.
+Runs the annotation tool: claims about clips and texts, judged by several people at once. README.md says how to set it
+up.
 
 ```
 ANNOTATE_DATASET=umui ANNOTATE_CONFIG=urn-audiovisual ANNOTATE_USERS_FILE=users.txt python app.py
@@ -18,12 +19,12 @@ if __name__ == "__main__":  # before the imports that take seconds
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 import gradio as gr
-from desk import BadAnswer, Desk
-from items import arrange, load_items
-from organiser import Office
+from annotator_pages import AnnotatorPages, BadAnswer
+from dashboard import Dashboard
+from items import load_items, make_queue
 from playable import find_faults, warning
 from settings import Settings, read_settings
-from store import NotYours, Store
+from store import NotAssigned, Store
 from sync import NAME, Sync, restore
 from training import load_examples
 from users import User, password_check
@@ -46,41 +47,26 @@ THEME = gr.themes.Base(
 SCRIPTS = ("elements.js", "judgement.js", "annotator.js", "organiser.js", "main.js")
 
 
-def build(users: dict[str, User], desk: Desk, office: Office) -> gr.Blocks:
-    """
-    The page and what its buttons do. Who asks is taken from the session alone, never from what a page sends.
-
-    Args:
-        users (`dict[str, User]`): Everybody by name.
-        desk ([`Desk`]): The annotators' pages.
-        office ([`Office`]): The organiser's.
-
-    Returns:
-        `gr.Blocks`: the app.
-    """
-
+def build(users: dict[str, User], annotator: AnnotatorPages, dashboard: Dashboard) -> gr.Blocks:
+    """Builds the page and its buttons. Who asks is taken from the session alone, never from what a page sends."""
     # A page that is sent twice is news the second time too: the browser waits for an answer.
     numbers = count()
 
     def first(request: gr.Request) -> dict:
         name = request.username
-        return office.page(name) if users[name].role == "organiser" else desk.resume(name)
+        return dashboard.page(name) if users[name].role == "organiser" else annotator.resume(name)
 
-    def action(role: str, answer: Callable[[str, dict], dict]) -> Callable:
+    def action(role: str, answer: Callable[..., dict], fields: list[str]) -> Callable:
         def act(event: gr.EventData, request: gr.Request) -> dict:
             if users[request.username].role != role:
                 raise gr.Error("This is not yours to do.", print_exception=False)
             sent = event._data if isinstance(event._data, dict) else {}
             try:
-                return answer(request.username, sent) | {"serial": next(numbers)}
-            except (BadAnswer, NotYours) as error:
+                return answer(request.username, *map(sent.get, fields)) | {"serial": next(numbers)}
+            except (BadAnswer, NotAssigned) as error:
                 # The page stays as it is, so that nothing that was typed is lost.
-                return {
-                    "page": "message",
-                    "message": str(error),
-                    "gone": isinstance(error, NotYours),
-                    "serial": next(numbers),
-                }
+                gone = isinstance(error, NotAssigned)
+                return {"page": "message", "message": str(error), "gone": gone, "serial": next(numbers)}
 
         return act
 
@@ -92,38 +78,33 @@ def build(users: dict[str, User], desk: Desk, office: Office) -> gr.Blocks:
             padding=False,
         )
         actions = (
-            (page.begin, "annotator", lambda name, sent: desk.begin(name)),
-            (page.instructions, "annotator", lambda name, sent: desk.instructions(name)),
-            (page.resume, "annotator", lambda name, sent: desk.resume(name)),
-            (page.train, "annotator", lambda name, sent: desk.train(name, sent.get("answer"))),
-            (page.trained, "annotator", lambda name, sent: desk.trained(name, sent.get("id"))),
-            (page.judge, "annotator", lambda name, sent: desk.judge(name, sent.get("id"), sent.get("answer"))),
-            (page.open, "annotator", lambda name, sent: desk.open(name, sent.get("id"))),
-            (page.unplayed, "annotator", lambda name, sent: desk.unplayed(name, sent.get("id"), sent.get("why"))),
-            (page.overview, "organiser", lambda name, sent: office.page(name)),
-            (page.give_on, "organiser", lambda name, sent: office.give_on(name, sent.get("annotator"))),
-            (page.export, "organiser", lambda name, sent: office.export(name)),
+            ("annotator", page.begin, annotator.begin),
+            ("annotator", page.instructions, annotator.instructions),
+            ("annotator", page.resume, annotator.resume),
+            ("annotator", page.train, annotator.train, "answer"),
+            ("annotator", page.trained, annotator.trained, "id"),
+            ("annotator", page.judge, annotator.judge, "id", "answer"),
+            ("annotator", page.open, annotator.open, "id"),
+            ("annotator", page.unplayed, annotator.unplayed, "id", "why"),
+            ("organiser", page.overview, dashboard.page),
+            ("organiser", page.reassign, dashboard.reassign, "annotator"),
+            ("organiser", page.export, dashboard.export),
         )
-        for listen, role, answer in actions:
-            listen(action(role, answer), outputs=page, show_progress="hidden", api_visibility="private")
+        for role, listen, answer, *fields in actions:
+            listen(action(role, answer, fields), outputs=page, show_progress="hidden", api_visibility="private")
         app.load(first, outputs=page, show_progress="hidden", api_visibility="private")
     return app
 
 
 def main(settings: Settings) -> None:
-    """
-    Starts the server.
-
-    Args:
-        settings ([`Settings`]): The settings.
-    """
+    """Starts the server."""
     file = settings.data / NAME
     if settings.sync and restore(settings.sync, file):
         print(f"Went on from the copy in {settings.sync}")
     items = load_items(settings.dataset, settings.config, settings.split, settings.data / "clips")
-    places, examples = arrange(items, settings.pilot, settings.seed), load_examples()
+    queue, examples = make_queue(items, settings.pilot, settings.seed), load_examples()
     digests = {item.id: item.digest for item in items}
-    store = Store(file, places, digests, settings.annotators, settings.per_item, settings.patience)
+    store = Store(file, queue, digests, settings.annotators, settings.per_item, settings.patience)
     if settings.sync:
         Sync(store, settings.sync, settings.data / "sync", settings.sync_minutes)
     by_id = {item.id: item for item in items}
@@ -131,8 +112,8 @@ def main(settings: Settings) -> None:
     wrong = warning(find_faults(clips))
     if wrong:
         print(wrong, file=sys.stderr, flush=True)
-    office = Office(store, by_id, store.places, settings.per_item, wrong)
-    app = build(settings.users, Desk(store, by_id, examples), office)
+    dashboard = Dashboard(store, by_id, store.queue, settings.per_item, wrong)
+    app = build(settings.users, AnnotatorPages(store, by_id, examples), dashboard)
     app.queue(default_concurrency_limit=8)
     app.launch(
         auth=password_check(settings.users),

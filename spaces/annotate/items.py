@@ -1,4 +1,4 @@
-"""The items to be judged: the rows of one split of a UMUI folder, as `datasets` loads it for anybody."""
+"""Loads the items to be judged, the rows of one split of a UMUI folder, as `datasets` loads it for anybody."""
 
 import hashlib
 import random
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assignment import Place
+from assignment import QueuedItem
 from datasets import Audio, Dataset, Video, load_dataset_builder
 from datasets.data_files import DataFilesDict
 
@@ -26,17 +26,7 @@ CLAIMS_TOGETHER = 12
 
 @dataclass(frozen=True)
 class Item:
-    """
-    A claim about a premise.
-
-    Args:
-        id (`str`): The row's id.
-        modality (`str`): `"text"`, `"audio"`, `"video"` or `"audiovisual"`.
-        premise (`str`): The text, or the path of the clip.
-        claim (`str`): The hypothesis.
-        topic (`str`, *optional*): What event it is about.
-        context (`str`, *optional*): The background story.
-    """
+    """Holds a claim about a premise (a text, or the path of a clip), the event it is about and its story."""
 
     id: str
     modality: str
@@ -47,16 +37,14 @@ class Item:
 
     @property
     def video(self) -> str | None:
-        """The clip's name without its ending, by which a build of the dataset finds it again."""
+        """Returns the clip's name without its ending, by which a build of the dataset finds it again."""
         return None if self.modality == "text" else Path(self.premise).stem
 
     @property
     def digest(self) -> str:
-        """
-        Tells whether an item is still the same; a clip counts by the name of its file, which in the Hub's cache is its
-        content's. The context comes last: databases that were begun without it go on.
-        """
+        """Tells if an item is still the same; a clip counts by its file's name, in the Hub's cache its content's."""
         premise = self.premise if self.modality == "text" else Path(self.premise).resolve().stem
+        # The context comes last: databases that were begun without it go on.
         return _hash((self.modality, premise, self.claim)) + _hash(self.context)
 
 
@@ -66,7 +54,7 @@ def _hash(value: object) -> str:
 
 def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]:
     """
-    Loads the items, those of one premise next to each other.
+    Loads the items, those of one premise next to each other, in the order in which their premises first appear.
 
     Args:
         dataset (`str`): A dataset folder, or a repository on the Hub.
@@ -74,12 +62,8 @@ def load_items(dataset: str, config: str, split: str, clips: Path) -> list[Item]
         split (`str`): The split, e.g. `"test"`.
         clips (`Path`): Where clips that the dataset has no file for are written.
 
-    Returns:
-        `list[Item]`: the items, in the order in which their premises first appear.
-
     Raises:
-        `ValueError`: if there is no such split, a row lacks its premise, or an id is there twice; the message names
-            the splits or the row.
+        `ValueError`: if there is no such split, a row lacks its premise, or an id is there twice.
     """
     # A folder is read anew each time: what `datasets` kept of it before may name clips where they no longer are.
     with TemporaryDirectory() as scratch:
@@ -139,7 +123,7 @@ def _premise(row: dict, clips: Path) -> str:
 
 
 def _as_webm(clip: Path, clips: Path) -> Path:
-    """A WebM under its own name, by which browsers know it: datasets store it by that of Matroska."""
+    """Links a WebM to its own name, by which browsers know it: datasets store it by that of Matroska."""
     if clip.suffix != ".mkv":
         return clip
     with clip.open("rb") as file:
@@ -152,18 +136,8 @@ def _as_webm(clip: Path, clips: Path) -> Path:
     return link
 
 
-def arrange(items: list[Item], pilot: int, seed: int) -> list[Place]:
-    """
-    Cuts the items into chunks, draws their order, and takes the first for the pilot set.
-
-    Args:
-        items (`list[Item]`): The items, those of one premise next to each other.
-        pilot (`int`): How many everybody judges.
-        seed (`int`): Draws the order of premises.
-
-    Returns:
-        `list[Place]`: the items in the order in which they are judged: the pilot set comes first.
-    """
+def make_queue(items: list[Item], pilot: int, seed: int) -> list[QueuedItem]:
+    """Cuts the items into chunks, draws their order by `seed`, and takes the first `pilot` items for the pilot set."""
     chunks: list[list[Item]] = []
     for item in items:
         chunk = chunks[-1] if chunks else None
@@ -174,4 +148,4 @@ def arrange(items: list[Item], pilot: int, seed: int) -> list[Place]:
             chunks.append([item])
     random.Random(seed).shuffle(chunks)
     ordered = [(item, number) for number, chunk in enumerate(chunks) for item in chunk]
-    return [Place(item.id, number, rank < pilot) for rank, (item, number) in enumerate(ordered)]
+    return [QueuedItem(item.id, number, rank < pilot) for rank, (item, number) in enumerate(ordered)]

@@ -1,5 +1,5 @@
 """
-Which clips every browser plays, and what to do about the others: to be known before anybody sits before them.
+Finds the clips that some browser can't play, and tells what to do about them, before anybody sits before them.
 
 What is said here was measured in Chromium; for Firefox and Safari it follows their documentation. Whether a clip does
 play on somebody's screen is found out there, by `pages/`.
@@ -41,28 +41,14 @@ COMMAND = (
 
 @dataclass(frozen=True)
 class Fault:
-    """
-    What keeps browsers from playing a clip.
-
-    Args:
-        text (`str`): In a person's words.
-        curable (`bool`, *optional*, defaults to `True`): Whether it goes away when the clip is encoded anew.
-    """
+    """Tells what keeps browsers from playing a clip; encoding it anew helps if `curable`."""
 
     text: str
     curable: bool = True
 
 
 def find_faults(clips: Iterable[tuple[str, str]]) -> dict[str, Fault]:
-    """
-    Looks into clips.
-
-    Args:
-        clips (`Iterable[tuple[str, str]]`): Their paths, each with a modality that it is judged in.
-
-    Returns:
-        `dict[str, Fault]`: by path; clips that every browser plays are not there.
-    """
+    """Looks into clips, pairs of a path and a modality in which it is judged; returns faults by path."""
     clips = sorted(set(clips))
     with ThreadPoolExecutor() as pool:
         found = pool.map(_fault, clips)
@@ -70,16 +56,7 @@ def find_faults(clips: Iterable[tuple[str, str]]) -> dict[str, Fault]:
 
 
 def warning(faults: dict[str, Fault]) -> str:
-    """
-    What the organiser is told.
-
-    Args:
-        faults (`dict[str, Fault]`): As [`find_faults`] gives them.
-
-    Returns:
-        `str`: a line for each clip, and the command that makes clips of them that every browser plays; nothing where
-        there is no fault.
-    """
+    """Tells the organiser each fault, and the command that makes clips that every browser plays; nothing if none."""
     if not faults:
         return ""
     lines = [f"{len(faults)} of the clips can't be played in every browser, and where they can't, not be judged:"]
@@ -96,7 +73,6 @@ def warning(faults: dict[str, Fault]) -> str:
 
 
 def _fault(clip: tuple[str, str]) -> Fault | None:
-    """What is wrong with a clip in a modality."""
     path, modality = clip
     try:
         with av.open(path) as container:
@@ -106,7 +82,7 @@ def _fault(clip: tuple[str, str]) -> Fault | None:
 
 
 def _fault_inside(container: av.container.InputContainer, modality: str) -> Fault | None:
-    """What is wrong with the container, or with a track that the modality needs."""
+    """Looks at the container, and at the tracks that the modality needs."""
     kind, name = container.format.name, container.format.long_name
     if kind not in PLAYED:
         return Fault(f"is {name}")
@@ -133,7 +109,7 @@ def _fault_inside(container: av.container.InputContainer, modality: str) -> Faul
 
 
 def _fault_of_length(container: av.container.InputContainer) -> Fault | None:
-    """Whether a clip ends before the time it declares, which its last packets tell."""
+    """Tells by its last packets if a clip ends before the time it declares."""
     start, declared = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
     container.seek(container.duration - av.time_base // 2)
     ends = [(one.pts + (one.duration or 0)) * one.time_base for one in container.demux() if one.pts is not None]
@@ -144,7 +120,7 @@ def _fault_of_length(container: av.container.InputContainer) -> Fault | None:
 
 
 def _fault_of_name(container: av.container.InputContainer, suffix: str) -> Fault | None:
-    """Whether a name says something else than the file, which some browsers believe."""
+    """Tells if a name, which some browsers believe, says something else than the file."""
     *_, suffixes = PLAYED[container.format.name]
     if suffix in suffixes:
         return None

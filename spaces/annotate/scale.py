@@ -1,5 +1,5 @@
 """
-What the numbers mean: the ranges of the paper's protocol (figure 12) in our own words.
+Tells what the numbers mean: the ranges of the paper's protocol (figure 12) in our own words.
 
 They are those that teachers are given too, so that people and models use one scale.
 """
@@ -24,15 +24,7 @@ RANGES = (
 
 
 def scale(modality: str) -> list[dict]:
-    """
-    The ranges for a modality.
-
-    Args:
-        modality (`str`): `"text"`, `"audio"`, `"video"` or `"audiovisual"`.
-
-    Returns:
-        `list[dict]`: `low`, `high`, `name` and `meaning`, from the highest to the lowest.
-    """
+    """Returns `low`, `high`, `name` and `meaning` of each range for a modality, from the highest to the lowest."""
     return [
         {"low": low, "high": high, "name": name, "meaning": of_text if modality == "text" else of_clip}
         for low, high, name, of_clip, of_text in RANGES

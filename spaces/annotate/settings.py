@@ -1,4 +1,4 @@
-"""What the organiser sets, as environment variables (on a Space: its variables and secrets)."""
+"""Reads what the organiser sets, as environment variables (on a Space: its variables and secrets)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,7 @@ from users import User, read_users
 
 @dataclass(frozen=True)
 class Settings:
-    """
-    The settings; README.md says what each is for.
-
-    Args:
-        dataset (`str`), config (`str`), split (`str`): Where the items come from.
-        users (`dict[str, User]`): Who may come in.
-        data (`Path`): The folder of the database.
-        pilot (`int`): Items that everybody judges.
-        per_item (`int`): How many judge each of the others.
-        seed (`int`): Draws the order of premises.
-        patience (`float`): Seconds after which the items of somebody who stays away are given to others.
-        sync (`str`, *optional*): A private dataset on the Hub that keeps a copy.
-        sync_minutes (`float`): How often it is sent.
-    """
+    """Holds the settings, of which README.md says what each is for; `patience` is in seconds."""
 
     dataset: str
     config: str
@@ -38,23 +25,12 @@ class Settings:
 
     @property
     def annotators(self) -> list[str]:
-        """Those who annotate."""
+        """Returns the names of those who annotate."""
         return [user.name for user in self.users.values() if user.role == "annotator"]
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """
-    Reads the settings.
-
-    Args:
-        environment (`Mapping[str, str]`): The environment.
-
-    Returns:
-        [`Settings`]: the settings.
-
-    Raises:
-        `ValueError`: if one is missing or no good; the message names it.
-    """
+    """Reads the settings; raises a `ValueError` that names one which is missing or no good."""
 
     def text(name: str) -> str:
         if not environment.get(name, "").strip():

@@ -1,5 +1,5 @@
 """
-Everything that must not be lost, in one SQLite file.
+Keeps everything that must not be lost in one SQLite file.
 
 A change is on disk before the call that made it returns (write-ahead log, `synchronous=FULL`): a process that is
 killed loses nothing it has confirmed. Judgements are only ever added: what somebody said before stays readable.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from assignment import Place, divide
+from assignment import QueuedItem, assign
 
 
 SCHEMA = """
@@ -46,22 +46,17 @@ CREATE VIEW IF NOT EXISTS latest AS
 """
 
 
-class NotYours(ValueError):
-    """An item that this annotator does not judge."""
+# Of an assignment `a`: its annotator has judged its item.
+JUDGED = "EXISTS (SELECT 1 FROM judgements j WHERE j.item = a.item AND j.annotator = a.annotator)"
+
+
+class NotAssigned(ValueError):
+    """Tells an annotator that an item is not theirs to judge."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """
-    One item of an annotator's list.
-
-    Args:
-        item (`str`): The item.
-        chunk (`int`): Its chunk.
-        pilot (`bool`): Whether everybody judges it.
-        judged (`bool`): Whether this annotator has.
-        unplayed (`bool`): Whether its clip could not be played for them.
-    """
+    """Tells of an item in an annotator's list if they judged it, and if its clip did not play for them."""
 
     item: str
     chunk: int
@@ -72,16 +67,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Judgement:
-    """
-    What somebody said.
-
-    Args:
-        item (`str`): About which item.
-        annotator (`str`): Who.
-        probability (`int`): Per cent.
-        evidence (`list[str]`): What informed it; nothing did if it is empty.
-        note (`str`, *optional*): A remark.
-    """
+    """Holds what somebody said of an item: per cent, the senses that informed it (perhaps none), a note."""
 
     item: str
     annotator: str
@@ -92,12 +78,12 @@ class Judgement:
 
 class Store:
     """
-    The file, for any number of threads.
+    Reads and changes the database, from any number of threads.
 
     Args:
         file (`Path`): The database; made if it isn't there.
-        places (`list[Place]`): The items in their order, the pilot set first. Those that the database has stay where
-            they are there, and new ones follow.
+        queue (`list[QueuedItem]`): The items in their order, the pilot set first. Those that the database has stay
+            where they are there, and new ones follow.
         digests (`dict[str, str]`): What tells whether an item is still the same.
         annotators (`list[str]`): Who may annotate.
         per_item (`int`): How many judge each item outside the pilot set.
@@ -111,7 +97,7 @@ class Store:
     def __init__(
         self,
         file: Path,
-        places: list[Place],
+        queue: list[QueuedItem],
         digests: dict[str, str],
         annotators: list[str],
         per_item: int,
@@ -125,15 +111,15 @@ class Store:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(SCHEMA)
         with self._change() as connection:
-            there = connection.execute("SELECT * FROM items ORDER BY position").fetchall()
-            _check_kept(file, there, digests)
-            self.places = _put_behind(there, places)
-            if any(place.pilot != row["pilot"] for place, row in zip(self.places, there, strict=False)):
+            old = connection.execute("SELECT * FROM items ORDER BY position").fetchall()
+            _check_kept(file, old, digests)
+            self.queue = _extend(old, queue)
+            if any(queued.pilot != row["pilot"] for queued, row in zip(self.queue, old, strict=False)):
                 raise ValueError(
-                    f"{file} was begun with another pilot set, of {sum(row['pilot'] for row in there)} items: set "
+                    f"{file} was begun with another pilot set, of {sum(row['pilot'] for row in old)} items: set "
                     "ANNOTATE_PILOT as it was, or begin with an empty folder"
                 )
-            new = list(enumerate(self.places))[len(there) :]
+            new = list(enumerate(self.queue))[len(old) :]
             connection.executemany(
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?)",
                 [(one.item, position, one.chunk, int(one.pilot), digests[one.item]) for position, one in new],
@@ -147,7 +133,7 @@ class Store:
                 if row["annotator"] not in annotators:
                     self._release(connection, row["annotator"])
             # What is added takes nothing from anybody.
-            self._divide(connection, anew=not (there and new) or _present(connection) != before)
+            self._assign(connection, anew=not (old and new) or _present(connection) != before)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=30, isolation_level=None)
@@ -158,7 +144,7 @@ class Store:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """One change, on disk as a whole when the block ends, or not at all."""
+        """Makes one change, on disk as a whole when the block ends, or not at all."""
         with closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -174,33 +160,25 @@ class Store:
 
     def _release(self, connection: sqlite3.Connection, annotator: str) -> None:
         """Takes from somebody what they have not judged."""
-        left = "annotator = ? AND NOT EXISTS (SELECT 1 FROM judgements j WHERE j.item = assignments.item AND "
-        left += "j.annotator = assignments.annotator)"
         connection.execute("UPDATE annotators SET present = 0 WHERE annotator = ?", (annotator,))
-        connection.execute(f"UPDATE assignments SET released = 1 WHERE {left}", (annotator,))
+        connection.execute(
+            f"UPDATE assignments AS a SET released = 1 WHERE annotator = ? AND NOT {JUDGED}", (annotator,)
+        )
 
-    def _divide(self, connection: sqlite3.Connection, anew: bool = True) -> None:
-        """Deals what has too few judges, and anew what nobody has begun."""
+    def _assign(self, connection: sqlite3.Connection, anew: bool = True) -> None:
+        """Assigns what has too few judges, and anew what nobody has begun."""
         if anew:
-            connection.execute(
-                "DELETE FROM assignments WHERE NOT opened AND NOT EXISTS (SELECT 1 FROM judgements j WHERE "
-                "j.item = assignments.item AND j.annotator = assignments.annotator)"
-            )
+            connection.execute(f"DELETE FROM assignments AS a WHERE NOT opened AND NOT {JUDGED}")
         kept = {tuple(row) for row in connection.execute("SELECT item, annotator FROM assignments WHERE NOT released")}
-        added = divide(self.places, _present(connection), self._per_item, kept)
+        added = assign(self.queue, _present(connection), self._per_item, kept)
         connection.executemany(
             "INSERT INTO assignments (item, annotator) VALUES (?, ?) "
             "ON CONFLICT (item, annotator) DO UPDATE SET released = 0",
             sorted(added),
         )
 
-    def arrive(self, annotator: str) -> None:
-        """
-        Notes that somebody is there; gives on what those left who have stayed away too long.
-
-        Args:
-            annotator (`str`): Who.
-        """
+    def check_in(self, annotator: str) -> None:
+        """Notes that somebody is there, and gives to others what those left who have stayed away too long."""
         now = self._clock()
         with self._change() as connection:
             connection.execute("UPDATE annotators SET seen = ? WHERE annotator = ?", (now, annotator))
@@ -209,41 +187,26 @@ class Store:
             ).rowcount
             away = connection.execute(
                 "SELECT annotator FROM annotators WHERE present AND seen < ? AND EXISTS (SELECT 1 FROM assignments a "
-                "WHERE a.annotator = annotators.annotator AND NOT a.released AND NOT EXISTS (SELECT 1 FROM "
-                "judgements j WHERE j.item = a.item AND j.annotator = a.annotator))",
+                f"WHERE a.annotator = annotators.annotator AND NOT a.released AND NOT {JUDGED})",
                 (now - self._patience,),
             ).fetchall()
             for row in away:
                 self._release(connection, row["annotator"])
             if back or away:
-                self._divide(connection)
+                self._assign(connection)
 
-    def give_on(self, annotator: str) -> None:
-        """
-        Gives what somebody has not judged to others, until they come back.
-
-        Args:
-            annotator (`str`): Who.
-        """
+    def reassign(self, annotator: str) -> None:
+        """Gives what somebody has not judged to others, until they come back."""
         with self._change() as connection:
             self._release(connection, annotator)
-            self._divide(connection)
+            self._assign(connection)
 
     def tasks(self, annotator: str) -> list[Task]:
-        """
-        The items of one annotator, in the order in which they are judged.
-
-        Args:
-            annotator (`str`): Who.
-
-        Returns:
-            `list[Task]`: the items.
-        """
+        """Returns the items of one annotator, in the order in which they are judged."""
         rows = self._read(
-            "SELECT i.item, i.chunk, i.pilot, EXISTS (SELECT 1 FROM judgements j WHERE j.item = i.item AND "
-            "j.annotator = a.annotator) AS judged, EXISTS (SELECT 1 FROM unplayed u WHERE u.chunk = i.chunk AND "
-            "u.annotator = a.annotator) AS unplayed FROM assignments a JOIN items i USING (item) "
-            "WHERE a.annotator = ? AND NOT a.released ORDER BY i.position",
+            f"SELECT i.item, i.chunk, i.pilot, {JUDGED} AS judged, EXISTS (SELECT 1 FROM unplayed u "
+            "WHERE u.chunk = i.chunk AND u.annotator = a.annotator) AS unplayed FROM assignments a JOIN items i "
+            "USING (item) WHERE a.annotator = ? AND NOT a.released ORDER BY i.position",
             annotator,
         )
         return [Task(row["item"], row["chunk"], *map(bool, row[2:])) for row in rows]
@@ -251,16 +214,7 @@ class Store:
     def open(self, annotator: str, item: str) -> Judgement | None:
         """
         Notes that somebody has an item before them: it stays theirs while others come and go, and its clip is tried
-        anew.
-
-        Args:
-            annotator (`str`), item (`str`): Who and what.
-
-        Returns:
-            `Judgement`: what they said of it before, or `None`.
-
-        Raises:
-            [`NotYours`]: if it is not theirs.
+        anew. Returns what they said of it before; raises [`NotAssigned`] if it is not theirs.
         """
         with self._change() as connection:
             opened = connection.execute(
@@ -268,7 +222,7 @@ class Store:
                 (item, annotator),
             ).rowcount
             if not opened:
-                raise NotYours("This claim is not in your list.")
+                raise NotAssigned("This claim is not in your list.")
             connection.execute(
                 "DELETE FROM unplayed WHERE annotator = ? AND chunk = (SELECT chunk FROM items WHERE item = ?)",
                 (annotator, item),
@@ -278,26 +232,15 @@ class Store:
             ).fetchone()
         return row and _judgement(row)
 
-    def report(self, annotator: str, item: str, why: str) -> None:
-        """
-        Notes that the clip of an item, and so of its whole chunk, could not be played for somebody.
-
-        Args:
-            annotator (`str`), item (`str`): Who and what.
-            why (`str`): What was wrong.
-        """
+    def report_unplayed(self, annotator: str, item: str, why: str) -> None:
+        """Notes why the clip of an item, and so of its whole chunk, could not be played for somebody."""
         with self._change() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO unplayed SELECT chunk, ?, ? FROM items WHERE item = ?", (annotator, why, item)
             )
 
     def unplayed(self) -> list[dict]:
-        """
-        The clips that could not be played, for the organiser.
-
-        Returns:
-            `list[dict]`: `annotator`, `why`, and the first `item` about the clip.
-        """
+        """Returns `annotator`, `why` and the first `item` of each clip that could not be played."""
         rows = self._read(
             "SELECT annotator, why, item, MIN(position) FROM unplayed JOIN items USING (chunk) "
             "GROUP BY chunk, annotator ORDER BY MIN(position), annotator"
@@ -308,11 +251,8 @@ class Store:
         """
         Keeps a judgement; when this returns it is on disk.
 
-        Args:
-            judgement ([`Judgement`]): What was said.
-
         Raises:
-            [`NotYours`]: if the item is not this annotator's, or has been given on and needs no more judges.
+            [`NotAssigned`]: if the item is not this annotator's, or has been given on and needs no more judges.
         """
         with self._change() as connection:
             pair = judgement.item, judgement.annotator
@@ -320,7 +260,7 @@ class Store:
                 "SELECT released FROM assignments WHERE item = ? AND annotator = ? AND opened", pair
             ).fetchone()
             if mine is None:
-                raise NotYours("This claim is not in your list.")
+                raise NotAssigned("This claim is not in your list.")
             if mine["released"]:
                 self._take_back(connection, *pair)
             connection.execute(
@@ -330,37 +270,25 @@ class Store:
             )
 
     def _take_back(self, connection: sqlite3.Connection, item: str, annotator: str) -> None:
-        """An answer that comes late is welcome as long as the item has a judge too few who has begun."""
+        """Takes an answer that comes late, as long as the item has a judge too few who has begun."""
         pilot = connection.execute("SELECT pilot FROM items WHERE item = ?", (item,)).fetchone()["pilot"]
         begun = connection.execute(
             "SELECT COUNT(*) FROM assignments WHERE item = ? AND opened AND NOT released", (item,)
         ).fetchone()[0]
         if not pilot and begun >= self._per_item:
-            raise NotYours("While you were away this claim was given to somebody else, so it needs no more answers.")
+            raise NotAssigned(
+                "While you were away this claim was given to somebody else, so it needs no more answers."
+            )
         connection.execute("UPDATE assignments SET released = 0 WHERE item = ? AND annotator = ?", (item, annotator))
-        self._divide(connection)
+        self._assign(connection)
 
     def stages(self, annotator: str) -> tuple[bool, int]:
-        """
-        How far somebody has come before the first item.
-
-        Args:
-            annotator (`str`): Who.
-
-        Returns:
-            `tuple[bool, int]`: whether they have read the instructions; how many training items they have done.
-        """
+        """Returns whether somebody has read the instructions, and how many training items they have done."""
         row = self._read("SELECT instructed, trained FROM annotators WHERE annotator = ?", annotator)[0]
         return bool(row["instructed"]), row["trained"]
 
     def pass_stage(self, annotator: str, trained: int) -> None:
-        """
-        Notes that somebody has read the instructions and done so many training items; it is never taken back.
-
-        Args:
-            annotator (`str`): Who.
-            trained (`int`): Training items done.
-        """
+        """Notes that somebody has read the instructions and done so many training items; it is never taken back."""
         with self._change() as connection:
             connection.execute(
                 "UPDATE annotators SET instructed = 1, trained = MAX(trained, ?) WHERE annotator = ?",
@@ -368,13 +296,7 @@ class Store:
             )
 
     def progress(self) -> list[dict]:
-        """
-        How far everybody is, for the organiser.
-
-        Returns:
-            `list[dict]`: `annotator`, `present`, `instructed` (whether they have begun), `seen` (seconds), `assigned`
-            and `judged` of each, by name.
-        """
+        """Returns `annotator`, `present`, `instructed`, `seen` (seconds), `assigned` and `judged` of each, by name."""
         rows = self._read(
             "SELECT annotator, present, instructed, seen, "
             "(SELECT COUNT(*) FROM assignments a WHERE a.annotator = p.annotator AND NOT a.released) AS assigned, "
@@ -384,22 +306,12 @@ class Store:
         return [dict(row) | {name: bool(row[name]) for name in ("present", "instructed")} for row in rows]
 
     def judgements(self) -> list[Judgement]:
-        """
-        What everybody said last of each item.
-
-        Returns:
-            `list[Judgement]`: in the order of the items, then of the names.
-        """
+        """Returns what everybody said last of each item, in the order of the items, then of the names."""
         rows = self._read("SELECT l.* FROM latest l JOIN items i USING (item) ORDER BY i.position, l.annotator")
         return [_judgement(row) for row in rows]
 
     def snapshot(self, target: Path) -> None:
-        """
-        Copies the database as of one moment while others write to it.
-
-        Args:
-            target (`Path`): The file; it is replaced.
-        """
+        """Copies the database as of one moment to `target`, while others write to it."""
         partial = target.with_name(target.name + ".partial")
         partial.unlink(missing_ok=True)
         with closing(self._connect()) as source, closing(sqlite3.connect(partial)) as copy:
@@ -409,40 +321,41 @@ class Store:
 
 
 def _present(connection: sqlite3.Connection) -> list[str]:
-    """Those who are there, by name."""
+    """Returns those who are present, by name."""
     return [row[0] for row in connection.execute("SELECT annotator FROM annotators WHERE present ORDER BY annotator")]
 
 
-def _check_kept(file: Path, there: list[sqlite3.Row], digests: dict[str, str]) -> None:
+def _check_kept(file: Path, old: list[sqlite3.Row], digests: dict[str, str]) -> None:
     """Raises unless all items of the database are the same still."""
     for what, items in (
-        ("gone", [row["item"] for row in there if row["item"] not in digests]),
-        ("changed", [row["item"] for row in there if not digests.get(row["item"], "").startswith(row["digest"])]),
+        ("gone", [row["item"] for row in old if row["item"] not in digests]),
+        ("changed", [row["item"] for row in old if not digests.get(row["item"], "").startswith(row["digest"])]),
     ):
         if items:
             raise ValueError(
                 f"{file} was begun with other items: {', '.join(items[:3])}{' ...' if items[3:] else ''} "
-                f"({len(items)} of {len(there)}) {'is' if len(items) == 1 else 'are'} {what} in the dataset. To a "
+                f"({len(items)} of {len(old)}) {'is' if len(items) == 1 else 'are'} {what} in the dataset. To a "
                 "study that has begun, items can be added, under ids of their own; restore those that it has, or "
                 "begin with an empty folder"
             )
 
 
-def _put_behind(there: list[sqlite3.Row], places: list[Place]) -> list[Place]:
+def _extend(old: list[sqlite3.Row], queue: list[QueuedItem]) -> list[QueuedItem]:
     """Leaves items where the database has them and puts new ones behind; claims join the chunk of their premise."""
-    chunks = {row["item"]: row["chunk"] for row in there}
-    # The number of a chunk of `places` in the study: that of its first item which is there, or the next.
+    chunks = {row["item"]: row["chunk"] for row in old}
+    # The number of a chunk of `queue` in the study: that of its first item which is there, or the next.
     numbers = {}
-    for place in places:
-        if place.item in chunks:
-            numbers.setdefault(place.chunk, chunks[place.item])
+    for queued in queue:
+        if queued.item in chunks:
+            numbers.setdefault(queued.chunk, chunks[queued.item])
     free = count(max(chunks.values(), default=-1) + 1)
-    for place in places:
-        if place.item not in chunks:
-            number = numbers.get(place.chunk)
-            chunks[place.item] = numbers.setdefault(place.chunk, next(free) if number is None else number)
-    pilot = sum(place.pilot for place in places)
-    return [Place(item, chunk, rank < pilot) for rank, (item, chunk) in enumerate(chunks.items())]
+    for queued in queue:
+        if queued.item not in chunks:
+            if queued.chunk not in numbers:
+                numbers[queued.chunk] = next(free)
+            chunks[queued.item] = numbers[queued.chunk]
+    pilot = sum(queued.pilot for queued in queue)
+    return [QueuedItem(item, chunk, rank < pilot) for rank, (item, chunk) in enumerate(chunks.items())]
 
 
 def _judgement(row: sqlite3.Row) -> Judgement:

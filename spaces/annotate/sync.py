@@ -1,4 +1,4 @@
-"""Keeps a copy of the database in a private dataset on the Hub, and begins from it where the disk is new."""
+"""Keeps a copy of the database in a private dataset on the Hub, and restores it where the disk is new."""
 
 from pathlib import Path
 from shutil import copyfile
@@ -28,8 +28,10 @@ class Sync(CommitScheduler):
     def __init__(self, store: Store, repository: str, folder: Path, minutes: float):
         self._store = store
         folder.mkdir(parents=True, exist_ok=True)
-        HfApi().create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
-        check_private(repository)
+        api = HfApi()
+        api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
+        if not api.repo_info(repository, repo_type="dataset").private:
+            raise ValueError(f"ANNOTATE_SYNC {repository} is public, and judgements carry names: make it private")
         super().__init__(
             repo_id=repository, folder_path=folder, every=minutes, repo_type="dataset", private=True,
             allow_patterns=[NAME],
@@ -41,31 +43,8 @@ class Sync(CommitScheduler):
         return super().push_to_hub()
 
 
-def check_private(repository: str) -> None:
-    """
-    Makes sure that only those who may can read a dataset.
-
-    Args:
-        repository (`str`): The dataset.
-
-    Raises:
-        `ValueError`: if it is public.
-    """
-    if not HfApi().repo_info(repository, repo_type="dataset").private:
-        raise ValueError(f"ANNOTATE_SYNC {repository} is public, and judgements carry names: make it private")
-
-
 def restore(repository: str, file: Path) -> bool:
-    """
-    Begins from the copy on the Hub where there is no database yet, as after a restart of a Space without storage.
-
-    Args:
-        repository (`str`): The dataset.
-        file (`Path`): The database.
-
-    Returns:
-        `bool`: whether it was fetched.
-    """
+    """Fetches the copy on the Hub if there is one and no database yet; returns whether it did."""
     api = HfApi()
     if file.exists() or not api.repo_exists(repository, repo_type="dataset"):
         return False

@@ -1,11 +1,9 @@
 """
-Who may come in: one line a person, `role:name:password`.
+Reads who may log in, and draws passwords that nobody guesses.
 
 ```
 python users.py --annotators ada ben --organisers olga > users.txt
 ```
-
-draws passwords that nobody guesses.
 """
 
 import argparse
@@ -23,14 +21,7 @@ SHORTEST_PASSWORD = 12
 
 @dataclass(frozen=True)
 class User:
-    """
-    Somebody who may come in.
-
-    Args:
-        name (`str`): Their name, which stands beside their judgements.
-        role (`str`): `"annotator"` or `"organiser"`.
-        password (`str`): Their password.
-    """
+    """Holds the name of somebody who may log in, their role (`"annotator"` or `"organiser"`) and their password."""
 
     name: str
     role: str
@@ -39,10 +30,7 @@ class User:
 
 def read_users(text: str) -> dict[str, User]:
     """
-    Reads the list.
-
-    Args:
-        text (`str`): Lines `role:name:password`; empty ones and those that begin with `#` mean nothing.
+    Reads lines `role:name:password`, passing over empty ones and those that begin with `#`.
 
     Returns:
         `dict[str, User]`: everybody by name.
@@ -71,15 +59,7 @@ def read_users(text: str) -> dict[str, User]:
 
 
 def password_check(users: dict[str, User]) -> Callable[[str, str], bool]:
-    """
-    What Gradio asks when somebody logs in.
-
-    Args:
-        users (`dict[str, User]`): Everybody by name.
-
-    Returns:
-        `Callable[[str, str], bool]`: whether a name and a password belong together; it takes the same time if not.
-    """
+    """Returns what Gradio asks when somebody logs in; it takes the same time for a wrong name or password."""
 
     def check(name: str, password: str) -> bool:
         user = users.get(name)
@@ -95,10 +75,11 @@ def main() -> None:
     parser.add_argument("--annotators", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--organisers", nargs="*", default=[], metavar="NAME")
     options = parser.parse_args()
-    people = [("annotator", name) for name in options.annotators] + [
-        ("organiser", name) for name in options.organisers
-    ]
-    text = "".join(f"{role}:{name}:{secrets.token_urlsafe(12)}\n" for role, name in people)
+    text = "".join(
+        f"{role}:{name}:{secrets.token_urlsafe(12)}\n"
+        for role, names in zip(ROLES, (options.annotators, options.organisers), strict=True)
+        for name in names
+    )
     read_users(text)
     print(text, end="")
 

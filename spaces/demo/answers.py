@@ -1,4 +1,4 @@
-"""Answers as a visitor reads them: a number, its interval, the whole distribution as a picture and as a table."""
+"""Shows answers to a visitor: a number, its interval, the whole distribution as a picture and as a table."""
 
 from html import escape
 
@@ -9,7 +9,7 @@ TICKS = f"<p class='ticks' aria-hidden='true'>{''.join(f'<span>{tick}</span>' fo
 
 
 def percent(share: float) -> str:
-    """A share as people say it: never 0 % or 100 % for what is merely close to it."""
+    """Formats a share as people say it: never 0 % or 100 % for what is merely close to it."""
     if 0 < share < 0.01:
         return "under 1 %"
     if 0.99 < share < 1:
@@ -19,14 +19,11 @@ def percent(share: float) -> str:
 
 def show_answers(columns: dict[str, list[dict]]) -> str:
     """
-    The answers as HTML.
+    Formats answers as HTML; all that a visitor wrote is escaped.
 
     Args:
         columns (`dict[str, list[dict]]`): The pipeline's answers, the same hypotheses in each; what a column rests on
             is its name: one column, or with and without sound.
-
-    Returns:
-        `str`: with all that a visitor wrote escaped.
     """
     notes = list(dict.fromkeys(note for answers in columns.values() for answer in answers for note in answer["notes"]))
     cards = "".join(_card(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
@@ -34,8 +31,8 @@ def show_answers(columns: dict[str, list[dict]]) -> str:
     return f"<div class='answers'>{f'<ul class=notes>{told}</ul>' if told else ''}{cards}</div>"
 
 
-def show_refusal(message: str) -> str:
-    """A refusal as HTML."""
+def show_error(message: str) -> str:
+    """Formats why nothing was judged as HTML."""
     return f"<div class='answers'><p class='refusal'><strong>Not judged.</strong> {escape(message)}</p></div>"
 
 

@@ -1,5 +1,5 @@
 """
-The demo: a premise, hypotheses about it, and for each the probability that it is true. There are no options: the
+Runs the demo: a premise, hypotheses about it, and for each the probability that it is true. There are no options: the
 environment variables CLUE_MODEL and CLUE_REVISION say what it runs.
 """
 
@@ -13,26 +13,26 @@ from pathlib import Path
 if __name__ == "__main__":  # before what takes long: the imports below load the model
     argparse.ArgumentParser(description=__doc__).parse_args()
 
-from sweep import MINUTES, own_folder, sweep_now_and_then
+from cleanup import MINUTES, keep_clean, make_upload_folder
 
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-UPLOADS = own_folder()
+UPLOADS = make_upload_folder()
 
 import gradio as gr  # noqa: E402
-from answers import show_answers, show_refusal  # noqa: E402
-from judge import MODEL, judge  # noqa: E402
-from limits import (  # noqa: E402
+from answers import show_answers, show_error  # noqa: E402
+from model import MODEL, judge  # noqa: E402
+from uploads import UploadsOnly  # noqa: E402
+from validation import (  # noqa: E402
     MAX_FILE_MB,
     MAX_HYPOTHESES,
     MAX_HYPOTHESIS,
     MAX_SECONDS,
-    Refusal,
+    InvalidInput,
     check_clip,
     check_text,
     split_hypotheses,
 )
-from uploads import UploadsOnly  # noqa: E402
 
 
 HERE = Path(__file__).resolve().parent
@@ -42,63 +42,40 @@ SOUND = {"Picture and sound": ["with sound"], "Picture only": ["without sound"]}
 SOUND["Both, side by side"] = ["with sound", "without sound"]
 EMPTY = "<p class='empty'>The answers will stand here: for each hypothesis a probability, and how sure it is.</p>"
 
+URN = "Balls in the urn: red, red, blue, green, red."
+URN_HYPOTHESES = "A random ball is red.\nIt is neither red nor blue.\nThe ball is either blue or green."
+BEEPS_HYPOTHESES = "A random sound is high.\nIt is low.\nThe sound is middle."
+BALLS_HYPOTHESES = "The ball is red.\nIt is not blue.\nA random ball is yellow."
+BOTH_HYPOTHESES = "It is red and high.\nThe draw is red but not high.\nThe ball is blue."
 # Name: kind, text, sound, video, what to judge of it, hypotheses.
 EXAMPLES = {
-    "An urn in words": (
-        "Text",
-        "Balls in the urn: red, red, blue, green, red.",
-        None,
-        None,
-        "Picture and sound",
-        "A random ball is red.\nIt is neither red nor blue.\nThe ball is either blue or green.",
-    ),
-    "Beeps": (
-        "Sound",
-        "",
-        "beeps.flac",
-        None,
-        "Picture and sound",
-        "A random sound is high.\nIt is low.\nThe sound is middle.",
-    ),
-    "Coloured balls": (
-        "Video",
-        "",
-        None,
-        "balls.mp4",
-        "Picture only",
-        "The ball is red.\nIt is not blue.\nA random ball is yellow.",
-    ),
-    "Balls that beep": (
-        "Video",
-        "",
-        None,
-        "balls_that_beep.mp4",
-        "Both, side by side",
-        "It is red and high.\nThe draw is red but not high.\nThe ball is blue.",
-    ),
+    "An urn in words": ("Text", URN, None, None, "Picture and sound", URN_HYPOTHESES),
+    "Beeps": ("Sound", "", "beeps.flac", None, "Picture and sound", BEEPS_HYPOTHESES),
+    "Coloured balls": ("Video", "", None, "balls.mp4", "Picture only", BALLS_HYPOTHESES),
+    "Balls that beep": ("Video", "", None, "balls_that_beep.mp4", "Both, side by side", BOTH_HYPOTHESES),
 }
 
 
 def judge_text(text: str, hypotheses: str) -> list[dict]:
-    """The answers about a text."""
+    """Returns the answers about a text."""
     return judge({"text": check_text(text)}, split_hypotheses(hypotheses))
 
 
 def judge_audio(audio: str | None, hypotheses: str) -> list[dict]:
-    """The answers about a sound."""
+    """Returns the answers about a sound."""
     sentences = split_hypotheses(hypotheses)
     return judge({"audio": check_clip(audio, "audio")}, sentences)
 
 
 def judge_video(video: str | None, hypotheses: str, with_sound: bool) -> list[dict]:
-    """The answers about a video, its picture alone or with its sound."""
+    """Returns the answers about a video, its picture alone or with its sound."""
     sentences = split_hypotheses(hypotheses)
     modality = "audiovisual" if with_sound else "video"
     return judge({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
 
 
 def answer(kind: str, text: str, audio: str | None, video: str | None, sound: str, hypotheses: str) -> str:
-    """What the page shows: the answers, or why there are none."""
+    """Returns what the page shows: the answers, or why there are none."""
     try:
         if kind == "Text":
             columns = {"": judge_text(text, hypotheses)}
@@ -106,41 +83,35 @@ def answer(kind: str, text: str, audio: str | None, video: str | None, sound: st
             columns = {"": judge_audio(audio, hypotheses)}
         else:
             columns = {name: judge_video(video, hypotheses, name == "with sound") for name in SOUND[sound]}
-    except Refusal as refusal:
-        return show_refusal(str(refusal))
+    except InvalidInput as error:
+        return show_error(str(error))
     return show_answers(columns)
 
 
 def endpoint(function):
-    """The function with its refusals as errors that a client of the API gets to read."""
+    """Wraps a function so that a client of the API gets to read why its input is invalid."""
 
     @wraps(function)
     def called(*inputs):
         try:
             return function(*inputs)
-        except Refusal as refusal:
-            raise gr.Error(str(refusal), print_exception=False) from refusal
+        except InvalidInput as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     return called
 
 
 def show_kind(kind: str) -> list:
-    """Which inputs a kind of premise has."""
+    """Shows the inputs that a kind of premise has."""
     return [gr.update(visible=kind == name) for name in (*KINDS, "Video")]
 
 
 def take_example(name: str) -> list:
-    """An example in place of what the inputs hold."""
+    """Puts an example in place of what the inputs hold."""
     kind, text, audio, video, sound, hypotheses = EXAMPLES[name]
-    clips = [clip and str(HERE / "examples" / clip) for clip in (audio, video)]
-    values = [text, *clips, sound]
-    shown = show_kind(kind)
-    return [
-        kind,
-        *({**update, "value": value} for update, value in zip(shown, values, strict=True)),
-        hypotheses,
-        EMPTY,
-    ]
+    values = [text, *(clip and str(HERE / "examples" / clip) for clip in (audio, video)), sound]
+    updates = [update | {"value": value} for update, value in zip(show_kind(kind), values, strict=True)]
+    return [kind, *updates, hypotheses, EMPTY]
 
 
 theme = gr.themes.Base(
@@ -183,27 +154,19 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     with gr.Row(elem_classes="examples"):
                         examples = {name: gr.Button(name, size="md", min_width=90) for name in EXAMPLES}
                     kind = gr.Radio(KINDS, value="Text", label="What the sentences are about")
-                    text = gr.Textbox(label="Text", lines=4, value=EXAMPLES["An urn in words"][1])
+                    text = gr.Textbox(label="Text", lines=4, value=URN)
                     audio = gr.Audio(
-                        label="Sound",
-                        type="filepath",
-                        sources=["upload", "microphone"],
-                        visible=False,
-                        buttons=[],
+                        label="Sound", type="filepath", sources=["upload", "microphone"], visible=False, buttons=[]
                     )
                     video = gr.Video(
-                        label="Video",
-                        sources=["upload", "webcam"],
-                        include_audio=True,
-                        visible=False,
-                        buttons=[],
+                        label="Video", sources=["upload", "webcam"], include_audio=True, visible=False, buttons=[]
                     )
                     sound = gr.Radio(list(SOUND), value="Picture and sound", label="What to judge", visible=False)
                     hypotheses = gr.Textbox(
                         label="Hypotheses, one a line",
                         lines=4,
                         max_lines=16,
-                        value=EXAMPLES["An urn in words"][5],
+                        value=URN_HYPOTHESES,
                         info=f"Up to {MAX_HYPOTHESES} sentences of up to {MAX_HYPOTHESIS} characters.",
                     )
                     submit = gr.Button("Judge", variant="primary", size="lg")
@@ -252,7 +215,7 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
 demo.queue(default_concurrency_limit=1, max_size=64)
 
 if __name__ == "__main__":
-    sweep_now_and_then(Path(UPLOADS.name))
+    keep_clean(Path(UPLOADS.name))
     demo.launch(
         max_file_size=MAX_FILE_MB * 2**20,
         ssr_mode=False,

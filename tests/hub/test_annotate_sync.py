@@ -9,12 +9,12 @@ PRELUDE = """
 import sqlite3, sys
 from pathlib import Path
 sys.path.insert(0, "spaces/annotate")
-from assignment import Place
+from assignment import QueuedItem
 from store import Judgement, Store
 from sync import NAME, Sync, restore
 repository, folder = sys.argv[1], Path(sys.argv[2])
 def open_store():
-    return Store(folder / NAME, [Place("item", 0, True)], {"item": "digest"}, ["ada"], 1, 100)
+    return Store(folder / NAME, [QueuedItem("item", 0, True)], {"item": "digest"}, ["ada"], 1, 100)
 """
 SEND = (
     PRELUDE

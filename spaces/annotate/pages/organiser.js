@@ -22,7 +22,7 @@ const alphaFigure = (title, alpha) =>
 const person = (one) => {
   let sure = false;
   const give = button("Give on", () => {
-    if (sure) return send("give_on", { annotator: one.annotator });
+    if (sure) return send("reassign", { annotator: one.annotator });
     sure = true;
     give.textContent = "Give on what is left?";
     return null;
@@ -41,7 +41,7 @@ const organiser = (view) => {
   const column = (title) => make("th", { scope: "col" }, title);
   return make(
     "div",
-    { class: "page office" },
+    { class: "page dashboard" },
     make("h1", {}, "How it stands"),
     view.short ? make("p", { class: "warning" }, `Each item wants ${several(view.per_item, "judge")}: ${several(view.short, "more annotator")} must come.`) : null,
     make("div", { class: "figures" },

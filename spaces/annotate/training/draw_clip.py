@@ -23,15 +23,7 @@ LETTERS = {
 
 
 def frame(time: float) -> np.ndarray:
-    """
-    One picture.
-
-    Args:
-        time (`float`): Seconds since the beginning.
-
-    Returns:
-        `np.ndarray` of shape `(HEIGHT, WIDTH, 3)`: its colours.
-    """
+    """Draws the picture at a time in seconds, as an array of shape `(HEIGHT, WIDTH, 3)`."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
     sky = np.stack([60 + 150 * y / 170, 70 + 70 * y / 170, 120 + 10 * y / 170], -1)
     picture = np.where((y < 170)[..., None], sky, np.array([28, 58, 88.0]))
@@ -61,12 +53,7 @@ def frame(time: float) -> np.ndarray:
 
 
 def sound() -> np.ndarray:
-    """
-    The horn and the waves.
-
-    Returns:
-        `np.ndarray` of shape `(1, SECONDS * RATE)`: the samples.
-    """
+    """Makes the horn and the waves, samples of shape `(1, SECONDS * RATE)`."""
     time = np.arange(SECONDS * RATE) / RATE
     horn = sum(np.sin(2 * np.pi * tone * time) / rank for rank, tone in enumerate((146, 220, 292, 438), start=1))
     blasts = sum(np.clip(np.minimum(time - start, start + 0.9 - time) * 12, 0, 1) for start in (1.2, 2.6))

@@ -4,13 +4,13 @@ import random
 from collections import Counter
 
 import pytest
-from assignment import Place, divide
+from assignment import QueuedItem, assign
 
 
-def places_of(sizes: list[int], pilot: int) -> list[Place]:
+def places_of(sizes: list[int], pilot: int) -> list[QueuedItem]:
     """Items in chunks of these sizes, the first `pilot` for everybody."""
     chunks = [chunk for chunk, size in enumerate(sizes) for _ in range(size)]
-    return [Place(f"item-{n}", chunk, n < pilot) for n, chunk in enumerate(chunks)]
+    return [QueuedItem(f"item-{n}", chunk, n < pilot) for n, chunk in enumerate(chunks)]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -21,7 +21,7 @@ def test_each_item_gets_its_judges_once_whoever_comes_and_goes(seed):
     per_item, crowd = rng.randint(1, 3), [f"person-{n}" for n in range(rng.randint(1, 6))]
     present, judged = set(rng.sample(crowd, rng.randint(1, len(crowd)))), set()
     for _ in range(12):
-        added = divide(places, present, per_item, judged)
+        added = assign(places, present, per_item, judged)
         assert not added & judged, "nobody judges an item twice"
         assert {name for _, name in added} <= present, "who is not there gets nothing"
         for place in places:
@@ -42,16 +42,16 @@ def test_shares_differ_by_a_chunk_at_most(seed):
     sizes = [rng.randint(1, 8) for _ in range(rng.randint(3, 40))]
     crowd = [f"person-{n}" for n in range(rng.randint(2, 7))]
     load = Counter(dict.fromkeys(crowd, 0))
-    load.update(name for _, name in divide(places_of(sizes, 0), crowd, rng.randint(1, len(crowd)), set()))
+    load.update(name for _, name in assign(places_of(sizes, 0), crowd, rng.randint(1, len(crowd)), set()))
     assert max(load.values()) - min(load.values()) <= max(sizes)
 
 
 def test_who_comes_late_catches_up():
     """Nothing judged is taken away, and what is left is dealt so that the totals are even."""
     places = places_of([1] * 60, 0)
-    first = divide(places, ["ada", "ben"], 1, set())
+    first = assign(places, ["ada", "ben"], 1, set())
     judged = {pair for pair in first if int(pair[0][5:]) < 20}
-    load = Counter(name for _, name in judged | divide(places, ["ada", "ben", "cleo"], 1, judged))
+    load = Counter(name for _, name in judged | assign(places, ["ada", "ben", "cleo"], 1, judged))
     assert sum(load.values()) == 60 and set(load.values()) == {20}
 
 
@@ -59,18 +59,18 @@ def test_claims_about_one_premise_stay_with_who_began():
     """Who has judged one claim of a chunk gets its others, even with more to do than somebody else."""
     places = places_of([3, 1], 0)
     judged = {("item-0", "ada"), ("item-3", "ada")}
-    assert divide(places, ["ada", "ben"], 1, judged) == {("item-1", "ada"), ("item-2", "ada")}
+    assert assign(places, ["ada", "ben"], 1, judged) == {("item-1", "ada"), ("item-2", "ada")}
 
 
 def test_the_same_question_has_the_same_answer():
     """Neither the order of names nor that of what is kept matters."""
     places = places_of([2, 3, 1, 4], 2)
-    one = divide(places, ["ada", "ben", "cleo"], 2, {("item-3", "ada")})
-    assert one == divide(places, ["cleo", "ben", "ada"], 2, {("item-3", "ada")})
+    one = assign(places, ["ada", "ben", "cleo"], 2, {("item-3", "ada")})
+    assert one == assign(places, ["cleo", "ben", "ada"], 2, {("item-3", "ada")})
 
 
 def test_everybody_works_beside_everybody():
     """With two judges an item, all pairs of people occur: agreement is not that of fixed couples."""
-    pairs = divide(places_of([1] * 60, 0), ["a", "b", "c", "d"], 2, set())
+    pairs = assign(places_of([1] * 60, 0), ["a", "b", "c", "d"], 2, set())
     couples = {frozenset(name for item, name in pairs if item == f"item-{n}") for n in range(60)}
     assert len(couples) == 6

@@ -320,7 +320,7 @@ def test_clips_that_do_not_play(start_space, cards, settings, tmp_path, write_cl
     olga = visit(space.url)
     log_in(olga, "olga")
     for said in ("hevc shows no picture for ada", "ac3 has no sound for ada", "hevc.mp4: its picture is hevc"):
-        expect(olga.locator(".office")).to_contain_text(said)
+        expect(olga.locator(".dashboard")).to_contain_text(said)
 
     # Encoded anew they play, and what had been set is there still.
     for name in ("hevc.mp4", "ac3.mp4"):

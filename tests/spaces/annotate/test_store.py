@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from assignment import Place
-from store import Judgement, NotYours, Store
+from assignment import QueuedItem
+from store import Judgement, NotAssigned, Store
 
 
 SPACE = Path(__file__).resolve().parents[3] / "spaces" / "annotate"
-PLACES = [Place(f"item-{n}", n // 2, n < 2) for n in range(8)]
+PLACES = [QueuedItem(f"item-{n}", n // 2, n < 2) for n in range(8)]
 
 
 class Clock:
@@ -59,7 +59,7 @@ def test_a_kill_loses_nothing_that_was_confirmed(tmp_path):
     make_store(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from store import *\n"
-        "places = [Place(f'item-{n}', n // 2, n < 2) for n in range(8)]\n"
+        "places = [QueuedItem(f'item-{n}', n // 2, n < 2) for n in range(8)]\n"
         "store = Store(Path(sys.argv[2]), places, {p.item: p.item for p in places}, ['ada', 'ben'], 1, 100)\n"
         "store.open('ada', 'item-0')\n"
         "for n in range(100_000):\n"
@@ -80,12 +80,12 @@ def test_a_kill_loses_nothing_that_was_confirmed(tmp_path):
 def test_many_write_at_once(tmp_path):
     """Twenty people in threads: everything is kept, and each item has its judges once."""
     people = [f"person-{n}" for n in range(20)]
-    places = [Place(f"item-{n}", n, n < 3) for n in range(63)]
+    places = [QueuedItem(f"item-{n}", n, n < 3) for n in range(63)]
     store = make_store(tmp_path, people, per_item=2, places=places)
 
     def work(name: str) -> None:
         for task in store.tasks(name):
-            store.arrive(name)
+            store.check_in(name)
             say(store, name, task.item)
 
     with ThreadPoolExecutor(20) as pool:
@@ -110,10 +110,10 @@ def test_nobody_judges_what_is_not_theirs(tmp_path):
     store = make_store(tmp_path)
     others = min(names(store, "ben") - names(store, "ada"))
     for item in (others, "item-0'; DROP TABLE judgements; --"):
-        with pytest.raises(NotYours):
+        with pytest.raises(NotAssigned):
             store.open("ada", item)
     for item in (others, "item-0"):
-        with pytest.raises(NotYours):
+        with pytest.raises(NotAssigned):
             store.judge(Judgement(item, "ada", 50, [], None))
     assert store.judgements() == []
 
@@ -132,12 +132,12 @@ def test_what_is_abandoned_is_given_on_after_the_stated_time(tmp_path):
     say(store, "ben", "item-0")
     mine = names(store, "ada")
     clock.now = 100
-    store.arrive("ada")
+    store.check_in("ada")
     assert names(store, "ada") == mine
     clock.now = 101
-    store.arrive("ada")
+    store.check_in("ada")
     assert names(store, "ada") == {place.item for place in PLACES} and names(store, "ben") == {"item-0"}
-    store.arrive("ben")
+    store.check_in("ben")
     assert {"item-0", "item-1"} <= names(store, "ben") and len(names(store, "ben")) >= 4
 
 
@@ -147,12 +147,12 @@ def test_the_organiser_gives_on_and_a_late_answer_is_not_counted_twice(tmp_path)
     mine = sorted(names(store, "ada") - {"item-0", "item-1"})
     for item in mine[:2]:
         store.open("ada", item)
-    store.give_on("ada")
+    store.reassign("ada")
     assert names(store, "ada") == set() and set(mine) <= names(store, "ben")
     say(store, "ben", mine[0])
     store.judge(Judgement(mine[1], "ada", 70, [], None))
     assert mine[1] not in names(store, "ben")
-    with pytest.raises(NotYours, match="somebody else"):
+    with pytest.raises(NotAssigned, match="somebody else"):
         store.judge(Judgement(mine[0], "ada", 70, [], None))
 
 
@@ -175,7 +175,7 @@ def test_who_is_taken_off_the_list_keeps_what_they_said(tmp_path):
     assert names(left, "ada") == {place.item for place in PLACES} - {item}
 
 
-NEW = [Place("new-0", 9, False), Place("new-1", 9, False), Place("new-2", 10, False)]
+NEW = [QueuedItem("new-0", 9, False), QueuedItem("new-1", 9, False), QueuedItem("new-2", 10, False)]
 
 
 @pytest.mark.parametrize("begun", [0, 5])
@@ -185,36 +185,41 @@ def test_added_items_take_nothing_from_anybody(tmp_path, drawn, begun):
     store = make_store(tmp_path)
     for task in store.tasks("ada")[:begun]:
         say(store, "ada", task.item, 10)
-    before, said, was = store.places, store.judgements(), {name: store.tasks(name) for name in ("ada", "ben")}
+    before, said, was = store.queue, store.judgements(), {name: store.tasks(name) for name in ("ada", "ben")}
     places = {
         "behind": [*PLACES, *NEW],
         "in front": [*NEW, *PLACES],
         "between": [*PLACES[:4], *NEW, *PLACES[4:]],
-        "about old premises": [*PLACES, Place("new-0", 0, False), Place("new-1", 1, False), Place("new-2", 3, False)],
-        "in another order": [Place(one.item, 9 - one.chunk, False) for one in reversed([*PLACES, *NEW])],
+        "about old premises": [
+            *PLACES,
+            QueuedItem("new-0", 0, False),
+            QueuedItem("new-1", 1, False),
+            QueuedItem("new-2", 3, False),
+        ],
+        "in another order": [QueuedItem(one.item, 9 - one.chunk, False) for one in reversed([*PLACES, *NEW])],
     }[drawn]
     # As they are drawn: the first two are for everybody.
-    grown = make_store(tmp_path, places=[Place(one.item, one.chunk, n < 2) for n, one in enumerate(places)])
-    assert grown.places[:8] == before == PLACES and grown.judgements() == said
-    assert {place.item for place in grown.places[8:]} == {"new-0", "new-1", "new-2"}
+    grown = make_store(tmp_path, places=[QueuedItem(one.item, one.chunk, n < 2) for n, one in enumerate(places)])
+    assert grown.queue[:8] == before == PLACES and grown.judgements() == said
+    assert {place.item for place in grown.queue[8:]} == {"new-0", "new-1", "new-2"}
     for name, tasks in was.items():
         assert grown.tasks(name)[: len(tasks)] == tasks
     dealt = [task.item for name in was for task in grown.tasks(name) if task.item.startswith("new")]
     assert sorted(dealt) == ["new-0", "new-1", "new-2"]
-    chunks = {place.item: place.chunk for place in grown.places}
+    chunks = {place.item: place.chunk for place in grown.queue}
     if drawn == "about old premises":
         assert [chunks[f"new-{n}"] for n in range(3)] == [0, 1, 3]
     else:
         assert len({chunks["new-0"], chunks["new-2"]} | set(range(4))) == 6 and chunks["new-0"] == chunks["new-1"]
-    assert make_store(tmp_path, places=grown.places).places == grown.places
+    assert make_store(tmp_path, places=grown.queue).queue == grown.queue
 
 
 def test_items_are_added_again_and_again(tmp_path):
     """Also while people come, and where the pilot set had not been full: what is new fills it."""
-    make_store(tmp_path, ["ada"], places=[Place("item-0", 0, True)])
+    make_store(tmp_path, ["ada"], places=[QueuedItem("item-0", 0, True)])
     say(make_store(tmp_path, ["ada", "ben"], places=PLACES[:3]), "ben", "item-0")
     store = make_store(tmp_path, ["ada", "ben", "cleo"], per_item=2)
-    assert [place.pilot for place in store.places] == [True] * 2 + [False] * 6
+    assert [place.pilot for place in store.queue] == [True] * 2 + [False] * 6
     judges = [sum(place.item in names(store, name) for name in ("ada", "ben", "cleo")) for place in PLACES]
     assert judges == [3, 3] + [2] * 6
 
@@ -227,8 +232,12 @@ def test_items_are_added_again_and_again(tmp_path):
         (NEW, "", r"item-0, item-1, item-2 \.\.\. \(8 of 8\) are gone"),
         (PLACES, "item-3", r"item-3 \(1 of 8\) is changed"),
         ([*PLACES, *NEW], "item-0", r"item-0 \(1 of 8\) is changed"),
-        ([Place(one.item, one.chunk, n < 3) for n, one in enumerate(PLACES)], "", "another pilot set, of 2 items"),
-        ([Place(one.item, one.chunk, False) for one in PLACES], "", "another pilot set, of 2 items"),
+        (
+            [QueuedItem(one.item, one.chunk, n < 3) for n, one in enumerate(PLACES)],
+            "",
+            "another pilot set, of 2 items",
+        ),
+        ([QueuedItem(one.item, one.chunk, False) for one in PLACES], "", "another pilot set, of 2 items"),
     ],
 )
 def test_items_that_are_gone_or_changed_are_refused(tmp_path, places, changed, told):
@@ -237,7 +246,7 @@ def test_items_that_are_gone_or_changed_are_refused(tmp_path, places, changed, t
     digests = {place.item: "other" if place.item == changed else place.item for place in places}
     with pytest.raises(ValueError, match=told):
         Store(tmp_path / "annotations.sqlite", list(places), digests, ["ada", "ben"], 1, 100, Clock())
-    assert make_store(tmp_path).places == PLACES and len(make_store(tmp_path).judgements()) == 1
+    assert make_store(tmp_path).queue == PLACES and len(make_store(tmp_path).judgements()) == 1
 
 
 def test_a_longer_digest_takes_the_place_of_a_shorter(tmp_path):
@@ -256,8 +265,8 @@ def test_a_longer_digest_takes_the_place_of_a_shorter(tmp_path):
 def test_what_could_not_be_played_is_kept_for_the_organiser(tmp_path):
     """Of a whole chunk and of one person, over a restart, until they open it again."""
     store = make_store(tmp_path, per_item=2)
-    store.report("ada", "item-3", "broken")
-    store.report("ada", "item-2", "sound")
+    store.report_unplayed("ada", "item-3", "broken")
+    store.report_unplayed("ada", "item-2", "sound")
     store = make_store(tmp_path, per_item=2)
     assert store.unplayed() == [{"annotator": "ada", "why": "sound", "item": "item-2"}]
     assert [task.item for task in store.tasks("ada") if task.unplayed] == ["item-2", "item-3"]

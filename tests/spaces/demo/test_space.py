@@ -64,9 +64,8 @@ def test_what_visitors_sent_is_deleted(tmp_path):
     (tmp_path / "some" / "folder").mkdir(parents=True)
     (tmp_path / "some" / "folder" / "clip.mp4").write_bytes(b"clip")
     (tmp_path / "broken_off").write_bytes(b"half")
-    code = (
-        "import sys; from pathlib import Path; from sweep import sweep; sweep(Path(sys.argv[1]), float(sys.argv[2]))"
-    )
+    code = "import sys; from pathlib import Path; from cleanup import delete_old_files; "
+    code += "delete_old_files(Path(sys.argv[1]), float(sys.argv[2]))"
     code += "; print(sorted(file.name for file in Path(sys.argv[1]).rglob('*') if file.is_file()))"
     for before, left in (("0", "['broken_off', 'clip.mp4']"), ("1e12", "[]")):
         command = [sys.executable, "-c", code, str(tmp_path), before]
@@ -96,14 +95,14 @@ def GPU(duration):
     return wrap
 """
 JUDGED_ON_ZERO_GPU = """
-import judge, spaces
-forward, passes = judge.clue.model.forward, []
+import model, spaces
+forward, passes = model.clue.model.forward, []
 def seen(*inputs, **options):
     passes.append(len(spaces.calls))
     return forward(*inputs, **options)
-judge.clue.model.forward = seen
-(answer,) = judge.judge({"text": "Balls in the urn: red, red, blue, green, red."}, ["A random ball is red."])
-print(spaces.calls, passes, judge.clue.model.dtype, abs(answer["probability"] - 0.6) < 0.02)
+model.clue.model.forward = seen
+(answer,) = model.judge({"text": "Balls in the urn: red, red, blue, green, red."}, ["A random ball is red."])
+print(spaces.calls, passes, model.clue.model.dtype, abs(answer["probability"] - 0.6) < 0.02)
 """
 
 
@@ -139,7 +138,7 @@ def test_a_later_commit_of_the_checkpoint_is_not_run(hub, tmp_path):
     revision = hub.run(tmp_path, PUBLISH, "tester/pinned", TINY).stdout.strip()
     told = {"CLUE_MODEL": "tester/pinned", "CLUE_REVISION": revision}
     code = (
-        "import judge; print(judge.judge({'text': 'Balls in the urn: red, blue.'}, ['It is red.'])[0]['hypothesis'])"
+        "import model; print(model.judge({'text': 'Balls in the urn: red, blue.'}, ['It is red.'])[0]['hypothesis'])"
     )
     hub.clear_log()
     done = run("-c", code, folder=SPACE, environment=hub.env(tmp_path / "space", token=False) | told)

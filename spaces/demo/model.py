@@ -1,4 +1,4 @@
-"""The checkpoint, taken as anybody would take it, and the one function that asks it."""
+"""Loads the checkpoint as anybody would, and asks it."""
 
 import os
 import re
@@ -20,8 +20,8 @@ if ZERO_GPU:
     import spaces  # Hugging Face's package, which must come before torch
 
 import torch  # noqa: E402
-from limits import Refusal  # noqa: E402
 from transformers import pipeline  # noqa: E402
+from validation import InvalidInput  # noqa: E402
 
 
 on_gpu = ZERO_GPU or torch.cuda.is_available()
@@ -37,7 +37,7 @@ clue = pipeline(
 
 
 def forward(prepared: dict) -> dict:
-    """The model's pass, the only part that needs a GPU."""
+    """Runs the model, the only part that needs a GPU."""
     return clue.forward([prepared])[0]
 
 
@@ -46,19 +46,10 @@ if ZERO_GPU:
 
 
 def judge(premise: dict, hypotheses: list[str]) -> list[dict]:
-    """
-    The pipeline's answers about a premise that was checked.
-
-    Args:
-        premise (`dict`): As the pipeline takes it.
-        hypotheses (`list[str]`): The hypotheses.
-
-    Raises:
-        Refusal: if the premise cannot be decoded after all.
-    """
+    """Returns the pipeline's answers about a checked premise; [`InvalidInput`] if it cannot be decoded after all."""
     try:
         prepared = clue.preprocess({**premise, "hypotheses": hypotheses})
     except ValueError as error:
         # The message may hold the name of a file: it is not for the page.
-        raise Refusal("This clip is damaged, cut off or too short: it cannot be read to its end.") from error
+        raise InvalidInput("This clip is damaged, cut off or too short: it cannot be read to its end.") from error
     return clue.postprocess(forward(prepared))

@@ -1,4 +1,4 @@
-"""What a visitor may send, checked on the server by content: a file's name and stated type count for nothing."""
+"""Checks what a visitor sends, by content: a file's name and stated type count for nothing."""
 
 import os
 import re
@@ -26,67 +26,57 @@ JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
 FORMATS = "wav,w64,flac,ogg,mp3,aac,aiff,caf,mov,matroska,webm,avi,mpeg,mpegts,asf,flv"
 
 
-class Refusal(ValueError):
-    """What was sent cannot be judged. The message is for the visitor and repeats nothing they sent."""
+class InvalidInput(ValueError):
+    """Tells a visitor why what was sent cannot be judged, and repeats nothing of it."""
 
 
 def split_hypotheses(lines: str) -> list[str]:
-    """The hypotheses of a text, one a line; empty lines are passed over."""
+    """Returns the hypotheses of a text, one a line; empty lines are passed over."""
     if not isinstance(lines, str) or len(lines) > MAX_HYPOTHESES * (MAX_HYPOTHESIS + 2) * 2:
-        raise Refusal(f"Too much at once: give up to {MAX_HYPOTHESES} hypotheses, one a line.")
+        raise InvalidInput(f"Too much at once: give up to {MAX_HYPOTHESES} hypotheses, one a line.")
     # Blanks of any kind are one blank: what is copied from a page has tabs and blanks that don't break.
     hypotheses = [" ".join(line.split()) for line in lines.splitlines() if line.strip()]
     if not hypotheses:
-        raise Refusal("Write at least one hypothesis: a sentence that may be true or false, one a line.")
+        raise InvalidInput("Write at least one hypothesis: a sentence that may be true or false, one a line.")
     if len(hypotheses) > MAX_HYPOTHESES:
-        raise Refusal(f"That is {len(hypotheses)} hypotheses; up to {MAX_HYPOTHESES} are judged at once.")
+        raise InvalidInput(f"That is {len(hypotheses)} hypotheses; up to {MAX_HYPOTHESES} are judged at once.")
     for place, hypothesis in enumerate(hypotheses, start=1):
         if len(hypothesis) > MAX_HYPOTHESIS:
-            raise Refusal(f"Hypothesis {place} is longer than {MAX_HYPOTHESIS} characters: make it one sentence.")
+            raise InvalidInput(f"Hypothesis {place} is longer than {MAX_HYPOTHESIS} characters: make it one sentence.")
         _check_letters(hypothesis, f"Hypothesis {place}")
     return hypotheses
 
 
 def check_text(text: str | None) -> str:
-    """The text of a premise."""
+    """Returns the text of a premise once it has been checked."""
     if not isinstance(text, str) or not text.strip():
-        raise Refusal("Write the text that the hypotheses are about.")
+        raise InvalidInput("Write the text that the hypotheses are about.")
     if len(text) > MAX_TEXT:
-        raise Refusal(f"The text is longer than {MAX_TEXT:,} characters: shorten it.")
+        raise InvalidInput(f"The text is longer than {MAX_TEXT:,} characters: shorten it.")
     _check_letters(" ".join(text.split()), "The text")
     return text
 
 
 def _check_letters(words: str, name: str) -> None:
     if MARKUP.search(words):
-        raise Refusal(f"{name} has markup in it, a < before a letter: write it in plain words.")
+        raise InvalidInput(f"{name} has markup in it, a < before a letter: write it in plain words.")
     if not words.translate(JOINERS).isprintable():
-        raise Refusal(f"{name} has letters in it that nobody can see: type it anew.")
+        raise InvalidInput(f"{name} has letters in it that nobody can see: type it anew.")
 
 
 def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
     """
-    Checks a clip without decoding it.
-
-    Args:
-        path (`str`, *optional*): Where Gradio put the upload.
-        kind (`str`): `"audio"` or `"video"`.
-        with_sound (`bool`, *optional*, defaults to `False`): Whether a video must have sound.
-
-    Returns:
-        `str`: the path.
-
-    Raises:
-        Refusal: if it is none, too large, too long, or not of this kind.
+    Checks a clip of kind `"audio"` or `"video"`, which must have sound if `with_sound`, without decoding it. Returns
+    its path; raises [`InvalidInput`] if it is none, too large, too long, or not of this kind.
     """
     word = "sound" if kind == "audio" else "video"
     if not path:
-        raise Refusal(f"Add a {word} first: choose a file, record one, or take an example.")
+        raise InvalidInput(f"Add a {word} first: choose a file, record one, or take an example.")
     if not os.path.exists(path):
-        raise Refusal(f"This {word} is not here any more: files are deleted after some minutes. Choose it again.")
+        raise InvalidInput(f"This {word} is not here any more: files are deleted after some minutes. Choose it again.")
     if os.path.getsize(path) > MAX_FILE_MB * 2**20:
-        raise Refusal(f"The file is larger than {MAX_FILE_MB} MB.")
-    unreadable = Refusal(f"This file is not a {word} that can be read, whatever its name says; or it is damaged.")
+        raise InvalidInput(f"The file is larger than {MAX_FILE_MB} MB.")
+    unreadable = InvalidInput(f"This file is not a {word} that can be read, whatever its name says; or it is damaged.")
     try:
         # As an open file: no name is taken for an address.
         with open(path, "rb") as file, av.open(file, options={"format_whitelist": FORMATS}) as container:
@@ -94,7 +84,7 @@ def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
             if kind == "video":
                 _check_pictures(pictures)
                 if with_sound and sound is None:
-                    raise Refusal("This video has no sound: judge its picture only.")
+                    raise InvalidInput("This video has no sound: judge its picture only.")
             if kind == "audio" or with_sound:
                 _check_sound(sound)
             _check_length(container, word)
@@ -105,23 +95,23 @@ def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
 
 def _check_pictures(stream: av.VideoStream | None) -> None:
     if stream is None:
-        raise Refusal("There is no picture in this file.")
+        raise InvalidInput("There is no picture in this file.")
     if stream.width * stream.height > MAX_PIXELS:
-        raise Refusal("The picture is larger than 1920 x 1080: make it smaller.")
+        raise InvalidInput("The picture is larger than 1920 x 1080: make it smaller.")
     if max(stream.width, stream.height) > MAX_ASPECT * min(stream.width, stream.height):
-        raise Refusal(f"The picture is a mere stripe: its sides may differ {MAX_ASPECT} times at most.")
+        raise InvalidInput(f"The picture is a mere stripe: its sides may differ {MAX_ASPECT} times at most.")
 
 
 def _check_sound(stream: av.AudioStream | None) -> None:
     if stream is None:
-        raise Refusal("There is no sound in this file.")
+        raise InvalidInput("There is no sound in this file.")
     if stream.rate * stream.channels > MAX_SAMPLES_A_SECOND:
-        raise Refusal("The sound has too many channels or samples a second: save it in stereo at 48 kHz.")
+        raise InvalidInput("The sound has too many channels or samples a second: save it in stereo at 48 kHz.")
 
 
 def _check_length(container: av.container.InputContainer, word: str) -> None:
-    """By the packets too: some recorders declare no length, and some headers lie."""
-    too_long = Refusal(f"The {word} is longer than {MAX_SECONDS} seconds: cut it.")
+    """Measures the packets too: some recorders declare no length, and some headers lie."""
+    too_long = InvalidInput(f"The {word} is longer than {MAX_SECONDS} seconds: cut it.")
     if (container.duration or 0) / av.time_base > MAX_SECONDS:
         raise too_long
     pictures = Counter()
@@ -132,4 +122,6 @@ def _check_length(container: av.container.InputContainer, word: str) -> None:
         if packet.stream.type == "video":
             pictures[packet.stream.index] += 1
             if pictures[packet.stream.index] > MAX_PICTURES:
-                raise Refusal(f"The video has more than {MAX_PICTURES:,} pictures: cut it, or take fewer a second.")
+                raise InvalidInput(
+                    f"The video has more than {MAX_PICTURES:,} pictures: cut it, or take fewer a second."
+                )

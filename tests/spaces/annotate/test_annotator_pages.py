@@ -9,13 +9,12 @@ from pathlib import Path
 import krippendorff
 import numpy as np
 import pytest
-from desk import BadAnswer, Desk, read_answer
-from export import judgement_lines, pilot_lines
-from items import Item, _premise, arrange, load_items
-from organiser import Office, alpha
+from annotator_pages import AnnotatorPages, BadAnswer, read_answer
+from dashboard import Dashboard, alpha, judgement_lines, pilot_lines
+from items import Item, _premise, load_items, make_queue
 from scale import scale
 from settings import read_settings
-from store import Judgement, NotYours, Store
+from store import Judgement, NotAssigned, Store
 from training import feedback, load_examples
 from users import password_check, read_users
 
@@ -30,10 +29,10 @@ USERS = "# people\nannotator:ada:password-of-ada\norganiser:olga:password:of-olg
 def office(umui, tmp_path):
     """Two annotators before the items of the dataset folder: the store, the desk, the office."""
     items = load_items(str(umui), "own", "test", tmp_path / "clips")
-    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    places, by_id = make_queue(items, 2, 0), {item.id: item for item in items}
     digests = {item.id: item.digest for item in items}
     store = Store(tmp_path / "data" / "a.sqlite", places, digests, ["ada", "ben"], 1, 100)
-    return store, Desk(store, by_id, load_examples()), Office(store, by_id, places, 1), by_id, places
+    return store, AnnotatorPages(store, by_id, load_examples()), Dashboard(store, by_id, places, 1), by_id, places
 
 
 def test_items_are_those_of_the_folder(umui, tmp_path):
@@ -43,9 +42,9 @@ def test_items_are_those_of_the_folder(umui, tmp_path):
     assert {(item.topic, item.context, item.modality) for item in items} == {
         ("Harbour", "A ferry runs every hour.", "audiovisual")
     }
-    orders = [[place.item for place in arrange(items, 2, seed)] for seed in (0, 0, 1, 2, 3, 4)]
+    orders = [[place.item for place in make_queue(items, 2, seed)] for seed in (0, 0, 1, 2, 3, 4)]
     assert orders[0] == orders[1] and len({tuple(order) for order in orders}) > 1
-    for place_list in (arrange(items, 2, seed) for seed in range(5)):
+    for place_list in (make_queue(items, 2, seed) for seed in range(5)):
         chunks = [place.chunk for place in place_list]
         assert chunks == sorted(chunks) and [place.pilot for place in place_list] == [True] * 2 + [False] * 4
 
@@ -119,7 +118,7 @@ def test_instructions_name_every_kind_there_is(office):
     store, _, _, by_id, _ = office
     one, other = list(by_id)[:2]
     mixed = by_id | {one: replace(by_id[one], modality="text"), other: replace(by_id[other], modality="audio")}
-    page = Desk(store, mixed, load_examples()).instructions("ada")
+    page = AnnotatorPages(store, mixed, load_examples()).instructions("ada")
     assert page["modalities"] == ["audiovisual", "audio", "text"] and page["scale"] == scale("audiovisual")
 
 
@@ -151,7 +150,7 @@ def test_nobody_is_shown_what_another_said(office):
     assert all("seen by ben" not in json.dumps(page) and not page.get("answer") for page in pages)
     others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
     for name in [*others, "../../etc/passwd", None, ["x"], 7]:
-        with pytest.raises(NotYours):
+        with pytest.raises(NotAssigned):
             desk.open("ada", name)
 
 
@@ -216,7 +215,7 @@ def test_the_export_is_read_by_the_datasets_own_module(office, tmp_path):
     assert alpha([one for one in store.judgements() if one.item in pilot])["value"] == pytest.approx(expected)
 
 
-def answer_all(desk: Desk, store: Store, name: str, probability: int = 50) -> None:
+def answer_all(desk: AnnotatorPages, store: Store, name: str, probability: int = 50) -> None:
     """Judges whatever somebody has."""
     for task in store.tasks(name):
         desk.open(name, task.item)
@@ -256,7 +255,7 @@ def test_only_failures_that_there_are_can_be_told(office, why):
         desk.unplayed("ada", desk._next("ada")["id"], why)
     others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
     for item in (*others, None, "none"):
-        with pytest.raises(NotYours):
+        with pytest.raises(NotAssigned):
             desk.unplayed("ada", item, "broken")
     assert store.unplayed() == []
 
@@ -279,7 +278,7 @@ def test_only_failures_that_there_are_can_be_told(office, why):
 def test_progress_is_of_those_who_are_there(umui, tmp_path, people, judged, given_on, complete, short):
     """An item of the pilot set is complete when all who are there have judged it, others when enough people have."""
     items = load_items(str(umui), "own", "test", tmp_path / "clips")
-    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    places, by_id = make_queue(items, 2, 0), {item.id: item for item in items}
     digests = {item.id: item.digest for item in items}
 
     def begin(names: list[str]) -> Store:
@@ -287,26 +286,26 @@ def test_progress_is_of_those_who_are_there(umui, tmp_path, people, judged, give
 
     store = begin(["ada", "ben"])
     for name in judged.split():
-        answer_all(Desk(store, by_id, []), store, name)
+        answer_all(AnnotatorPages(store, by_id, []), store, name)
     store = begin(people.split())
-    page = Office(store, by_id, places, 1).page("olga")
+    page = Dashboard(store, by_id, places, 1).page("olga")
     if given_on:
-        page = Office(store, by_id, places, 1).give_on("olga", given_on)
+        page = Dashboard(store, by_id, places, 1).reassign("olga", given_on)
     assert (page["complete"], page["short"]) == (complete, short)
 
 
 def test_people_who_are_missing_are_counted(umui, tmp_path):
     """Each item wants so many judges: what somebody said who has left counts, they themselves do not."""
     items = load_items(str(umui), "own", "test", tmp_path / "clips")
-    places, by_id = arrange(items, 2, 0), {item.id: item for item in items}
+    places, by_id = make_queue(items, 2, 0), {item.id: item for item in items}
     digests = {item.id: item.digest for item in items}
     store = Store(tmp_path / "a.sqlite", places, digests, ["ada"], 2, 100)
-    assert Office(store, by_id, places, 2).page("olga")["short"] == 1
-    answer_all(Desk(store, by_id, []), store, "ada")
+    assert Dashboard(store, by_id, places, 2).page("olga")["short"] == 1
+    answer_all(AnnotatorPages(store, by_id, []), store, "ada")
     store = Store(tmp_path / "a.sqlite", places, digests, ["ben"], 2, 100)
-    assert Office(store, by_id, places, 2).page("olga")["short"] == 0
-    answer_all(Desk(store, by_id, []), store, "ben")
-    assert Office(store, by_id, places, 2).page("olga")["complete"] == 6
+    assert Dashboard(store, by_id, places, 2).page("olga")["short"] == 0
+    answer_all(AnnotatorPages(store, by_id, []), store, "ben")
+    assert Dashboard(store, by_id, places, 2).page("olga")["complete"] == 6
 
 
 def test_the_organiser_sees_how_it_stands(office):
@@ -327,7 +326,7 @@ def test_the_organiser_sees_how_it_stands(office):
     expected = krippendorff.alpha(np.array(list(numbers.values())) / 100, level_of_measurement="interval")
     assert page["pilot_alpha"] == {"items": 2, "value": pytest.approx(expected), "reason": None}
     assert (page["complete"], page["judgements"]) == (2, 4)
-    page = office_page.give_on("olga", "ben")
+    page = office_page.reassign("olga", "ben")
     assert {one["annotator"]: (one["assigned"], one["present"]) for one in page["people"]} == {
         "ada": (6, True),
         "ben": (2, False),

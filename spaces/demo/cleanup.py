@@ -10,21 +10,15 @@ from tempfile import TemporaryDirectory
 MINUTES = 10
 
 
-def own_folder() -> TemporaryDirectory:
-    """A folder for uploads that no other app shares, which goes when this process ends. Before Gradio's import."""
+def make_upload_folder() -> TemporaryDirectory:
+    """Makes a folder for uploads that goes when this process ends; must be called before Gradio's import."""
     folder = TemporaryDirectory(prefix="clue-demo-", dir=os.environ.get("GRADIO_TEMP_DIR"))
     os.environ["GRADIO_TEMP_DIR"] = folder.name
     return folder
 
 
-def sweep(folder: Path, before: float) -> None:
-    """
-    Deletes files that were written before a moment.
-
-    Args:
-        folder (`Path`): Where they lie, at any depth.
-        before (`float`): The moment, in seconds since the epoch.
-    """
+def delete_old_files(folder: Path, before: float) -> None:
+    """Deletes files at any depth that were written before a moment, in seconds since the epoch."""
     for file in folder.rglob("*"):
         try:
             if file.is_file() and file.stat().st_ctime < before:
@@ -33,12 +27,12 @@ def sweep(folder: Path, before: float) -> None:
             continue  # somebody else was quicker
 
 
-def sweep_now_and_then(folder: Path) -> None:
-    """Sweeps every few minutes, as long as this process lives; `folder` (`Path`) is as of [`sweep`]."""
+def keep_clean(folder: Path) -> None:
+    """Deletes old files every few minutes, as long as this process lives."""
 
     def forever() -> None:
         while True:
             time.sleep(60 * MINUTES)
-            sweep(folder, time.time() - 60 * MINUTES)
+            delete_old_files(folder, time.time() - 60 * MINUTES)
 
     threading.Thread(target=forever, daemon=True).start()
