@@ -31,7 +31,7 @@ quality: setup
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 bench: setup
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 setup: $(VENV)/.stamp-torchvision
 

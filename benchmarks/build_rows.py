@@ -1,5 +1,5 @@
 """
-What a build takes as it grows: text pairs a second and peak memory, for a tenth of the rows and for all.
+Measures what a build takes as it grows: text pairs a second and peak memory, for a tenth of the rows and for all.
 
 ```bash
 python benchmarks/build_rows.py                    # 100,000 and 1,000,000 pairs
@@ -13,36 +13,15 @@ imports.
 
 import argparse
 import csv
-import datetime
-import json
-import platform
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-
-MEASURED = """
-import json, resource, sys, time
-from datasets_scripts.build import main
-from datasets_scripts.load import load_split
-began = time.perf_counter()
-job, raw, out = sys.argv[1:]
-if job == "build":
-    sys.stdout = sys.stderr
-    main(["unli", "--raw", raw, "--output-dir", out, "--workers", "1"])
-    sys.stdout = sys.__stdout__
-if job == "load":
-    load_split(out, "unli", "train")
-seconds = time.perf_counter() - began
-# Linux counts in KiB.
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
-"""
+from benchmarks.measure import benchmark, in_process, peak_mib, stopwatch, table_line
 
 
 def write_files(folder: Path, rows: int) -> None:
-    """Four rows are about three premises; all pairs differ."""
+    """Writes pairs that all differ; four rows are about three premises."""
     for name, count in (("train", rows), ("dev", 1000), ("test", 1000)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -52,33 +31,39 @@ def write_files(folder: Path, rows: int) -> None:
                 writer.writerow([k, premise, f"Somebody has {k} reasons to be out.", k % 3, k % 1001 / 1000])
 
 
-def measure(job: str, raw: Path, out: Path) -> tuple[float, float]:
-    """Seconds and peak memory (MiB) of a job in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", MEASURED, job, raw, out], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return tuple(json.loads(done.stdout.splitlines()[-1]))
+def measure(job: str, raw: str, out: str) -> dict:
+    """Does a job in this process."""
+    from datasets_scripts.building.writer import write_config
+    from datasets_scripts.load import load_split
+    from datasets_scripts.sources import unli
+
+    with stopwatch() as taken:
+        if job == "build":
+            options = argparse.Namespace(source="unli", raw=Path(raw), seed=0)
+            for config, splits in unli.configs(options).items():
+                write_config(Path(out), config, splits, vars(options))
+        if job == "load":
+            load_split(out, "unli", "train")
+    return taken | {"peak_mib": peak_mib()}
 
 
-def main() -> None:
-    """Measures and prints a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--rows", type=int, default=1_000_000, help="default: %(default)s")
-    options = parser.parse_args()
-    began = time.perf_counter()
-    print(f"{datetime.date.today()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}\n")
-    print("| pairs | job | seconds | pairs / s | peak memory (MiB) |\n|---:|---|---:|---:|---:|")
-    for rows in (options.rows // 10, options.rows):
-        with tempfile.TemporaryDirectory() as folder:
-            raw, out = Path(folder) / "raw", Path(folder) / "umui"
-            raw.mkdir()
-            write_files(raw, rows)
-            for job in ("start", "build", "load"):
-                seconds, peak = measure(job, raw, out)
-                rate = "" if job == "start" else f"{rows / seconds:,.0f}"
-                print(f"| {rows:,} | {job} | {seconds:.1f} | {rate} | {peak:,.0f} |", flush=True)
-    print(f"\nIn all {time.perf_counter() - began:.0f} s.")
+def run(rows: int) -> Iterator[str]:
+    """Yields a line for each job on a tenth of the rows and on all."""
+    yield "| pairs | job | seconds | pairs / s | peak memory (MiB) |\n|---:|---|---:|---:|---:|"
+    with stopwatch() as taken:
+        for count in (rows // 10, rows):
+            with tempfile.TemporaryDirectory() as folder:
+                raw, out = Path(folder) / "raw", Path(folder) / "umui"
+                raw.mkdir()
+                write_files(raw, count)
+                for job in ("start", "build", "load"):
+                    result = in_process(job, raw, out)
+                    rate = "" if job == "start" else f"{count / result['seconds']:,.0f}"
+                    yield table_line(
+                        (f"{count:,}", job, f"{result['seconds']:.1f}", rate, f"{result['peak_mib']:,.0f}")
+                    )
+    yield f"\nIn all {taken['seconds']:.0f} s."
 
 
 if __name__ == "__main__":
-    main()
+    benchmark(__doc__, run, measure, "--rows", 1_000_000, "default: %(default)s")

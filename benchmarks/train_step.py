@@ -1,5 +1,5 @@
 """
-A step of training at the paper's scale: time, speed, share of the peak and memory, CLUE's way and the reference's.
+Measures a step of training at the paper's scale: time, speed, share of the peak, memory; CLUE's and the reference's.
 
 ```bash
 python benchmarks/train_step.py                    # on a GPU the 3B architecture, without one a tiny model
@@ -8,23 +8,12 @@ python benchmarks/train_step.py --device cpu --size 3b --modalities text --hypot
     --warmup 0
 ```
 
-The weights are random, in Qwen2.5-Omni-3B's true sizes and bfloat16 (`tiny`: float32), with the paper's LoRA on the
-language model (table 6), the head trained and the towers frozen. A step is one premise with its hypotheses: moved to
-the device, forward, backward, AdamW. The ways are
-
-- `reference`: what the paper's research code does. One hypothesis a row, before the premise, so that every row has the
-  premise anew; logits over the whole vocabulary at every position, from an `lm_head` with LoRA; the spectrogram padded
-  to 300 s (transformers cuts that off again before the tower);
-- `clue`: all hypotheses in one row, branches of the premise; the confidence head at the last token of each;
-- `cached`: the same with the frozen towers' outputs given, as in every epoch but the first with the cache of towers.
-
-Their steps take turns. Rows are written as soon as they are measured: Markdown to the screen, everything else as JSON
-lines to a file.
+A step is one premise with its hypotheses: moved to the device, forward, backward, AdamW. README.md says what the ways
+are; their steps take turns. Rows are written as soon as they are measured: Markdown to the screen, everything else as
+JSON lines to a file.
 """
 
-import argparse
 import ctypes
-import datetime
 import json
 import math
 import os
@@ -32,23 +21,25 @@ import platform
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import (
-    Qwen2_5OmniThinkerForConditionalGeneration,
-    Qwen2VLVideoProcessor,
-    WhisperFeatureExtractor,
-    logging,
-)
+from transformers import logging
 
-from common.cli import ArgumentParser
-from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.backbone import QWEN2_5_OMNI
+from benchmarks.measure import (
+    build_config,
+    build_processor,
+    machine,
+    parser,
+    table_line,
+    vocabulary_logits,
+)
+from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
 from modeling_clue.confidence import confidence_loss
-from modeling_clue.conversion import FRAME_SIZE, confidence_tokens
+from modeling_clue.conversion import confidence_tokens
 from modeling_clue.processing_clue import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 from train.trained import LORA_TARGET_MODULES
@@ -78,57 +69,19 @@ ALIGNMENT = "|---|---:|---|" + "---:|" * 11
 
 
 def config_3b(tokenizer) -> CLUEConfig:
-    """The sizes of Qwen2.5-Omni-3B's Thinker; what is not said here is the same in all of its family."""
-    return CLUEConfig(
-        text_config={
-            "vocab_size": 151_936,
-            "hidden_size": 2048,
-            "intermediate_size": 11_008,
-            "num_hidden_layers": 36,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-            "tie_word_embeddings": False,
-        },
-        audio_config={
-            "d_model": 1280,
-            "encoder_layers": 32,
-            "encoder_attention_heads": 20,
-            "encoder_ffn_dim": 5120,
-            "n_window": 100,
-            "output_dim": 2048,
-        },
-        vision_config={
-            "depth": 32,
-            "hidden_size": 1280,
-            "intermediate_size": 3420,
-            "num_heads": 16,
-            "window_size": 112,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-            "out_hidden_size": 2048,
-        },
-        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in QWEN2_5_OMNI.token_id_fields.items()},
-    )
+    """Returns the sizes of Qwen2.5-Omni-3B's Thinker; what is not said here is the same in all of its family."""
+    audio, vision = (1280, 32, 20, 5120), (32, 1280, 3420, 16, [7, 15, 23, 31])
+    return build_config(tokenizer, (2048, 11_008, 36, 16), (16, 24, 24), audio, vision)
 
 
 class Bench:
-    """A model and its two processors.
-
-    Args:
-        config ([`CLUEConfig`]): Sizes of the model.
-        tokenizer ([`PreTrainedTokenizerFast`]): Of both processors.
-        device (`torch.device`): Where to build it.
-        dtype (`torch.dtype`): Of the weights; steps run under autocast in bfloat16, as the Trainer's do.
-        lora_dropout (`float`): The paper's by default.
-        attn_implementation (`str`): As of `from_pretrained`.
-    """
+    """Takes steps with a model and its two processors; weights in bfloat16 run under autocast, as in the Trainer."""
 
     def __init__(self, config, tokenizer, device, dtype, lora_dropout=0.1, attn_implementation="sdpa"):
         self.device, self.dtype = device, dtype
         with device:
-            clue = CLUEForConfidenceEstimation._from_config(
-                config, dtype=dtype, attn_implementation=attn_implementation
-            )
+            options = {"dtype": dtype, "attn_implementation": attn_implementation}
+            clue = CLUEForConfidenceEstimation._from_config(config, **options)
         clue.confidence_head.float()
         self.confidence_ids = tokenizer.convert_tokens_to_ids(confidence_tokens(config.num_bins))
         with torch.no_grad():  # the same answer in the vocabulary
@@ -146,22 +99,17 @@ class Bench:
         trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device.type == "cuda")
 
-        parts = WhisperFeatureExtractor(feature_size=128), Qwen2VLVideoProcessor(size=FRAME_SIZE), tokenizer
-        self.processor = CLUEProcessor(*parts)
-        self.reference_processor = CLUEProcessor(*parts, prompt=REFERENCE_PROMPT)
+        self.processor = build_processor(tokenizer)
+        self.reference_processor = build_processor(tokenizer, prompt=REFERENCE_PROMPT)
 
     def batches(self, modality: str, hypotheses: int) -> dict[str, dict[str, torch.Tensor]]:
-        """The inputs of each way, on the host: a sentence, 10 s of sound, or 60 s of frames of 252 x 252 pixels."""
-        noise = np.random.default_rng(0)
-        premise = {
-            "text": lambda: PREMISE,
-            "audio": lambda: {
-                "audio": {"array": noise.uniform(-0.3, 0.3, 160_000).astype("float32"), "sampling_rate": 16_000}
-            },
-            "video": lambda: {
-                "video": {"frames": noise.integers(0, 256, (30, 252, 252, 3), dtype=np.uint8), "fps": 0.5}
-            },
-        }[modality]()
+        """Makes the inputs of each way: a sentence, 10 s of sound, or 60 s of frames of 252 x 252 pixels."""
+        noise, premise = np.random.default_rng(0), PREMISE
+        if modality == "audio":
+            sound = noise.uniform(-0.3, 0.3, 160_000).astype("float32")
+            premise = {"audio": {"array": sound, "sampling_rate": 16_000}}
+        elif modality == "video":
+            premise = {"video": {"frames": noise.integers(0, 256, (30, 252, 252, 3), dtype=np.uint8), "fps": 0.5}}
         encoded, sentences = self.processor.encode_premise(premise), HYPOTHESES[:hypotheses]
         reference = self.reference_processor.collate([encoded] * hypotheses, [[sentence] for sentence in sentences])
         if modality == "audio":
@@ -179,17 +127,16 @@ class Bench:
 
     @torch.no_grad()
     def with_towers_outputs(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The same batch with the outputs of the towers in place of sound and frames."""
+        """Returns the batch with the outputs of the towers in place of sound and frames."""
         with self.autocast():
             output = self.model(**self.moved(batch))
-        cached = {
-            name: tensor for name, tensor in batch.items() if name not in ("input_features", "pixel_values_videos")
-        }
-        cached |= {name: output[name].cpu() for name in ("audio_embeds", "video_embeds") if name in output}
-        return cached
+        media = ("input_features", "pixel_values_videos")
+        outputs = {name: output[name].cpu() for name in ("audio_embeds", "video_embeds") if name in output}
+        return {name: tensor for name, tensor in batch.items() if name not in media} | outputs
 
     def checkpoint_activations(self) -> None:
-        """Keeps the inputs of layers only and computes the rest anew in backward.
+        """
+        Keeps the inputs of layers only and computes the rest anew in backward.
 
         transformers lets embeddings and towers require gradients then, for the old way of checkpointing: frozen towers
         would run backward for nothing.
@@ -198,71 +145,60 @@ class Bench:
         self.model.disable_input_require_grads()
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision as the Trainer's `bf16`, for weights in bfloat16."""
+        """Mixes precision as the Trainer's `bf16` does, for weights in bfloat16."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def moved(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The batch on the device."""
+        """Returns the batch on the device."""
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def loss(self, way: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The mean loss of the batch's hypotheses; their labels are evenly spread."""
+        """Returns the mean loss of the batch's hypotheses; their labels are evenly spread."""
         inputs = self.moved(batch)
         hypotheses = int((batch["branch_ids"].amax(dim=1)).sum())
         labels = torch.linspace(0.1, 0.9, hypotheses, device=self.device)
         with self.autocast():
             if way != "reference":
                 return self.model(**inputs, labels=labels).loss
-            del inputs["branch_ids"]
-            logits = Qwen2_5OmniThinkerForConditionalGeneration.forward(self.model, **inputs, use_cache=False).logits
-            last = inputs["attention_mask"].sum(dim=1) - 1
-            read_out = logits[torch.arange(len(last), device=self.device), last][:, self.confidence_ids]
+            logits = vocabulary_logits(self.model, inputs, self.confidence_ids, use_cache=False)
         config = self.model.config
-        return confidence_loss(read_out, labels, config.target, config.sigma).mean()
+        return confidence_loss(logits, labels, config.target, config.sigma).mean()
 
     def step(self, way: str, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """Takes a step and returns its loss, the seconds of its parts, and the peak memory in bytes."""
         reset_peak_memory(self.device)
-        times = [self.now()]
+        times = [now(self.device)]
         loss = self.loss(way, batch)
-        times.append(self.now())
+        times.append(now(self.device))
         loss.backward()
-        times.append(self.now())
+        times.append(now(self.device))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        times.append(self.now())
-        forward, backward, optimizer = (end - start for start, end in zip(times, times[1:], strict=False))
+        times.append(now(self.device))
+        seconds = (end - start for start, end in pairwise(times))
         return {
             "loss": loss.item(),
-            "forward": forward,
-            "backward": backward,
-            "optimizer": optimizer,
+            **dict(zip(("forward", "backward", "optimizer"), seconds, strict=True)),
             "step": times[-1] - times[0],
             "peak_memory": peak_memory(self.device),
         }
 
-    def now(self) -> float:
-        """The clock, once the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+
+def now(device: torch.device) -> float:
+    """Returns the time once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> int:
-    """Floating-point operations that the matrix products of a step need, two for a multiplication with its addition.
+    """
+    Counts floating-point operations that the matrix products of a step need, two for a multiplication and addition.
 
     Frozen weights of the language model are used twice, forward and for the gradient of their input; trained ones a
     third time, for their own. Scores and values of attention: twice in backward, nothing spared for what is masked.
     The towers are frozen and run forward only. What gradient checkpointing or fused attention compute anew is not
     needed and does not count.
-
-    Args:
-        config ([`CLUEConfig`]): Sizes of the model.
-        way (`str`): One of `WAYS`.
-        batch (`dict[str, torch.Tensor]`): Its inputs.
-
-    Returns:
-        `int`: The operations.
     """
     text, audio, vision = config.text_config, config.audio_config, config.vision_config
     rows, length = batch["input_ids"].shape
@@ -281,8 +217,7 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
         products += 3 * int(batch["branch_ids"].max()) * hidden * config.num_bins
 
     if way != "cached" and "input_features" in batch:
-        window = 2 * audio.n_window
-        width = audio.d_model
+        window, width = 2 * audio.n_window, audio.d_model
         for frames in batch["feature_attention_mask"].sum(dim=1).tolist():
             chunks = [window] * (frames // window) + ([frames % window] if frames % window else [])
             halves = [-(-chunk // 2) for chunk in chunks]
@@ -298,9 +233,8 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
             patches = steps * height * wide
             products += patches * batch["pixel_values_videos"].shape[1] * width
             products += vision.depth * patches * (4 * width**2 + 3 * width * vision.intermediate_size)
-            squares = [
-                side // window * window**2 + (side % window) ** 2 for side in (height, wide)
-            ]  # of the windows' sides; every step of the grid is attended to alone
+            # Of the windows' sides; every step of the grid is attended to alone.
+            squares = [side // window * window**2 + (side % window) ** 2 for side in (height, wide)]
             products += 2 * steps * width * (full * (height * wide) ** 2 + (vision.depth - full) * math.prod(squares))
             merged = merge**2 * width
             products += patches // merge**2 * merged * (merged + vision.out_hidden_size)
@@ -308,18 +242,14 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large product of square matrices: the best of several tries."""
+    """Returns the operations a second of a large product of square matrices, the best of several tries."""
     size, tries = (8192, 50) if device.type == "cuda" else (2048, 5)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(tries):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
+        start = now(device)
         left @ right
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now(device) - start)
     return 2 * size**3 / min(seconds)
 
 
@@ -333,7 +263,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Peak since the reset, in bytes; None where the system does not tell."""
+    """Returns the peak since the reset in bytes, or None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     if sys.platform != "linux":
@@ -343,11 +273,9 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def measure(bench: Bench, modality: str, hypotheses: int, steps: int, warmup: int) -> dict[str, dict]:
-    """Takes steps of every way in turns.
-
-    Returns:
-        `dict[str, dict]`: For each way its counts and, under `steps`, what `Bench.step` gives; `None` there if the
-        device's memory did not suffice.
+    """
+    Takes steps of every way in turns. Returns for each way its counts and, under `steps`, what `Bench.step` gives, or
+    `None` if the device's memory did not suffice.
     """
     batches = bench.batches(modality, hypotheses)
     results = {
@@ -363,68 +291,55 @@ def measure(bench: Bench, modality: str, hypotheses: int, steps: int, warmup: in
         for way, batch in batches.items()
     }
     for number in range(warmup + steps):
-        for way, batch in batches.items():
-            taken = results[way]["steps"]
-            if taken is None:
+        for way, result in results.items():
+            if result["steps"] is None:
                 continue
             try:
-                taken_now = bench.step(way, batch)
+                taken = bench.step(way, batches[way])
             except torch.OutOfMemoryError:
-                results[way]["steps"] = None
+                result["steps"] = None
             else:
-                if number >= warmup:
-                    taken.append(taken_now)
-            if results[way]["steps"] is None:  # out here the error no longer holds on to what the step had
+                result["steps"] += [taken] * (number >= warmup)
+            if result["steps"] is None:  # out here the error no longer holds on to what the step had
                 bench.optimizer.zero_grad()
                 torch.cuda.empty_cache()
     return results
 
 
 def table_row(result: dict, peak: float, reference: dict) -> str:
-    """One way's line of the table; times are medians, and the ratio is of hypotheses a second."""
+    """Returns one way's line of the table; times are medians, and the ratio is of hypotheses a second."""
     cells = [result["premise"], result["hypotheses"], result["way"], f"{result['tokens']:,}"]
+    flops = f"{result['flops'] / 1e12:,.3g}"
     if result["steps"] is None:
-        cells += ["out of memory", *[""] * 6, f"{result['flops'] / 1e12:,.3g}", "", ""]
-        return "| " + " | ".join(map(str, cells)) + " |"
-    parts = {
-        part: statistics.median(step[part] for step in result["steps"])
-        for part in ("step", "forward", "backward", "optimizer")
-    }
-    seconds = parts["step"]
-    cells += [f"{1000 * value:,.1f}" for value in parts.values()]
+        return table_line([*cells, "out of memory", *[""] * 6, flops, "", ""])
+
+    def median(part: str, of: dict = result) -> float:
+        return statistics.median(step[part] for step in of["steps"])
+
+    seconds = median("step")
+    cells += [f"{1000 * median(part):,.1f}" for part in ("step", "forward", "backward", "optimizer")]
     cells += [f"{result['tokens'] / seconds:,.0f}", f"{result['hypotheses'] / seconds:,.2f}"]
-    if reference["steps"] is None:
-        cells.append("")
-    else:
-        cells.append(f"{statistics.median(step['step'] for step in reference['steps']) / seconds:.2f}")
-    cells += [f"{result['flops'] / 1e12:,.3g}", f"{result['flops'] / seconds / peak:.1%}"]
+    cells += ["" if reference["steps"] is None else f"{median('step', reference) / seconds:.2f}"]
+    cells += [flops, f"{result['flops'] / seconds / peak:.1%}"]
     memory = [step["peak_memory"] for step in result["steps"] if step["peak_memory"] is not None]
-    cells.append(f"{max(memory) / 2**30:,.2f}" if memory else "")
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return table_line([*cells, f"{max(memory) / 2**30:,.2f}" if memory else ""])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "cpu"), help="default: the GPU if there is one")
-    parser.add_argument("--size", choices=("3b", "tiny"), help="default: 3b on a GPU, tiny on a CPU")
-    parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all")
-    parser.add_argument(
-        "--hypotheses-per-premise",
-        nargs="+",
-        type=int,
-        choices=range(1, len(HYPOTHESES) + 1),
-        default=[1, 8],
-        metavar="N",
-        help="of the premise (default: 1 8)",
-    )
-    parser.add_argument("--steps", type=int, help="timed, of each way (default: 20 on a GPU, 3 on a CPU)")
-    parser.add_argument("--warmup", type=int, help="steps before them (default: 3 on a GPU, 1 on a CPU)")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="of the language model's layers")
-    parser.add_argument(
+    """Runs the command line."""
+    told = parser(__doc__)
+    told.add_argument("--device", choices=("cuda", "cpu"), help="default: the GPU if there is one")
+    told.add_argument("--size", choices=("3b", "tiny"), help="default: 3b on a GPU, tiny on a CPU")
+    told.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all")
+    counts = {"type": int, "choices": range(1, len(HYPOTHESES) + 1), "default": [1, 8], "metavar": "N"}
+    told.add_argument("--hypotheses-per-premise", nargs="+", **counts, help="of the premise (default: 1 8)")
+    told.add_argument("--steps", type=int, help="timed, of each way (default: 20 on a GPU, 3 on a CPU)")
+    told.add_argument("--warmup", type=int, help="steps before them (default: 3 on a GPU, 1 on a CPU)")
+    told.add_argument("--gradient-checkpointing", action="store_true", help="of the language model's layers")
+    told.add_argument(
         "--output", type=Path, default=Path("runs/train_step.jsonl"), help="JSON lines are added to it (%(default)s)"
     )
-    options = parser.parse_args(arguments)
+    options = told.parse_args(arguments)
     logging.set_verbosity_error()
 
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -434,6 +349,7 @@ def main(arguments: list[str] | None = None) -> None:
     warmup = options.warmup if options.warmup is not None else (3 if on_gpu else 1)
     dtype = torch.bfloat16 if size == "3b" else torch.float32
 
+    date, system = machine().split(", ")
     peak = matmul_peak(device, dtype)
     tokenizer = train_tokenizer([PREMISE, *HYPOTHESES, *DEFAULT_PROMPT.values()] * 2, 800, num_bins=100)
     torch.manual_seed(0)
@@ -442,10 +358,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.gradient_checkpointing:
         bench.checkpoint_activations()
     header = {
-        "date": str(datetime.date.today()),
+        "date": date,
         "command": " ".join(["python", *sys.argv]) if arguments is None else " ".join(arguments),
         "device": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} of {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": system,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "size": size,
         "parameters": bench.model.num_parameters(),
@@ -463,7 +379,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     keep(header)
     print(
-        f"{header['date']}, {header['system']}, {header['device']}, Python {platform.python_version()}, torch "
+        f"{machine()}, {header['device']}, Python {platform.python_version()}, torch "
         f"{torch.__version__}; `{header['command']}`\n\n"
         f"{size}: {header['parameters'] / 1e9:.4g} billion parameters in {header['dtype']}, gradient checkpointing "
         f"{'on' if options.gradient_checkpointing else 'off'}; peak of a matmul {peak / 1e12:,.3g} TFLOP/s; medians "
