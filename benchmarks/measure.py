@@ -160,14 +160,9 @@ def build_config(tokenizer, text: tuple, mrope_section: tuple, audio: tuple, vis
     from modeling_clue.backbone import QWEN2_5_OMNI
 
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": list(mrope_section)}
-    shared = {
-        "vocab_size": VOCABULARY,
-        "num_key_value_heads": 2,
-        "rope_parameters": rope,
-        "tie_word_embeddings": False,
-    }
+    shared = {"vocab_size": VOCABULARY, "num_key_value_heads": 2, "rope_parameters": rope}
     return CLUEConfig(
-        text_config=shared | dict(zip(TEXT, text, strict=True)),
+        text_config={"tie_word_embeddings": False} | shared | dict(zip(TEXT, text, strict=True)),
         audio_config=dict(zip(AUDIO, audio, strict=True)) | {"output_dim": text[0]},
         vision_config=dict(zip(VISION, vision, strict=True)) | {"out_hidden_size": text[0]},
         **{field: tokenizer.convert_tokens_to_ids(token) for token, field in QWEN2_5_OMNI.token_id_fields.items()},
