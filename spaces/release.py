@@ -65,7 +65,7 @@ class Settings:
 
 def read_folder(folder: Path) -> Folder:
     """Lists a folder's files that git has; an `InputError` if it is in no checkout, or git has secrets."""
-    tracked = _paths(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD")
+    tracked = _git(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD")
     if not tracked:
         raise InputError(f"git has nothing of {folder}: a release is what was committed there")
     private = [path for path in tracked if KEPT_BACK.search(path)]
@@ -74,23 +74,21 @@ def read_folder(folder: Path) -> Folder:
             f"git has {folder / private[0]}, which by its name holds passwords, tokens or people's judgements. "
             "Nothing was sent: take it out of git (git rm --cached) and change what it holds"
         )
-    differing = _paths(folder, "diff", "-z", "--name-only", "--relative", "HEAD")
-    untracked = _paths(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    differing = _git(folder, "diff", "-z", "--name-only", "--relative", "HEAD")
+    untracked = _git(folder, "ls-files", "-z", "--others", "--exclude-standard")
     return Folder(
         files={path: folder / path for path in tracked if (folder / path).is_file()},
-        commit=_git(folder, "rev-parse", "HEAD").strip(),
+        commit=_git(folder, "rev-parse", "HEAD")[0].strip(),
         changed=bool(set(differing) & set(tracked)),
         uncommitted=sorted({*untracked, *differing} - set(tracked)),
     )
 
 
-def _paths(folder: Path, *arguments: str) -> list[str]:
-    return [path for path in _git(folder, *arguments).split("\0") if path]
-
-
-def _git(folder: Path, *arguments: str) -> str:
+def _git(folder: Path, *arguments: str) -> list[str]:
+    command = ["git", "-C", folder, *arguments]
     try:
-        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [path for path in told.split("\0") if path]
     except FileNotFoundError as error:
         raise InputError("git is not installed, and it knows which files are released") from error
     except subprocess.CalledProcessError as error:

@@ -126,12 +126,13 @@ class Store:
             )
             connection.executemany("UPDATE items SET digest = ? WHERE item = ?", [(digests[i], i) for i in digests])
             before, now = _present(connection), self._clock()
-            for name in annotators:
-                connection.execute("INSERT OR IGNORE INTO annotators (annotator, seen) VALUES (?, ?)", (name, now))
+            connection.executemany(
+                "INSERT OR IGNORE INTO annotators (annotator, seen) VALUES (?, ?)",
+                [(name, now) for name in annotators],
+            )
             # Who has been taken off the list doesn't come back; what they said stays.
-            for row in connection.execute("SELECT annotator FROM annotators WHERE present").fetchall():
-                if row["annotator"] not in annotators:
-                    self._release(connection, row["annotator"])
+            for name in set(_present(connection)).difference(annotators):
+                self._release(connection, name)
             # What is added takes nothing from anybody.
             self._assign(connection, anew=not (old and new) or _present(connection) != before)
 
@@ -256,9 +257,8 @@ class Store:
         """
         with self._change() as connection:
             pair = judgement.item, judgement.annotator
-            mine = connection.execute(
-                "SELECT released FROM assignments WHERE item = ? AND annotator = ? AND opened", pair
-            ).fetchone()
+            query = "SELECT released FROM assignments WHERE item = ? AND annotator = ? AND opened"
+            mine = connection.execute(query, pair).fetchone()
             if mine is None:
                 raise NotAssigned("This claim is not in your list.")
             if mine["released"]:

@@ -45,10 +45,7 @@ class Sync(CommitScheduler):
 
 def restore(repository: str, file: Path) -> bool:
     """Fetches the copy on the Hub if there is one and no database yet; returns whether it did."""
-    api = HfApi()
-    if file.exists() or not api.repo_exists(repository, repo_type="dataset"):
-        return False
-    if not api.file_exists(repository, NAME, repo_type="dataset"):
+    if file.exists() or not HfApi().file_exists(repository, NAME, repo_type="dataset"):
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
