@@ -26,8 +26,8 @@ USERS = "# people\nannotator:ada:password-of-ada\norganiser:olga:password:of-olg
 
 
 @pytest.fixture
-def office(umui, tmp_path):
-    """Two annotators before the items of the dataset folder: the store, the desk, the office."""
+def study(umui, tmp_path):
+    """Two annotators before the items of the dataset folder: the store, the pages, the dashboard."""
     items = load_items(str(umui), "own", "test", tmp_path / "clips")
     places, by_id = make_queue(items, 2, 0), {item.id: item for item in items}
     digests = {item.id: item.digest for item in items}
@@ -97,25 +97,25 @@ def test_every_modality_is_read(urn_umui, modality, tmp_path):
     assert all(Path(item.premise).is_file() == (modality != "text") for item in items)
 
 
-def test_the_way_to_the_first_item(office):
+def test_the_way_to_the_first_item(study):
     """Instructions, then each training item with its explanation, then items; a reload goes on where one was."""
-    store, desk, *_ = office
-    assert desk.resume("ada")["page"] == "instructions"
-    page = desk.begin("ada")
+    store, annotator, *_ = study
+    assert annotator.resume("ada")["page"] == "instructions"
+    page = annotator.begin("ada")
     for number, example in enumerate(load_examples()):
         assert (page["page"], page["id"]) == ("training", number)
         assert "why" not in json.dumps(page), "the explanation comes after the answer"
-        explained = desk.train("ada", {"probability": example.high, "evidence": example.evidence})
+        explained = annotator.train("ada", {"probability": example.high, "evidence": example.evidence})
         assert explained["feedback"]["fits"] and explained["feedback"]["same_evidence"]
-        desk.trained("ada", number)
-        page = desk.trained("ada", number)
+        annotator.trained("ada", number)
+        page = annotator.trained("ada", number)
     assert page["page"] == "item" and page["answer"] is None and page["context"] == "A ferry runs every hour."
-    assert desk.resume("ada")["id"] == page["id"]
+    assert annotator.resume("ada")["id"] == page["id"]
 
 
-def test_instructions_name_every_kind_there_is(office):
+def test_instructions_name_every_kind_there_is(study):
     """A set that mixes clips and texts is told of as such, clips first, with their ranges."""
-    store, _, _, by_id, _ = office
+    store, _, _, by_id, _ = study
     one, other = list(by_id)[:2]
     mixed = by_id | {one: replace(by_id[one], modality="text"), other: replace(by_id[other], modality="audio")}
     page = AnnotatorPages(store, mixed, load_examples()).instructions("ada")
@@ -129,29 +129,29 @@ def test_feedback_tells_apart():
     assert not feedback(example, 0, ["video"])["same_evidence"]
 
 
-def test_going_back_and_changing(office):
+def test_going_back_and_changing(study):
     """What was said is shown again, can be changed, and then the first open item comes."""
-    store, desk, *_ = office
-    first = desk._next("ada")
-    second = desk.judge("ada", first["id"], {"probability": 0, "evidence": [], "note": " why? "})
+    store, annotator, *_ = study
+    first = annotator._next("ada")
+    second = annotator.judge("ada", first["id"], {"probability": 0, "evidence": [], "note": " why? "})
     assert second["previous"] == first["id"] and second["progress"]["judged"] == 1
-    back = desk.open("ada", first["id"])
+    back = annotator.open("ada", first["id"])
     assert back["answer"] == {"probability": 0, "evidence": [], "note": "why?"} and back["next"] == second["id"]
-    after = desk.judge("ada", first["id"], {"probability": 100, "evidence": ["audio"]})
+    after = annotator.judge("ada", first["id"], {"probability": 100, "evidence": ["audio"]})
     assert after["id"] == second["id"] and store.judgements()[0].probability == 100
 
 
-def test_nobody_is_shown_what_another_said(office):
+def test_nobody_is_shown_what_another_said(study):
     """No page of one annotator holds a trace of the other's judgement, and their items can't be opened."""
-    store, desk, *_ = office
-    item = desk._next("ben")["id"]
-    desk.judge("ben", item, {"probability": 37, "evidence": ["text"], "note": "seen by ben alone"})
-    pages = [desk.resume("ada"), desk.open("ada", item)]
+    store, annotator, *_ = study
+    item = annotator._next("ben")["id"]
+    annotator.judge("ben", item, {"probability": 37, "evidence": ["text"], "note": "seen by ben alone"})
+    pages = [annotator.resume("ada"), annotator.open("ada", item)]
     assert all("seen by ben" not in json.dumps(page) and not page.get("answer") for page in pages)
     others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
     for name in [*others, "../../etc/passwd", None, ["x"], 7]:
         with pytest.raises(NotAssigned):
-            desk.open("ada", name)
+            annotator.open("ada", name)
 
 
 @pytest.mark.parametrize(
@@ -187,17 +187,17 @@ def test_evidence_is_of_the_modality():
         read_answer({"probability": 5, "evidence": ["audio"]}, "text")
 
 
-def test_the_export_is_read_by_the_datasets_own_module(office, tmp_path):
+def test_the_export_is_read_by_the_datasets_own_module(study, tmp_path):
     """Every number, sense, note and fact arrives as it was said, also across lines and quotes."""
-    store, desk, _, by_id, places = office
+    store, annotator, _, by_id, places = study
     said = {}
     for name, step in (("ada", 7), ("ben", 11)):
         for number, task in enumerate(store.tasks(name)):
             evidence = [[], ["audio"], ["text", "video"]][number % 3]
             note = ['two\nlines, "quoted"', None, "=1+1\u2028;"][number % 3]
             answer = {"probability": (step * number) % 101, "evidence": evidence, "note": note}
-            desk.open(name, task.item)
-            desk.judge(name, task.item, answer)
+            annotator.open(name, task.item)
+            annotator.judge(name, task.item, answer)
             said[name, task.item] = (answer["probability"] / 100, tuple(evidence), note)
     file = tmp_path / "judgements.jsonl"
     file.write_text(judgement_lines(store.judgements(), by_id), encoding="utf-8")
@@ -215,48 +215,48 @@ def test_the_export_is_read_by_the_datasets_own_module(office, tmp_path):
     assert alpha([one for one in store.judgements() if one.item in pilot])["value"] == pytest.approx(expected)
 
 
-def answer_all(desk: AnnotatorPages, store: Store, name: str, probability: int = 50) -> None:
+def answer_all(annotator: AnnotatorPages, store: Store, name: str, probability: int = 50) -> None:
     """Judges whatever somebody has."""
     for task in store.tasks(name):
-        desk.open(name, task.item)
-        desk.judge(name, task.item, {"probability": probability, "evidence": []})
+        annotator.open(name, task.item)
+        annotator.judge(name, task.item, {"probability": probability, "evidence": []})
 
 
-def test_no_judgement_of_a_clip_that_did_not_play(office):
+def test_no_judgement_of_a_clip_that_did_not_play(study):
     """It is passed over with all its claims, the organiser reads why, and it can be tried again."""
-    store, desk, office_page, by_id, _ = office
-    first = desk._next("ada")
+    store, annotator, dashboard, by_id, _ = study
+    first = annotator._next("ada")
     good = {"probability": 50, "evidence": []}
-    page = desk.unplayed("ada", first["id"], "sound")
+    page = annotator.unplayed("ada", first["id"], "sound")
     assert page["unplayed"] and page["id"] == first["id"]
     with pytest.raises(BadAnswer, match="could not be played"):
-        desk.judge("ada", first["id"], good)
+        annotator.judge("ada", first["id"], good)
     for other in (one["id"] for one in first["beside"]):
-        assert desk.resume("ada").get("id") != other
-    told = office_page.page("olga")
+        assert annotator.resume("ada").get("id") != other
+    told = dashboard.page("olga")
     assert told["unplayed"] == [f"{by_id[first['id']].video} has no sound for ada"] and told["judgements"] == 0
     rest = [task.item for task in store.tasks("ada") if not task.unplayed]
     for item in rest:
-        desk.open("ada", item)
-        page = desk.judge("ada", item, good)
-    page = page if rest else desk._next("ada")
+        annotator.open("ada", item)
+        page = annotator.judge("ada", item, good)
+    page = page if rest else annotator._next("ada")
     assert page["page"] == "done" and page["unplayed"] == first["id"]
     assert page["progress"] == {"judged": len(rest), "total": len(store.tasks("ada"))}
-    again = desk.open("ada", first["id"])
-    assert "unplayed" not in again and office_page.page("olga")["unplayed"] == []
-    assert desk.judge("ada", first["id"], good)["progress"]["judged"] == len(rest) + 1
+    again = annotator.open("ada", first["id"])
+    assert "unplayed" not in again and dashboard.page("olga")["unplayed"] == []
+    assert annotator.judge("ada", first["id"], good)["progress"]["judged"] == len(rest) + 1
 
 
 @pytest.mark.parametrize("why", ["<b>", "", None, 7, ["broken"]])
-def test_only_failures_that_there_are_can_be_told(office, why):
+def test_only_failures_that_there_are_can_be_told(study, why):
     """Nothing that a page sends is passed on to the organiser as it is."""
-    store, desk, *_ = office
+    store, annotator, *_ = study
     with pytest.raises(BadAnswer):
-        desk.unplayed("ada", desk._next("ada")["id"], why)
+        annotator.unplayed("ada", annotator._next("ada")["id"], why)
     others = {task.item for task in store.tasks("ben")} - {task.item for task in store.tasks("ada")}
     for item in (*others, None, "none"):
         with pytest.raises(NotAssigned):
-            desk.unplayed("ada", item, "broken")
+            annotator.unplayed("ada", item, "broken")
     assert store.unplayed() == []
 
 
@@ -308,25 +308,25 @@ def test_people_who_are_missing_are_counted(umui, tmp_path):
     assert Dashboard(store, by_id, places, 2).page("olga")["complete"] == 6
 
 
-def test_the_organiser_sees_how_it_stands(office):
+def test_the_organiser_sees_how_it_stands(study):
     """Counts and alpha of what was said so far; giving on moves what is left."""
-    store, desk, office_page, *_ = office
-    page = office_page.page("olga")
+    store, annotator, dashboard, *_ = study
+    page = dashboard.page("olga")
     assert (page["complete"], page["judgements"], page["alpha"]["value"]) == (0, 0, None)
-    desk.begin("ada")
-    begun = {one["annotator"]: one["instructed"] for one in office_page.page("olga")["people"]}
+    annotator.begin("ada")
+    begun = {one["annotator"]: one["instructed"] for one in dashboard.page("olga")["people"]}
     assert begun == {"ada": True, "ben": False}, "who never came is not said to be here"
     shared = [task.item for task in store.tasks("ada") if task.pilot]
     numbers = {"ada": [10, 90], "ben": [20, 70]}
     for name, values in numbers.items():
         for item, value in zip(shared, values, strict=True):
-            desk.open(name, item)
-            desk.judge(name, item, {"probability": value, "evidence": []})
-    page = office_page.page("olga")
+            annotator.open(name, item)
+            annotator.judge(name, item, {"probability": value, "evidence": []})
+    page = dashboard.page("olga")
     expected = krippendorff.alpha(np.array(list(numbers.values())) / 100, level_of_measurement="interval")
     assert page["pilot_alpha"] == {"items": 2, "value": pytest.approx(expected), "reason": None}
     assert (page["complete"], page["judgements"]) == (2, 4)
-    page = office_page.reassign("olga", "ben")
+    page = dashboard.reassign("olga", "ben")
     assert {one["annotator"]: (one["assigned"], one["present"]) for one in page["people"]} == {
         "ada": (6, True),
         "ben": (2, False),
