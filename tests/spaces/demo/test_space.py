@@ -53,7 +53,7 @@ def run_in_space(code: str, told: dict[str, str]) -> subprocess.CompletedProcess
 def test_code_of_the_hub_is_run_at_a_pinned_commit_only(revision):
     """A repository without the whole commit is refused before anything of it is looked at."""
     told = {"CLUE_MODEL": "someone/clue", "CLUE_REVISION": revision}
-    done = run_in_space("import judge", told)
+    done = run_in_space("import model", told)
     assert done.returncode == 1
     assert "CLUE_REVISION the commit to run" in done.stderr
 
