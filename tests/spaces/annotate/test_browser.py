@@ -257,14 +257,14 @@ def test_nobody_gets_at_another_s_answers(start_space, settings, home, umui, vis
         assert ben.request.get(f"{space.url}/gradio_api/file={file}").status in (403, 404)
     config = ben.request.get(f"{space.url}/config").json()
     for number, dependency in enumerate(config["dependencies"]):
-        if dependency["targets"][0][1] not in ("overview", "give_on", "export"):
+        if dependency["targets"][0][1] not in ("overview", "reassign", "export"):
             continue
         event = {"data": [], "event_data": {"annotator": "ada"}, "fn_index": number, "session_hash": f"hash{number}"}
         assert ben.request.post(f"{space.url}/gradio_api/queue/join", data=event).ok
         heard = ben.request.get(f"{space.url}/gradio_api/queue/data?session_hash=hash{number}").text()
         ended = [json.loads(line[6:]) for line in heard.splitlines() if "process_completed" in line]
         assert [message["success"] for message in ended] == [False] and "password" not in heard
-    assert sum(d["targets"][0][1] in ("overview", "give_on", "export") for d in config["dependencies"]) == 3
+    assert sum(d["targets"][0][1] in ("overview", "reassign", "export") for d in config["dependencies"]) == 3
     visit.complaints[:] = [text for text in visit.complaints if "401" not in text]
 
 
