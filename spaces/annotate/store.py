@@ -104,8 +104,7 @@ class Store:
         patience: float,
         clock: Callable[[], float] = time.time,
     ):
-        self.file, self._annotators = file, annotators
-        self._per_item, self._patience, self._clock = per_item, patience, clock
+        self.file, self._per_item, self._patience, self._clock = file, per_item, patience, clock
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
