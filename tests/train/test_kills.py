@@ -110,7 +110,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"mounting a small disk is not permitted: {mounted.stderr.decode()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a process may still be on its way out
 
 
 def resize(disk: Path, size: int) -> None:
