@@ -1,5 +1,5 @@
 """
-What a teacher answered: the number in its text, or the reason why there is none, and the vote of several answers.
+Reads what a teacher answered: the number in its text, or the reason why there is none; votes among several answers.
 
 A teacher is asked for one probability, as `<answer>0.85</answer>`. A wrong number is worse than none, since nobody
 sees it among thousands: a text that could mean two things has no probability.
@@ -134,14 +134,7 @@ COUNTED = re.compile(r"[.):]?\s+[^\W\d_]|\.\s*$")
 
 @dataclass(frozen=True)
 class Parsed:
-    """
-    One answer, read.
-
-    Args:
-        probability (`float`, *optional*): In [0, 1].
-        reason (`str`, *optional*): Why there is no probability: one of `REASONS`, or what the engine that asks says
-            of a request that failed.
-    """
+    """Holds one answer: its probability in [0, 1], or why it has none, of `REASONS` or in words of the request."""
 
     probability: float | None
     reason: str | None
@@ -149,21 +142,12 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Summary:
-    """
-    The vote of several answers to one pair; all three numbers are `None` without a valid answer.
+    """Holds the vote of several answers to one pair; all three numbers are `None` without a valid answer."""
 
-    Args:
-        mean (`float`, *optional*): The mean of the valid answers.
-        majority (`float`, *optional*): The mean of those on the side that most of them take; see [`summarise`].
-        spread (`float`, *optional*): The population standard deviation of the valid answers.
-        valid (`int`): How many answers have a probability.
-        asked (`int`): How many answers there are.
-    """
-
-    mean: float | None
-    majority: float | None
-    spread: float | None
-    valid: int
+    mean: float | None  # of the valid answers
+    majority: float | None  # the mean of those on the side that most of them take
+    spread: float | None  # the population standard deviation of the valid answers
+    valid: int  # how many answers have a probability
     asked: int
 
 
@@ -173,12 +157,6 @@ def parse_answer(text: str | None) -> Parsed:
 
     A text that was cut off after a whole number of its digits looks like any other: whoever asks for it knows why it
     ended, and should not pass on what ran out of tokens.
-
-    Args:
-        text (`str`, *optional*): What the teacher wrote, thoughts included; `None` where a request failed.
-
-    Returns:
-        [`Parsed`]: with either a probability or a reason.
     """
     if text is None or not text.strip():
         return Parsed(None, NO_ANSWER)
@@ -201,12 +179,7 @@ def summarise(answers: Sequence[Parsed]) -> Summary:
     every valid answer decides, true from 0.5 upwards and false below; the mean of the answers on the side with more
     decisions is the vote. With as many on both sides there is no majority, and all of them count: the mean again.
 
-    Args:
-        answers (`Sequence[Parsed]`): All answers to the pair, in any order; those without a probability only count as
-            asked.
-
-    Returns:
-        [`Summary`]: both votes and the spread.
+    Answers without a probability only count as asked.
     """
     values = [answer.probability for answer in answers if answer.probability is not None]
     if not values:
@@ -218,7 +191,7 @@ def summarise(answers: Sequence[Parsed]) -> Summary:
 
 
 def _without_thoughts(text: str) -> str | None:
-    """The text outside of thoughts, or `None` if it ends in one."""
+    """Returns the text outside of thoughts, or `None` if it ends in one."""
     kept, start, thinking = [], 0, False
     for tag in THOUGHT.finditer(text):
         closes = bool(tag[1])
@@ -231,7 +204,7 @@ def _without_thoughts(text: str) -> str | None:
 
 
 def _answer(text: str) -> str | None:
-    """What the last complete answer tag holds; without any tag the whole text, `None` if a tag is only opened."""
+    """Returns what the last complete answer tag holds; without any the whole text, `None` if a tag is only opened."""
     found, opened = None, None
     for tag in ANSWER.finditer(text):
         if not tag[1]:

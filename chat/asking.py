@@ -10,8 +10,8 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from chat.answers import parse_answer
-from chat.failures import AnswerFailedError, RunStoppedError
-from chat.replies import cut_off
+from chat.client import RunStoppedError
+from chat.replies import AnswerFailedError, cut_off
 
 
 # How byte-level and SentencePiece vocabularies write white space, where a server sends tokens as they are stored.
@@ -24,15 +24,7 @@ NEVER = -9999.0
 
 async def ask(send: Callable[[dict], Awaitable[dict]], payload: dict, read: Callable[[dict], dict]) -> dict:
     """
-    Asks once.
-
-    Args:
-        send (`Callable`): Sends a request and gives the reply, as `ChatClient.send`.
-        payload (`dict`): The request: `messages`, and how to answer.
-        read (`Callable[[dict], dict]`): Reads the choice of the reply: [`read_choice`] or [`read_yes_no`].
-
-    Returns:
-        `dict`: the answer; one that failed has the reason why.
+    Sends a request as `ChatClient.send` does, and reads the choice of the reply; an answer that failed has its reason.
 
     Raises:
         `RunStoppedError`: if others would not be answered either.
@@ -45,12 +37,12 @@ async def ask(send: Callable[[dict], Awaitable[dict]], payload: dict, read: Call
 
 
 def failed_answer(reason: str) -> dict:
-    """An answer that never came."""
+    """Returns an answer that never came."""
     return {"text": None, "probability": None, "reason": reason}
 
 
 def read_choice(choice: dict) -> dict:
-    """The number that a choice of a reply writes; with its `reasoning`, where the server tells it apart."""
+    """Reads the number that a choice of a reply writes; with its `reasoning`, where the server tells it apart."""
     message = choice["message"]
     answer = read_answer(message["content"] or "", choice["finish_reason"])
     reasoning = message.get("reasoning")
@@ -59,15 +51,8 @@ def read_choice(choice: dict) -> dict:
 
 def read_answer(text: str, finish_reason: str | None) -> dict:
     """
-    Reads what was written.
-
-    Args:
-        text (`str`): The raw answer.
-        finish_reason (`str`, *optional*): Why it ends, as the server says.
-
-    Returns:
-        `dict`: the answer. One that was cut off has no probability: what was still to come may have taken back the
-        number that is there.
+    Reads a raw answer. One that was cut off has no probability: what was still to come may have taken back the number
+    that is there.
     """
     if reason := cut_off(text, finish_reason):
         return {"text": text, "probability": None, "reason": reason}
@@ -77,7 +62,7 @@ def read_answer(text: str, finish_reason: str | None) -> dict:
 
 def read_yes_no(choice: dict, url: str, model: str) -> dict:
     """
-    The probability of yes among yes and no, from the likeliest first tokens of a choice.
+    Reads the probability of yes among yes and no from the likeliest first tokens of a choice.
 
     A word that is not among them has at most the probability of the least likely of them, and is taken as never said;
     so is one whose log-probability is the -9999 that stands for none.
@@ -107,26 +92,24 @@ def read_yes_no(choice: dict, url: str, model: str) -> dict:
 
 
 def yes_no_answer(tokens: Iterable[tuple[str, float]], likeliest: str) -> dict:
-    """The answer that texts of tokens and their log-probabilities make; its text tells how far they make one."""
+    """Returns the answer that texts of tokens and their log-probabilities make; its text tells how far they do."""
     probability, both = yes_among(tokens)
     return {"text": f"{likeliest!r}; yes and no together {both:.3g}", "probability": probability, "reason": None}
 
 
 def said(token: str) -> str | None:
-    """`"yes"` or `"no"`, whichever a token's text is but for case and white space around; `None` for any other."""
+    """Returns `"yes"` or `"no"`, whichever a token is but for case and white space around; `None` for any other."""
     word = token.strip().strip(STORED_SPACE).strip().casefold()
     return word if word in ("yes", "no") else None
 
 
 def yes_among(tokens: Iterable[tuple[str, float]]) -> tuple[float | None, float]:
     """
-    The probability of yes among yes and no, P(yes) / (P(yes) + P(no)), each summed over all tokens that are the word.
+    Returns the probability of yes among yes and no, P(yes) / (P(yes) + P(no)), and that of both.
 
     Args:
-        tokens (`Iterable[tuple[str, float]]`): Texts of tokens and their log-probabilities.
-
-    Returns:
-        `tuple[float | None, float]`: the probability, `None` if no token is either word; and the probability of both.
+        tokens (`Iterable[tuple[str, float]]`): Texts of tokens and their log-probabilities, which are summed over all
+            tokens that are the word; if none is either word, the probability is `None`.
     """
     sums = {"yes": 0.0, "no": 0.0}
     found = [(word, logprob) for token, logprob in tokens if (word := said(token)) is not None]
@@ -142,15 +125,7 @@ def yes_among(tokens: Iterable[tuple[str, float]]) -> tuple[float | None, float]
 
 def answer_seed(seed: int, pair: dict, number: int) -> int:
     """
-    The seed of one answer of several to a pair: the same in every run, and another for every answer.
-
-    Args:
-        seed (`int`): That of the run.
-        pair (`dict`): `config`, `split`, `id`.
-        number (`int`): Which of the pair's answers, from 0.
-
-    Returns:
-        `int`: 31 bits, as all servers take them.
+    Returns the seed, of 31 bits, of a pair's answer number `number`: the same in every run, another for every answer.
     """
     words = json.dumps([seed, pair["config"], pair["split"], pair["id"], number])
     return int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big") >> 1

@@ -1,4 +1,4 @@
-"""A teacher that runs in this process: any chat model that `transformers` can load from a folder."""
+"""Runs a teacher in this process: any chat model that `transformers` can load from a folder."""
 
 import asyncio
 import base64
@@ -21,7 +21,8 @@ from transformers import (
     Qwen3OmniMoeThinkerForConditionalGeneration,
 )
 
-from chat.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from chat.client import FailureCounter, RunStoppedError
+from chat.replies import AnswerFailedError
 from common.errors import InputError
 from modeling_clue.media import MediaError, load_audio, load_video
 
@@ -40,10 +41,7 @@ SAFELY = {"local_files_only": True, "trust_remote_code": False}
 
 class LocalTeacher:
     """
-    A model and its tokenizer or processor.
-
-    Args:
-        path (`Path`): The folder with the model, its weights in safetensors.
+    Holds a model, its weights in safetensors, and its tokenizer or processor.
 
     Raises:
         `RunStoppedError`: if the model can't be loaded.
@@ -74,16 +72,13 @@ class LocalTeacher:
 
     def answer(self, messages: list[dict], seed: int, max_tokens: int, temperature: float) -> dict:
         """
-        Draws one answer.
+        Draws one answer, and returns it in the form of a server's reply.
 
         Args:
             messages (`list[dict]`): As [`chat_messages`] builds them.
             seed (`int`): The same seed gives the same answer.
             max_tokens (`int`): The answer's length at most.
             temperature (`float`): 0 takes the likeliest token each time.
-
-        Returns:
-            `dict`: the reply, in the form of a server's.
 
         Raises:
             `AnswerFailedError`: if the media can't be read or the pair is too long.
@@ -96,12 +91,7 @@ class LocalTeacher:
         return self.reply(self._inputs, seed, max_tokens, temperature)
 
     def reply(self, inputs: dict, seed: int, max_tokens: int, temperature: float) -> dict:
-        """
-        Draws one answer; see [`answer`].
-
-        Args:
-            inputs (`dict`): As [`encode`] gives them.
-        """
+        """Draws one answer to `inputs` of [`encode`]; else as [`answer`]."""
         length = self._fitting(inputs, max_tokens)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         ends = self.model.generation_config.eos_token_id
@@ -127,15 +117,13 @@ class LocalTeacher:
     @torch.inference_mode()
     def next_token(self, inputs: dict) -> tuple[torch.Tensor, Cache]:
         """
-        What may follow.
+        Returns the log-probability of each token that may follow, and the cache of all tokens given.
+
+        The former are `(vocabulary,)` in float32, untouched by the generation config.
 
         Args:
             inputs (`dict`): As [`encode`] gives them; or all `input_ids` and `attention_mask` with the
                 `past_key_values` of the first of them, which are added to.
-
-        Returns:
-            `tuple[torch.Tensor, Cache]`: the log-probability of each token, `(vocabulary,)` in float32, untouched by
-            the generation config; and the cache of all tokens given.
 
         Raises:
             `AnswerFailedError`: if the pair is too long.
@@ -159,14 +147,11 @@ class LocalTeacher:
     @torch.inference_mode()
     def continuation_scores(self, inputs: dict, continuations: list[tuple[int, ...]]) -> torch.Tensor:
         """
-        How probable each of several continuations is. What several begin with is run once.
+        Returns the log-probabilities, in float64, of continuations. What several begin with is run once.
 
         Args:
             inputs (`dict`): As [`encode`] gives them.
             continuations (`list[tuple[int, ...]]`): Tokens; none is the beginning of another.
-
-        Returns:
-            `torch.Tensor`: log-probabilities `(len(continuations),)` in float64.
 
         Raises:
             `AnswerFailedError`: if the pair is too long.
@@ -202,14 +187,11 @@ class LocalTeacher:
 
     def encode(self, messages: list[dict], notes: list[str] | None = None) -> dict:
         """
-        Decodes the media and tokenizes; the model is left alone.
+        Decodes the media and tokenizes: returns inputs of the model, which is left alone.
 
         Args:
             messages (`list[dict]`): As [`chat_messages`] builds them.
             notes (`list[str]`, *optional*): What is cut or left out of the media is added here.
-
-        Returns:
-            `dict`: inputs of the model.
 
         Raises:
             `AnswerFailedError`: if the media can't be read.
@@ -229,9 +211,7 @@ class LocalTeacher:
             inputs = self.processor.apply_chat_template(chat, processor_kwargs=options, **kept)
         else:
             inputs = self.processor.apply_chat_template(chat, **kept)
-        return (
-            inputs.to(self.model.device, dtype=self.model.dtype) if self.takes_media else inputs.to(self.model.device)
-        )
+        return inputs.to(self.model.device, **({"dtype": self.model.dtype} if self.takes_media else {}))
 
     def _part(self, part: dict, options: dict, notes: list[str]) -> dict:
         try:
@@ -292,12 +272,7 @@ class LocalClient:
 
 
 def check_local(path: Path) -> None:
-    """
-    Makes sure that `path` looks like a model before any work is done.
-
-    Raises:
-        `InputError`: if it doesn't.
-    """
+    """Refuses, before any work is done, what doesn't look like a model."""
     if not (path / "config.json").is_file():
         raise InputError(f"--model {path} is no folder with a model: it has no config.json")
     if not any(path.glob("*.safetensors")):

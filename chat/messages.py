@@ -1,6 +1,6 @@
 """
-A row of the dataset as a question to a teacher: the digest by which its answers are known, and the chat message that
-asks it, in the form of OpenAI's API as vLLM extends it.
+Makes a row of the dataset a question to a teacher: the digest by which its answers are known, and the chat message
+that asks it, in the form of OpenAI's API as vLLM extends it.
 """
 
 import base64
@@ -37,17 +37,10 @@ class UnfitPairError(ValueError):
 
 def question(row: Mapping) -> str:
     """
-    Names what a row asks a teacher. Answers belong to this, whatever the row is called and wherever it stands: a row
-    that is edited, or has another clip, asks something else.
+    Returns a digest of what a row asks: its modality, the content of its clip, and its prompt, which holds all texts.
 
-    Args:
-        row (`Mapping`): A row as [`load_split`] gives it.
-
-    Returns:
-        `str`: a digest of its modality, the content of its clip, and its prompt, which holds all texts.
-
-    Raises:
-        `InputError`: as [`rubric`].
+    Answers belong to this, whatever the row is called and wherever it stands: a row that is edited, or has another
+    clip, asks something else.
     """
     clip = row["audio"] or row["video"]
     try:
@@ -59,15 +52,7 @@ def question(row: Mapping) -> str:
 
 
 def questions(rows: Dataset) -> Iterator[tuple[str, dict]]:
-    """
-    Goes through rows with what each asks.
-
-    Args:
-        rows (`datasets.Dataset`): Rows as [`load_split`] gives them.
-
-    Yields:
-        `tuple[str, dict]`: the row's [`question`], and the row.
-    """
+    """Yields the [`question`] of each row with the row, for rows as [`load_split`] gives them."""
     # Row by row, a million take minutes.
     for table in rows.with_format("arrow").iter(batch_size=BATCH):
         for row in table.to_pylist():

@@ -1,5 +1,5 @@
 """
-What stands in the reply of an OpenAI-compatible server: an answer, or why there is none, in the server's words.
+Reads the reply of an OpenAI-compatible server: an answer, or why there is none, in the server's words.
 
 Servers tell errors with any status, 200 included, and what is no answer may look much like one: a text that a filter
 or a fault ended, or the sentence with which the model declines.
@@ -8,7 +8,6 @@ or a fault ended, or the sentence with which the model declines.
 import json
 import re
 
-from chat.failures import AnswerFailedError, DeclinedError
 from modeling_clue.servers import shortened
 
 
@@ -47,9 +46,17 @@ FLAGGED = re.compile(
 LONGEST_ERROR = 4000
 
 
+class AnswerFailedError(Exception):
+    """There is no answer to one request; the message is the reason. Holds no request: that may have megabytes."""
+
+
+class DeclinedError(AnswerFailedError):
+    """A server that is well won't answer this request: it was flagged or refused, and others may still be answered."""
+
+
 class ReplyError(Exception):
     """
-    A reply that is an error, or nothing that can be read.
+    The reply is an error, or nothing that can be read.
 
     Args:
         kind (`str`): What came.
@@ -64,12 +71,12 @@ class ReplyError(Exception):
 
     @property
     def flagged(self) -> bool:
-        """Whether the server objects to what the request holds."""
+        """Returns whether the server objects to what the request holds."""
         return bool(FLAGGED.search(self.text))
 
     @property
     def exhausted(self) -> bool:
-        """Whether the account has nothing left to ask with."""
+        """Returns whether the account has nothing left to ask with."""
         if self.flagged or SOON.search(self.text):
             return False
         return bool(EXHAUSTED.search(self.text) or (self.status in (403, 429) and USED_UP.search(self.text)))
@@ -77,11 +84,7 @@ class ReplyError(Exception):
 
 def read_reply(status: int, text: str) -> dict:
     """
-    Checks a reply and brings it into one form.
-
-    Args:
-        status (`int`): The status of HTTP.
-        text (`str`): The body.
+    Checks a reply, by its status of HTTP and its body, and brings it into one form.
 
     Returns:
         `dict`: `choices` with one `message`, its `finish_reason` and, where they were asked for and came, its
@@ -136,16 +139,7 @@ def read_reply(status: int, text: str) -> dict:
 
 
 def cut_off(text: str, finish_reason: str | None) -> str | None:
-    """
-    Why an answer may not be whole.
-
-    Args:
-        text (`str`): The answer.
-        finish_reason (`str`, *optional*): As the server names it.
-
-    Returns:
-        `str`, *optional*: the reason; `None` for an answer that its model has ended.
-    """
+    """Returns why an answer may not be whole; `None` for one that its model has ended, as the server names it."""
     if finish_reason is None:
         # A server that never says it is taken by the model's own mark of the end.
         return None if text.rstrip().endswith("</answer>") else "perhaps cut off (no finish_reason)"
@@ -153,7 +147,7 @@ def cut_off(text: str, finish_reason: str | None) -> str | None:
 
 
 def _reply_error(status: int, error: object, reply: dict, text: str) -> ReplyError:
-    """What a reply says is wrong: in OpenAI's field, in vLLM's, or in whatever came."""
+    """Returns what a reply says is wrong: in OpenAI's field, in vLLM's, or in whatever came."""
     holder = error if isinstance(error, dict) else reply
     words = error if isinstance(error, str) else holder.get("message")
     kind, code = f"HTTP {status}", re.fullmatch(r"[45]\d\d", str(holder.get("code")))
@@ -164,7 +158,7 @@ def _reply_error(status: int, error: object, reply: dict, text: str) -> ReplyErr
 
 
 def _parts(content: object) -> dict[str, str]:
-    """Text, reasoning and refusal of a content, which may be a list. Each part is a line: no number is made of two."""
+    """Returns text, reasoning and refusal of a content, each part of a list a line: no number is made of two."""
     lines: dict[str, list[str]] = {}
     for part in content if isinstance(content, list) else [content]:
         part = {"text": part} if isinstance(part, str) else part

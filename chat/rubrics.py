@@ -1,5 +1,5 @@
 """
-What a teacher is asked about a premise and a hypothesis, for each modality.
+Writes what a teacher is asked about a premise and a hypothesis, for each modality.
 
 The scale has the meaning of the one that people were given for the same task (appendix B.2 and figure 12 of the paper)
 and that its authors gave their teachers (appendix G): 1 for direct evidence, 0 for none at all or the opposite, and
@@ -63,14 +63,10 @@ YES_NO_REQUEST = "Is the hypothesis true? Reply with one word, Yes or No."
 
 def rubric(row: Mapping) -> str:
     """
-    The prompt for one row: the scale, and a number in the end.
+    Writes the prompt for one row: the scale, and a number in the end.
 
-    Args:
-        row (`Mapping`): A row of the schema. Its `hypothesis`, for text its `premise`, and its `context` where there
-            is one (the background that people were given too) appear in the prompt as they are.
-
-    Returns:
-        `str`: the text of the user's turn.
+    Its `hypothesis`, for text its `premise`, and its `context` where there is one (the background that people were
+    given too) appear in the prompt as they are.
 
     Raises:
         `InputError`: if the row's modality is unknown, or it has no hypothesis or premise.
@@ -79,12 +75,12 @@ def rubric(row: Mapping) -> str:
 
 
 def decimals_rubric(row: Mapping) -> str:
-    """The prompt for one row as [`rubric`] gives it, for an answer of two digits after the point and no other word."""
+    """Writes the prompt for one row as [`rubric`] does, for two digits after the point and no other word."""
     return _prompt(row, _scale(row), DECIMALS_REQUEST)
 
 
 def yes_no_rubric(row: Mapping) -> str:
-    """The prompt for one row as [`rubric`] gives it, without a scale, for a yes or a no."""
+    """Writes the prompt for one row as [`rubric`] does, without a scale, for a yes or a no."""
     return _prompt(row, [], YES_NO_REQUEST)
 
 

@@ -1,6 +1,4 @@
-"""
-What the cards of datasets and of models have in common: each is a template, Markdown in Jinja, filled with facts.
-"""
+"""Fills the cards of datasets and of models: each is a template, Markdown in Jinja, filled with facts."""
 
 from pathlib import Path
 
@@ -14,16 +12,9 @@ CITATION_FILE = Path(__file__).resolve().parents[1] / "CITATION.cff"
 
 def fill_template(template: Path, metadata: CardData, **facts) -> str:
     """
-    Fills the template of a card.
+    Fills the template of a card with front matter and facts, and returns the whole README.md.
 
-    Args:
-        template (`Path`): The template. Beside the facts it can use `bibtex`, the entry of the paper, and `number`,
-            which writes a count with commas.
-        metadata (`CardData`): The front matter.
-        facts: What the text tells.
-
-    Returns:
-        `str`: the whole README.md.
+    Beside the facts a template can use `bibtex`, the paper's entry, and `number`, which writes a count with commas.
     """
     facts |= {"bibtex": bibtex(), "number": "{:,}".format}
     return str(RepoCard.from_template(metadata, template_path=template, **facts)).rstrip("\n") + "\n"
@@ -36,7 +27,7 @@ def joined(words: list[str], conjunction: str) -> str:
 
 
 def bibtex() -> str:
-    """The paper as BibTeX, by CITATION.cff."""
+    """Returns the paper as BibTeX, by CITATION.cff."""
     paper = yaml.safe_load(CITATION_FILE.read_text(encoding="utf-8"))["preferred-citation"]
     authors = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"])
     return f"""@misc{{{paper["authors"][0]["family-names"].lower()}{paper["year"]}umui,

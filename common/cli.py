@@ -1,4 +1,4 @@
-"""What commands share: their parser, types of options, how one ends whose input is wrong, and counts in words."""
+"""Parses command lines, checks values of options, ends a command whose input is wrong, puts counts in words."""
 
 import argparse
 import json
@@ -45,7 +45,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Reads a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
@@ -53,7 +53,7 @@ def positive(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number of at least 0."""
+    """Reads a whole number of at least 0."""
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"must not be negative, got {number}")
@@ -65,7 +65,7 @@ seed = whole
 
 
 def not_negative(text: str) -> float:
-    """A finite number of at least 0."""
+    """Reads a finite number of at least 0."""
     number = float(text)
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number from 0, got {text}")
@@ -73,7 +73,7 @@ def not_negative(text: str) -> float:
 
 
 def above_zero(text: str) -> float:
-    """A finite number above 0."""
+    """Reads a finite number above 0."""
     number = not_negative(text)
     if number == 0:
         raise argparse.ArgumentTypeError("must be above 0")
@@ -81,7 +81,7 @@ def above_zero(text: str) -> float:
 
 
 def json_object(text: str) -> dict:
-    """A JSON object."""
+    """Reads a JSON object."""
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:
@@ -92,7 +92,7 @@ def json_object(text: str) -> dict:
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """`NAME=PATH`; the name holds no `=`, the path may."""
+    """Reads `NAME=PATH`; the name holds no `=`, the path may."""
     name, equals, path = text.partition("=")
     name = " ".join(name.split())
     if not name or not equals or not path:

@@ -12,22 +12,21 @@ NOT_THE_MODEL = ("trainer_state.json", "manifest.json")
 
 
 def digest(value: object) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a value that JSON can hold."""
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def file_digest(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clip_digest(clip: Mapping) -> str:
     """
-    The SHA-256 of a clip's content, in hexadecimal. A file that many rows share is read once, until it changes.
+    Returns the SHA-256 of the content of a clip (`{"bytes", "path"}`), in hexadecimal.
 
-    Args:
-        clip (`Mapping`): `{"bytes", "path"}`, as `load_split` gives it.
+    A file that many rows share is read once, until it changes.
     """
     if clip["bytes"] is not None:
         return hashlib.sha256(clip["bytes"]).hexdigest()
@@ -43,13 +42,8 @@ def _unchanged_file_digest(path: str, number: int, changed: int, size: int) -> s
 
 def weights_digest(checkpoint: str | Path) -> str:
     """
-    A digest of the configuration, tokenizer, processor and weights of a checkpoint folder.
-
-    Args:
-        checkpoint (`str` or `Path`): The folder.
-
-    Returns:
-        `str`: 16 hexadecimal digits, the same for a copy of the folder or one that came from the Hub.
+    Returns a digest of the configuration, tokenizer, processor and weights of a checkpoint folder: 16 hexadecimal
+    digits, the same for a copy of the folder or one that came from the Hub.
 
     Raises:
         `ValueError`: if it has no weights.

@@ -1,4 +1,4 @@
-"""What is wrong with what a person gave, in words that say what to do."""
+"""The error for wrong input, in words that say what to do."""
 
 
 class InputError(ValueError):

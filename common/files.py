@@ -50,8 +50,7 @@ def write_text(path: str | Path, text: str, synced: bool = False) -> None:
 
 
 def sync(*paths: Path) -> None:
-    """Brings files, and the names in folders, to the disk: a rename must not outlive what it renamed if the machine
-    fails."""
+    """Brings files, and the names in folders, to the disk: a rename must not outlive what it renamed."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -85,9 +84,8 @@ def locked(path: Path, error: Exception) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(
-            missing_ok=True
-        )  # while it is held: whoever opened it meanwhile sees that it is gone, and asks anew
+        # While it is held: whoever opened it meanwhile sees that it is gone, and asks anew.
+        path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint or a repository on the Hub, what a release would change of it, and errors of the Hub in words."""
+"""Finds checkpoints and repositories on the Hub, says what a release would change, and explains the Hub's errors."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -37,18 +37,11 @@ class HubError(InputError):
 
 @dataclass(frozen=True)
 class Repository:
-    """
-    A repository as it is before a release.
+    """Holds a repository as it is before a release."""
 
-    Args:
-        info (`DatasetInfo` or `SpaceInfo`, *optional*): What the Hub says of it; `None` if it isn't there.
-        head (`str`, *optional*): The commit that the release goes on from.
-        files (`dict[str, RepoFile]`): Its files at that commit by their paths.
-    """
-
-    info: DatasetInfo | SpaceInfo | None = None
-    head: str | None = None
-    files: dict[str, RepoFile] = field(default_factory=dict)
+    info: DatasetInfo | SpaceInfo | None = None  # what the Hub says of it; `None` if it isn't there
+    head: str | None = None  # the commit that the release goes on from
+    files: dict[str, RepoFile] = field(default_factory=dict)  # at that commit, by their paths
 
     def standing(self, private: bool) -> str:
         """Says whether it is there and who may see it; `private` is what was asked for."""
@@ -71,7 +64,7 @@ def connect(repo: str, token_needed: bool = True) -> HfApi:
 
 def look_at(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
     """Returns what is there of a `"dataset"` or `"space"`; a branch that isn't there would begin as main is."""
-    with told_in_words(repo):
+    with explain_hub_errors(repo):
         try:
             info = api.repo_info(repo, repo_type=kind)
         except RepositoryNotFoundError:
@@ -96,7 +89,7 @@ def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> 
             f"{repo} is public, and --private would not change that: make it private in its settings, or leave "
             "--private out. Nothing was sent"
         )
-    with told_in_words(repo):
+    with explain_hub_errors(repo):
         try:
             RepoCard(card).validate(repo_type=kind)
         except ValueError as error:
@@ -127,7 +120,7 @@ def amount(files: Iterable[Path]) -> str:
 
 
 @contextmanager
-def told_in_words(repo: str) -> Iterator[None]:
+def explain_hub_errors(repo: str) -> Iterator[None]:
     """Turns what goes wrong between here and the Hub's repository `repo` into a [`HubError`]."""
     try:
         yield

@@ -1,5 +1,6 @@
 """Reads a split of UMUI for training and evaluation: typed columns, media undecoded, rows as they are on disk now."""
 
+import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,42 +17,36 @@ from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCard, HfFileSystem
+from huggingface_hub import DatasetCard, HfFileSystem, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
-from datasets_scripts.schema import FEATURES
+from common.errors import InputError
+from datasets_scripts.schema import CLIP_NAME_COLUMNS, FEATURES, MEDIA_COLUMNS, ROWS_FILE
 
 
 # Clips can be streamed as `Video` only: without torchcodec, `Audio` refuses even a file that it isn't to decode.
-STREAMED_FEATURES = Features(FEATURES | {name: Video(decode=False) for name in ("audio", "video")})
+STREAMED_FEATURES = Features(FEATURES | {name: Video(decode=False) for name in MEDIA_COLUMNS})
 # Hypotheses about one clip follow each other: it is fetched for the first of them.
 CLIPS_KEPT = 4
-# What a build calls the table of a split, and its columns that say where the clips are: always there.
-TABLE = "metadata.parquet"
-CLIP_NAMES = {"audio_file_name", "video_file_name"}
 
 
 class _MediaTables(ArrowBasedBuilder, VideoFolder):
-    """The library's loader of folders with media, which goes through a table row by row: here a table at a time."""
+    """Reads folders with media a table at a time, where the library's loader goes through them row by row."""
 
     def _generate_tables(self, files, metadata_files, add_metadata, add_labels) -> Iterator[tuple[Key, pa.Table]]:
         for shard, (original, _, metadata) in enumerate(metadata_files):
             ending = os.path.splitext(original or metadata)[1]
             for number, table in enumerate(self._read_metadata(metadata, metadata_ext=ending)):
                 for name in [name for name, feature in self.info.features.items() if isinstance(feature, Video)]:
-                    told = next(key for key in ("file_name", f"{name}_file_name") if key in table.column_names)
-                    clips = _clips(table[told].combine_chunks(), os.path.dirname(metadata))
-                    table = table.drop_columns([key for key in (name, told) if key in table.column_names])
+                    source = next(key for key in ("file_name", f"{name}_file_name") if key in table.column_names)
+                    clips = _clips(table[source].combine_chunks(), os.path.dirname(metadata))
+                    table = table.drop_columns([key for key in (name, source) if key in table.column_names])
                     table = table.append_column(name, clips)
                 yield Key(shard, number), table
 
 
 def _clips(names: pa.Array, folder: str) -> pa.Array:
-    """
-    Places the clips that a table names, as a column of `Video` stores them.
-
-    Raises:
-        `ValueError`: if a name leads out of the folder of the table.
-    """
+    """Places the clips that a table names, as a column of `Video` stores them; refuses a name that leads elsewhere."""
     names = names.dictionary_encode()
     paths = []
     for name in names.dictionary.to_pylist():
@@ -95,19 +90,7 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
 
 
 def split_names(dataset: str, config: str) -> list[str]:
-    """
-    The splits that a config has: not every source has a validation split.
-
-    Args:
-        dataset (`str`), config (`str`): As in [`load_split`].
-
-    Returns:
-        `list[str]`: their names.
-
-    Raises:
-        `FileNotFoundError`: if there is no such folder.
-        `ValueError`: if there is no such config.
-    """
+    """Returns the splits that a config has (not every source has a validation split); fails as [`load_split`]."""
     return list(_built_files(dataset, config) or _builder(dataset, config).config.data_files)
 
 
@@ -115,20 +98,42 @@ def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
     """
     Streams one split: rows come at once and nothing is kept on disk, for a look at a split too large to download.
 
-    Args:
-        dataset (`str`), config (`str`), split (`str`): As in [`load_split`].
-
-    Returns:
-        `datasets.IterableDataset`: as the rows of [`load_split`], with the content of each clip in `bytes`.
-
-    Raises:
-        `FileNotFoundError`: if there is no such folder.
-        `ValueError`: if there is no such config or split.
+    Arguments and errors are those of [`load_split`], and so are the rows, with the content of each clip in `bytes`.
     """
     rows = _split_builder(dataset, config, split).as_streaming_dataset(split=split)
-    for column in ("audio", "video"):
+    for column in MEDIA_COLUMNS:
         rows = rows.cast_column(column, Video(decode=False))
     return rows.select_columns(list(FEATURES)).map(_with_content, features=STREAMED_FEATURES)
+
+
+def read_build(dataset: str, config: str) -> dict | None:
+    """
+    Reads `build.json`, in which a build notes how it made a config, and which goes to the Hub with it.
+
+    Args:
+        dataset (`str`), config (`str`): As in [`load_split`].
+
+    Returns:
+        `dict` or `None`: `None` where there is no such file.
+
+    Raises:
+        `InputError`: if it can't be read, or holds no object.
+    """
+    path = Path(dataset) / config / "build.json"
+    if not Path(dataset).is_dir():
+        try:
+            path = Path(hf_hub_download(dataset, f"{config}/build.json", repo_type="dataset"))
+        except EntryNotFoundError:
+            return None
+    if not path.is_file():
+        return None
+    try:
+        build = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read, which tells how {config} was built: {error}") from error
+    if not isinstance(build, dict):
+        raise InputError(f"{path} must hold a JSON object, which tells how {config} was built.")
+    return build
 
 
 def _builder(dataset: str, config: str) -> DatasetBuilder:
@@ -142,7 +147,7 @@ def _builder(dataset: str, config: str) -> DatasetBuilder:
 
 def _built_files(dataset: str, config: str) -> DataFilesDict | None:
     """
-    The tables of a config that a build wrote into a folder, by split; `None` for all else.
+    Returns the tables of a config that a build wrote into a folder, by split; `None` for all else.
 
     Its clips are named in the tables: `datasets` would look at each of them, of every split, before a row is read.
     """
@@ -151,16 +156,16 @@ def _built_files(dataset: str, config: str) -> DataFilesDict | None:
         return None
     facts = MetadataConfigs.from_dataset_card_data(DatasetCard.load(card).data).get(config, {})
     splits = sanitize_patterns(facts.get("data_files", {}))
-    tables = {split: [path for path in paths if Path(path).name == TABLE] for split, paths in splits.items()}
+    tables = {split: [path for path in paths if Path(path).name == ROWS_FILE] for split, paths in splits.items()}
     for paths in tables.values():
         file = card.parent / "".join(paths)
-        if len(paths) != 1 or not file.is_file() or not CLIP_NAMES <= set(pq.read_schema(file).names):
+        if len(paths) != 1 or not file.is_file() or not {*CLIP_NAME_COLUMNS} <= set(pq.read_schema(file).names):
             return None
     return DataFilesDict.from_patterns(tables, base_path=str(card.parent.resolve())) if tables else None
 
 
 def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
-    """What `datasets` would load the config with, for this split alone."""
+    """Returns what `datasets` would load the config with, for this split alone."""
     files, base_path = _built_files(dataset, config), str(Path(dataset).resolve())
     builder = _builder(dataset, config) if files is None else None
     if builder is not None:
@@ -181,7 +186,7 @@ def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
 
 
 def _with_content(row: dict) -> dict:
-    clips = {name: row[name] for name in ("audio", "video") if row[name] is not None and row[name]["bytes"] is None}
+    clips = {name: row[name] for name in MEDIA_COLUMNS if row[name] is not None and row[name]["bytes"] is None}
     return row | {name: {"bytes": _content(clip["path"]), "path": clip["path"]} for name, clip in clips.items()}
 
 

@@ -38,15 +38,16 @@ from common.hub import (
     changed_files,
     check,
     connect,
+    explain_hub_errors,
     look_at,
     stage,
-    told_in_words,
 )
 from datasets_scripts.building.folder import folder_lock
-from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
+from datasets_scripts.releasing.card import ReleasedConfig, facts_of, render_card
+from datasets_scripts.releasing.facts import own_facts
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.releasing.summary import rebuild_advice, summarise_config
-from datasets_scripts.schema import SPLITS
+from datasets_scripts.schema import ROWS_FILE, SPLITS
 
 
 # The Hub refuses a folder with more.
@@ -57,14 +58,7 @@ CLIPS = "Release: clips"
 
 def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedConfig]:
     """
-    What is to be released of a folder.
-
-    Args:
-        folder (`Path`): The dataset folder.
-        options (`argparse.Namespace`): `configs`, `license` and `redistribute_media`.
-
-    Returns:
-        `list[ReleasedConfig]`: the configs, in the order of the folder's README.
+    Returns the configs of a folder that the options name, in the order of its README.
 
     Raises:
         `InputError`: if the folder is not as builds leave it, or says not enough to be released.
@@ -100,15 +94,12 @@ def choose_configs(folder: Path, options: argparse.Namespace) -> list[ReleasedCo
 
 def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> dict[str, Path]:
     """
-    The files of the configs by their paths in the repository.
+    Returns clips, rows and `build.json` of the configs by their paths in the repository.
 
     Args:
         folder (`Path`): The dataset folder.
         configs (`list[ReleasedConfig]`): What is released.
         scratch (`Path`): A folder for what is written for the release alone.
-
-    Returns:
-        `dict[str, Path]`: clips, rows, and how they were built.
 
     Raises:
         `InputError`: if clips are missing, or the Hub would refuse a folder.
@@ -118,11 +109,12 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
         files[f"{config.name}/build.json"] = folder / config.name / "build.json"
         for split, summary in config.summary.splits.items():
             place = f"{config.name}/{split}"
-            rows = folder / place / "metadata.parquet"
+            rows = folder / place / ROWS_FILE
             if config.labels_only:
-                rows = scratch / place / "metadata.parquet"
-                rows.parent.mkdir(parents=True)
-                write_labels_only(folder / place / "metadata.parquet", rows)
+                labels = scratch / place / ROWS_FILE
+                labels.parent.mkdir(parents=True)
+                write_labels_only(rows, labels)
+                rows = labels
             else:
                 media = {f"{place}/media/{name}": folder / place / "media" / name for name in sorted(summary.clips)}
                 missing = [clip for clip in media.values() if not clip.is_file()]
@@ -131,7 +123,7 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
                         f"{missing[0]} and {len(missing) - 1} more clips are missing: {rebuild_advice(config.name)}"
                     )
                 files |= media
-            files[f"{place}/metadata.parquet"] = rows
+            files[f"{place}/{ROWS_FILE}"] = rows
     sizes = Counter(str(PurePosixPath(path).parent) for path in files)
     for place, number in sizes.items():
         if number > FILES_IN_A_FOLDER:
@@ -143,15 +135,7 @@ def list_files(folder: Path, configs: list[ReleasedConfig], scratch: Path) -> di
 
 
 def release(options: argparse.Namespace) -> None:
-    """
-    Releases a folder, or says what a release would do.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`parse_arguments`].
-
-    Raises:
-        `InputError`: if the folder or the repository is not fit for it.
-    """
+    """Releases a folder, or says what a release would do."""
     api = connect(options.repo, token_needed=not options.dry_run)
     configs = choose_configs(options.dataset, options)
     card = render_card(configs, options.repo, options.default, _read_agreement(options.agreement))
@@ -181,7 +165,7 @@ def release(options: argparse.Namespace) -> None:
 
 
 def _released(there: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
-    """What releases put there: of this one's configs and of those with a `build.json`, what a config consists of."""
+    """Returns what releases put there: what a config consists of, of this one's and of those with a `build.json`."""
     ours = {path.partition("/")[0] for path in files}
     pattern = re.compile(rf"([^/]+)/(build\.json|({'|'.join(SPLITS)})/(metadata\.parquet|media/[^/]+))")
     found = [match for match in map(pattern.fullmatch, there) if match]
@@ -191,7 +175,7 @@ def _released(there: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
 def _send(api: HfApi, options, there: Repository, changed: dict[str, Path], deleted: list[str]) -> None:
     target = {"repo_id": options.repo, "repo_type": "dataset", "revision": options.revision}
     clips = {path: local for path, local in changed.items() if "/media/" in path}
-    with told_in_words(options.repo), TemporaryDirectory() as staged:
+    with explain_hub_errors(options.repo), TemporaryDirectory() as staged:
         head = there.head
         if head is None:
             api.create_repo(options.repo, repo_type="dataset", private=options.private, exist_ok=True)
@@ -214,7 +198,7 @@ def _send(api: HfApi, options, there: Repository, changed: dict[str, Path], dele
 
 
 def _head_after_clips(api: HfApi, target: dict[str, str], start: str) -> str:
-    """The branch's last commit, if all since `start` brought clips: of several, `parent_commit` guards the first."""
+    """Returns the last commit, if all since `start` brought clips: of several, `parent_commit` guards the first."""
     commits = api.list_repo_commits(**target)
     since = list(takewhile(lambda commit: commit.commit_id != start, commits))
     if not all(commit.title.startswith(CLIPS) for commit in since):

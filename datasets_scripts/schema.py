@@ -1,4 +1,4 @@
-"""The columns of UMUI: one row is one premise-hypothesis pair with the probability that the hypothesis is true."""
+"""Defines the columns of UMUI: a row is a premise-hypothesis pair with the probability that the hypothesis is true."""
 
 import math
 import re
@@ -9,7 +9,6 @@ from typing import Any
 
 from datasets import Audio, Features, List, Value, Video
 
-from common.errors import InputError
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
@@ -17,6 +16,10 @@ from modeling_clue.modalities import MODALITIES, TABLE
 PROBABILITY_SOURCES = ("human", "teacher", "label", "exact")
 SPLITS = ("train", "validation", "test")
 SENSES = ("text", "audio", "video")
+# On disk a split is a table, which names clips in columns of their own.
+ROWS_FILE = "metadata.parquet"
+MEDIA_COLUMNS = ("audio", "video")
+CLIP_NAME_COLUMNS = ("audio_file_name", "video_file_name")
 
 # Media stay undecoded: `modeling_clue.media` reads them, so that a row is the same with and without torchcodec.
 FEATURES = Features(
@@ -40,27 +43,14 @@ FEATURES = Features(
 )
 
 
-class RowError(InputError):
-    """A row that does not fit the schema; the message names the row."""
-
-
 def one_form(text: str) -> str:
-    """
-    A text in the form in which texts are compared: letters composed with their accents (NFC), and each run of white
-    space, no-break spaces and line breaks included, one blank, with none at the ends.
-    """
+    """Returns a text as texts are compared: letters composed with accents (NFC), each run of white space one blank."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def name_of(value: Any) -> str:
     """
-    What a value names, whatever kind of table it comes from: 7, 7.0 and the text "7.0" are all "7".
-
-    Args:
-        value: The value.
-
-    Returns:
-        `str`: texts in [`one_form`], others as Python writes them.
+    Returns what a value names, whatever kind of table it comes from: 7, 7.0 and the text "7.0" are all "7".
 
     Raises:
         `ValueError`: if it is a number that names nothing, or that may have been rounded.
@@ -76,24 +66,8 @@ def name_of(value: Any) -> str:
     return str(value)
 
 
-def validate_row(row: Mapping, name: str) -> None:
-    """
-    Checks one row before it is written.
-
-    Args:
-        row (`Mapping`): The row, with exactly the columns of `FEATURES`; `audio` and `video` are paths.
-        name (`str`): How to call the row in an error, e.g. `"dev.csv row 17"`.
-
-    Raises:
-        `RowError`: if a column is missing, unknown, empty or out of its range.
-    """
-
-    complaint = _complaint(row)
-    if complaint:
-        raise RowError(f"{name}: {complaint}")
-
-
-def _complaint(row: Mapping) -> str | None:
+def row_complaint(row: Mapping) -> str | None:
+    """Returns what keeps a row from being written, `audio` and `video` being paths; `None` for one that fits."""
     if row.keys() != FEATURES.keys():
         missing, unknown = sorted(FEATURES.keys() - row.keys()), sorted(row.keys() - FEATURES.keys())
         return f"missing columns {missing}, unknown columns {unknown}"
@@ -103,7 +77,7 @@ def _complaint(row: Mapping) -> str | None:
     modality = row["modality"]
     if modality not in MODALITIES:
         return f"modality must be one of {MODALITIES}, got {modality!r}"
-    for column in ("premise", "audio", "video"):
+    for column in ("premise", *MEDIA_COLUMNS):
         if column == TABLE[modality].column:
             if not is_text(row[column]):
                 return f"a premise of modality {modality} needs {column}, got {row[column]!r}"

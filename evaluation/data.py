@@ -1,17 +1,14 @@
 """Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 
 from common.digests import clip_digest, digest
-from datasets_scripts.load import load_split
+from datasets_scripts.load import load_split, read_build
 
 
 def load_rows(dataset: str, config: str, split: str) -> Dataset:
@@ -100,7 +97,7 @@ def describe(dataset: str, config: str, rows: Dataset) -> dict:
     are by (`probability_sources`), and, of the training split, the `ratio` and the `teacher` that labelled it, as
     `build.json` tells them; `None` where nothing does.
     """
-    build = _read_build(dataset, config)
+    build = read_build(dataset, config) or {}
     told = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
     restored = build.get("source") == "restore"  # of which only the rows tell what it was
     return {
@@ -110,25 +107,6 @@ def describe(dataset: str, config: str, rows: Dataset) -> dict:
         "ratio": None if restored else build.get("ratio"),
         "teacher": build.get("options", {}).get("labelled_by"),
     }
-
-
-def _read_build(dataset: str, config: str) -> dict:
-    """What a build has noted beside a config, which goes to the Hub with it; nothing if it is none of ours."""
-    path = Path(dataset) / config / "build.json"
-    if not Path(dataset).is_dir():
-        try:
-            path = Path(hf_hub_download(dataset, f"{config}/build.json", repo_type="dataset"))
-        except EntryNotFoundError:
-            return {}
-    if not path.is_file():
-        return {}
-    try:
-        build = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} can't be read, which tells how {config} was built: {error}") from error
-    if not isinstance(build, dict):
-        raise ValueError(f"{path} must hold a JSON object, which tells how {config} was built.")
-    return build
 
 
 def rows_digest(rows: Dataset, keys: list[str]) -> str:

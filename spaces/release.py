@@ -27,7 +27,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from common.cli import ArgumentParser, counted, in_words
 from common.errors import InputError
-from common.hub import Repository, amount, changed_files, check, connect, files_at, look_at, stage, told_in_words
+from common.hub import Repository, amount, changed_files, check, connect, files_at, look_at, stage, explain_hub_errors
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def _demo(api: HfApi, options: Namespace, running: dict[str, str]) -> Settings:
         return Settings({"CLUE_MODEL": TINY}, files=files, note=note)
     same = model == running.get("CLUE_MODEL")
     asked = options.model_revision or (current if same and options.model is None else None) or "main"
-    with told_in_words(model):
+    with explain_hub_errors(model):
         try:
             info = api.repo_info(model, revision=asked)
         except RevisionNotFoundError as error:
@@ -133,7 +133,7 @@ def _demo(api: HfApi, options: Namespace, running: dict[str, str]) -> Settings:
 def _same_but_cards(api: HfApi, model: str, one: str | None, other: str) -> bool:
     if not re.fullmatch(r"[0-9a-f]{40}", one or ""):
         return False
-    with told_in_words(model):
+    with explain_hub_errors(model):
         try:
             trees = [files_at(api, "model", model, commit) for commit in (one, other)]
         except RevisionNotFoundError:
@@ -161,7 +161,7 @@ def _annotate(api: HfApi, options: Namespace, running: dict[str, str]) -> Settin
     if len(variables) < 2:
         raise InputError("--dataset ORG/NAME and --dataset-config NAME go together")
     dataset, config = variables.values()
-    with told_in_words(dataset):
+    with explain_hub_errors(dataset):
         info = api.repo_info(dataset, repo_type="dataset")
     configs = [entry["config_name"] for entry in (info.card_data or {}).get("configs", [])]
     if configs and config not in configs:
@@ -197,7 +197,7 @@ def release(options: Namespace) -> None:
     running, secrets = {}, {}
     if there.info is not None:
         _refuse_foreign(api, options, there, title)
-        with told_in_words(options.repo):
+        with explain_hub_errors(options.repo):
             running = {key: variable.value for key, variable in api.get_space_variables(options.repo).items()}
             secrets = api.get_space_secrets(options.repo)
     settings = settings_of(api, options, running)
@@ -246,7 +246,7 @@ def _refuse_foreign(api: HfApi, options: Namespace, there: Repository, title: st
             f"--repo {options.repo} is a Space with the SDK {there.info.sdk}, and {options.space} is one with Gradio"
         )
     others = sorted(there.files.keys() - OF_THE_HUB)
-    with told_in_words(options.repo):
+    with explain_hub_errors(options.repo):
         history = api.list_repo_commits(options.repo, repo_type="space", revision=there.head) if others else []
     if others and not any(commit.title.startswith(title) for commit in history):
         raise InputError(
@@ -259,7 +259,7 @@ def _send(
     api: HfApi, options: Namespace, there: Repository, files: dict[str, Path], to_set: dict[str, str], title: str
 ) -> None:
     target = {"repo_id": options.repo, "repo_type": "space"}
-    with told_in_words(options.repo), TemporaryDirectory() as staged:
+    with explain_hub_errors(options.repo), TemporaryDirectory() as staged:
         head = there.head
         if head is None:
             api.create_repo(**target, space_sdk="gradio", private=options.private)

@@ -1,1 +1,1 @@
-"""What every source is built with: drafts of rows, checks, clips, and the writer of a config."""
+"""Builds configs of any source: drafts of rows, their clips and checks, and the writer."""

@@ -1,21 +1,30 @@
-"""A premise's sound or video on its way into the dataset: read to see that it can be, stored, and hashed."""
+"""
+Clips on their way into the dataset: found below a folder, however its archives were unpacked and its tables spell
+their names; decoded to see that they can be, stored, and hashed.
+"""
 
 import os
+import posixpath
+import re
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import soundfile
 
 from common.digests import file_digest
+from common.errors import InputError
 from common.files import replacing
 from datasets_scripts.building.drafts import Clip
+from datasets_scripts.schema import one_form
 from modeling_clue.media import MediaError, load_audio, load_video
 
 
 SAMPLING_RATE = 16_000
 # Enough to decode in the first and in the last part of a clip, few enough to hold several videos at once in memory.
 CHECKED_FRAMES = 8
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(file|data):", re.IGNORECASE)
 
 
 class ClipError(ValueError):
@@ -24,7 +33,7 @@ class ClipError(ValueError):
 
 def store_clip(clip: Clip, modality: str, target: Path) -> str:
     """
-    Checks a raw clip by decoding it, and stores a copy, or its sound.
+    Checks a raw clip by decoding it, stores a copy, or its sound, at `target`, and returns the SHA-256 of its content.
 
     Sound is decoded wholly; of pictures, a few frames spread over the whole video, after all packets were counted
     against the length that the file declares. The copy is independent of the raw file and has its modification time:
@@ -36,17 +45,16 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
         modality (`str`): `"audio"`, `"video"` or `"audiovisual"`: what the clip must hold.
         target (`Path`): Where to store it, in a folder that exists.
 
-    Returns:
-        `str`: the SHA-256 of the raw file's content, in hexadecimal.
-
     Raises:
         `ClipError`: if the file is missing, is no regular file, is empty, unreadable, damaged or truncated, lacks the
             pictures or the sound that `modality` wants, or changes meanwhile.
     """
     if clip.content is not None:
         return _store_content(clip, modality, target)
-    before = _look_at(clip.path)
-    if not _is_stored(target, before, clip.sound_only):
+    before = _stat(clip.path)
+    there = target.stat() if target.is_file() else None
+    same = there and there.st_mtime_ns == before.st_mtime_ns and (clip.sound_only or there.st_size == before.st_size)
+    if not same:
         with replacing(target) as partial:
             _check_and_write(clip, modality, partial)
             os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -54,7 +62,7 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
         digest = file_digest(clip.path)
     except OSError as error:
         raise ClipError(f"{clip.path} cannot be read: {error.strerror}") from error
-    after = _look_at(clip.path)
+    after = _stat(clip.path)
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         # The copy may be a mixture of both, and the digest that of neither.
         target.unlink(missing_ok=True)
@@ -76,7 +84,7 @@ def _store_content(clip: Clip, modality: str, target: Path) -> str:
         raw.unlink(missing_ok=True)
 
 
-def _look_at(path: Path) -> os.stat_result:
+def _stat(path: Path) -> os.stat_result:
     try:
         found = path.stat()
     except FileNotFoundError as error:
@@ -93,13 +101,6 @@ def _look_at(path: Path) -> os.stat_result:
     return found
 
 
-def _is_stored(target: Path, raw: os.stat_result, sound_only: bool) -> bool:
-    if not target.is_file():
-        return False
-    there = target.stat()
-    return there.st_mtime_ns == raw.st_mtime_ns and (sound_only or there.st_size == raw.st_size)
-
-
 def _check_and_write(clip: Clip, modality: str, partial: Path) -> None:
     try:
         if modality != "audio":
@@ -112,3 +113,125 @@ def _check_and_write(clip: Clip, modality: str, partial: Path) -> None:
         soundfile.write(partial, sound.waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     else:
         shutil.copyfile(clip.path, partial)
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Path]:
+    """
+    Returns all media files below a folder, sorted, links followed, hidden files left out.
+
+    Args:
+        folder (`Path`): The folder.
+        suffixes (`tuple[str, ...]`): The endings to look for, in lower case with their dot.
+        option (`str`): The option that named the folder, for the error if there is no such folder or file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{option} {folder} is not a folder")
+    found, visited = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        # A link may lead back up: each folder is visited once.
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
+    if not found:
+        raise InputError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
+    return sorted(found)
+
+
+class NamedFiles:
+    """
+    Finds media files below a folder by the names that a source may mean them by.
+
+    Args:
+        folder (`Path`), suffixes (`tuple[str, ...]`), option (`str`): As of [`files_below`].
+        key (`Callable[[str], str]`, *optional*): Gives what all names of one file have in common; by default a name
+            without its ending.
+    """
+
+    def __init__(
+        self, folder: Path, suffixes: tuple[str, ...], option: str, key: Callable[[str], str] = lambda name: name
+    ):
+        self.folder, self._key, self._files = folder, key, {}
+        for path in files_below(folder, suffixes, option):
+            self._files.setdefault(key(path.stem), []).append(path)
+
+    def find_all(self, name: str) -> list[Path]:
+        """Returns all files that a name, which has no ending, may mean."""
+        return self._files.get(self._key(name), [])
+
+    def find(self, name: str) -> Path | None:
+        """Returns the file that a name means; `None` if there is none, an error if there are several."""
+        return only_one(self.find_all(name), name)
+
+
+def only_one(paths: list[Path], name: str) -> Path | None:
+    """Returns the one of `paths` that a name means, or `None`; several are an error."""
+    if len(paths) > 1:
+        raise InputError(f"{' and '.join(map(str, paths))} may both be meant by {name!r}: leave one")
+    return paths[0] if paths else None
+
+
+class MediaRoot:
+    """Finds the clips that a table names in a folder. A name leads to nothing but what lies below the folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(os.path.realpath(folder))
+        self._entries: dict[Path, dict[str, list[str]]] = {}
+
+    def key(self, name: str) -> str:
+        """
+        Returns the path of a clip, from the folder on, as it is on disk; that which the name tells if it isn't there.
+
+        A name in other case or with other accents (composed, decomposed) and one with back slashes is that of a clip
+        too, if it can be that of one only and there is none of that very name.
+
+        Raises:
+            `ValueError`: if it is an address or leads out of the folder, or several files may be meant.
+        """
+        slashed = name.replace("\\", "/")
+        if ADDRESS.match(name):
+            raise ValueError(f"must be a path below --media-root, got an address: {name!r:.200}")
+        if slashed.startswith("/") or re.match("[a-z]:/", slashed, re.IGNORECASE) or ".." in slashed.split("/"):
+            raise ValueError(f"must be a path below --media-root, without .., got {name!r:.200}")
+        if "\0" in name:
+            raise ValueError(f"must be a path, got {name!r:.200}")
+        path = posixpath.normpath(name)
+        if not os.path.lexists(self.folder / path):
+            path, found = posixpath.normpath(slashed), ""
+            for part in path.split("/"):
+                found = posixpath.join(found, self._entry(found, part))
+            path = found
+        self._check(path)
+        return path
+
+    def path(self, key: str) -> Path:
+        """Returns where the clip of a key lies, links followed."""
+        return Path(os.path.realpath(self.folder / key))
+
+    def _entry(self, folder: str, name: str) -> str:
+        place = self.folder / folder
+        if os.path.lexists(place / name):
+            return name
+        self._check(folder)
+        if place not in self._entries:
+            entries = self._entries[place] = {}
+            for entry in os.listdir(place) if place.is_dir() else ():
+                entries.setdefault(one_form(entry).casefold(), []).append(entry)
+        alike = self._entries[place].get(one_form(name).casefold(), [])
+        alike = [entry for entry in alike if one_form(entry) == one_form(name)] or alike
+        if len(alike) > 1:
+            raise ValueError(f"may be {' or '.join(map(repr, sorted(alike)))}, got {name!r}: write it as the file is")
+        return alike[0] if alike else name
+
+    def _check(self, key: str) -> None:
+        # A link may lead out of the folder, and the table's author need not be the folder's: only those of the Hub's
+        # cache do so by design, from a snapshot to the blobs beside it.
+        real = self.path(key)
+        caches = [place.parent for place in (self.folder / key).parents if place.name == "snapshots"]
+        if not any(real.is_relative_to(place) for place in (self.folder, *(cache / "blobs" for cache in caches))):
+            raise ValueError(
+                f"must be a path below --media-root, but {key!r} is a link that leads out of it: put a copy in its "
+                "place, or pass a folder that holds both"
+            )

@@ -1,4 +1,4 @@
-"""What a source hands to the writer: drafts of rows, the clips they are about, and the problems it met."""
+"""Drafts of rows, the clips they are about and the problems met on the way: all that a source hands to the writer."""
 
 import hashlib
 import re
@@ -16,50 +16,33 @@ PROBLEM_KINDS = ("row", "media", "duplicate", "split", "join")
 
 @dataclass(frozen=True)
 class Clip:
-    """
-    The sound or video of a premise, to be stored in the dataset once.
+    """Names the sound or video of a premise, to be stored in the dataset once."""
 
-    Args:
-        path (`Path`): The raw file.
-        key (`str`): Its name in the source, unique there, e.g. `"birds/morning 1.wav"`; with it goes [`stored_name`].
-        sound_only (`bool`, *optional*, defaults to `False`):
-            Store the sound track of a video, as FLAC (16 kHz, mono).
-        content (`bytes`, *optional*):
-            The clip itself, if it is no file; its key then belongs to no other content, and `path` is but a name.
-    """
-
-    path: Path
-    key: str
-    sound_only: bool = False
+    path: Path  # the raw file
+    key: str  # its name in the source, unique there, e.g. "birds/morning 1.wav"; with it goes `stored_name`
+    sound_only: bool = False  # store the sound track of a video, as FLAC (16 kHz, mono)
+    # The clip itself, if it is no file; its key then belongs to no other content, and `path` is but a name.
     content: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """
-    A row about to be written.
+    """Holds a row about to be written."""
 
-    Args:
-        place (`str`): Where it comes from, in a person's words: `"dev.csv row 17"`; a header is row 1.
-        row (`dict`): The columns of `FEATURES`. `audio` and `video` are a [`Clip`], the path of a file that lies in
-            the split's folder already, or `None`.
-    """
-
-    place: str
+    place: str  # where it comes from, in a person's words: "dev.csv row 17"; a header is row 1
+    # The columns of `FEATURES`; `audio` and `video` are a `Clip`, the path of a file that lies in the split's folder
+    # already, or `None`.
     row: dict
 
 
 @dataclass(frozen=True)
 class Problem:
     """
-    What is wrong at a place.
+    Says what is wrong at a place, as in [`Draft`], and what to do where that isn't plain.
 
-    Args:
-        place (`str`): As in [`Draft`].
-        kind (`str`): One of `PROBLEM_KINDS`: `"row"` does not fit the schema or can't be read, `"media"` is a clip
-            that is missing or unreadable, `"duplicate"` a pair or an id that was there before, `"split"` a premise
-            of another split, `"join"` a record that fits no row.
-        complaint (`str`): What is wrong, and what to do where that isn't plain.
+    Its kind is one of `PROBLEM_KINDS`: `"row"` does not fit the schema or can't be read, `"media"` is a clip that is
+    missing or unreadable, `"duplicate"` a pair or an id that was there before, `"split"` a premise of another split,
+    `"join"` a record that fits no row.
     """
 
     place: str
@@ -69,38 +52,27 @@ class Problem:
 
 def stored_suffix(suffix: str) -> str:
     """
-    The ending a clip has in the dataset: one that `datasets`' video loader fetches from the Hub.
+    Returns the ending in the dataset of a raw file's clip (`".flac"`): one that `datasets` fetches from the Hub.
 
-    That loader (5.2) reads all configs and fetches only files whose last or last but one ending it knows; others are
-    silently missing once the dataset is on the Hub. A sound is `x.mkv.flac` therefore, WebM goes by the name of the
-    Matroska that it is.
-
-    Args:
-        suffix (`str`): The ending of the raw file, `".flac"`.
-
-    Returns:
-        `str`: the same, a synonym, or `".mkv"` and the same.
+    The library's video loader (5.2) reads all configs and fetches only files whose last or last but one ending it
+    knows; others are silently missing once the dataset is on the Hub. A sound is `x.mkv.flac` therefore, WebM goes by
+    the name of the Matroska that it is.
     """
     suffix = SYNONYMS.get(suffix.lower(), suffix.lower())
     return suffix if suffix in VideoFolder.EXTENSIONS else f".mkv{suffix}"
 
 
 def new_row(**columns) -> dict:
-    """A row of the schema with `None` in all columns that aren't given."""
+    """Returns a row of the schema with `None` in all columns that aren't given."""
     return dict.fromkeys(FEATURES) | columns
 
 
 def stored_name(key: str, sound_only: bool = False) -> str:
     """
-    The name a clip gets in the dataset: plain letters only, so that it is good in any path and address.
+    Returns the name of a clip in the dataset by its key in the source: good in any path and address, never shared.
 
-    Args:
-        key (`str`): The clip's name in its source.
-        sound_only (`bool`, *optional*, defaults to `False`): Whether the sound is taken out of a video.
-
-    Returns:
-        `str`: the plain letters of the key, with eight digits of its hash where there are others, so that two keys
-        never share a name; and the ending of [`stored_suffix`].
+    It has the plain letters of the key, eight digits of its hash where there are others, and the ending of
+    [`stored_suffix`].
     """
     path = PurePosixPath(key)
     stem = str(path.with_suffix("")).replace("/", "__")

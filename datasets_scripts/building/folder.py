@@ -1,5 +1,5 @@
 """
-The dataset folder on disk: what `load_dataset("umui", "<config>")` reads.
+Keeps the dataset folder on disk, which `load_dataset("umui", "<config>")` reads.
 
 A config is a folder: `umui/<config>/<split>/metadata.parquet` and, for sound and video, the clips in `media/` beside
 it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/README.md` names configs and splits.
@@ -7,7 +7,7 @@ it. A clip with fifty hypotheses is stored once. The YAML at the head of `umui/R
 
 import hashlib
 import shutil
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
@@ -16,70 +16,53 @@ from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 from common.digests import file_digest
 from common.errors import InputError
 from common.files import locked, write_text
-from datasets_scripts.schema import SPLITS
+from datasets_scripts.schema import ROWS_FILE, SPLITS
 
 
 CARD = Path(__file__).with_name("folder_card.md")
 
 
-class FolderError(InputError):
-    """The dataset folder is not in a state that a config can be written to."""
-
-
 def check_free(out: Path, config: str, overwrite: bool) -> None:
-    """
-    Makes sure that `config` may be written, before any work is done.
-
-    Raises:
-        `FolderError`: if the config exists and is not to be overwritten, or the folder's README can't be extended.
-    """
+    """Raises an `InputError`, before any work is done, if the config is there already or can't be written."""
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
-            raise FolderError(f"{place} is a file: pass another --output-dir")
-    there = (out / config).exists() or _aside(out, config).exists()
-    if there and not overwrite:
-        raise FolderError(f"{out / config} exists already: pass --overwrite to build it anew, or another --output-dir")
+            raise InputError(f"{place} is a file: pass another --output-dir")
+    if not overwrite and ((out / config).exists() or _backup(out, config).exists()):
+        raise InputError(f"{out / config} exists already: pass --overwrite to build it anew, or another --output-dir")
     _read_card(out)
 
 
-@contextmanager
-def folder_lock(out: Path):
-    """
-    One build at a time writes to a dataset folder: they share its README.
-
-    Raises:
-        `FolderError`: if another one is at it.
-    """
-    with locked(out / ".lock", FolderError(f"another build is writing to {out}: wait for it to end")):
-        yield
+def folder_lock(out: Path) -> AbstractContextManager[None]:
+    """Returns the lock of a dataset folder, to which one build at a time writes: they share its README."""
+    return locked(out / ".lock", InputError(f"another build is writing to {out}: wait for it to end"))
 
 
-def put_in_place(out: Path, config: str, folder: Path) -> None:
+def replace_config(out: Path, config: str, folder: Path) -> None:
     """Makes the finished `folder` the config of that name, in place of an earlier one, and names it in the README."""
     if (out / config).exists():
-        (out / config).rename(_aside(out, config))
+        (out / config).rename(_backup(out, config))
     folder.rename(out / config)
     _add_to_card(out, config)
-    shutil.rmtree(_aside(out, config), ignore_errors=True)
+    shutil.rmtree(_backup(out, config), ignore_errors=True)
 
 
 def recover(out: Path, config: str) -> None:
-    """Mends what a kill in the middle of [`put_in_place`] left: the earlier config aside, or a new one not named."""
-    aside = _aside(out, config)
-    if aside.exists() and not (out / config).exists():
-        aside.rename(out / config)
+    """Mends what a kill in the middle of [`replace_config`] left: the earlier config moved, or a new one not named."""
+    backup = _backup(out, config)
+    if backup.exists() and not (out / config).exists():
+        backup.rename(out / config)
     named = any(entry["config_name"] == config for entry in _read_card(out)[0]["configs"])
-    if (out / config).exists() and (aside.exists() or not named):
+    if (out / config).exists() and (backup.exists() or not named):
         _add_to_card(out, config)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
-def _aside(out: Path, config: str) -> Path:
+def _backup(out: Path, config: str) -> Path:
     return out / f".{config}.replaced"
 
 
 def _digest(folder: Path) -> str:
-    """A hash of the names and contents of all files."""
+    """Returns a hash of the names and contents of all files."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode())
@@ -94,16 +77,16 @@ def _read_card(out: Path) -> tuple[dict, str]:
     text = path.read_text(encoding="utf-8")
     parts = text.split("---\n", 2)
     if len(parts) != 3 or parts[0]:
-        raise FolderError(
+        raise InputError(
             f"{path} has no YAML front matter between two lines of ---: add it, or pass another --output-dir"
         )
     try:
         front = yaml.safe_load(parts[1])
     except yaml.YAMLError as error:
-        raise FolderError(f"the YAML front matter of {path} is broken: {error}") from error
+        raise InputError(f"the YAML front matter of {path} is broken: {error}") from error
     configs = front.get("configs", []) if isinstance(front, dict) else None
     if not isinstance(configs, list) or not all("config_name" in config for config in configs):
-        raise FolderError(
+        raise InputError(
             f"the YAML front matter of {path} is not a mapping with a list of configs, each with its name"
         )
     return {"configs": [], **front}, parts[2]
@@ -116,7 +99,7 @@ def _add_to_card(out: Path, config: str) -> None:
     data_files = [
         {
             "split": split,
-            "path": [f"{config}/{split}/metadata.parquet", *(f"{config}/{split}/media/*{end}" for end in suffixes)],
+            "path": [f"{config}/{split}/{ROWS_FILE}", *(f"{config}/{split}/media/*{end}" for end in suffixes)],
         }
         for split in splits
     ]

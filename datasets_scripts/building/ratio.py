@@ -1,4 +1,4 @@
-"""Positive:negative ratios of the training split (table 4 of the paper): all positives, and some of the negatives."""
+"""Thins the training split to a positive:negative ratio (table 4 of the paper): all positives, some negatives."""
 
 import argparse
 
@@ -8,12 +8,7 @@ from common.errors import InputError
 
 
 def parse_ratio(text: str) -> float | None:
-    """
-    Reads `"1:2"` as negatives for each positive (2.0), and `"full"` as `None`: all there are.
-
-    Raises:
-        `argparse.ArgumentTypeError`: if it is neither.
-    """
+    """Reads `"1:2"` as negatives for each positive (2.0), and `"full"` as `None`: all there are."""
     if text == "full":
         return None
     one, _, negatives = text.partition(":")
@@ -27,7 +22,7 @@ def parse_ratio(text: str) -> float | None:
 
 def side_of(label: int | None, probability: float) -> int:
     """
-    Which side a row is on: 1 positive, -1 negative, 0 neither.
+    Returns the side a row is on: 1 positive, -1 negative, 0 neither.
 
     By its label; without one by the threshold of 0.5 that section 4 uses for binary decisions, exactly on which a row
     is on neither side: Clotho's neutral hypotheses, say.
@@ -48,9 +43,6 @@ def choose(sides: np.ndarray, ratio: float, seed: int) -> np.ndarray:
 
     Returns:
         `np.ndarray` of shape `(rows,)`: which rows are kept.
-
-    Raises:
-        `InputError`: if there are not enough negatives; the message says how many there are.
     """
     negatives = np.flatnonzero(sides == -1)
     positives = int((sides == 1).sum())

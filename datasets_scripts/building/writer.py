@@ -6,12 +6,15 @@ because of bad rows, leaves that folder behind: the next build takes over the cl
 is quick. Memory is bounded: rows go to disk in groups, what was seen before is remembered on disk.
 """
 
+import csv
 import filecmp
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -28,40 +31,43 @@ from tqdm import tqdm
 
 from common.errors import InputError
 from datasets_scripts.building.clips import ClipError, store_clip
-from datasets_scripts.building.diskmap import DiskMap
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
-from datasets_scripts.building.folder import FolderError, check_free, folder_lock, put_in_place, recover
+from datasets_scripts.building.folder import check_free, folder_lock, recover, replace_config
 from datasets_scripts.building.ratio import choose, side_of
-from datasets_scripts.building.report import Report
-from datasets_scripts.schema import FEATURES, SPLITS, RowError, one_form, validate_row
+from datasets_scripts.schema import (
+    CLIP_NAME_COLUMNS,
+    FEATURES,
+    MEDIA_COLUMNS,
+    ROWS_FILE,
+    SPLITS,
+    one_form,
+    row_complaint,
+)
 from modeling_clue.modalities import MODALITIES
 
 
-MEDIA_COLUMNS = ("audio", "video")
 # The loader of media folders makes `audio` of `audio_file_name`; the one for text leaves names alone and wants `audio`
 # itself. All columns are always there, so that a config has the same ones under either.
-KINDS = Features(FEATURES | {f"{name}_file_name": Value("string") for name in MEDIA_COLUMNS})
+STORED_FEATURES = Features(FEATURES | dict.fromkeys(CLIP_NAME_COLUMNS, Value("string")))
 ROWS_IN_A_GROUP = 10_000
 CLIPS_AHEAD_A_WORKER = 4
 ONE_PER_CENT = 0.01
+PROBLEMS_SHOWN = 20
+SQLITE_CACHE_KIB = 32 * 1024
 # Beside `media/` while a split is being made: an empty file for each clip that was found good, and for what.
 CHECKED = "checked"
 
 Drafts = Iterable[Draft | Problem]
+# A draft with its row and its clip's hash, or what is wrong with the clip.
+Stored = tuple[Draft | Problem, dict | None, str | ClipError | None]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """
-    What was written.
+    """Counts what was written, and what was not."""
 
-    Args:
-        splits (`dict[str, dict[str, int]]`): `rows`, `premises` and `clips` of each split.
-        skipped (`dict[str, int]`): How many problems were passed over, by kind.
-    """
-
-    splits: dict[str, dict[str, int]]
-    skipped: dict[str, int]
+    splits: dict[str, dict[str, int]]  # `rows`, `premises` and `clips` of each
+    skipped: dict[str, int]  # problems that were passed over, by kind
 
 
 def write_config(
@@ -95,9 +101,6 @@ def write_config(
         ratio (`float`, *optional*): Negatives for each positive in the training split; all there are if not given.
         seed (`int`, *optional*, defaults to 0): Draws the negatives.
 
-    Returns:
-        `Summary`: what was written, and what was not.
-
     Raises:
         `InputError`: if a row, clip, split or ratio is no good, or the folder can't be written to.
     """
@@ -107,7 +110,7 @@ def write_config(
     with folder_lock(out):
         recover(out, config)
         with _resumed(out / f".{config}.partial", plan) as folder:
-            with closing(Report(folder / "problems.csv")) as report, closing(_Checks(folder, report)) as checks:
+            with closing(_Report(folder / "problems.csv")) as report, closing(_Checks(folder, report)) as checks:
                 for split in reversed(SPLITS):
                     if split in splits:
                         _write_split(folder / split, splits[split], checks, workers, config)
@@ -119,7 +122,7 @@ def write_config(
                 raise InputError(f"{config} has {report}\n{advice}")
             if ratio is not None:
                 _thin(folder / "train", ratio, seed)
-            summary = Summary(_measure(folder), dict(sorted(report.counts.items())))
+            summary = Summary(_count(folder), dict(sorted(report.counts.items())))
             if 0 < _highest_answer(folder) <= ONE_PER_CENT:
                 question = "were fractions taken as per cent?"
                 print(f"warning: no probability in {config} is above {ONE_PER_CENT:.0%}: {question}", file=sys.stderr)
@@ -129,21 +132,20 @@ def write_config(
             provenance = json.dumps(_provenance(config, plan, ratio, summary), indent=2, default=str)
             (folder / "build.json").write_text(provenance + "\n", encoding="utf-8")
             (folder / "plan.json").unlink()
-            put_in_place(out, config, folder)
+            replace_config(out, config, folder)
     return summary
 
 
 @contextmanager
 def _resumed(folder: Path, plan: dict) -> Iterator[Path]:
-    """The folder of an interrupted build of the same plan, with nothing but its clips in it; else an empty one."""
+    """Yields the folder of an interrupted build of the same plan with nothing but its clips in it, or an empty one."""
     text = json.dumps(plan, sort_keys=True, default=str)
     file = folder / "plan.json"
     if folder.exists() and not (file.exists() and file.read_text(encoding="utf-8") == text):
         shutil.rmtree(folder)
-    for other in [
-        other for other in folder.rglob("*") if other.is_file() and other.parent.name not in ("media", CHECKED)
-    ]:
-        other.unlink()
+    for other in list(folder.rglob("*")):
+        if other.is_file() and other.parent.name not in ("media", CHECKED):
+            other.unlink()
     folder.mkdir(exist_ok=True)
     file.write_text(text, encoding="utf-8")
     try:
@@ -153,82 +155,126 @@ def _resumed(folder: Path, plan: dict) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-class _Checks:
-    """Which drafts may become rows: what fits the schema, was not there before, and is of no other split."""
+class _Report:
+    """Collects problems in a CSV file, since there may be as many as rows, with counts and the first few in words."""
 
-    def __init__(self, folder: Path, report: Report):
-        self._files = [folder / f"{name}.sqlite" for name in ("pairs", "ids", "premises")]
-        self._pairs, self._ids, self._premises = map(DiskMap, self._files)
+    def __init__(self, file: Path):
+        self.counts: Counter[str] = Counter()
+        self._shown: list[str] = []
+        self._file = file.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(["place", "kind", "complaint"])
+
+    def add(self, problem: Problem) -> None:
+        self.counts[problem.kind] += 1
+        self._writer.writerow([problem.place, problem.kind, problem.complaint])
+        if len(self._shown) < PROBLEMS_SHOWN:
+            self._shown.append(f"{problem.place}: {problem.complaint}")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __str__(self) -> str:
+        total = self.counts.total()
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.counts.items()))
+        more = [f"and {total - len(self._shown)} more"] if total > len(self._shown) else []
+        return "\n  ".join([f"{total} problem{'s' * (total != 1)} ({kinds}):", *self._shown, *more])
+
+
+class DiskDict:
+    """Keeps the first value of each key in a new database of SQLite, whose cache bounds the memory it takes."""
+
+    def __init__(self, file: Path):
+        file.unlink(missing_ok=True)
+        self._file = file
+        self._database = sqlite3.connect(file, isolation_level=None)
+        # Nothing here outlives the process: no journal, no waiting for the disk.
+        for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{SQLITE_CACHE_KIB}"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._database.execute("CREATE ROWS_FILE map (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+
+    def put_if_absent(self, key: str, value: str) -> str | None:
+        """Stores `value` and returns `None`, or returns the value that is there and keeps it."""
+        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+        if self._database.execute("INSERT OR IGNORE INTO map VALUES (?, ?)", (digest, value)).rowcount:
+            return None
+        return self._database.execute("SELECT value FROM map WHERE key = ?", (digest,)).fetchone()[0]
+
+    def __len__(self) -> int:
+        return self._database.execute("SELECT COUNT(*) FROM map").fetchone()[0]
+
+    def close(self) -> None:
+        """Closes the database and removes its file."""
+        self._database.close()
+        self._file.unlink()
+
+
+class _Checks:
+    """Decides which drafts become rows: what fits the schema, was not there before, and is of no other split."""
+
+    def __init__(self, folder: Path, report: _Report):
+        self._pairs, self._ids, self._premises = self._seen = [
+            DiskDict(folder / f"{name}.sqlite") for name in ("pairs", "ids", "premises")
+        ]
         self._report = report
 
     def accept(self, draft: Draft | Problem, row: dict | None, content: str | ClipError | None, split: str) -> bool:
-        """Whether the row may be written; what speaks against it goes to the report. `content` is the clip's hash."""
-        problem = draft if isinstance(draft, Problem) else self._find(draft.place, row, content, split)
+        """Returns whether the row may be written; what speaks against it goes to the report."""
+        problem = draft if isinstance(draft, Problem) else self._problem(draft.place, row, content, split)
         if problem is not None:
             self._report.add(problem)
         return problem is None
 
-    def _find(self, place: str, row: dict, content: str | ClipError | None, split: str) -> Problem | None:
-        try:
-            validate_row(row, place)
-        except RowError as error:
-            return Problem(place, "row", str(error).removeprefix(f"{place}: "))
+    def _problem(self, place: str, row: dict, content: str | ClipError | None, split: str) -> Problem | None:
+        if wrong := row_complaint(row):
+            return Problem(place, "row", wrong)
         if isinstance(content, ClipError):
             return Problem(place, "media", str(content))
         # Clips are compared by content: one under two names is still one premise.
         media = content or f"{split}/{row['audio'] or row['video']}"
         # Written in another way, in accents or white space, a text is the same.
         premise = json.dumps([row["modality"], one_form(row["premise"]) if row["premise"] else media])
-        other, _, where = (self._premises.put(premise, f"{split} {place}") or f"{split} ").partition(" ")
+        first = self._premises.put_if_absent(premise, f"{split} {place}") or f"{split} "
+        other, _, where = first.partition(" ")
         if other != split:
             return Problem(place, "split", f"its premise is that of {where}, in the {other} split")
-        where = self._pairs.put(premise + one_form(row["hypothesis"]), place)
+        where = self._pairs.put_if_absent(premise + one_form(row["hypothesis"]), place)
         if where is not None:
             return Problem(place, "duplicate", f"the same premise and hypothesis as {where}")
-        where = self._ids.put(row["id"], place)
+        where = self._ids.put_if_absent(row["id"], place)
         if where is not None:
             return Problem(place, "duplicate", f"the same id as {where}: {row['id']!r}")
         return None
 
     def close(self) -> None:
-        for disk_map in (self._pairs, self._ids, self._premises):
-            disk_map.close()
-        for file in self._files:
-            file.unlink()
+        for seen in self._seen:
+            seen.close()
 
 
 def _write_split(folder: Path, drafts, checks: _Checks, workers: int, config: str) -> None:
     for name in ("media", CHECKED):
         (folder / name).mkdir(parents=True, exist_ok=True)
     drafts = drafts(folder) if callable(drafts) else drafts
-    columns: dict[str, list] = {name: [] for name in KINDS}
-    used = set()
-    schema = KINDS.arrow_schema
-    with pq.ParquetWriter(folder / "metadata.parquet", schema) as writer:
-
-        def flush() -> None:
-            writer.write_table(pa.table(columns, schema=schema))
-            for values in columns.values():
-                values.clear()
-
+    schema = STORED_FEATURES.arrow_schema
+    rows, used = [], set()
+    with pq.ParquetWriter(folder / ROWS_FILE, schema) as writer:
         bar = tqdm(_with_clips(drafts, folder, workers), f"{config} {folder.name}", unit=" rows", mininterval=0.5)
         for draft, row, content in bar:
             if not checks.accept(draft, row, content, folder.name):
                 continue
-            names = {f"{name}_file_name": row[name] for name in MEDIA_COLUMNS}
-            for name, value in (row | dict.fromkeys(MEDIA_COLUMNS) | names).items():
-                columns[name].append(value)
-            used.update(row[name] for name in MEDIA_COLUMNS if row[name] is not None)
-            if len(columns["id"]) == ROWS_IN_A_GROUP:
-                flush()
-        flush()
+            names = dict(zip(CLIP_NAME_COLUMNS, (row[name] for name in MEDIA_COLUMNS), strict=True))
+            rows.append(row | dict.fromkeys(MEDIA_COLUMNS) | names)
+            used.update(name for name in names.values() if name is not None)
+            if len(rows) == ROWS_IN_A_GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows.clear()
+        writer.write_table(pa.Table.from_pylist(rows, schema))
     _remove_unused(folder, used)
 
 
-def _with_clips(
-    drafts: Drafts, folder: Path, workers: int
-) -> Iterator[tuple[Draft | Problem, dict | None, str | ClipError | None]]:
-    """Each draft in its order with its row and its clip's hash (or what is wrong with it), clips stored in threads."""
+def _with_clips(drafts: Drafts, folder: Path, workers: int) -> Iterator[Stored]:
+    """Yields drafts in their order, while threads store the clips."""
     clips: dict[str, Clip] = {}
     checked: dict[tuple[str, str], Future] = {}
     waiting: deque = deque()
@@ -243,12 +289,8 @@ def _with_clips(
                 )
             if (name, modality) not in checked:
                 earlier = [checked[name, other] for other in MODALITIES if (name, other) in checked]
-                checked[name, modality] = pool.submit(_stored, clip, modality, folder / "media" / name, earlier)
+                checked[name, modality] = pool.submit(_store, clip, modality, folder / "media" / name, earlier)
             return f"media/{name}", checked[name, modality]
-
-        def finished() -> tuple:
-            draft, row, future = waiting.popleft()
-            return draft, row, None if future is None else future.result()
 
         for draft in drafts:
             row, future = None, None
@@ -263,14 +305,18 @@ def _with_clips(
             while waiting and (
                 waiting[0][2] is None or waiting[0][2].done() or len(waiting) > workers * CLIPS_AHEAD_A_WORKER
             ):
-                yield finished()
+                yield _finished(*waiting.popleft())
         while waiting:
-            yield finished()
+            yield _finished(*waiting.popleft())
 
 
-def _stored(clip: Clip, modality: str, target: Path, earlier: list[Future]) -> str | ClipError:
+def _finished(draft: Draft | Problem, row: dict | None, future: Future | None) -> Stored:
+    return draft, row, None if future is None else future.result()
+
+
+def _store(clip: Clip, modality: str, target: Path, earlier: list[Future]) -> str | ClipError:
     """
-    The clip's hash, once it lies at `target` and holds what `modality` needs.
+    Returns the clip's hash, once it lies at `target` and holds what `modality` needs.
 
     What is there from an interrupted build is trusted for the modality it was checked for, as a mark beside it tells.
     Checks for further modalities in this build, after the `earlier` ones, are made on a copy that isn't kept.
@@ -295,7 +341,7 @@ def _stored(clip: Clip, modality: str, target: Path, earlier: list[Future]) -> s
 
 def _thin(folder: Path, ratio: float, seed: int) -> None:
     """Leaves a split with the asked ratio of positives and negatives, group of rows by group."""
-    old, new = folder / "metadata.parquet", folder / "thinned.parquet"
+    old, new = folder / ROWS_FILE, folder / "thinned.parquet"
     with pq.ParquetFile(old) as file:
         table = file.read(["label", "probability"])
         pairs = zip(table["label"].to_pylist(), table["probability"].to_pylist(), strict=True)
@@ -306,14 +352,14 @@ def _thin(folder: Path, ratio: float, seed: int) -> None:
                 batch = batch.filter(pa.array(kept[start : start + len(batch)]))
                 start += len(kept[start : start + ROWS_IN_A_GROUP])
                 writer.write_batch(batch)
-                for column in MEDIA_COLUMNS:
-                    used.update(batch[f"{column}_file_name"].drop_null().to_pylist())
+                for column in CLIP_NAME_COLUMNS:
+                    used.update(batch[column].drop_null().to_pylist())
     new.replace(old)
     _remove_unused(folder, used)
 
 
 def _remove_unused(folder: Path, used: set[str]) -> None:
-    """Clips of rows that were left out are not kept, nor what an interrupted build has left."""
+    """Removes clips of rows that were left out, and what an interrupted build has left."""
     for file in folder.glob("media/*"):
         if f"media/{file.name}" not in used:
             file.unlink()
@@ -321,56 +367,53 @@ def _remove_unused(folder: Path, used: set[str]) -> None:
         (folder / "media").rmdir()
 
 
-def _measure(folder: Path) -> dict[str, dict[str, int]]:
+def _count(folder: Path) -> dict[str, dict[str, int]]:
     """Counts rows, premises and clips of each split; a split without rows is an error."""
     sizes = {}
     for split in SPLITS:
         if not (folder / split).exists():
             continue
-        with pq.ParquetFile(folder / split / "metadata.parquet") as file:
-            rows, premises = file.metadata.num_rows, DiskMap(folder / "premises.sqlite")
-            for batch in file.iter_batches(columns=["premise", "audio_file_name", "video_file_name"]):
+        with pq.ParquetFile(folder / split / ROWS_FILE) as file, closing(DiskDict(folder / "premises.sqlite")) as seen:
+            if file.metadata.num_rows == 0:
+                raise InputError(f"the {split} split would be empty: `datasets` can't load a split without rows")
+            for batch in file.iter_batches(columns=["premise", *CLIP_NAME_COLUMNS]):
                 for premise in zip(*batch.to_pydict().values(), strict=True):
-                    premises.put(json.dumps(premise), "")
-        if rows == 0:
-            raise FolderError(f"the {split} split would be empty: `datasets` can't load a split without rows")
-        clips = sum(1 for _ in (folder / split).glob("media/*"))
-        sizes[split] = {"rows": rows, "premises": len(premises), "clips": clips}
-        premises.close()
-        (folder / "premises.sqlite").unlink()
+                    seen.put_if_absent(json.dumps(premise), "")
+            clips = sum(1 for _ in (folder / split).glob("media/*"))
+            sizes[split] = {"rows": file.metadata.num_rows, "premises": len(seen), "clips": clips}
     if not sizes:
-        raise FolderError("there is no split to write")
+        raise InputError("there is no split to write")
     if len({size["clips"] > 0 for size in sizes.values()}) == 2:
-        raise FolderError(f"some splits have clips and others none, which `datasets` can't load: {sizes}")
+        raise InputError(f"some splits have clips and others none, which `datasets` can't load: {sizes}")
     return sizes
 
 
 def _highest_answer(folder: Path) -> float:
-    """The highest probability that people or teachers gave; 0 if they gave none."""
+    """Returns the highest probability that people or teachers gave; 0 if they gave none."""
     highest = 0.0
-    for file in folder.glob("*/metadata.parquet"):
-        with pq.ParquetFile(file) as rows:
-            for batch in rows.iter_batches(columns=["probability", "probability_source"]):
-                is_answer = compute.is_in(batch["probability_source"], pa.array(["human", "teacher"]))
-                highest = max(highest, compute.max(batch["probability"].filter(is_answer)).as_py() or 0.0)
+    for file in folder.glob(f"*/{ROWS_FILE}"):
+        with pq.ParquetFile(file) as table:
+            rows = table.read(["probability", "probability_source"])
+        is_answer = compute.is_in(rows["probability_source"], pa.array(["human", "teacher"]))
+        highest = max(highest, compute.max(rows["probability"].filter(is_answer)).as_py() or 0.0)
     return highest
 
 
 def _share_clips(out: Path, folder: Path) -> None:
-    """A clip that another config holds too is stored once: both names lead to one file."""
+    """Links a clip that another config holds too to the file there, so that it is stored once."""
     others = {}
     for file in out.glob("[!.]*/*/media/*"):
         others.setdefault((file.name, file.stat().st_size), file)
     for file in folder.glob("*/media/*"):
         twin = others.get((file.name, file.stat().st_size))
         if twin is not None and not file.samefile(twin) and filecmp.cmp(file, twin, shallow=False):
-            shared = file.with_name(f".{file.name}")
+            link = file.with_name(f".{file.name}")
             try:
-                os.link(twin, shared)
+                os.link(twin, link)
             except OSError:
                 # Not every file system knows links: there each config keeps its copy.
                 return
-            shared.replace(file)
+            link.replace(file)
 
 
 def _provenance(config: str, plan: dict, ratio: float | None, summary: Summary) -> dict:

@@ -1,1 +1,1 @@
-"""What a release on the Hub is made of: the card, the rows as they go, the repository."""
+"""Prepares a release on the Hub: the card, and the rows as they go."""

@@ -1,5 +1,5 @@
 """
-The dataset card of a release: front matter for the Hub, and what fills the text of `dataset_card.md`.
+Writes the dataset card of a release: front matter for the Hub, and what fills the text of `dataset_card.md`.
 
 Only what is in the folder is described, and every number is counted there or quoted with its source.
 """
@@ -14,7 +14,7 @@ from common.cards import fill_template, joined
 from common.errors import InputError
 from datasets_scripts.releasing.facts import FACTS, Facts
 from datasets_scripts.releasing.summary import ConfigSummary
-from datasets_scripts.schema import SPLITS
+from datasets_scripts.schema import ROWS_FILE, SPLITS
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
@@ -33,58 +33,27 @@ SIZES = (
 
 @dataclass(frozen=True)
 class ReleasedConfig:
-    """
-    A config as it is released.
-
-    Args:
-        summary (`ConfigSummary`): What is in it.
-        facts (`Facts`): What is known of its source.
-        entry (`dict`): Its entry in the front matter of the folder's README.
-        with_clips (`bool`): Whether its clips go along; without them it is labels alone.
-    """
+    """Holds what the card says of a config."""
 
     summary: ConfigSummary
     facts: Facts
-    entry: dict
-    with_clips: bool
+    entry: dict  # in the front matter of the folder's README
+    with_clips: bool  # without them it is labels alone
 
     @property
     def name(self) -> str:
-        """The config's name."""
+        """Returns the config's name."""
         return self.summary.config
 
     @property
     def labels_only(self) -> bool:
-        """Whether its premises are clips that are left out."""
+        """Returns whether its premises are clips that are left out."""
         return self.summary.has_clips and not self.with_clips
-
-
-def own_facts(config: str, licence: str, media_allowed: bool) -> Facts:
-    """What the card says of a config built from a folder of one's own."""
-    return Facts(
-        title=f"`{config}`",
-        what="A collection of the publisher of this dataset.",
-        url=None,
-        licences=(licence,),
-        terms="texts and labels" + (" and clips" if media_allowed else "; the clips are not passed on"),
-        media_allowed=media_allowed,
-        labels="Labels and probabilities are those of the publisher's own files.",
-        limits=None,
-        citation=None,
-        extends="original",
-        people="other",
-    )
 
 
 def facts_of(summary: ConfigSummary) -> Facts | None:
     """
-    What is known of the source of a config.
-
-    Args:
-        summary (`ConfigSummary`): What is in the config.
-
-    Returns:
-        `Facts` or `None`: `None` for a folder of somebody's own.
+    Returns the facts of a config's source; `None` for a folder of somebody's own.
 
     Raises:
         `InputError`: if the config mixes sources.
@@ -106,9 +75,6 @@ def render_card(configs: list[ReleasedConfig], repo: str, default: str | None, a
         default (`str`, *optional*): The config that loads without a name; if not given, the human-judged audiovisual
             one if it is there, else as built.
         agreement (`dict`, *optional*): The annotators' agreement, as `evaluation.figures agreement` reports it.
-
-    Returns:
-        `str`: the whole README.md.
     """
     entries = _entries(configs, default)
     named = next(entry["config_name"] for entry in entries if entry.get("default"))
@@ -149,8 +115,7 @@ def _entries(configs: list[ReleasedConfig], default: str | None) -> list[dict]:
         entry = {key: value for key, value in config.entry.items() if key != "default"}
         if config.labels_only:
             files = [
-                {"split": split, "path": [f"{config.name}/{split}/metadata.parquet"]}
-                for split in config.summary.splits
+                {"split": split, "path": [f"{config.name}/{split}/{ROWS_FILE}"]} for split in config.summary.splits
             ]
             description = f"{entry.get('description', '')}, labels without clips".lstrip(", ")
             entry = {"config_name": config.name, "description": description, "data_files": files}
@@ -187,7 +152,7 @@ def _creators(config: ReleasedConfig) -> set[str]:
 
 
 def _left_out(config: ReleasedConfig) -> dict:
-    """What the rows of a config's source were passed over for, how it was thinned, and the splits it lacks."""
+    """Returns the problems that were passed over, how the config was thinned, and the splits it lacks."""
     build, splits = config.summary.build, config.summary.splits
     return {
         "name": config.name,

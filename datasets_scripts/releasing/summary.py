@@ -1,6 +1,5 @@
 """Counts what is in a config of a built dataset folder: every number of a card comes from here."""
 
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,66 +10,45 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common.errors import InputError
-from datasets_scripts.schema import SPLITS
+from datasets_scripts.load import read_build
+from datasets_scripts.schema import CLIP_NAME_COLUMNS, ROWS_FILE, SPLITS
 
 
-FILE_COLUMNS = ("audio_file_name", "video_file_name")
 COLUMNS = (
     *("source", "modality", "probability", "label", "probability_source", "evidence", "topic"),
-    *("human_probabilities", "teacher_probabilities", *FILE_COLUMNS),
+    *("human_probabilities", "teacher_probabilities", *CLIP_NAME_COLUMNS),
 )
 BUILD_FIELDS = ("config", "source", "options", "splits", "skipped", "ratio", "version")
 
 
 @dataclass
 class SplitSummary:
-    """
-    What is in a split.
-
-    Args:
-        rows (`int`): Premise-hypothesis pairs.
-        premises (`int`): Different premises.
-        clips (`set[str]`): Names of the clips that rows are about.
-        sources (`Counter[str]`): Rows of each source.
-        modalities (`Counter[str]`): Rows of each modality.
-        probability_sources (`Counter[str]`): Rows whose probability is from people, a teacher, a label, or exact.
-        labels (`Counter[int | None]`): Rows of each label.
-        total (`float`): The sum of all probabilities.
-        judges (`Counter[int]`): Rows with that many people's probabilities, where their single answers are there.
-        answers (`Counter[int]`): Rows with that many answers of a teacher.
-        evidence (`int`): Rows that tell what informed the judgement.
-        topics (`set[str]`): The topics.
-    """
+    """Counts what is in a split."""
 
     rows: int = 0
     premises: int = 0
     clips: set[str] = field(default_factory=set)
+    # Rows by their value in the column of that name.
     sources: Counter = field(default_factory=Counter)
     modalities: Counter = field(default_factory=Counter)
     probability_sources: Counter = field(default_factory=Counter)
     labels: Counter = field(default_factory=Counter)
-    total: float = 0.0
+    total: float = 0.0  # of all probabilities
+    # Rows by how many people's probabilities and answers of a teacher they have, where they have any.
     judges: Counter = field(default_factory=Counter)
     answers: Counter = field(default_factory=Counter)
-    evidence: int = 0
+    evidence: int = 0  # rows that tell what informed the judgement
     topics: set[str] = field(default_factory=set)
 
     @property
     def mean(self) -> float:
-        """The mean probability."""
+        """Returns the mean probability."""
         return self.total / self.rows
 
 
 @dataclass(frozen=True)
 class ConfigSummary:
-    """
-    What is in a config.
-
-    Args:
-        config (`str`): Its name.
-        build (`dict`): How it was built: its `build.json`.
-        splits (`dict[str, SplitSummary]`): What is in each split, from train to test.
-    """
+    """Counts what is in a config: its `build.json`, and each split from train to test."""
 
     config: str
     build: dict
@@ -78,72 +56,69 @@ class ConfigSummary:
 
     @property
     def rows(self) -> int:
-        """Premise-hypothesis pairs in all splits."""
+        """Returns the number of rows in all splits."""
         return sum(split.rows for split in self.splits.values())
 
     @property
     def has_clips(self) -> bool:
-        """Whether any premise is a clip."""
+        """Returns whether any premise is a clip."""
         return any(split.clips for split in self.splits.values())
 
     @property
     def modalities(self) -> Counter:
-        """Rows of each modality in all splits."""
-        return sum((split.modalities for split in self.splits.values()), Counter())
+        """Returns the number of rows of each modality in all splits."""
+        return self._total("modalities")
 
     @property
     def probability_sources(self) -> Counter:
-        """Rows of each kind of probability in all splits."""
-        return sum((split.probability_sources for split in self.splits.values()), Counter())
+        """Returns the number of rows of each kind of probability in all splits."""
+        return self._total("probability_sources")
 
     @property
     def sources(self) -> Counter:
-        """Rows of each source in all splits."""
-        return sum((split.sources for split in self.splits.values()), Counter())
+        """Returns the number of rows of each source in all splits."""
+        return self._total("sources")
+
+    def _total(self, name: str) -> Counter:
+        return sum((getattr(split, name) for split in self.splits.values()), Counter())
 
 
 def summarise_config(folder: Path, config: str) -> ConfigSummary:
     """
-    Reads a config, group of rows by group.
-
-    Args:
-        folder (`Path`): The dataset folder.
-        config (`str`): The config's name.
-
-    Returns:
-        `ConfigSummary`: what is in it.
+    Counts what is in a config of a dataset folder, group of rows by group.
 
     Raises:
         `InputError`: if it lacks files, or they don't fit one another.
     """
-    build = _read_build(folder / config, config)
+    build = _checked_build(folder, config)
     splits = {}
     for split in SPLITS:
         if split in build["splits"]:
             splits[split] = _summarise_split(folder / config / split, build["splits"][split]["premises"])
     found = {name: split.rows for name, split in splits.items()}
-    told = {name: sizes["rows"] for name, sizes in build["splits"].items()}
-    if found != told:
+    noted = {name: sizes["rows"] for name, sizes in build["splits"].items()}
+    if found != noted:
         raise InputError(
-            f"{folder / config}: build.json tells of {told} rows, there are {found}: {rebuild_advice(config)}"
+            f"{folder / config}: build.json tells of {noted} rows, there are {found}: {rebuild_advice(config)}"
         )
     return ConfigSummary(config, build, splits)
 
 
 def rebuild_advice(config: str) -> str:
-    """What to do about a config that isn't as builds leave it."""
+    """Returns what to do about a config that isn't as builds leave it."""
     return f"build {config} anew: python -m datasets_scripts.build SOURCE ... --overwrite"
 
 
-def _read_build(folder: Path, config: str) -> dict:
-    path = folder / "build.json"
+def _checked_build(folder: Path, config: str) -> dict:
+    path = folder / config / "build.json"
+    # Asked first: what is no folder, `read_build` would look for on the Hub.
+    if not path.is_file():
+        raise InputError(f"{path} is missing, which tells how {config} was built: {rebuild_advice(config)}")
     try:
-        build = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing, which tells how {config} was built: {rebuild_advice(config)}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {error}; {rebuild_advice(config)}") from error
-    missing = [name for name in BUILD_FIELDS if not isinstance(build, dict) or name not in build]
+        build = read_build(str(folder), config)
+    except InputError as error:
+        raise InputError(f"{error}; {rebuild_advice(config)}") from error
+    missing = [name for name in BUILD_FIELDS if name not in build]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}: {rebuild_advice(config)}")
     return build
@@ -152,16 +127,16 @@ def _read_build(folder: Path, config: str) -> dict:
 def _summarise_split(folder: Path, premises: int) -> SplitSummary:
     summary, totals = SplitSummary(premises=premises), []
     try:
-        with pq.ParquetFile(folder / "metadata.parquet") as file:
+        with pq.ParquetFile(folder / ROWS_FILE) as file:
             missing = sorted(set(COLUMNS) - set(file.schema_arrow.names))
             if missing:
-                raise InputError(f"{folder}/metadata.parquet lacks {missing}: {rebuild_advice(folder.parent.name)}")
+                raise InputError(f"{folder}/{ROWS_FILE} lacks {missing}: {rebuild_advice(folder.parent.name)}")
             for batch in file.iter_batches(columns=list(COLUMNS)):
                 _add(summary, batch)
                 totals.append(pc.sum(batch["probability"]).as_py() or 0.0)
     except (OSError, pa.ArrowInvalid) as error:
         advice = rebuild_advice(folder.parent.name)
-        raise InputError(f"{folder}/metadata.parquet can't be read: {error}; {advice}") from error
+        raise InputError(f"{folder}/{ROWS_FILE} can't be read: {error}; {advice}") from error
     summary.total = math.fsum(totals)
     return summary
 
@@ -174,14 +149,18 @@ def _add(summary: SplitSummary, batch: pa.RecordBatch) -> None:
         (summary.probability_sources, "probability_source"),
         (summary.labels, "label"),
     ):
-        counter.update({one["values"]: one["counts"] for one in batch[column].value_counts().to_pylist()})
+        counter.update(_frequencies(batch[column]))
     for counter, column in ((summary.judges, "human_probabilities"), (summary.answers, "teacher_probabilities")):
         lengths = pc.list_value_length(batch[column]).drop_null()
-        counter.update({one["values"]: one["counts"] for one in lengths.value_counts().to_pylist() if one["values"]})
+        counter.update({length: rows for length, rows in _frequencies(lengths).items() if length})
     summary.evidence += len(batch) - batch["evidence"].null_count
     summary.topics.update(batch["topic"].drop_null().unique().to_pylist())
-    for column in FILE_COLUMNS:
+    for column in CLIP_NAME_COLUMNS:
         summary.clips.update(map(_clip_name, batch[column].drop_null().unique().to_pylist()))
+
+
+def _frequencies(values: pa.Array) -> dict:
+    return {one["values"]: one["counts"] for one in values.value_counts().to_pylist()}
 
 
 def _clip_name(place: str) -> str:

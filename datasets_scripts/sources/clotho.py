@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
+from datasets_scripts.building.clips import NamedFiles, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import one_form
-from datasets_scripts.sources.media_files import NamedFiles, only_one
 from datasets_scripts.tables import read_table
 
 

@@ -32,10 +32,10 @@ from typing import Any
 import soundfile
 
 from common.errors import InputError
+from datasets_scripts.building.clips import MediaRoot
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.judgements.scale import Scale
 from datasets_scripts.schema import PROBABILITY_SOURCES, SPLITS, name_of, one_form
-from datasets_scripts.sources.media_files import MediaRoot
 from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality
 from modeling_clue.modalities import MODALITIES, TABLE

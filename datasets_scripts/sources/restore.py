@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
 from common.errors import InputError
-from common.hub import told_in_words
+from common.hub import explain_hub_errors
+from datasets_scripts.building.clips import files_below, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
 from datasets_scripts.schema import FEATURES, SPLITS
-from datasets_scripts.sources.media_files import files_below, only_one
 from modeling_clue.modalities import TABLE
 
 
@@ -217,7 +217,7 @@ def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
 
 def _download(repo: str, config: str, revision: str) -> dict[str, Path]:
     api = HfApi()
-    with told_in_words(repo):
+    with explain_hub_errors(repo):
         # One commit for all: a release may be going on.
         commit = api.repo_info(repo, repo_type="dataset", revision=revision).sha
         wanted = {split: f"{config}/{split}/metadata.parquet" for split in SPLITS}

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.sources.media_files import NamedFiles
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, Topic, held_out, missing_test_topics, read_topics
 

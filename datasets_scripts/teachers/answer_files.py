@@ -25,55 +25,41 @@ from common.files import read_objects
 from datasets_scripts.schema import is_probability
 
 
+# Beside answers: how they were asked for, so that those of different teachers are never mixed.
+RECORD = "asked.json"
 ENDINGS = (".jsonl", ".jsonl.gz")
 MOST_COMPLAINTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """
-    All answers to one pair.
-
-    Args:
-        file (`Path`): Where they stand.
-        line (`int`): In which line, from 1.
-        id (`str`), config (`str`), split (`str`): What the pair was called when it was asked about.
-        question (`str`, *optional*): The digest of what was asked.
-        hypothesis (`str`, *optional*): The pair's.
-        settings (`str`, *optional*): The digest of how it was asked.
-        parsed (`tuple[Parsed, ...]`): The answers, in the order in which they were asked for.
-    """
+    """Holds all answers to one pair."""
 
     file: Path
-    line: int
+    line: int  # from 1
+    # What the pair was called when it was asked about.
     id: str
     config: str
     split: str
-    question: str | None
+    question: str | None  # the digest of what was asked
     hypothesis: str | None
-    settings: str | None
-    parsed: tuple[Parsed, ...]
+    settings: str | None  # the digest of how it was asked
+    parsed: tuple[Parsed, ...]  # in the order in which they were asked for
 
     @property
     def place(self) -> str:
-        """File and line, for messages."""
+        """Returns file and line, for messages."""
         return f"{self.file} line {self.line}"
 
     @property
     def valid(self) -> list[float]:
-        """The probabilities of the answers that have one, in their order."""
+        """Returns the probabilities of the answers that have one, in their order."""
         return [answer.probability for answer in self.parsed if answer.probability is not None]
 
 
 def read_answers(path: Path) -> list[Answers]:
     """
-    Reads all pairs of a file or folder.
-
-    Args:
-        path (`Path`): A `.jsonl` or `.jsonl.gz` file, or a folder with such files; what else lies in it is not read.
-
-    Returns:
-        `list[Answers]`: the answers, in the order of files (by name) and lines.
+    Reads all pairs of a `.jsonl` or `.jsonl.gz` file, or of those in a folder, in the order of files and lines.
 
     Raises:
         `InputError`: if there is no such file, a line is bad (all are counted, the first ones named), a pair has more
@@ -119,14 +105,8 @@ def by_question(answers: list[Answers]) -> dict[str, Answers]:
     """
     Finds answers by what was asked, as rows of a dataset get them.
 
-    Args:
-        answers (`list[Answers]`): As [`read_answers`] gives them.
-
-    Returns:
-        `dict[str, Answers]`: the answers by question, in their order.
-
     Raises:
-        `InputError`: if it isn't told to what one of them is.
+        `InputError`: if one of them doesn't tell what was asked.
     """
     for one in answers:
         if one.question is None:
@@ -151,7 +131,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _records(file: Path) -> Iterator[tuple[int, dict | str]]:
-    """The objects of lines with their numbers, or what is wrong; last, why the file can't be read any further."""
+    """Yields the objects of lines with their numbers, or what is wrong; last, why the file can't be read further."""
     number = 0
     try:
         for number, record in tqdm(read_objects(file), file.name, unit=" pairs", mininterval=0.5, disable=None):
@@ -161,7 +141,7 @@ def _records(file: Path) -> Iterator[tuple[int, dict | str]]:
 
 
 def _complaint(record: dict) -> str | None:
-    """What is wrong with the record of a line."""
+    """Returns what is wrong with the record of a line."""
     for name in ("id", "config", "split"):
         if not isinstance(record.get(name), str) or not record[name]:
             return f"{name} must be a non-empty string, got {record.get(name)!r}"

@@ -13,8 +13,11 @@ grown or changed since, the same command asks about what is new.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,22 +28,101 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.utils.logging import logger
 from tqdm import tqdm
 
-from chat.failures import FailureCounter, RunStoppedError
+from chat.client import (
+    ChatClient,
+    FailureCounter,
+    RunStoppedError,
+    add_sending_options,
+    check_server,
+    read_sending_options,
+)
 from chat.messages import questions
-from chat.openai_server import ChatClient, check_server
-from chat.options import add_sending_options, read_sending_options
 from common.cli import ArgumentParser, in_words, json_object, not_negative, positive, whole
 from common.errors import InputError
+from common.files import differences, write_text
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS
-from datasets_scripts.teachers.counts import Counts
-from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
-from datasets_scripts.teachers.record import keep_record
-from datasets_scripts.teachers.shards import change_pairs, finished_pairs, locked, shards
+from datasets_scripts.teachers.answer_files import RECORD
+from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question, change_pairs, finished_pairs, locked, shards
 
 
+# A teacher that is sure repeats itself; one that repeats itself nearly always does not sample.
+SUSPICIOUS_SHARE = 0.9
+FEWEST_PAIRS = 5
 # Fields of a request that have an option of their own, or that would change what a reply is.
 RESERVED = {"messages", "model", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
+
+
+class Counts:
+    """
+    Counts what came of asking: pairs and answers, with every reason why there is no probability.
+
+    Args:
+        pairs (`Iterable[dict]`): As they are in the file of answers.
+        expected (`int`): Pairs that there should be.
+        asked (`int`): Answers that each should have.
+    """
+
+    def __init__(self, pairs: Iterable[dict], expected: int, asked: int):
+        self.expected = expected
+        # Pairs; those with another number of answers; those with the same text in all of them.
+        self.pairs = self.incomplete = self.repeated = 0
+        self.answers = self.probabilities = 0
+        # Reasons of answers without a probability, and of those that never came.
+        self.unparsable, self.failed = Counter(), Counter()
+        for pair in pairs:
+            answers = pair["answers"]
+            texts = [answer["text"] for answer in answers]
+            self.pairs += 1
+            self.answers += len(answers)
+            self.incomplete += len(answers) != asked
+            self.repeated += len(texts) > 1 and None not in texts and len(set(texts)) == 1
+            for answer in answers:
+                if answer["probability"] is not None:
+                    self.probabilities += 1
+                else:
+                    (self.failed if answer["text"] is None else self.unparsable)[answer["reason"]] += 1
+
+    def report(self) -> str:
+        """Returns the numbers in lines for a person."""
+        lines = [
+            f"pairs: {self.pairs} of {self.expected}",
+            f"answers: {self.answers}, with a probability {self.probabilities}, "
+            f"unparsable {self.unparsable.total()}, failed {self.failed.total()}",
+            *(f"  unparsable: {line}" for line in _by_kind(self.unparsable)),
+            *(f"  failed: {line}" for line in _by_kind(self.failed)),
+            f"pairs whose answers all have the same text: {self.repeated}",
+        ]
+        if self.pairs >= FEWEST_PAIRS and self.repeated >= SUSPICIOUS_SHARE * self.pairs:
+            lines.append(
+                "warning: the teacher gives the same text each time, so asking it again tells nothing: the server may "
+                "ignore the temperature (`transformers serve` does unless the model's generation config samples)"
+            )
+        return "\n".join(lines)
+
+    def raise_if_in_vain(self, before: "Counts") -> None:
+        """Raises a `RunStoppedError` if no answer has a probability, or none of those that were not there before."""
+        new = self.answers - before.answers
+        if not self.answers or self.probabilities > (before.probabilities if new else 0):
+            return
+        lost = self.unparsable + self.failed
+        reasons = _by_kind(lost - before.unparsable - before.failed or lost)
+        raise RunStoppedError(
+            f"none of the {new or self.answers} answers has a probability, most often: {reasons[0].rstrip('.')}. "
+            "Put that right: --ask-again-failed then repeats the failed answers, another --output-dir asks all anew"
+        )
+
+
+def _by_kind(reasons: Counter) -> list[str]:
+    """Returns lines: reasons that begin alike are one kind, the server's words behind it may differ each time."""
+    kinds: dict[str, Counter] = {}
+    for reason, number in reasons.items():
+        kinds.setdefault(reason.partition(": ")[0], Counter())[reason] += number
+    lines = []
+    for words in sorted(kinds.values(), key=Counter.total, reverse=True):
+        others = f" (and {len(words) - 1} like it)" if len(words) > 1 else ""
+        lines.append(f"{words.total()} x {words.most_common(1)[0][0]}{others}")
+    return lines
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -114,10 +196,11 @@ def run(options: argparse.Namespace) -> None:
     Asks about all pairs that are not finished, and prints the counts.
 
     Raises:
-        `ValueError`: if it can't be done as asked.
-        `RunStoppedError`: if the run can't go on.
+        `ValueError`: if it can't be done as asked, or the run can't go on.
     """
-    rows = _load(options)
+    if not options.dataset.is_dir():
+        raise InputError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
+    rows = {split: load_split(str(options.dataset), options.dataset_config, split) for split in options.splits}
     question = Question(
         model=str(options.model or options.server_model),
         answers=options.num_answers,
@@ -129,7 +212,7 @@ def run(options: argparse.Namespace) -> None:
     # datatrove copies its steps for each task, and with them the counter.
     failures = FailureCounter(options.stop_after_failures)
     if options.model:
-        # With torch and transformers, which who asks a server need not wait for.
+        # This loads torch and transformers, for which a command that asks a server need not wait.
         from chat.local import LocalClient, check_local
 
         check_local(options.model)
@@ -200,14 +283,8 @@ def make_executor(options: argparse.Namespace, step: AskTeacher) -> PipelineExec
     return LocalPipelineExecutor(start_method="spawn", **common)
 
 
-def _load(options: argparse.Namespace) -> dict[str, Dataset]:
-    if not options.dataset.is_dir():
-        raise InputError(f"--dataset {options.dataset} is no folder: build it with python -m datasets_scripts.build")
-    return {split: load_split(str(options.dataset), options.dataset_config, split) for split in options.splits}
-
-
 def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], dict[str, dict[int, str]]]:
-    """All that there is to ask, with the names of the first row that asks it; and that row's place in its split."""
+    """Returns all there is to ask with the names of the first row that asks it, and that row's place in its split."""
     names, asked = {}, {}
     for split, split_rows in rows.items():
         asked[split] = {}
@@ -222,6 +299,33 @@ def _questions(rows: dict[str, Dataset], config: str) -> tuple[dict[str, dict], 
 def _count(options: argparse.Namespace, asked: Collection[str]) -> Counts:
     finished = (pair for pair in finished_pairs(options.output_dir) if pair["question"] in asked)
     return Counts(finished, len(asked), options.num_answers)
+
+
+def keep_record(out: Path, question: Question) -> None:
+    """Notes in a folder of answers how they were asked for; refuses one whose answers were asked for otherwise."""
+    path = out / RECORD
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: pass another --output-dir")
+    out.mkdir(parents=True, exist_ok=True)
+    asked = asdict(question)
+    if path.exists():
+        try:
+            changes = differences(json.loads(path.read_text(encoding="utf-8")), asked)
+        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+            raise InputError(f"{path} can't be read: pass another --output-dir") from error
+        if changes:
+            raise InputError(
+                f"{out} holds answers to another question: {changes}. Pass another --output-dir, or ask as before"
+            )
+    elif any(out.glob("*.jsonl")):
+        raise InputError(f"{out} holds answers but no {RECORD}, which says to what: pass another --output-dir")
+    for pair in finished_pairs(out):
+        if pair.get("settings") != question.digest:
+            what = "were asked for otherwise" if "settings" in pair else "don't say what was asked (an old version's)"
+            raise InputError(
+                f"{out} holds answers that {what}, such as those to {pair['id']}: pass another --output-dir"
+            )
+    write_text(path, json.dumps(asked, indent=2) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,12 +1,18 @@
 """
-The step that asks a teacher N times per pair, for datatrove's executors: on this machine, on Slurm or on Ray.
+Asks a teacher N times per pair, as a step for datatrove's executors: on this machine, on Slurm or on Ray.
 
 datatrove's own step that asks would ask again for what a killed run had in its chunks, and go on where a pair can't be
 written.
+
+Answers are on disk in a folder with one JSONL file a task, to which finished pairs are added. A line is written in one
+go when its pair is finished, so what a killed run leaves behind is whole lines and perhaps the beginning of one, which
+is cut off before the next run adds to the file.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,59 +21,40 @@ from datatrove.utils.logging import logger
 from tqdm import tqdm
 
 from chat.asking import answer_seed, ask, failed_answer, read_choice
-from chat.failures import RunStoppedError
+from chat.client import RunStoppedError
 from chat.messages import UnfitPairError, chat_messages, questions
+from common import files
 from common.digests import digest
 from datasets_scripts.load import load_split
-from datasets_scripts.teachers.shards import finished_pairs, locked
 
 
 @dataclass(frozen=True)
 class Question:
-    """
-    How a pair is asked about: all that an answer depends on beside the pair.
+    """Holds how a pair is asked about: all that an answer depends on beside the pair."""
 
-    Args:
-        model (`str`): The server's name for the model, or the folder of a local one.
-        answers (`int`): How many answers a pair gets.
-        temperature (`float`): Of the sampling.
-        max_tokens (`int`): The length of an answer at most.
-        seed (`int`): Gives each answer a seed of its own.
-        extra (`dict`): Further fields of the request, as the server takes them.
-    """
-
-    model: str
-    answers: int
+    model: str  # the server's name for it, or the folder of a local one
+    answers: int  # how many a pair gets
     temperature: float
-    max_tokens: int
-    seed: int
-    extra: dict
+    max_tokens: int  # of an answer
+    seed: int  # gives each answer a seed of its own
+    extra: dict  # further fields of the request, as the server takes them
 
     @property
     def digest(self) -> str:
-        """What stands beside each answer, so that those of different teachers are never mixed."""
+        """Returns what stands beside each answer, so that those of different teachers are never mixed."""
         return digest(asdict(self))
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """
-    Which pairs are asked about.
-
-    Args:
-        dataset (`Path`): The dataset folder.
-        config (`str`): Its config.
-        asked (`dict[str, dict[int, str]]`): For each split, the places of rows with what they ask; of rows that ask
-            the same, one.
-        out (`Path`): The folder with the answers.
-        max_media_bytes (`int`): Larger media files are not sent.
-    """
+    """Says which pairs are asked about."""
 
     dataset: Path
     config: str
+    # For each split, the places of rows with what they ask; of rows that ask the same, one.
     asked: dict[str, dict[int, str]]
-    out: Path
-    max_media_bytes: int
+    out: Path  # the folder with the answers
+    max_media_bytes: int  # larger media files are not sent
 
 
 class AskTeacher(PipelineStep):
@@ -89,12 +76,7 @@ class AskTeacher(PipelineStep):
         self.question, self.pairs, self.connect, self.in_flight = question, pairs, connect, in_flight
 
     def run(self, data: None = None, rank: int = 0, world_size: int = 1) -> None:
-        """
-        Adds each finished pair to the task's shard at once.
-
-        Raises:
-            `RunStoppedError`: if the run can't go on.
-        """
+        """Adds each finished pair to the task's shard at once; raises a `RunStoppedError` if the run can't go on."""
         # What datatrove says of an error holds the values of variables, requests among them.
         logger.disable("datatrove")
         try:
@@ -113,7 +95,7 @@ class AskTeacher(PipelineStep):
             raise error from error.__cause__
 
     def _rows(self, left: dict[str, dict[int, str]]) -> Iterator[tuple[dict, dict]]:
-        """What is noted of each pair that is left, and its row."""
+        """Yields what is noted of each pair that is left, and its row."""
         pairs = self.pairs
         for split, asked in left.items():
             rows = load_split(str(pairs.dataset), pairs.config, split)
@@ -166,5 +148,44 @@ class AskTeacher(PipelineStep):
 
 
 def _first(error: Exception) -> Exception:
-    """The first of a group of errors: the others met the same."""
+    """Returns the first of a group of errors: the others met the same."""
     return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+@contextmanager
+def locked(shard: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
+    """
+    Opens a shard to add to, for one process alone, and cuts off the line that a killed one did not finish.
+
+    Yields:
+        `Callable[[Iterable[dict]], None]`: adds finished pairs.
+
+    Raises:
+        `RunStoppedError`: if another process is writing to it.
+    """
+    taken = RunStoppedError(f"{shard} is written by another run: wait for it, or end it")
+    with files.locked(shard.with_name(f".{shard.name}.lock"), taken), files.journal(shard) as add:
+        yield add
+
+
+def shards(folder: Path) -> list[Path]:
+    """Returns the files with answers."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def finished_pairs(folder: Path) -> Iterator[dict]:
+    """Yields the finished pairs as `answer_files` describes them; a line without an end is not finished."""
+    for shard in shards(folder):
+        yield from files.read_journal(shard)
+
+
+def change_pairs(folder: Path, change: Callable[[dict], dict | None]) -> int:
+    """Changes finished pairs where they stand, or removes them where `change` gives `None`; returns how many."""
+    changed = 0
+    for shard in shards(folder):
+        with locked(shard), files.replacing(shard) as partial, partial.open("w", encoding="utf-8") as new:
+            for pair in files.read_journal(shard):
+                other = change(pair)
+                changed += other != pair
+                new.write("" if other is None else json.dumps(other) + "\n")
+    return changed

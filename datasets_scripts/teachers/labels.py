@@ -41,11 +41,11 @@ from common.files import replacing
 from datasets_scripts.building.drafts import Draft
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
-from datasets_scripts.building.writer import MEDIA_COLUMNS, write_config
+from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.releasing.summary import summarise_config
-from datasets_scripts.schema import SPLITS
-from datasets_scripts.teachers.answer_files import Answers, by_question, read_answers
+from datasets_scripts.schema import MEDIA_COLUMNS, SPLITS
+from datasets_scripts.teachers.answer_files import RECORD, Answers, by_question, read_answers
 
 
 VOTES = ("mean", "majority")
@@ -62,55 +62,29 @@ CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Rules:
-    """
-    How answers become a probability.
+    """Says how answers become a probability."""
 
-    Args:
-        vote (`str`, *optional*, defaults to `"mean"`): `"mean"` or `"majority"`, as [`summarise`] gives them.
-        min_valid (`int`, *optional*, defaults to 3): How many answers with a probability a vote needs.
-        drop_disagreeing (`bool`, *optional*, defaults to `False`): Whether a row is left out whose vote is on the
-            other side of 0.5 than its label. A vote of exactly 0.5 is on neither side.
-        overwrite (`bool`, *optional*, defaults to `False`): Whether an earlier teacher's probability is replaced.
-    """
-
-    vote: str = "mean"
-    min_valid: int = 3
+    vote: str = "mean"  # or "majority", as `summarise` gives them
+    min_valid: int = 3  # answers with a probability that a vote needs
+    # Leave out a row whose vote is on the other side of 0.5 than its label; exactly 0.5 is on neither side.
     drop_disagreeing: bool = False
-    overwrite: bool = False
+    overwrite: bool = False  # replace an earlier teacher's probability
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """
-    What became of a row.
+    """Says what became of a row."""
 
-    Args:
-        row (`dict`): The row, changed if it was labelled.
-        kind (`str`): One of `OUTCOMES`. A row that was dropped is not to be written.
-        answers (`Answers`, *optional*): The teacher's answers, where it has them.
-        vote (`float`, *optional*): Their vote, where they are enough.
-    """
-
-    row: dict
-    kind: str
+    row: dict  # changed if it was labelled
+    kind: str  # one of `OUTCOMES`; a row that was dropped is not to be written
     answers: Answers | None = None
-    vote: float | None = None
+    vote: float | None = None  # where the answers are enough
 
 
 def apply_answers(
     asked: Iterable[tuple[str, dict]], answers: Mapping[str, Answers], rules: Rules
 ) -> Iterator[Outcome]:
-    """
-    Votes on rows, one by one.
-
-    Args:
-        asked (`Iterable[tuple[str, dict]]`): Rows of the schema, each with the question that it asks.
-        answers (`Mapping[str, Answers]`): The teacher's answers, by question.
-        rules (`Rules`): How answers become a probability.
-
-    Yields:
-        `Outcome`: one for each row, in their order.
-    """
+    """Votes on rows, each with the question that it asks, by the answers to it; yields an outcome each, in order."""
     replaced = ("label", "teacher") if rules.overwrite else ("label",)
     for question, row in asked:
         found = answers.get(question)
@@ -134,13 +108,7 @@ def _vote(row: dict, answers: Answers, rules: Rules) -> Outcome:
 
 
 class UnlabelledReport:
-    """
-    Lists the rows that should have got a vote and have none, counts what became of all, and notes whose answers there
-    were.
-
-    Args:
-        file (`Path`): The CSV file to write.
-    """
+    """Lists in a CSV file the rows that should have got a vote and have none; counts what became of all rows."""
 
     def __init__(self, file: Path):
         self.counts: dict[str, Counter[str]] = {}
@@ -159,79 +127,14 @@ class UnlabelledReport:
         parsed = outcome.answers.parsed if outcome.answers else ()
         # Reasons can be long and are sent by servers: in words, once each, with how often.
         reasons = Counter(answer.reason for answer in parsed if answer.reason is not None)
-        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+        shown = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
         valid = len(outcome.answers.valid) if outcome.answers else 0
         row = outcome.row
-        self._writer.writerow([split, row["id"], outcome.kind, valid, len(parsed), outcome.vote, row["label"], told])
+        self._writer.writerow([split, row["id"], outcome.kind, valid, len(parsed), outcome.vote, row["label"], shown])
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-
-def check_target(dataset: Path, config: str, to: str, overwrite: bool) -> None:
-    """
-    Makes sure that `to` may be written, before any work is done.
-
-    Raises:
-        `InputError`: if it is no name, that of the config with the labels, or taken.
-    """
-    for name in (config, to):
-        if not CONFIG_NAME.fullmatch(name):
-            raise InputError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
-    if to == config:
-        raise InputError(f"--to {to} is the config with the labels, which would be lost: name another")
-    check_free(dataset, to, overwrite)
-
-
-def label_config(
-    dataset: Path,
-    config: str,
-    answers: Mapping[str, Answers],
-    to: str,
-    splits: Iterable[str],
-    rules: Rules,
-    plan: dict,
-    ratio: float | None = None,
-    seed: int = 0,
-) -> UnlabelledReport:
-    """
-    Writes a config with the teacher's votes.
-
-    Args:
-        dataset (`Path`): The dataset folder.
-        config (`str`): The config with the labels.
-        answers (`Mapping[str, Answers]`): The teacher's answers by question.
-        to (`str`): The name of the new config, good by [`check_target`].
-        splits (`Iterable[str]`): The splits to label; the others are taken over as they are.
-        rules (`Rules`): How answers become a probability.
-        plan (`dict`): What else to note in the new config's `build.json`.
-        ratio (`float`, *optional*): Negatives for each positive in the training split; all there are if not given.
-        seed (`int`, *optional*, defaults to 0): Draws the negatives.
-
-    Returns:
-        `UnlabelledReport`: how many rows of each split had which of `OUTCOMES`, before any were thinned, and which
-        questions they had answers to.
-
-    Raises:
-        `InputError`: if it can't be done as asked, or not one row of a split could be labelled.
-    """
-    old = summarise_config(dataset, config).build
-    missing = [split for split in splits if split not in old["splits"]]
-    if missing:
-        raise InputError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
-    if ratio is not None and "train" not in old["splits"]:
-        raise InputError(f"--ratio is for the training split, and {config} has none: leave it out")
-    # The source stays: with it go licence and limits. How the labels came about is part of how the votes did.
-    plan = {"source": old["source"], "config": config, "built_with": old["options"]} | plan
-    if ratio is None:
-        plan["ratio"] = old["ratio"]
-    with replacing(dataset / f"{to}.unlabelled.csv") as file, closing(UnlabelledReport(file)) as report:
-        drafts = {}
-        for split in old["splits"]:
-            drafts[split] = _drafts(dataset, config, split, answers, rules if split in splits else None, report)
-        write_config(dataset, to, drafts, plan, overwrite=rules.overwrite, ratio=ratio, seed=seed)
-    return report
 
 
 def _drafts(
@@ -242,7 +145,7 @@ def _drafts(
     rules: Rules | None,
     report: UnlabelledReport,
 ) -> Callable[[Path], Iterator[Draft]]:
-    """What `write_config` reads a split by; without rules rows are taken over."""
+    """Returns what `write_config` reads a split by; without rules rows are taken over."""
 
     def read(folder: Path) -> Iterator[Draft]:
         rows = load_split(str(dataset), config, split)
@@ -258,7 +161,7 @@ def _drafts(
         counts = report.counts[split]
         if not counts[LABELLED]:
             raise InputError(
-                f"not one row of {config}, {split} can be labelled: {_told(counts)}. Rows that were edited, or whose "
+                f"not one row of {config}, {split} can be labelled: {_words(counts)}. Rows that were edited, or whose "
                 "clips were, have to be asked about anew: python -m datasets_scripts.teacher ask"
             )
 
@@ -266,7 +169,7 @@ def _drafts(
 
 
 def _own_media(row: dict, old: Path, new: Path) -> dict:
-    """The row with its clip as a file of the new split: the same file under a second name, so it takes no space."""
+    """Returns the row with its clip in the new split: the same file under a second name, so it takes no space."""
     for column in MEDIA_COLUMNS:
         if row[column] is None:
             continue
@@ -282,8 +185,8 @@ def _own_media(row: dict, old: Path, new: Path) -> dict:
 
 
 def _teacher(path: Path, settings: str | None) -> dict:
-    """What `datasets_scripts.teacher` noted beside the answers of how it asked; nothing where it has not."""
-    file = path / "asked.json"
+    """Returns what `datasets_scripts.teacher` noted beside the answers of how it asked; nothing where it has not."""
+    file = path / RECORD
     if not file.is_file():
         return {}
     try:
@@ -300,7 +203,7 @@ def _teacher(path: Path, settings: str | None) -> dict:
     return teacher | {"model": Path(teacher["model"]).name if local else teacher["model"]}
 
 
-def _told(counts: Counter[str]) -> str:
+def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[kind]} {kind}" for kind in OUTCOMES if counts[kind]) or "it has no rows"
 
 
@@ -331,33 +234,42 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """
-    Labels a config and tells what became of its rows.
-
-    Raises:
-        `InputError`: if it can't be done as asked.
-    """
-    to = options.to or f"{options.dataset_config}-teacher"
-    check_target(options.dataset, options.dataset_config, to, options.overwrite)
+    """Writes a config with the teacher's votes and tells what became of its rows."""
+    dataset, config = options.dataset, options.dataset_config
+    to = options.to or f"{config}-teacher"
+    for name in (config, to):
+        if not CONFIG_NAME.fullmatch(name):
+            raise InputError(f"a config is called by letters, digits, dots, dashes and underscores, not {name!r}")
+    if to == config:
+        raise InputError(f"--to {to} is the config with the labels, which would be lost: name another")
+    check_free(dataset, to, options.overwrite)
     answers = by_question(read_answers(options.answers))
     rules = Rules(options.vote, options.min_valid, options.drop_disagreeing, options.overwrite)
-    names = ("splits", "vote", "min_valid", "drop_disagreeing", "answers")
-    settings = next(iter(answers.values())).settings
-    plan = {"labelled_by": _teacher(options.answers, settings), **{name: vars(options)[name] for name in names}}
-    if options.ratio is not None:
-        plan["seed"] = options.seed
-    report = label_config(
-        *(options.dataset, options.dataset_config, answers, to, options.splits, rules, plan),
-        *(options.ratio, options.seed),
-    )
+    teacher = _teacher(options.answers, next(iter(answers.values())).settings)
+    old = summarise_config(dataset, config).build
+    missing = [split for split in options.splits if split not in old["splits"]]
+    if missing:
+        raise InputError(f"{config} has no split {', '.join(missing)}: it has {', '.join(old['splits'])}")
+    if options.ratio is not None and "train" not in old["splits"]:
+        raise InputError(f"--ratio is for the training split, and {config} has none: leave it out")
+    # The source stays: with it go licence and limits. How the labels came about is part of how the votes did.
+    plan = {"source": old["source"], "config": config, "built_with": old["options"], "labelled_by": teacher}
+    plan |= {name: vars(options)[name] for name in ("splits", "vote", "min_valid", "drop_disagreeing", "answers")}
+    plan |= {"ratio": old["ratio"]} if options.ratio is None else {"seed": options.seed}
+    with replacing(dataset / f"{to}.unlabelled.csv") as file, closing(UnlabelledReport(file)) as report:
+        drafts = {
+            split: _drafts(dataset, config, split, answers, rules if split in options.splits else None, report)
+            for split in old["splits"]
+        }
+        write_config(dataset, to, drafts, plan, overwrite=options.overwrite, ratio=options.ratio, seed=options.seed)
     others = Counter((one.config, one.split) for name, one in answers.items() if name not in report.found)
-    for (config, split), count in sorted(others.items()):
-        print(f"not used: answers to {count} pairs of {config}, {split} that are in none of these rows")
+    for (other, split), count in sorted(others.items()):
+        print(f"not used: answers to {count} pairs of {other}, {split} that are in none of these rows")
     for split in options.splits:
-        print(f"{to}, {split}: {_told(report.counts[split])}")
+        print(f"{to}, {split}: {_words(report.counts[split])}")
     listed = sum(sum(count.values()) - count[LABELLED] - count[NO_LABEL_NEEDED] for count in report.counts.values())
     if listed:
-        print(f"{listed} rows that should have been labelled and were not: see {options.dataset / to}.unlabelled.csv")
+        print(f"{listed} rows that should have been labelled and were not: see {dataset / to}.unlabelled.csv")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
-from chat.options import add_sending_options
+from chat.client import add_sending_options
 from common.cli import json_object, positive
 from evaluation.predictors.prediction import Predictor
 

@@ -28,11 +28,10 @@ import torch
 from datasets import config as datasets_config
 
 from chat.asking import YES_NO_FIELDS, ask, read_choice, read_yes_no, said, yes_no_answer
-from chat.failures import AnswerFailedError, FailureCounter, RunStoppedError
+from chat.client import ChatClient, FailureCounter, RunStoppedError, ServerOptions, check_server, read_sending_options
 from chat.local import LocalTeacher, check_local
 from chat.messages import UnfitPairError, chat_messages
-from chat.openai_server import ChatClient, check_server
-from chat.options import ServerOptions, read_sending_options
+from chat.replies import AnswerFailedError
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from common.digests import digest, weights_digest
 from common.hub import find_checkpoint

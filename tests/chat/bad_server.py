@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import httpx2
 
-from tests.launching import Process
+from tests.launching import TIMEOUT, Process
 
 
-LIFETIME = 120
+LIFETIME = 2 * TIMEOUT
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Running:
 
     def counts(self) -> dict:
         """`asked` and `seeds` by the hypothesis's number or the kind of message; `most` at the same time; `keys`."""
-        return httpx2.get(f"{self.url}/counts", timeout=10).json()
+        return httpx2.get(f"{self.url}/counts", timeout=TIMEOUT).json()
 
     def requests(self) -> list[dict]:
         """All that it was asked, in the order in which it came."""
-        return httpx2.get(f"{self.url}/requests", timeout=10).json()
+        return httpx2.get(f"{self.url}/requests", timeout=TIMEOUT).json()
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def bad_server(**options) -> Iterator[Running]:
         process = Process(__file__, json.dumps(options), stdin=listener, stdout=sys.__stdout__, stderr=sys.__stderr__)
     try:
         url = f"http://127.0.0.1:{port}/v1"
-        httpx2.get(f"{url}/models", timeout=60, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
+        httpx2.get(f"{url}/models", timeout=TIMEOUT, headers={"Authorization": f"Bearer {options.get('key', '-')}"})
         yield Running(url, process)
     finally:
         process.kill()
@@ -97,7 +97,7 @@ def serve(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after
             headers = {"Retry-After": "0.02"} if kind == "429" else {}
             return JSONResponse({"error": {"message": f"it is {kind}"}}, status_code=int(kind), headers=headers)
         if kind == "slow":
-            await asyncio.sleep(5)
+            await asyncio.sleep(LIFETIME)
         if kind == "torn":
 
             async def half():
@@ -123,7 +123,6 @@ def serve(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after
                 b'{"choices": [{"message": {"content": "0.5 \\ud800"}, "finish_reason": "stop"}]}'
             ),
             "huge": lambda: reply("x" * (5 << 20)),
-            "slow": lambda: reply("0.5"),
         }[kind]()
 
     async def chat(request):
@@ -186,9 +185,9 @@ def serve(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after
     asyncio.run(run())
 
 
-def wait_for(condition, seconds: float = 60) -> None:
+def wait_for(condition) -> None:
     """Looks at `condition` every 20 ms until it holds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)

@@ -26,9 +26,10 @@ from transformers import (
 )
 
 from chat.answers import parse_answer
-from chat.failures import AnswerFailedError, RunStoppedError
+from chat.client import RunStoppedError
 from chat.local import LocalTeacher
 from chat.messages import chat_messages
+from chat.replies import AnswerFailedError
 from datasets_scripts.teachers.ask import main as teacher
 from tests.chat.bad_server import wait_for
 from tests.datasets_scripts.teachers.test_ask import read, write_pairs

@@ -5,10 +5,8 @@ import json
 
 import pytest
 
-from chat.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
-from chat.openai_server import ChatClient
-from chat.options import ServerOptions
-from chat.replies import read_reply
+from chat.client import ChatClient, FailureCounter, RunStoppedError, ServerOptions
+from chat.replies import AnswerFailedError, DeclinedError, read_reply
 
 
 TRIES = 3
@@ -31,13 +29,15 @@ class Asked:
 
     def __init__(self, monkeypatch, *replies: tuple[int, object], times: int = 1, failures=None):
         self.requests = []
-        client = ChatClient(
-            ServerOptions("http://server/v1", "NO_SUCH_KEY", 9, TRIES - 1, 0, 100), "teacher", 1, failures
-        )
+        # A server takes no time, or for ever: the only clock is that of what never comes.
+        options = ServerOptions("http://server/v1", "NO_SUCH_KEY", 0.01, TRIES - 1, 0, 100)
+        client = ChatClient(options, "teacher", 1, failures)
 
         async def post(sent: bytes) -> tuple[int, dict, str]:
             status, reply = replies[min(len(self.requests), len(replies) - 1)]
             self.requests.append(json.loads(sent))
+            if reply is None:
+                await asyncio.Event().wait()
             return status, {}, reply if isinstance(reply, str) else json.dumps(reply)
 
         async def send() -> list:
@@ -151,6 +151,15 @@ def test_what_may_pass_is_asked_again(ask, status, reply, words):
     asked = ask((status, reply))
     assert type(asked.last) is AnswerFailedError and str(asked.last).startswith(words)
     assert len(asked.requests) == TRIES
+
+
+def test_what_never_comes_is_asked_again(ask):
+    """A try ends when its time is over, and the next one may be answered."""
+    asked = ask((200, None))
+    assert type(asked.last) is AnswerFailedError and str(asked.last) == "timed out after 0.01 s after 3 tries"
+    assert len(asked.requests) == TRIES
+    asked = ask((200, None), (200, body()))
+    assert asked.last["choices"][0]["message"]["content"] == "0.5" and len(asked.requests) == 2
 
 
 @pytest.mark.parametrize(

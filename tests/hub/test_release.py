@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import time
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +18,14 @@ import yaml
 from hf_xet import XetAuthenticationError
 
 from common.errors import InputError
-from common.hub import HubError, told_in_words
+from common.hub import HubError, explain_hub_errors
 from datasets_scripts import release as release_module
 from datasets_scripts.build import main as build
 from datasets_scripts.release import choose_configs, list_files, parse_arguments
-from datasets_scripts.releasing.card import own_facts
+from datasets_scripts.releasing.facts import own_facts
 from datasets_scripts.schema import FEATURES
 from datasets_scripts.sources.urn_media import write_video
+from tests.chat.bad_server import wait_for
 from tests.launching import Process, run
 
 
@@ -169,10 +169,14 @@ def tree(hub, home: Path, repo: str, revision: str = "main") -> dict[str, str]:
     return json.loads(hub.run(home, TREE, repo, revision).stdout)
 
 
+def card_of(hub, repo: str) -> str:
+    """A released card."""
+    return hub.ask("GET", f"/datasets/{repo}/resolve/main/README.md").decode()
+
+
 def front_matter(hub, repo: str) -> dict:
     """The front matter of a released card."""
-    text = hub.ask("GET", f"/datasets/{repo}/resolve/main/README.md").decode()
-    return yaml.safe_load(text.split("---\n")[1])
+    return yaml.safe_load(card_of(hub, repo).split("---\n")[1])
 
 
 def split_rows(folder: Path, config: str, split: str) -> list[dict]:
@@ -180,12 +184,18 @@ def split_rows(folder: Path, config: str, split: str) -> list[dict]:
     return pq.read_table(folder / config / split / "metadata.parquet").to_pylist()
 
 
-def test_a_stranger_loads_what_was_released(hub, built, tmp_path):
+@pytest.fixture(scope="module")
+def whole(hub, built, tmp_path_factory) -> str:
+    """A repository with all of the dataset folder."""
+    push(hub, tmp_path_factory.mktemp("home"), built, "clue/whole")
+    return "clue/whole"
+
+
+def test_a_stranger_loads_what_was_released(hub, built, whole, tmp_path):
     """Rows, probabilities and the bytes of clips come back from the Hub, decode, and stream; the default is judged."""
-    push(hub, tmp_path / "home", built, "clue/whole")
     urn = [f"urn-{modality}" for modality in ("text", "audio", "video", "audiovisual")]
     stranger = tmp_path / "stranger"
-    done = hub.run(stranger, LOAD, "clue/whole", *urn, "clotho", "clotho-captions", token=False)
+    done = hub.run(stranger, LOAD, whole, *urn, "clotho", "clotho-captions", token=False)
     loaded = json.loads(done.stdout.splitlines()[-1])
     for place, found in loaded.items():
         rows = split_rows(built, *place.split("/"))
@@ -197,30 +207,25 @@ def test_a_stranger_loads_what_was_released(hub, built, tmp_path):
         assert found["clips"] == ({} if place.startswith("clotho") else clips)
     assert loaded["urn-audio/test"]["seconds"] > 0.4 and loaded["urn-audiovisual/test"]["seconds"] > 0.4
     assert loaded["urn-video/test"]["frames"][1:] == [112, 112, 3]
-    streamed = json.loads(hub.run(stranger, STREAM, "clue/whole", *urn, token=False).stdout.splitlines()[-1])
+    streamed = json.loads(hub.run(stranger, STREAM, whole, *urn, token=False).stdout.splitlines()[-1])
     for config, (ids, seconds, frames) in streamed.items():
         assert ids == [row["id"] for row in split_rows(built, config, "test")]
         assert (seconds is not None) == (config in ("urn-audio", "urn-audiovisual"))
         assert (frames is not None) == (config in ("urn-video", "urn-audiovisual"))
-    default = [entry["config_name"] for entry in front_matter(hub, "clue/whole")["configs"] if entry.get("default")]
+    default = [entry["config_name"] for entry in front_matter(hub, whole)["configs"] if entry.get("default")]
     assert default == ["wikivideo-audiovisual"]
 
 
-def test_the_example_of_the_card_runs(hub, built, tmp_path):
+def test_the_example_of_the_card_runs(hub, whole, tmp_path):
     """What the card says about loading is so, word for word."""
-    push(hub, tmp_path / "home", built, "clue/example")
-    card = hub.ask("GET", "/datasets/clue/example/resolve/main/README.md").decode()
-    code = card.split("```python\n")[1].split("```")[0]
-    assert (
-        hub.run(tmp_path / "stranger", f"{code}\nprint(rows[0]['probability'])", token=False).stdout.strip() == "0.8"
-    )
+    code = card_of(hub, whole).split("```python\n")[1].split("```")[0]
+    assert hub.run(tmp_path, f"{code}\nprint(rows[0]['probability'])", token=False).stdout.strip() == "0.8"
 
 
-def test_second_push_sends_nothing(hub, built, tmp_path):
+def test_second_push_sends_nothing(hub, built, whole, tmp_path):
     """What is there is neither sent nor committed again, from another computer neither."""
-    push(hub, tmp_path / "home", built, "clue/second")
     hub.clear_log()
-    told = push(hub, tmp_path / "other", built, "clue/second").stdout
+    told = push(hub, tmp_path / "other", built, whole).stdout
     assert hub.uploads() == hub.commits() == []
     assert "nothing sent" in told
 
@@ -244,9 +249,7 @@ def kill_when_held(hub, home: Path, folder: Path, repo: str) -> None:
     command = ["-c", IN_SMALL_COMMITS, "--repo", repo, "--dataset", folder]
     with Path(os.devnull).open("w") as nothing:
         release = Process(*command, environment=hub.env(home), stdout=nothing, stderr=nothing)
-    until = time.monotonic() + 60
-    while hub.held() == 0 and release.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(lambda: hub.held() or release.poll() is not None)
     assert hub.held() > 0, "the release ended before it was stopped"
     release.kill()
     assert release.wait() == -signal.SIGKILL
@@ -304,7 +307,7 @@ def test_nothing_else_is_sent(hub, umui, tmp_path):
         (umui / junk).write_text("not for others")
     push(hub, tmp_path / "home", umui, "clue/junk")
     assert tree(hub, tmp_path / "home", "clue/junk").keys() == (expected - clips) | {".gitattributes"}
-    assert "not for others" not in hub.ask("GET", "/datasets/clue/junk/resolve/main/README.md").decode()
+    assert "not for others" not in card_of(hub, "clue/junk")
 
 
 @pytest.mark.parametrize("stop", ["uploads", "commits"])
@@ -398,15 +401,13 @@ for path in (
     assert {entry["config_name"] for entry in front_matter(hub, "clue/deleted")["configs"]} == set(kept)
 
 
-def test_labels_without_clips_are_restored(hub, built, raw, tmp_path):
+def test_labels_without_clips_are_restored(hub, built, whole, raw, tmp_path):
     """What may not be passed on never leaves; the command on the card makes the same rows and clips of it again."""
-    push(hub, tmp_path / "home", built, "clue/labels")
-    paths = tree(hub, tmp_path / "home", "clue/labels")
+    paths = tree(hub, tmp_path / "home", whole)
     assert not [path for path in paths if path.startswith(("clotho/", "wikivideo")) and "/media/" in path]
     forbidden = [*built.glob("clotho/*/media/*"), *built.glob("wikivideo*/*/media/*")]
     assert len(forbidden) == 9 and not hub.received() & {sha256(file.read_bytes()).hexdigest() for file in forbidden}
-    card = hub.ask("GET", "/datasets/clue/labels/resolve/main/README.md").decode()
-    commands = [line.strip() for line in card.splitlines() if " restore " in line]
+    commands = [line.strip() for line in card_of(hub, whole).splitlines() if " restore " in line]
     assert len(commands) == 4
     out, words = tmp_path / "restored", []
     for command in commands:
@@ -532,7 +533,7 @@ def test_errors_say_what_to_do(hub, built, tmp_path):
 def test_what_sends_contents_fails_in_words(error):
     """Errors of hf_xet, which knows built-in ones alone, are told as those of the Hub are."""
     with pytest.raises(HubError, match=rf"could not be sent to a/b \({re.escape(str(error))}\): try again"):
-        with told_in_words("a/b"):
+        with explain_hub_errors("a/b"):
             raise error
 
 

@@ -182,17 +182,6 @@ def test_what_an_earlier_build_stored_is_not_made_anew(raw, tmp_path, monkeypatc
     assert target.read_bytes() == path.read_bytes()
 
 
-def test_editing_the_raw_file_does_not_change_the_dataset(raw, tmp_path):
-    """The copy shares nothing with its original."""
-    path, target = tmp_path / "tone.wav", tmp_path / "stored.wav"
-    path.write_bytes((raw / "tone.wav").read_bytes())
-    store_clip(Clip(path, "tone.wav"), "audio", target)
-    content = target.read_bytes()
-    with path.open("r+b") as file:
-        file.write(b"changed")
-    assert target.read_bytes() == content
-
-
 def test_a_file_that_changes_meanwhile_is_refused(raw, tmp_path, monkeypatch):
     """Neither a mixture of two contents nor the digest of another one gets into the dataset."""
     path, target = tmp_path / "tone.wav", tmp_path / "stored.wav"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.errors import InputError
 from datasets_scripts.build import main as build
-from datasets_scripts.building.folder import FolderError, check_free
+from datasets_scripts.building.folder import check_free
 from datasets_scripts.schema import FEATURES, SPLITS
 from modeling_clue.modalities import MODALITIES
 from tests.launching import run
@@ -180,7 +181,7 @@ def test_a_config_is_replaced_only_on_request(tmp_path):
 def test_a_readme_that_cannot_be_extended_is_refused_first(tmp_path, readme, complaint):
     """Somebody else's README is not overwritten, and the error comes before any work."""
     (tmp_path / "README.md").write_text(readme)
-    with pytest.raises(FolderError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         check_free(tmp_path, "unli", overwrite=False)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,8 @@ import soundfile
 from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row, stored_name
-from datasets_scripts.building.folder import FolderError, folder_lock, put_in_place, recover
-from datasets_scripts.building.writer import write_config
+from datasets_scripts.building.folder import folder_lock, recover, replace_config
+from datasets_scripts.building.writer import DiskDict, write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.urn_media import write_video
@@ -146,7 +147,7 @@ def test_every_kind_of_problem_is_reported_once_with_its_place(tmp_path):
 def test_splits_with_and_without_clips_are_refused(tmp_path):
     """`datasets` takes one loader for all splits of a config and could not load it."""
     clip = Clip(write_tone(tmp_path / "raw" / "a.wav", 0.3), "a.wav")
-    with pytest.raises(FolderError, match="some splits have clips and others none"):
+    with pytest.raises(InputError, match="some splits have clips and others none"):
         write_config(tmp_path / "umui", "mine", {"train": [sound_draft(clip, 1)], "test": [text_draft(2)]}, PLAN)
 
 
@@ -246,7 +247,7 @@ def test_a_ratio_keeps_all_positives_and_as_many_negatives_as_asked(tmp_path, mo
 
 
 def test_a_ratio_of_texts(tmp_path):
-    """Without clips there is nothing else to do than to leave out rows; they keep their order."""
+    """Without clips, rows are left out and nothing else is done."""
     drafts = [text_draft(k, label=k % 2) for k in range(10)]
     summary = write_config(tmp_path, "mine", {"train": drafts, "test": [text_draft(10)]}, PLAN, ratio=0.6)
     labels = load_split(str(tmp_path), "mine", "train")["label"][:]
@@ -267,21 +268,8 @@ def test_a_ratio_that_cannot_be_had_is_refused(tmp_path, capsys):
 
 def test_names_of_clips_are_plain_and_never_shared():
     """Whatever a clip is called, its stored name is safe in a path and an address, and tells it from the others."""
-    keys = [
-        "a.mkv",
-        "a.webm",
-        "a.mkv.wav",
-        "a.wav",
-        "a b.wav",
-        "a_b.wav",
-        "a/b.wav",
-        "a__b.wav",
-        "../a.wav",
-        "ä#?%.WAV",
-        "a.WAV",
-        ".wav",
-        "é" * 300,
-    ]
+    keys = "a.mkv a.webm a.mkv.wav a.wav a_b.wav a/b.wav a__b.wav ../a.wav ä#?%.WAV a.WAV .wav".split()
+    keys += ["a b.wav", "é" * 300]
     names = [stored_name(key) for key in keys] + [stored_name(key, sound_only=True) for key in keys]
     assert len(set(names)) == len(names)
     for name in names:
@@ -367,23 +355,25 @@ def test_an_interrupted_build_of_another_plan_is_not_taken_over(tmp_path, monkey
     assert files_of(tmp_path / "umui") == files_of(tmp_path / "new")
 
 
+KILLED_WITH_WORKERS = """
+import os, signal, sys
+from datasets_scripts.building import writer
+def killed(drafts, *_, **__):
+    next(drafts)
+    os.kill(os.getpid(), signal.SIGKILL)
+writer.tqdm = killed
+from datasets_scripts.build import main
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.processes
 def test_workers_end_with_a_killed_build(tmp_path):
     """After kill -9 no worker goes on writing into the folder of the next build."""
-    script = (
-        "import os, signal, sys\n"
-        "from datasets_scripts.building import writer\n"
-        "def killed(drafts, *_, **__):\n"
-        "    next(drafts)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "writer.tqdm = killed\n"
-        "from datasets_scripts.build import main\n"
-        "main(sys.argv[1:])\n"
-    )
     options = ["urn", "--modalities", "audio", "--output-dir", str(tmp_path / "umui"), *TINY, "--workers", "2"]
     # Workers hold the pipe open that they inherit: it is read to its end only when the last of them has gone.
     done = subprocess.run(
-        [sys.executable, "-c", script, *options, "--test", "100"],
+        [sys.executable, "-c", KILLED_WITH_WORKERS, *options, "--test", "100"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=60,
@@ -416,7 +406,7 @@ def test_a_kill_in_the_middle_of_replacing_loses_nothing(tmp_path, monkeypatch, 
     if step == "named":
         monkeypatch.setattr("shutil.rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        put_in_place(tmp_path, "mine", folder)
+        replace_config(tmp_path, "mine", folder)
     monkeypatch.undo()
     recover(tmp_path, "mine")
     assert ((tmp_path / "mine" / "build.json").read_text() == "{}") == (step != "moved aside")
@@ -432,6 +422,17 @@ def test_a_kill_in_the_middle_of_replacing_loses_nothing(tmp_path, monkeypatch, 
 
 def test_two_builds_at_once_are_refused(tmp_path):
     """They share a README: the second is told to wait."""
-    with folder_lock(tmp_path), pytest.raises(FolderError, match="another build is writing"):
+    with folder_lock(tmp_path), pytest.raises(InputError, match="another build is writing"):
         write_config(tmp_path, "mine", good_splits(), PLAN)
     write_config(tmp_path, "mine", good_splits(), PLAN)
+
+
+def test_a_dictionary_on_disk_keeps_the_first_value(tmp_path):
+    """Ten thousand random keys, many of them doubled, against `dict.setdefault`; a new one begins empty."""
+    rng, seen, truth = random.Random(0), DiskDict(tmp_path / "seen.sqlite"), {}
+    for number in range(10_000):
+        key = f"ключ {rng.randrange(6_000)}"
+        expected = truth.get(key)
+        truth.setdefault(key, str(number))
+        assert seen.put_if_absent(key, str(number)) == expected
+    assert len(seen) == len(truth) and not len(DiskDict(tmp_path / "seen.sqlite"))

@@ -12,8 +12,8 @@ import yaml
 from common.cards import bibtex
 from common.errors import InputError
 from datasets_scripts.release import choose_configs, parse_arguments
-from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, own_facts, render_card
-from datasets_scripts.releasing.facts import FACTS
+from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, render_card
+from datasets_scripts.releasing.facts import FACTS, own_facts
 from datasets_scripts.releasing.summary import ConfigSummary, SplitSummary, summarise_config
 from datasets_scripts.schema import FEATURES, SPLITS
 from evaluation.agreement import agreement_report
@@ -40,15 +40,16 @@ def split_of(rows: int = 4, kind: str = "label", modality: str = "audio", clips:
     )
 
 
-def config_of(name: str, source: str, splits: dict[str, SplitSummary], default: bool = False, **build):
-    """A released config that nobody built."""
+def config_of(name: str, source: str, splits: dict[str, SplitSummary], default: bool = False, facts=None, **build):
+    """A released config that nobody built, by default with the facts of its source."""
     told = {"config": name, "source": source, "options": {}, "skipped": {}, "ratio": "full", "version": "0"} | build
-    files = [{"split": split, "path": [f"{name}/{split}/metadata.parquet"]} for split in splits]
-    entry = {"config_name": name, "description": "sha256 12", "data_files": files}
-    for split in files:
-        split["path"] += [f"{name}/{split['split']}/media/*.flac"]
-    entry |= {"decode_num_threads": 0} | ({"default": True} if default else {})
-    facts = FACTS[source]
+    files = [
+        {"split": split, "path": [f"{name}/{split}/metadata.parquet", f"{name}/{split}/media/*.flac"]}
+        for split in splits
+    ]
+    entry = {"config_name": name, "description": "sha256 12", "data_files": files, "decode_num_threads": 0}
+    facts = facts or FACTS[source]
+    entry |= {"default": True} if default else {}
     return ReleasedConfig(ConfigSummary(name, told, splits), facts, entry, facts.media_allowed)
 
 
@@ -206,11 +207,9 @@ def test_teacher():
 
 def test_own_collection():
     """A collection of one's own has the terms its publisher gave, and no language that nobody told."""
-    told = {"config": "mine", "source": "own", "options": {}, "skipped": {}, "ratio": "full", "version": "0"}
-    summary = ConfigSummary("mine", told, {"test": split_of(kind="human")})
-    assert facts_of(summary) is None
-    entry = {"config_name": "mine", "data_files": []}
-    card = render_card([ReleasedConfig(summary, own_facts("mine", "cc0-1.0", True), entry, True)], "a/b", None, None)
+    mine = config_of("mine", "own", {"test": split_of(kind="human")}, facts=own_facts("mine", "cc0-1.0", True))
+    assert facts_of(mine.summary) is None
+    card = render_card([mine], "a/b", None, None)
     front = front_of(card)
     assert front["license"] == "cc0-1.0" and "language" not in front and front["annotations_creators"] == ["other"]
     assert "How people judged" not in card
@@ -239,17 +238,13 @@ def test_layout(released, with_report):
     options = {"labelled_by": None, "vote": "majority", "config": "clotho", "min_valid": 1, "drop_disagreeing": True}
     taught = split_of(kind="teacher", answers=Counter({5: 3}))
     judged = split_of(kind="human", modality="audiovisual", judges=Counter({2: 3}))
-    told = {"config": "mine", "source": "own", "options": {}, "skipped": {}, "ratio": "full", "version": "0"}
-    summary = ConfigSummary("mine", told, {split: split_of(kind="exact", modality="video") for split in SPLITS})
+    own = {split: split_of(kind="exact", modality="video") for split in SPLITS}
     configs = [
         *released,
         config_of("clotho", "clotho", {"train": split_of()}, skipped={"media": 3}),
         config_of("clotho-teacher", "clotho", {"train": taught}, options=options),
         config_of(DEFAULT_CONFIG, "wikivideo", {"test": judged}),
-        *(
-            ReleasedConfig(summary, own_facts("mine", "mit", passed_on), {"config_name": "mine"}, passed_on)
-            for passed_on in (False, True)
-        ),
+        *(config_of("mine", "own", own, facts=own_facts("mine", "mit", passed_on)) for passed_on in (False, True)),
     ]
     matrix = np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.1], [0.4, 0.6, np.nan]])
     report = agreement_report(matrix, ["zoe", "adam", "eve"], range(3), 20) if with_report else None

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import InputError
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row, stored_name
-from datasets_scripts.building.writer import KINDS
+from datasets_scripts.building.writer import STORED_FEATURES
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.sources import restore
 
@@ -26,7 +26,7 @@ def release(folder: Path, keys: list[str], modality: str = "audio", sound_only: 
         names["audio" if modality == "audio" else "video"] = f"media/{stored_name(key, sound_only)}"
         rows.append(row | {f"{name}_file_name": place for name, place in names.items()})
     (folder / "clotho" / "test").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=KINDS.arrow_schema), folder / "whole.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=STORED_FEATURES.arrow_schema), folder / "whole.parquet")
     write_labels_only(folder / "whole.parquet", folder / "clotho" / "test" / "metadata.parquet")
     return folder
 

@@ -14,20 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from chat.failures import RunStoppedError
+from chat.client import RunStoppedError
 from chat.messages import question
 from datasets_scripts.building.drafts import Clip, Draft, new_row
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answer_files import by_question, read_answers
 from datasets_scripts.teachers.ask import main as teacher
-from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
-from datasets_scripts.teachers.shards import finished_pairs, locked
+from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question, finished_pairs, locked
 from tests.chat.bad_server import bad_server, wait_for
 
 
 pytestmark = pytest.mark.processes
-QUICK = "--backoff 0.01 --timeout 20".split()
+QUICK = "--backoff 0.01 --timeout 300".split()
 
 
 def write_rows(folder: Path, rows: list[dict], config: str = "pairs") -> Path:
@@ -109,16 +108,7 @@ def test_premises_of_sound_and_video_are_sent(umui, tmp_path, config, kinds):
 
 def test_a_clip_over_the_limit_is_not_sent(umui, tmp_path, capsys):
     """It is the reason why its answers failed, and a run in which all failed is an error."""
-    more = [
-        "--dataset-config",
-        "urn-audio",
-        "--splits",
-        "validation",
-        "--num-answers",
-        "2",
-        "--max-media-mb",
-        "0.00001",
-    ]
+    more = "--dataset-config urn-audio --splits validation --num-answers 2 --max-media-mb 0.00001".split()
     with bad_server() as server:
         with pytest.raises(SystemExit, match="none of the .* answers has a probability, most often: .* x media: "):
             teacher(arguments(umui, tmp_path / "out", server.url, *more))
@@ -137,8 +127,6 @@ BEHAVIOUR = {
     "[503 x1]": (2, "%", None),
     "[400]": (1, None, "HTTP 400: it is 400"),
     "[413]": (1, None, "HTTP 413: it is 413"),
-    "[slow]": (3, None, "timed out after 1.5 s after 3 tries"),
-    "[slow x1]": (2, "%", None),
     "[torn]": (3, None, TORN),
     "[torn x1]": (2, "%", None),
     "[empty]": (3, None, 'no answer in HTTP 200 after 3 tries: {"choices":[],"usage":null}'),
@@ -162,7 +150,7 @@ def test_each_misbehaviour_has_its_stated_result(tmp_path, capsys):
     """What is worth another try gets it, no more often than said; each missing probability has its reason."""
     dataset = write_pairs(tmp_path / "umui", list(BEHAVIOUR))
     with bad_server() as server:
-        more = ("--num-answers", "2", "--retries", "2", "--timeout", "1.5")
+        more = ("--num-answers", "2", "--retries", "2")
         teacher(arguments(dataset, tmp_path / "out", server.url, *more))
         asked = server.counts()["asked"]
     answers = read(tmp_path / "out")
@@ -177,9 +165,17 @@ def test_each_misbehaviour_has_its_stated_result(tmp_path, capsys):
     assert {answer["reasoning"] for answer in answers[str(reasons)]} == {"The clip says so."}
     output = capsys.readouterr().out
     failed = sum(2 for tries, text, reason in BEHAVIOUR.values() if text is None)
-    assert f"answers: {2 * len(BEHAVIOUR)}, with a probability 18, unparsable 6, failed {failed}" in output
+    assert f"answers: {2 * len(BEHAVIOUR)}, with a probability 16, unparsable 6, failed {failed}" in output
     assert "  failed: 2 x HTTP 500 after 3 tries: it is 500\n" in output
     assert "  unparsable: 4 x cut off (finish_reason length)\n" in output
+
+
+def test_a_server_that_never_replies_is_not_waited_for(tmp_path):
+    """An attempt ends after --timeout, whatever it waits for."""
+    dataset = write_pairs(tmp_path / "umui", ["[slow]"])
+    more = ("--num-answers", "1", "--retries", "1", "--timeout", "0.1")
+    with bad_server() as server, pytest.raises(SystemExit, match="1 x timed out after 0.1 s after 2 tries"):
+        teacher(arguments(dataset, tmp_path / "out", server.url, *more))
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
@@ -195,7 +191,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
             # The server holds all after the 60th: ten wait in flight, what was answered is written.
             wait_for(lambda: sum(server.counts()["asked"].values()) == 70 or process.poll() is not None)
             os.kill(process.pid, signal.SIGKILL)
-            assert process.wait(timeout=20) == -signal.SIGKILL
+            assert process.wait() == -signal.SIGKILL
         finally:
             # datatrove's helper process outlives its parent.
             os.killpg(process.pid, signal.SIGKILL)
@@ -234,8 +230,8 @@ SECRET = "sk-test-0123456789abcdef"
 
 def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd):
     """The key reaches the server from each task, but no file that is written and no message, not even where the server
-    quotes it."""
-    dataset = write_pairs(tmp_path / "umui", ["is true."] * 3)
+    quotes it: to say that there is no such model, which ends the run before every pair was tried."""
+    dataset = write_pairs(tmp_path / "umui", ["is true."] * 40)
     monkeypatch.setenv("TEACHER_KEY", SECRET)
     more = "--api-key-env TEACHER_KEY --server-model student --tasks 2 --workers 2".split()
     with bad_server(key=SECRET) as server:
@@ -245,7 +241,9 @@ def test_the_key_is_sent_and_written_nowhere(tmp_path, monkeypatch, capfd):
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(files) >= 4
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
-    assert SECRET not in "".join(capfd.readouterr())
+    gc.collect()
+    told = "".join(capfd.readouterr())
+    assert read(tmp_path / "out") == {} and SECRET not in told and "Traceback" not in told
 
 
 def test_a_refused_key_stops_at_once_and_stays_unsaid(tmp_path, monkeypatch, capfd):
@@ -257,16 +255,6 @@ def test_a_refused_key_stops_at_once_and_stays_unsaid(tmp_path, monkeypatch, cap
             teacher(arguments(dataset, tmp_path / "out", server.url))
         assert server.counts()["asked"] == {}
     assert SECRET not in str(stop.value) + "".join(capfd.readouterr())
-
-
-def test_an_unknown_model_stops_the_run(tmp_path, capfd):
-    """HTTP 404 ends the run after what was in flight, not after every pair, and with one line, no traceback."""
-    dataset = write_pairs(tmp_path / "umui", ["is true."] * 40)
-    with bad_server() as server, pytest.raises(SystemExit, match="HTTP 404.*The model student does not exist"):
-        teacher(arguments(dataset, tmp_path / "out", server.url, "--server-model", "student", "--in-flight", "5"))
-    assert read(tmp_path / "out") == {}
-    gc.collect()
-    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_server_that_fails_always_stops_the_run(tmp_path):
@@ -356,7 +344,9 @@ def test_what_is_new_is_asked_and_all_else_stays(tmp_path, capsys):
             write_rows(tmp_path / "umui", rows)
             teacher(arguments(tmp_path / "umui", out, server.url, "--num-answers", "2"))
             after = server.counts()["asked"]
-            assert [name for name in after for _ in range(after[name] - before.get(name, 0))] == sorted(2 * new)
+            assert {name: number for name in after if (number := after[name] - before.get(name, 0))} == dict.fromkeys(
+                new, 2
+            )
             total += len(new)
             assert f"pairs: {len(rows)} of {len(rows)}\n" in capsys.readouterr().out
             answers = read_answers(out)

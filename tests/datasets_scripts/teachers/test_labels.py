@@ -400,11 +400,14 @@ def test_answers_of_two_teachers_are_not_mixed(tmp_path):
             read_answers(tmp_path / "a")
 
 
-def test_a_split_that_is_not_there_is_named(tmp_path):
-    """Asking for a split that the config lacks is an error before anything is read."""
+def test_a_split_or_folder_that_is_not_there_is_named(tmp_path):
+    """Asking for what isn't there is an error before anything is read; no folder is looked for elsewhere."""
+    answers = write_lines(tmp_path / "a.jsonl", *ANSWERS)
+    with pytest.raises(SystemExit, match="umui/c/build.json is missing"):
+        label(tmp_path / "umui", answers)
     write_config(tmp_path / "umui", "c", {"test": [Draft("r", text_row(1, "test"))]}, PLAN)
     with pytest.raises(SystemExit, match="c has no split train: it has test"):
-        label(tmp_path / "umui", write_lines(tmp_path / "a.jsonl", *ANSWERS))
+        label(tmp_path / "umui", answers)
 
 
 def test_shards_are_read_together(tmp_path):

@@ -16,15 +16,11 @@ import pytest
 import soundfile
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 
-from chat.backoff import waiting_seconds
-from chat.failures import FailureCounter, RunStoppedError
+from chat.client import ChatClient, FailureCounter, RunStoppedError, read_sending_options, waiting_seconds
 from chat.messages import UnfitPairError, chat_messages, question
-from chat.openai_server import ChatClient
-from chat.options import read_sending_options
 from chat.rubrics import rubric
 from datasets_scripts.building.drafts import new_row
-from datasets_scripts.teachers.ask import make_executor, parse_arguments
-from datasets_scripts.teachers.counts import Counts
+from datasets_scripts.teachers.ask import Counts, make_executor, parse_arguments
 from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
 from modeling_clue.media import load_audio, load_video
 

@@ -16,7 +16,7 @@ from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
 from chat.answers import parse_answer
-from chat.failures import RunStoppedError
+from chat.client import RunStoppedError
 from chat.local import LocalTeacher
 from chat.messages import chat_messages
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric

@@ -1,21 +1,24 @@
 """
-A teacher behind any OpenAI-compatible server: vLLM, `transformers serve`, a paid service.
+Sends requests to any OpenAI-compatible server: vLLM, `transformers serve`, a paid service.
 
 openai's client is not used: its retries look at the status alone, so that they repeat the 429 of an empty account and
 take an error in HTTP 200 for an answer; they end where a server asks for more than two minutes, and its timeout is
 that of one read.
 """
 
+import argparse
 import asyncio
 import json
+import random
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx2
 
-from chat.backoff import waiting_seconds
-from chat.failures import AnswerFailedError, DeclinedError, FailureCounter, RunStoppedError
-from chat.options import ServerOptions
-from chat.replies import ReplyError, read_reply
+from chat.replies import AnswerFailedError, DeclinedError, ReplyError, read_reply
+from common.cli import above_zero, not_negative, positive, whole
 from common.errors import InputError
 from modeling_clue.servers import check_address, read_key, without_key
 
@@ -34,6 +37,102 @@ LIMIT, OTHER_LIMIT = "max_tokens", "max_completion_tokens"
 # What no server can object to.
 HARMLESS = {"messages": [{"role": "user", "content": "Is two more than one?"}], LIMIT: 16}
 LARGEST_REPLY = 4 << 20
+LONGEST_PAUSE = 60.0
+
+
+class RunStoppedError(ValueError):
+    """The run can't go on; the message says why and what to do. Pairs that are finished stay so."""
+
+
+class FailureCounter:
+    """
+    Stops a run in which nothing succeeds any more: a dead server must not cost a million pairs their answers.
+
+    Args:
+        limit (`int`): How many requests in a row may fail.
+    """
+
+    def __init__(self, limit: int):
+        self.limit, self.in_a_row, self.any_succeeded = limit, 0, False
+
+    def succeeded(self) -> None:
+        """Counts a request that was answered."""
+        self.in_a_row, self.any_succeeded = 0, True
+
+    def failed(self, error: AnswerFailedError) -> None:
+        """
+        Counts a request that failed for good; not one that a server declined which answers others.
+
+        Raises:
+            `RunStoppedError`: if too many have failed in a row.
+        """
+        if isinstance(error, DeclinedError) and self.any_succeeded:
+            return
+        self.in_a_row += 1
+        if self.in_a_row >= self.limit:
+            raise RunStoppedError(
+                f"{self.in_a_row} requests in a row failed, the last with: {error}. Put that right and run the same "
+                "command again: it goes on where it stopped (--ask-again-failed also repeats the failed answers)"
+            )
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Says how to talk to a server. Holds no key, only where to find it: tasks on a cluster read this from files."""
+
+    url: str  # up to and with /v1
+    api_key_env: str  # the environment variable with the key; it may be unset
+    timeout: float  # seconds for one attempt as a whole
+    retries: int  # after the first attempt
+    backoff: float  # seconds of the first pause
+    failures: int  # the run stops after so many failed requests in a row
+
+
+def add_sending_options(group, failures: int) -> None:
+    """Adds how requests are sent to a group of options; `failures` is the default of `--stop-after-failures`."""
+    group.add_argument("--in-flight", type=positive, default=32, help="requests at once, each task (default: 32)")
+    group.add_argument("--timeout", type=above_zero, default=300.0, help="seconds an attempt (default: 300)")
+    group.add_argument("--retries", type=whole, default=5, help="after the first attempt (default: %(default)s)")
+    group.add_argument("--backoff", type=not_negative, default=1.0, help="seconds of the first pause (default: 1)")
+    group.add_argument(
+        "--stop-after-failures", type=positive, default=failures, help="of requests in a row (default: %(default)s)"
+    )
+    group.add_argument("--max-media-mb", type=above_zero, default=64.0, help="of one file (default: 64)")
+    group.add_argument(
+        "--api-key-env", default="OPENAI_API_KEY", help="environment variable with the key (default: %(default)s)"
+    )
+
+
+def read_sending_options(options: argparse.Namespace) -> ServerOptions:
+    """Returns the server that `--server` and what [`add_sending_options`] added tell of."""
+    return ServerOptions(
+        url=options.server.rstrip("/"),
+        api_key_env=options.api_key_env,
+        timeout=options.timeout,
+        retries=options.retries,
+        backoff=options.backoff,
+        failures=options.stop_after_failures,
+    )
+
+
+def check_server(options: ServerOptions) -> None:
+    """
+    Makes sure, before any work is done, that a server is there and takes the key.
+
+    Raises:
+        `ValueError`: if the address or the key can't be used, nobody answers, or the key is refused.
+    """
+    check_address(options.url, options.api_key_env)
+    headers = _headers(read_key(options.api_key_env))
+    try:
+        status = httpx2.get(f"{options.url}/models", headers=headers, timeout=options.timeout).status_code
+    except httpx2.ConnectError as error:
+        raise InputError(f"no server answers at {options.url}: start it, or pass another --server") from error
+    except httpx2.HTTPError:
+        # Slow or odd, yet there: requests are repeated and counted.
+        return
+    if status in (401, 403):
+        raise InputError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
 
 
 class ChatClient:
@@ -57,13 +156,7 @@ class ChatClient:
 
     async def send(self, payload: dict) -> dict:
         """
-        Sends one request.
-
-        Args:
-            payload (`dict`): All of the request but the model.
-
-        Returns:
-            `dict`: the reply as [`read_reply`] gives it.
+        Sends a request, which lacks nothing but the model, and returns the reply as [`read_reply`] gives it.
 
         Raises:
             `AnswerFailedError`: if there is no answer to this request.
@@ -138,25 +231,33 @@ class ChatClient:
             return response.status_code, response.headers, text
 
 
-def check_server(options: ServerOptions) -> None:
+def waiting_seconds(attempt: int, base: float, retry_after: str | None = None) -> float:
     """
-    Makes sure, before any work is done, that a server is there and takes the key.
+    Returns the pause before the next attempt: doubled each time, half of it at random so that clients don't return at
+    once.
 
-    Raises:
-        `ValueError`: if the address or the key can't be used.
-        `InputError`: if nobody answers, or the key is refused.
+    Args:
+        attempt (`int`): How many attempts have failed, from 1.
+        base (`float`): Seconds of the first pause at most.
+        retry_after (`str`, *optional*): The `Retry-After` header: the pause is not shorter, nor longer than a minute.
     """
-    check_address(options.url, options.api_key_env)
-    headers = _headers(read_key(options.api_key_env))
+    longest = min(base * 2 ** min(attempt - 1, 30), LONGEST_PAUSE)
+    pause = random.uniform(longest / 2, longest)
+    # In this order, since "nan" asks for nothing.
+    return min(max(pause, _seconds_asked_for(retry_after or "0")), LONGEST_PAUSE)
+
+
+def _seconds_asked_for(retry_after: str) -> float:
+    """Returns the seconds that a number or a date asks for, a date without a zone being in UTC; else 0."""
     try:
-        status = httpx2.get(f"{options.url}/models", headers=headers, timeout=options.timeout).status_code
-    except httpx2.ConnectError as error:
-        raise InputError(f"no server answers at {options.url}: start it, or pass another --server") from error
-    except httpx2.HTTPError:
-        # Slow or odd, yet there: requests are repeated and counted.
-        return
-    if status in (401, 403):
-        raise InputError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
+        return float(retry_after)
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0.0
+    return ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
 
 
 def _headers(secret: str) -> dict[str, str]:
