@@ -191,7 +191,7 @@ class DiskDict:
         # Nothing here outlives the process: no journal, no waiting for the disk.
         for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{SQLITE_CACHE_KIB}"):
             self._database.execute(f"PRAGMA {setting}")
-        self._database.execute("CREATE ROWS_FILE map (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE map (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
         self._database.execute("BEGIN")
 
     def put_if_absent(self, key: str, value: str) -> str | None:

@@ -114,9 +114,8 @@ def _entries(configs: list[ReleasedConfig], default: str | None) -> list[dict]:
     for config in sorted(configs, key=lambda config: config.labels_only):
         entry = {key: value for key, value in config.entry.items() if key != "default"}
         if config.labels_only:
-            files = [
-                {"split": split, "path": [f"{config.name}/{split}/{ROWS_FILE}"]} for split in config.summary.splits
-            ]
+            splits = config.summary.splits
+            files = [{"split": split, "path": [f"{config.name}/{split}/{ROWS_FILE}"]} for split in splits]
             description = f"{entry.get('description', '')}, labels without clips".lstrip(", ")
             entry = {"config_name": config.name, "description": description, "data_files": files}
         entries.append(entry | {"default": True} if config.name == default else entry)
