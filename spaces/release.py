@@ -27,7 +27,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from common.cli import ArgumentParser, counted, in_words
 from common.errors import InputError
-from common.hub import Repository, amount, changed_files, check, connect, files_at, look_at, stage, explain_hub_errors
+from common.hub import Repository, amount, changed_files, check, connect, explain_hub_errors, files_at, look_at, stage
 
 
 ROOT = Path(__file__).resolve().parents[1]
