@@ -5,8 +5,8 @@ Human judgements: from what each annotator said to one probability an item.
 python -m datasets_scripts.annotations aggregate --annotations ann.csv ben.jsonl --output judgements.jsonl
 ```
 
-How far the annotators agree is told by `python -m evaluation.figures agreement`.
-What a file of judgements holds is told in `datasets_scripts/judgements/read.py`.
+`python -m evaluation.figures agreement` shows how far the annotators agree, and `datasets_scripts/judgements/read.py`
+says what a file of judgements holds.
 """
 
 import argparse
@@ -20,17 +20,13 @@ from common.files import write_text
 from datasets_scripts.judgements.read import add_raw_options, aggregate, read_and_tell
 
 
-def _write_lines(records: list[dict], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-
-
 def _run_aggregate(options: argparse.Namespace) -> None:
     if options.output.is_dir() or options.output.resolve() in [path.resolve() for path in options.annotations]:
         raise InputError(f"--output {options.output} is a folder or one of the raw files: name another file")
     judgements = read_and_tell(options)
     records = aggregate(judgements)
-    _write_lines(records, options.output)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(options.output, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
     people = Counter(judgement.annotator for judgement in judgements)
     alone = sum(len(record["annotators"]) == 1 for record in records)
     print(f"{options.output}: {len(records)} items from {len(judgements)} judgements, {alone} judged by one annotator")

@@ -19,24 +19,16 @@ command goes on with a build that was killed.
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from common.cli import ArgumentParser, in_words, positive, seed
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
-from datasets_scripts.sources import clotho, own, restore, unli, urn, urn_stress, wikivideo
+from datasets_scripts.sources.registry import FACTS, SOURCES
 
 
-SOURCES = {
-    "urn": urn,
-    "urn-stress": urn_stress,
-    "unli": unli,
-    "clotho": clotho,
-    "wikivideo": wikivideo,
-    "own": own,
-    "restore": restore,
-}
 # Options that say nothing of what clips are made: an interrupted build may go on with others.
 NOT_IN_THE_PLAN = ("output_dir", "overwrite", "workers", "on_error", "ratio")
 
@@ -62,9 +54,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="positives to negatives in the training split: 1:0.5, 1:1, 1:2, 1:3, or full (default)",
     )
     common.add_argument("--workers", type=positive, default=os.cpu_count(), help="default: one a core")
+    parsers = {}
     for name, source in SOURCES.items():
-        source.add_arguments(sources.add_parser(name, parents=[common], help=source.DESCRIPTION))
-    return parser.parse_args(arguments)
+        parsers[name] = sources.add_parser(name, parents=[common], help=source.DESCRIPTION)
+        source.add_arguments(parsers[name])
+    options = parser.parse_args(arguments)
+    if options.source == "own" and any(re.fullmatch(facts.configs, options.name) for facts in FACTS.values()):
+        complaint = f"{options.name!r} is a name of another source: take one of your own"
+        parsers["own"].error(f"argument --dataset-config: {complaint}")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,8 +28,8 @@ from datasets_scripts.building.drafts import Problem
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars (|)"}
-# JSONL has no header: what its columns are is told by as many records.
-RECORDS_THAT_TELL = 1000
+# JSONL has no header: its columns are the keys of as many records.
+RECORDS_FOR_COLUMNS = 1000
 ROWS_AT_ONCE = 1024
 # Of rows that hold whole clips.
 CLIPS_AT_ONCE = 8
@@ -40,14 +40,8 @@ csv.field_size_limit(sys.maxsize)
 
 @dataclass(frozen=True)
 class Record:
-    """
-    A row of a table.
-
-    Args:
-        place (`str`): Where it is, in a person's words: `"pairs.csv row 17"`.
-        number (`int`): Its number.
-        values (`dict[str, Any]`): The columns asked for; `None` where a JSONL record has no such key.
-    """
+    """A row of a table: its place (`"pairs.csv row 17"`), its number, and the columns asked for; `None` where a JSONL
+    record has no such key."""
 
     place: str
     number: int
@@ -55,25 +49,15 @@ class Record:
 
 
 def column_names(table: Path) -> list[str]:
-    """
-    The columns of a table.
-
-    Args:
-        table (`Path`): The file; its ending says of what kind it is.
-
-    Returns:
-        `list[str]`: their names in order. Of a JSONL file, the keys of its first 1000 records.
-
-    Raises:
-        `InputError`: if it is missing, of no known kind, or can't be read.
-    """
+    """Returns the names of a table's columns in order; of a JSONL file, the keys of its first 1000 records."""
     suffix = _suffix(table)
     try:
         if suffix == ".parquet":
             with pq.ParquetFile(table) as file:
                 return file.schema_arrow.names
         if suffix == ".jsonl":
-            return list(_first_keys(table))
+            first = itertools.takewhile(lambda one: one[0] <= RECORDS_FOR_COLUMNS, read_objects(table))
+            return list(dict.fromkeys(key for _, found in first if isinstance(found, dict) for key in found))
         with _opened(table) as lines:
             return _header(table, lines, DELIMITERS[suffix])
     except (OSError, pa.ArrowException) as error:
@@ -81,16 +65,8 @@ def column_names(table: Path) -> list[str]:
 
 
 def columns_there(table: Path, there: list[str]) -> str:
-    """
-    What columns a table has, for an error about those it lacks.
-
-    Args:
-        table (`Path`): The file.
-        there (`list[str]`): Its columns.
-
-    Returns:
-        `str`: their names, and what separates them if that is not what the ending of the file says.
-    """
+    """Tells what columns are `there` in a table, for an error about those it lacks, and if others separate them than
+    the ending of the file says."""
     found, text = f"it has {there!r:.1000}", "".join(there)
     delimiter, other = DELIMITERS.get(table.suffix.lower()), max(SEPARATORS, key=text.count)
     if delimiter in (None, other) or other not in text:
@@ -102,20 +78,15 @@ def read_table(
     table: Path, columns: Iterable[str] | None = None, is_row: Callable[[dict], bool] = lambda values: True
 ) -> Iterator[Record | Problem]:
     """
-    Reads a table.
+    Yields the rows of a table in their order, with a problem in place of each that can't be read. A file that can't be
+    read at all, lacks a column, or has several of one name, is an `InputError`.
 
     Args:
         table (`Path`): The file; its ending says of what kind it is.
-        columns (`Iterable[str]`, *optional*): Which columns to give; all there are if not given.
+        columns (`Iterable[str]`, *optional*): Which columns to read; all there are if not given.
         is_row (`Callable[[dict], bool]`, *optional*):
-            Whether values can be those of a row. It tells a quotation mark that is never closed, so that the rows
-            up to some later mark look like one cell, from a cell that has line breaks in it.
-
-    Returns:
-        `Iterator[Record | Problem]`: the rows in their order, with a problem in place of each that can't be read.
-
-    Raises:
-        `InputError`: if the file can't be read at all, or lacks a column, or has several of one name.
+            Returns whether values can be those of a row. So a quotation mark that is never closed, after which the
+            rows up to some later mark look like one cell, is found out from a cell that has line breaks in it.
     """
     suffix = _suffix(table)
     columns = None if columns is None else list(columns)
@@ -138,7 +109,7 @@ def _suffix(table: Path) -> str:
 
 
 def _chosen(table: Path, there: list[str], columns: list[str] | None) -> list[str]:
-    """The columns asked for, each of which must be there once."""
+    """Returns the columns asked for, each of which must be there once."""
     columns = there if columns is None else columns
     if missing := sorted(set(columns) - set(there)):
         raise InputError(f"{table} lacks the columns {missing}: {columns_there(table, there)}")
@@ -156,14 +127,8 @@ def _opened(table: Path):
 
 
 def _is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Returns whether a text can be written as UTF-8."""
+    return text.isascii() or not re.search("[\ud800-\udfff]", text)
 
 
 def _header(table: Path, lines: Iterable[str], delimiter: str) -> list[str]:
@@ -181,7 +146,7 @@ def _header(table: Path, lines: Iterable[str], delimiter: str) -> list[str]:
 
 
 class _Lines:
-    """The lines of a file. Those of the record at hand are kept, and can be given back to be read again."""
+    """Reads the lines of a file. Those of the record at hand are kept, and can be given back to be read again."""
 
     def __init__(self, file: Iterator[str]):
         self._file, self._again = file, deque()
@@ -263,13 +228,8 @@ class _Marks:
     """
     Finds quotation marks that are never closed: what follows, up to some other mark, is read as if it were one cell.
 
-    A cell may have line breaks in it, so this is told by what the lines would be if the mark were a character: rows.
+    A cell may have line breaks in it, so this is seen from what the lines would be if the mark were a character: rows.
     In prose, unlike in tables, a separator is followed by a blank.
-
-    Args:
-        width (`int`): How many columns there are.
-        delimiter (`str`): What is between them.
-        is_row (`Callable[[list[str]], bool]`): Whether as many cells can be a row.
     """
 
     def __init__(self, width: int, delimiter: str, is_row: Callable[[list[str]], bool]):
@@ -277,16 +237,8 @@ class _Marks:
         self._unquoted = re.compile(f"[^{re.escape(delimiter)}\r\n]*")
 
     def find_unclosed(self, record: list[str], fields: list[str]) -> tuple[_Opening, int] | None:
-        """
-        The cell whose quotation mark is never closed, and how many lines are of its row.
-
-        Args:
-            record (`list[str]`): The lines that were read as one record.
-            fields (`list[str]`): What they were read as; nothing where they are no record.
-
-        Returns:
-            `tuple[_Opening, int]`: the cell and the number of lines, or `None`.
-        """
+        """Returns the cell of a record's lines whose quotation mark is never closed, and how many lines are of its
+        row; `fields` are what the lines were read as, none where they are no record."""
         openings = self._openings(record)
         if len(fields) == self._width:
             openings = [opening for opening in openings[:1] if self._swallows_rows(opening, record)]
@@ -297,7 +249,7 @@ class _Marks:
         return None if found and fields and found[1] == len(record) else found
 
     def ends_in_row(self, header: list[str]) -> bool:
-        """Whether the last line of a header of several is a row, so that a name in it must have swallowed rows."""
+        """Returns whether the last line of a header of several is a row: a name in it must have swallowed rows."""
         openings = self._openings(header) if len(header) > 1 else []
         last = [self._joined(self._split(header[-1]), len(opening.cells)) for opening in openings]
         return any(cells and self._is_row(cells) for cells in last)
@@ -325,7 +277,7 @@ class _Marks:
         return found
 
     def _row_end(self, opening: _Opening, record: list[str]) -> int:
-        """How many lines are of a row with a quotation mark that is a character."""
+        """Returns how many lines are of a row with a quotation mark that is a character."""
         cells, long_enough = [*opening.cells, ""], 0
         after = self._width - len(cells)
         for end, line in enumerate([opening.text, *record[opening.first + 1 :]], start=opening.first + 1):
@@ -344,7 +296,7 @@ class _Marks:
         return long_enough or len(record)
 
     def _swallows_rows(self, opening: _Opening, record: list[str]) -> bool:
-        """Whether the lines of a good record are as many rows, but for quotation marks."""
+        """Returns whether the lines of a good record are as many rows, but for quotation marks."""
         column = len(opening.cells)
         first = self._joined([*opening.cells, *opening.text.rstrip("\r\n").split(self._delimiter)], column)
         last = self._joined(self._split(record[opening.last]), column)
@@ -354,7 +306,7 @@ class _Marks:
         return self._is_row(first) and self._is_row(last) and (not between or any(map(self._is_row_alone, between)))
 
     def _joined(self, cells: list[str], column: int) -> list[str]:
-        """The cells of a row whose text in a column may have separators in it; nothing if they are none."""
+        """Returns the cells of a row whose text in a column may have separators in it; none if they are no row."""
         more = len(cells) - self._width
         if more < 0:
             return []
@@ -375,16 +327,6 @@ def _is_unspaced(cells: list[str]) -> bool:
 # --- JSONL ----------------------------------------------------------------------------------------
 
 
-def _first_keys(table: Path) -> dict[str, None]:
-    keys = {}
-    for number, found in read_objects(table):
-        if isinstance(found, dict):
-            keys |= dict.fromkeys(found)
-        if number >= RECORDS_THAT_TELL:
-            break
-    return keys
-
-
 def _read_jsonl(table: Path, columns: list[str] | None) -> Iterator[Record | Problem]:
     for number, found in read_objects(table):
         place = f"{table.name} row {number}"
@@ -403,16 +345,7 @@ def _read_jsonl(table: Path, columns: list[str] | None) -> Iterator[Record | Pro
 
 
 def holds_clips(table: Path, column: str) -> bool:
-    """
-    Whether a column has sounds or videos themselves, not their names: bytes, or `{"bytes", "path"}` as of `datasets`.
-
-    Args:
-        table (`Path`): The file; only Parquet can hold them.
-        column (`str`): The column.
-
-    Raises:
-        `InputError`: if the file can't be read.
-    """
+    """Returns whether a column of a Parquet table has clips themselves: bytes, or `{"bytes", "path"}`."""
     if _suffix(table) != ".parquet":
         return False
     try:
@@ -449,7 +382,7 @@ def _read_parquet(table: Path, columns: list[str] | None) -> Iterator[Record | P
 
 
 def _values(batch: pa.RecordBatch) -> list[dict | str]:
-    """The values of each row, or what is wrong with them."""
+    """Returns the values of each row, or what is wrong with them."""
     try:
         return batch.to_pylist()
     except ValueError as error:  # a text that is no UTF-8; the other rows are read one by one

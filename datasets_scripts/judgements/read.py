@@ -1,5 +1,5 @@
 """
-Reads what annotators said, checks it, and brings it together.
+Reads the answers of annotators, checks them, and brings them together.
 
 A judgement is a row of a CSV, TSV or Parquet file or a line of a JSONL file: `annotator`, `item`, `probability` (0 to
 100, per cent), `evidence` (the senses that informed it: audio, video, text), `note`, and what the item is: `claim`,
@@ -9,6 +9,7 @@ or an empty CSV field says that nothing informed the annotator, `null` or no suc
 """
 
 import argparse
+import itertools
 import math
 import sys
 from collections import Counter
@@ -33,45 +34,25 @@ COLUMNS = (*REQUIRED, "evidence", "note", *FACTS)
 
 @dataclass(frozen=True)
 class Judgement:
-    """
-    What one annotator said about one item.
+    """The probability, in [0, 1], that one annotator gave to one item."""
 
-    Args:
-        place (`str`): Where it stands, e.g. `"raw.csv row 17"`; the header of a CSV file is row 1.
-        annotator (`str`): Who said it.
-        item (`str`): What it is about.
-        probability (`float`): In [0, 1].
-        evidence (`tuple[str, ...]`, *optional*):
-            The senses that informed it, sorted; empty if none did, `None` if the annotator was not asked.
-        note (`str`, *optional*): The annotator's remark.
-        facts (`dict[str, str]`): What it tells of the item: its `claim`, `video` and `topic`, or some of them.
-    """
-
-    place: str
+    place: str  # "raw.csv row 17"; the header of a CSV file is row 1
     annotator: str
     item: str
     probability: float
-    evidence: tuple[str, ...] | None
+    evidence: tuple[str, ...] | None  # the senses that informed it, sorted; `None` if the annotator was not asked
     note: str | None
-    facts: dict[str, str]
+    facts: dict[str, str]  # the item's `claim`, `video` and `topic`, or some of them
 
 
 @dataclass(frozen=True)
 class Reading:
-    """
-    What some files hold.
-
-    Args:
-        judgements (`list[Judgement]`): The good ones, in the order of the files.
-        skipped (`list[str]`): One complaint for each line that was left out.
-        ignored (`list[str]`): Names of columns that mean nothing here, sorted.
-        doubtful (`list[str]`): Annotators whose only answer above 0 is not above 1 %, sorted: it may be a fraction.
-    """
+    """The good judgements of some files, in their order, and notes on the others."""
 
     judgements: list[Judgement]
-    skipped: list[str]
-    ignored: list[str]
-    doubtful: list[str]
+    skipped: list[str]  # a complaint for each line that was left out
+    ignored: list[str]  # columns that mean nothing here, sorted
+    doubtful: list[str]  # annotators whose only answer above 0 is not above 1 %, sorted: it may be a fraction
 
 
 def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = False) -> Reading:
@@ -83,13 +64,6 @@ def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = F
         on_error (`str`, *optional*, defaults to `"stop"`):
             `"stop"` refuses files with any bad line, `"skip"` leaves bad lines out and lists them.
         percent (`bool`, *optional*, defaults to `False`): Whether even answers that look like fractions are per cent.
-
-    Returns:
-        [`Reading`]: the judgements and what was left out.
-
-    Raises:
-        `InputError`: if a file can't be read or lacks columns; if lines are bad (all are named), unless they are to be
-            skipped; if nothing is left; if an annotator gives fractions instead of per cent.
     """
     judgements, complaints, ignored = [], [], set()
     judged, of_item, item_of = {}, {}, {}
@@ -101,24 +75,21 @@ def read_judgements(paths: list[Path], on_error: str = "stop", percent: bool = F
             ignored |= record.keys() - set(COLUMNS)
             found = _complaints(record)
             if not found:
-                judgement = _judgement(place, record)
+                judgement = _to_judgement(place, record)
                 found = _conflicts(judgement, judged, of_item, item_of)
             if found:
                 complaints.append(f"{place}: " + "; ".join(found))
                 continue
             judgements.append(judgement)
             judged[judgement.annotator, judgement.item] = place
-            # One judgement may leave out what another tells.
-            told = {name: (fact, place) for name, fact in judgement.facts.items()}
-            of_item[judgement.item] = told | of_item.get(judgement.item, {})
+            # One judgement may leave out what another has.
+            facts = {name: (fact, place) for name, fact in judgement.facts.items()}
+            of_item[judgement.item] = facts | of_item.get(judgement.item, {})
             if pair := _pair(judgement):
                 item_of.setdefault(pair, (judgement.item, place))
     if complaints and on_error == "stop":
-        raise InputError(
-            "\n  ".join(
-                [f"bad judgements ({len(complaints)}): correct them, or leave them out: --on-error skip", *complaints]
-            )
-        )
+        heading = f"bad judgements ({len(complaints)}): correct them, or leave them out: --on-error skip"
+        raise InputError("\n  ".join([heading, *complaints]))
     if not judgements:
         raise InputError(f"no judgement in {', '.join(map(str, paths))}, {len(complaints)} bad ones aside")
     doubtful = [] if percent else _check_scale(judgements)
@@ -129,44 +100,50 @@ def aggregate(judgements: list[Judgement]) -> list[dict]:
     """
     Brings the judgements of each item together, every annotator's number kept.
 
-    Args:
-        judgements (`list[Judgement]`): As [`read_judgements`] gives them.
-
     Returns:
         `list[dict]`: one record an item, in the order of the items' names: its facts; `probability` (the mean);
         `human_probabilities`, `annotators` and `notes` (a note or `None` each), all in the order of the annotators'
         names; `evidence` (every sense that informed anybody, sorted; `None` unless all were asked) and
         `evidence_votes` (how many of those asked named each).
     """
-    by_item = {}
-    for judgement in sorted(judgements, key=lambda one: (one.item, one.annotator)):
-        by_item.setdefault(judgement.item, []).append(judgement)
-    return [_aggregate_item(item, given) for item, given in by_item.items()]
+    records = []
+    ordered = sorted(judgements, key=lambda one: (one.item, one.annotator))
+    for item, same in itertools.groupby(ordered, lambda one: one.item):
+        given = list(same)
+        probabilities = [judgement.probability for judgement in given]
+        asked = [judgement.evidence for judgement in given if judgement.evidence is not None]
+        votes = Counter(sense for senses in asked for sense in senses)
+        facts = {name: fact for judgement in given for name, fact in judgement.facts.items()}
+        records.append(
+            {
+                "item": item,
+                **{name: facts.get(name) for name in FACTS},
+                "probability": math.fsum(probabilities) / len(probabilities),
+                "human_probabilities": probabilities,
+                "annotators": [judgement.annotator for judgement in given],
+                # What informed those who were not asked could be anything: the union is unknown too.
+                "evidence": sorted(votes) if len(asked) == len(given) else None,
+                "evidence_votes": dict(sorted(votes.items())),
+                "notes": [judgement.note for judgement in given],
+            }
+        )
+    return records
 
 
 def judgement_matrix(judgements: list[Judgement]) -> tuple[np.ndarray, list[str], list[str]]:
     """
-    Lays judgements out as a matrix.
-
-    Args:
-        judgements (`list[Judgement]`): As [`read_judgements`] gives them.
-
-    Returns:
-        `tuple[np.ndarray, list[str], list[str]]`: probabilities of shape `(items, annotators)` with NaN where an
-        annotator skipped an item; the items; the annotators; both sorted by name.
+    Returns probabilities of shape `(items, annotators)` with NaN where an annotator skipped an item; the items; the
+    annotators; both sorted by name.
     """
-    items = sorted({judgement.item for judgement in judgements})
-    annotators = sorted({judgement.annotator for judgement in judgements})
-    row = {item: i for i, item in enumerate(items)}
-    column = {annotator: i for i, annotator in enumerate(annotators)}
+    items, rows = np.unique([judgement.item for judgement in judgements], return_inverse=True)
+    annotators, columns = np.unique([judgement.annotator for judgement in judgements], return_inverse=True)
     matrix = np.full((len(items), len(annotators)), np.nan)
-    for judgement in judgements:
-        matrix[row[judgement.item], column[judgement.annotator]] = judgement.probability
-    return matrix, items, annotators
+    matrix[rows, columns] = [judgement.probability for judgement in judgements]
+    return matrix, items.tolist(), annotators.tolist()
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict | str]]:
-    """Each row's place with its values as JSON has them, or with what is wrong with it."""
+    """Yields each row's place with its values as JSON has them, or with what is wrong with it."""
     names = [name.strip() for name in column_names(path)]
     if path.suffix.lower() != ".jsonl" and (missing := [name for name in REQUIRED if name not in names]):
         raise InputError(f"--annotations {path} lacks the columns {missing}: {columns_there(path, names)}")
@@ -190,7 +167,7 @@ def _typed(values: dict[str, str]) -> dict:
 
 
 def _complaints(record: dict) -> list[str]:
-    """What is wrong with a record by itself."""
+    """Returns everything that is wrong with a record by itself."""
     found = []
     for name in ("annotator", "item"):
         try:
@@ -217,7 +194,7 @@ def _complaints(record: dict) -> list[str]:
     return found
 
 
-def _judgement(place: str, record: dict) -> Judgement:
+def _to_judgement(place: str, record: dict) -> Judgement:
     evidence = record.get("evidence")
     texts = {name: record[name] for name in ("note", *FACTS) if record.get(name) and record[name].strip()}
     return Judgement(
@@ -238,26 +215,25 @@ def _pair(judgement: Judgement) -> tuple | None:
 
 
 def _conflicts(judgement: Judgement, judged: dict, of_item: dict, item_of: dict) -> list[str]:
-    """What is wrong with a judgement beside those before it."""
-    found = []
-    key = judgement.annotator, judgement.item
-    if key in judged:
+    """Returns how a judgement contradicts those before it."""
+    found, annotator, item = [], judgement.annotator, judgement.item
+    if before := judged.get((annotator, item)):
         found.append(
-            f"{judgement.annotator!r} has judged item {judgement.item!r} before, in {judged[key]}: keep the one that "
-            "holds (--on-error skip keeps the first)"
+            f"{annotator!r} has judged item {item!r} before, in {before}: keep the one that holds (--on-error skip "
+            "keeps the first)"
         )
-    for name, (value, place) in of_item.get(judgement.item, {}).items():
-        told = judgement.facts.get(name, value)
-        if told != value:
-            found.append(f"the {name} of item {judgement.item!r} is {told!r}, but {value!r} in {place}: make them one")
-    item, place = item_of.get(_pair(judgement), (judgement.item, None))
-    if item != judgement.item:
-        found.append(f"claim and video are those of item {item!r} in {place}: give both one item")
+    for name, (value, place) in of_item.get(item, {}).items():
+        fact = judgement.facts.get(name, value)
+        if fact != value:
+            found.append(f"the {name} of item {item!r} is {fact!r}, but {value!r} in {place}: make them one")
+    other, place = item_of.get(_pair(judgement), (item, None))
+    if other != item:
+        found.append(f"claim and video are those of item {other!r} in {place}: give both one item")
     return found
 
 
 def _check_scale(judgements: list[Judgement]) -> list[str]:
-    """Refuses fractions, of one annotator or of all together; the names of those who may have given one."""
+    """Refuses fractions, of one annotator or of all together; returns the names of those who may have given one."""
     scales: dict[str, Scale] = {}
     for judgement in judgements:
         for name in (repr(judgement.annotator), TOGETHER):
@@ -278,27 +254,8 @@ def _check_scale(judgements: list[Judgement]) -> list[str]:
     return sorted(name for name, scale in scales.items() if scale.is_fractions and name != TOGETHER)
 
 
-def _aggregate_item(item: str, given: list[Judgement]) -> dict:
-    """One record from the judgements of one item, which are in the order of the annotators' names."""
-    probabilities = [judgement.probability for judgement in given]
-    asked = [judgement.evidence for judgement in given if judgement.evidence is not None]
-    votes = Counter(sense for senses in asked for sense in senses)
-    facts = {name: fact for judgement in given for name, fact in judgement.facts.items()}
-    return {
-        "item": item,
-        **{name: facts.get(name) for name in FACTS},
-        "probability": math.fsum(probabilities) / len(probabilities),
-        "human_probabilities": probabilities,
-        "annotators": [judgement.annotator for judgement in given],
-        # What informed those who were not asked is unknown: it could be anything, so the union is unknown too.
-        "evidence": sorted(votes) if len(asked) == len(given) else None,
-        "evidence_votes": dict(sorted(votes.items())),
-        "notes": [judgement.note for judgement in given],
-    }
-
-
 def _read_items(path: Path, judgements: list[Judgement]) -> set[str]:
-    """Names of items, one a line, all of them judged by somebody."""
+    """Reads names of items, one a line; each must have been judged by somebody."""
     try:
         items = {name_of(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
@@ -312,7 +269,7 @@ def _read_items(path: Path, judgements: list[Judgement]) -> set[str]:
 
 
 def read_and_tell(options: argparse.Namespace) -> list[Judgement]:
-    """Reads what the [`add_raw_options`] name; what is left out or doubtful is told."""
+    """Reads the judgements that the [`add_raw_options`] name, and prints what is left out or doubtful."""
     reading = read_judgements(options.annotations, options.on_error, options.percent)
     if reading.skipped:
         print("\n  ".join([f"skipped {len(reading.skipped)} bad judgements:", *reading.skipped]), file=sys.stderr)

@@ -3,7 +3,7 @@
 
 class Scale:
     """
-    Looks at numbers that may be per cent or fractions.
+    Counts numbers that may be per cent or fractions.
 
     A few answers below 1 % are nothing odd. They are fractions if there are several and more of them than of answers
     from 1 to 10 %: among 3,040 means of careful people (UNLI's), every tenth below 1 %, they are not.
@@ -28,20 +28,20 @@ class Scale:
 
     @property
     def below_1(self) -> list[float]:
-        """The different numbers between 0 and 1."""
+        """Returns the different numbers between 0 and 1."""
         return sorted(self._shades)
 
     @property
     def is_fractions(self) -> bool:
-        """Whether no number is above 1, though some are above 0."""
+        """Returns whether no number is above 1, though some are above 0."""
         return 0 < self.highest <= 1
 
     @property
     def is_per_cent(self) -> bool:
-        """Whether several numbers are above 1, and more than are fractions."""
+        """Returns whether several numbers are above 1, and more than are fractions."""
         return self._above_1 > max(1, self._below_1)
 
     @property
     def is_mixed(self) -> bool:
-        """Whether some numbers are fractions and others per cent."""
+        """Returns whether some numbers are fractions and others per cent."""
         return self.highest > 1 and len(self._shades) > 1 and self._below_1 > self._up_to_10

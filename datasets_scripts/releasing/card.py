@@ -12,9 +12,10 @@ from huggingface_hub import CardData
 
 from common.cards import fill_template, joined
 from common.errors import InputError
-from datasets_scripts.releasing.facts import FACTS, Facts
 from datasets_scripts.releasing.summary import ConfigSummary
 from datasets_scripts.schema import ROWS_FILE, SPLITS
+from datasets_scripts.sources.facts import Facts
+from datasets_scripts.sources.registry import FACTS
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
@@ -49,6 +50,19 @@ class ReleasedConfig:
     def labels_only(self) -> bool:
         """Returns whether its premises are clips that are left out."""
         return self.summary.has_clips and not self.with_clips
+
+
+def own_facts(config: str, licence: str, media_allowed: bool) -> Facts:
+    """Returns the facts of a config built from a folder of one's own."""
+    return Facts(
+        title=f"`{config}`",
+        what="A collection of the publisher of this dataset.",
+        licences=(licence,),
+        terms="texts and labels" + (" and clips" if media_allowed else "; the clips are not passed on"),
+        media_allowed=media_allowed,
+        labels="Labels and probabilities are those of the publisher's own files.",
+        people="other",
+    )
 
 
 def facts_of(summary: ConfigSummary) -> Facts | None:

@@ -21,54 +21,57 @@ import html
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
 from datasets_scripts.building.clips import NamedFiles, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import one_form
-from datasets_scripts.tables import read_table
+from datasets_scripts.sources.facts import Facts
+from datasets_scripts.tables import Record, read_table
 
 
 DESCRIPTION = "Clotho entailment: audio clips, and their captions as text, from the published CSVs"
+FACTS = Facts(
+    title="Clotho entailment (CLE)",
+    what=(
+        "Everyday sounds of 15 to 30 seconds (Clotho), each with an entailed, a neutral and a contradicted "
+        "statement (Audio Entailment)."
+    ),
+    url="https://github.com/microsoft/AudioEntailment",
+    licences=("mit", "other"),
+    terms=(
+        "hypotheses and categories. The clips are from Freesound, each under its author's licence, and the "
+        "captions under [Clotho's own terms](https://zenodo.org/records/4783391) (attribution, no commercial "
+        "use): see there before you use either"
+    ),
+    media_allowed=False,
+    labels=(
+        "An entailed hypothesis has label 1 and probability 1, a contradicted one label 0 and probability 0. A "
+        "neutral one is neither: it has no label, and probability 0.5 until a teacher or people have given one."
+    ),
+    limits=(
+        "Clotho's hypotheses were written by a language model from the captions, not from the sounds; five "
+        "recordings that Clotho cut up for two splits are left to the later split."
+    ),
+    citation=(
+        "Soham Deshmukh, Shuo Han, Hazim Bukhari, Benjamin Elizalde, Hannes Gamper, Rita Singh and Bhiksha Raj "
+        "(2025): Audio Entailment: Assessing Deductive Reasoning for Audio Understanding. AAAI. Konstantinos "
+        "Drossos, Samuel Lipping and Tuomas Virtanen (2020): Clotho: an Audio Captioning Dataset. ICASSP."
+    ),
+    extends="extended|other-clotho",
+    configs=r"clotho.*",
+)
 
 # Of a recording that is in two splits, the later of these keeps it.
 PARTS = {"development": "train", "validation": "validation", "evaluation": "test"}
 # Column of a hypothesis: its label, and its probability for want of a better one.
 CATEGORIES = {"Entailment": (1, 1.0), "Neutral": (None, 0.5), "Contradiction": (0, 0.0)}
-COLUMNS = ("Audio file", "Caption", *CATEGORIES)
+CLIP = "Audio file"
+COLUMNS = (CLIP, "Caption", *CATEGORIES)
 SUFFIXES = (".wav", ".flac", ".ogg")
 # The longest of the published fields has 543 characters.
 LONGEST_CAPTIONS = 10_000
-
-
-@dataclass(frozen=True)
-class Record:
-    """
-    A row of a CSV file.
-
-    Args:
-        file (`Path`): The file.
-        part (`str`): The part of Clotho it is about: a key of `PARTS`.
-        number (`int`): Its number; the header is row 1.
-        fields (`dict[str, str]`): The columns of `COLUMNS`.
-    """
-
-    file: Path
-    part: str
-    number: int
-    fields: dict[str, str]
-
-    @property
-    def place(self) -> str:
-        """Where it is, in a person's words."""
-        return f"{self.file.name} row {self.number}"
-
-    @property
-    def clip(self) -> str:
-        """The name of its clip."""
-        return self.fields["Audio file"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,18 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
-    """
-    The configs asked for.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`add_arguments`].
-
-    Returns:
-        `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split of each config; read them once.
-
-    Raises:
-        `InputError`: if a file or folder is missing or no good.
-    """
+    """Returns the drafts of each split of the configs asked for; read them once."""
     names = options.configs or (["clotho", "clotho-captions"] if options.clips else ["clotho-captions"])
     if "clotho" in names and options.clips is None:
         raise InputError("the config clotho needs the clips: pass --clips, or --dataset-configs clotho-captions")
@@ -110,125 +102,81 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     if not files:
         raise InputError(f"--raw {options.raw} must hold clotho_entailment_{{{','.join(PARTS)}}}.csv: found none")
     # What a row needs to know of all the others comes first; the rows themselves are read again when they are written.
-    records = [record for part, file in files.items() for record in read_records(file, part)]
-    records = [record for record in records if isinstance(record, Record)]
-    doubled = recordings_in_later_parts(records)
-    built = {}
-    if "clotho" in names:
-        clips = ClipFolder(options.clips, records)
-        built["clotho"] = {
-            PARTS[part]: clip_drafts(read_records(file, part), doubled, clips) for part, file in files.items()
+    records = {part: [one for one in _records(file) if isinstance(one, Record)] for part, file in files.items()}
+    later = _recordings_of_later_parts(records)
+    clips = ClipFolder(options.clips, records) if "clotho" in names else None
+    return {
+        name: {
+            PARTS[part]: _drafts(name, part, file, later, clips if name == "clotho" else None)
+            for part, file in files.items()
         }
-    if "clotho-captions" in names:
-        built["clotho-captions"] = {
-            PARTS[part]: caption_drafts(read_records(file, part), doubled) for part, file in files.items()
-        }
-    return {name: built[name] for name in names}
+        for name in names
+    }
 
 
-def read_records(file: Path, part: str) -> Iterator[Record | Problem]:
-    """
-    Reads one CSV file, row by row.
-
-    Args:
-        file (`Path`): The file.
-        part (`str`): The part of Clotho it is about.
-
-    Returns:
-        `Iterator[Record | Problem]`: the rows; a problem for each that has too few or too many fields, or whose clip
-            is not called by a file name.
-
-    Raises:
-        `InputError`: if the file can't be read or lacks columns.
-    """
+def _records(file: Path) -> Iterator[Record | Problem]:
+    """Reads the rows of a CSV file; one that can't be read, or whose clip is no file name, is a problem."""
     for record in read_table(file, COLUMNS, _is_row):
-        if isinstance(record, Problem):
-            yield record
-        elif not is_file_name(record.values["Audio file"]):
-            complaint = f"Audio file is not a file name: {record.values['Audio file']!r}"
-            yield Problem(record.place, "row", complaint)
+        if isinstance(record, Record) and not _is_file_name(record.values[CLIP]):
+            yield Problem(record.place, "row", f"Audio file is not a file name: {record.values[CLIP]!r}")
         else:
-            yield Record(file, part, record.number, record.values)
+            yield record
 
 
 def _is_row(values: dict[str, str]) -> bool:
     try:
-        parse_captions(values["Caption"])
+        _parse_captions(values["Caption"])
     except ValueError:
         return False
-    return is_file_name(values["Audio file"])
+    return _is_file_name(values[CLIP])
 
 
-def is_file_name(name: str) -> bool:
-    """Whether `name` is the name of a file in a folder, not a path that leads elsewhere."""
+def _is_file_name(name: str) -> bool:
+    """Returns whether a name is that of a file in a folder, not a path that leads elsewhere."""
     return bool(name.strip(" .")) and not re.search(r"[/\\\0]", name)
 
 
-def recording_of(clip: str) -> str:
+def _recording_of(clip: str) -> str:
     """
-    The recording that a clip was cut from, by its name.
+    Returns the recording that a clip was cut from, by its name.
 
     Clotho writes one name in two ways: special characters as entities of HTML, or with `_` in place of `&`, `#`, `;`.
     """
     return one_form(html.unescape(re.sub(r"__(\d+)_", r"&#\1;", clip)))
 
 
-def recordings_in_later_parts(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """
-    Finds recordings that two parts share.
-
-    Args:
-        records (`Iterable[Record]`): The rows of all parts.
-
-    Returns:
-        `dict[tuple[str, str], str]`: for (part, recording), the place of a clip of that recording in a later part.
-    """
-    found = defaultdict(dict)
-    for record in records:
-        found[recording_of(record.clip)].setdefault(record.part, record.place)
-    parts = list(PARTS)
+def _recordings_of_later_parts(records: dict[str, list[Record]]) -> dict[tuple[str, str], str]:
+    """Returns the place of a clip of the same recording in a later part for each (part, recording) that has one."""
+    places = defaultdict(dict)
+    for part, those in records.items():
+        for record in those:
+            places[_recording_of(record.values[CLIP])].setdefault(part, record.place)
     return {
-        (part, recording): places[max(places, key=parts.index)]
-        for recording, places in found.items()
-        for part in places
-        if part != max(places, key=parts.index)
+        (part, recording): list(found.values())[-1] for recording, found in places.items() for part in list(found)[:-1]
     }
 
 
 class ClipFolder:
     """
-    Clotho's clips in a folder: one folder a part (`development`, `validation`, `evaluation`), or all in one.
+    Finds Clotho's clips in a folder: one folder a part (`development`, `validation`, `evaluation`), or all in one.
 
     A clip is found by its name: as it is, else with another ending (FLAC and Ogg take less room), and with differences
     of case, of white space, of entities (`&#39;`) and of characters that some file systems don't allow passed over.
 
     Args:
         folder (`Path`): The folder.
-        records (`Iterable[Record]`): The rows of all CSV files, which say what may be told apart by these means.
-
-    Raises:
-        `InputError`: if there is no such folder, or no clip in it.
+        records (`dict[str, list[Record]]`): The rows of all parts, which say what such differences would mix up.
     """
 
-    def __init__(self, folder: Path, records: Iterable[Record]):
-        self._files, self._records = NamedFiles(folder, SUFFIXES, "--clips", self._key), defaultdict(set)
-        for record in records:
-            self._records[self._key(Path(record.clip).stem)].add((record.part, record.clip))
+    def __init__(self, folder: Path, records: dict[str, list[Record]]):
+        self._files, self._named = NamedFiles(folder, SUFFIXES, "--clips", _plain_stem), defaultdict(set)
+        for part, those in records.items():
+            for record in those:
+                clip = record.values[CLIP]
+                self._named[_plain_stem(Path(clip).stem)].add((part, clip))
 
     def find(self, part: str, name: str) -> Path:
-        """
-        Finds a clip.
-
-        Args:
-            part (`str`): The part of Clotho it is in.
-            name (`str`): Its name in the CSV file.
-
-        Returns:
-            `Path`: its file; where it should be if there is none.
-
-        Raises:
-            `InputError`: if several files may be meant, or one file by clips of several parts.
-        """
+        """Returns the file of a clip of a part, or where it should be; one that can't be told apart is an error."""
         own, shared, stem = [], [], Path(name).stem
         for path in self._files.find_all(stem):
             # The published archives are called clotho_audio_development and so on.
@@ -240,7 +188,7 @@ class ClipFolder:
         files = own or shared
         rivals = {
             (other, clip)
-            for other, clip in self._records[self._key(stem)] - {(part, name)}
+            for other, clip in self._named[_plain_stem(stem)] - {(part, name)}
             if other == part or files is shared
         }
         twins = sorted(other for other, clip in rivals if clip == name)
@@ -251,117 +199,57 @@ class ClipFolder:
             found = files
         return only_one(found, name) or self._files.folder / part / name
 
-    @staticmethod
-    def _key(stem: str) -> str:
-        return one_form(re.sub(r'[<>:"|?*]', "_", html.unescape(stem)).casefold())
+
+def _plain_stem(stem: str) -> str:
+    return one_form(re.sub(r'[<>:"|?*]', "_", html.unescape(stem)).casefold())
 
 
-def clip_drafts(
-    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str], clips: ClipFolder
+def _drafts(
+    config: str, part: str, file: Path, later: dict[tuple[str, str], str], clips: ClipFolder | None
 ) -> Iterator[Draft | Problem]:
     """
-    The rows of the config `clotho` in one part.
+    Yields three drafts for each row of a part, about its clip or, without `clips`, about its captions.
 
-    Args:
-        records (`Iterable[Record | Problem]`): The rows of its CSV file.
-        doubled (`dict[tuple[str, str], str]`): What [`recordings_in_later_parts`] found.
-        clips (`ClipFolder`): The clips.
-
-    Returns:
-        `Iterator[Draft | Problem]`: three drafts a clip, or its problem.
+    The hypotheses were written from all captions of a clip: one caption alone need not entail them. So a text premise
+    is all of them, as sentences, each once.
     """
-    for record in without_doubled(records, doubled):
+    for record in _records(file):
         if isinstance(record, Problem):
             yield record
             continue
+        name = record.values[CLIP]
+        if kept := later.get((part, _recording_of(name))):
+            yield Problem(record.place, "split", f"{name!r} is of the same recording as {kept}, which is kept")
+            continue
         try:
-            path = clips.find(record.part, record.clip)
+            if clips:
+                path = clips.find(part, name)
+                clip = Clip(path, f"{part}/{Path(name).stem}{path.suffix}")
+                premise = {"modality": "audio", "audio": clip, "evidence": ["audio"]}
+            else:
+                text = _as_sentences(_parse_captions(record.values["Caption"]))
+                premise = {"modality": "text", "premise": text, "evidence": ["text"]}
         except InputError as error:
             yield Problem(record.place, "media", str(error))
             continue
-        clip = Clip(path, f"{record.part}/{Path(record.clip).stem}{path.suffix}")
-        yield from hypothesis_drafts(record, "clotho", modality="audio", audio=clip, evidence=["audio"])
-
-
-def caption_drafts(
-    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str]
-) -> Iterator[Draft | Problem]:
-    """
-    The rows of the config `clotho-captions` in one part.
-
-    The hypotheses were written from all captions of a clip: one caption alone need not entail them. So the premise is
-    all of them, as sentences, each once.
-
-    Args:
-        records (`Iterable[Record | Problem]`): The rows of its CSV file.
-        doubled (`dict[tuple[str, str], str]`): What [`recordings_in_later_parts`] found.
-
-    Returns:
-        `Iterator[Draft | Problem]`: three drafts a clip, or its problem.
-    """
-    for record in without_doubled(records, doubled):
-        if isinstance(record, Problem):
-            yield record
-            continue
-        try:
-            premise = " ".join(sentences(parse_captions(record.fields["Caption"])))
         except ValueError as error:
             yield Problem(record.place, "row", f"Caption {error}")
             continue
-        yield from hypothesis_drafts(record, "clotho-captions", modality="text", premise=premise, evidence=["text"])
+        for category, (label, probability) in CATEGORIES.items():
+            row = new_row(
+                id=f"{config}-{part}-{record.number:06d}-{category.lower()}",
+                source="clotho",
+                hypothesis=one_form(record.values[category]),
+                probability=probability,
+                label=label,
+                probability_source="label",
+                **premise,
+            )
+            yield Draft(f"{record.place}, {category}", row)
 
 
-def without_doubled(
-    records: Iterable[Record | Problem], doubled: dict[tuple[str, str], str]
-) -> Iterator[Record | Problem]:
-    """Passes records on, with a problem in place of each whose recording a later part has too."""
-    for record in records:
-        kept = isinstance(record, Record) and doubled.get((record.part, recording_of(record.clip)))
-        if kept:
-            complaint = f"{record.clip!r} is of the same recording as {kept}, which is kept"
-            yield Problem(record.place, "split", complaint)
-        else:
-            yield record
-
-
-def hypothesis_drafts(record: Record, config: str, **premise) -> Iterator[Draft]:
-    """
-    One draft for each hypothesis about a clip.
-
-    Args:
-        record (`Record`): The row of the CSV file.
-        config (`str`): The config's name: ids begin with it.
-        premise: The columns that say what the premise is.
-
-    Returns:
-        `Iterator[Draft]`: the entailed, the neutral and the contradicted one.
-    """
-    for category, (label, probability) in CATEGORIES.items():
-        row = new_row(
-            id=f"{config}-{record.part}-{record.number:06d}-{category.lower()}",
-            source="clotho",
-            hypothesis=one_form(record.fields[category]),
-            probability=probability,
-            label=label,
-            probability_source="label",
-            **premise,
-        )
-        yield Draft(f"{record.place}, {category}", row)
-
-
-def parse_captions(text: str) -> list[str]:
-    """
-    Reads a Python list of strings.
-
-    Args:
-        text (`str`): Its text.
-
-    Returns:
-        `list[str]`: the captions.
-
-    Raises:
-        `ValueError`: if it is too long, or anything else than a list with a string or more.
-    """
+def _parse_captions(text: str) -> list[str]:
+    """Reads a Python list of strings; a `ValueError` says what else the text is."""
     if len(text) > LONGEST_CAPTIONS:
         raise ValueError(f"has {len(text)} characters, more than {LONGEST_CAPTIONS}")
     try:
@@ -374,20 +262,11 @@ def parse_captions(text: str) -> list[str]:
     return captions
 
 
-def sentences(captions: list[str]) -> list[str]:
-    """
-    Captions as sentences, each once, in their order.
-
-    Args:
-        captions (`list[str]`): The captions.
-
-    Returns:
-        `list[str]`: those that say anything, with a capital at the head and a full stop at the end.
-    """
+def _as_sentences(captions: list[str]) -> str:
+    """Returns captions that say anything, each once, with a capital at the head and a full stop at the end."""
     found = {}
-    for caption in captions:
-        text = one_form(caption)
+    for text in map(one_form, captions):
         bare = text.rstrip(" .").casefold()
         if bare and bare not in found:
             found[bare] = text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-    return list(found.values())
+    return " ".join(found.values())

@@ -42,14 +42,27 @@ from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a folder of clips"
+# Whoever releases the config states them.
+FACTS = None
 
 DEFAULT_SHARES = (0.8, 0.1, 0.1)
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "dev": "validation", "val": "validation", "valid": "validation"}
 TRUTHS = {"true": 1, "false": 0}
-NAMES_OF_OTHERS = r"unli|(urn|wikivideo)-.*|clotho.*"
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # Rows about one clip mostly stand together: as many clips are remembered with what they hold.
 CLIPS_REMEMBERED = 4096
+COLUMNS = {
+    "hypothesis": None,
+    "premise": "text premises",
+    "media": "paths of sound or video files below --media-root, or (in Parquet) their bytes",
+    "probability": "in [0, 1]; with --percent in per cent",
+    "label": "0, 1, false, true or empty; gives the probability where there is none",
+    "human-probabilities": "every annotator's number: a list (in CSV, of JSON)",
+    "id": "default: <name>-<table>-<row number>",
+    "topic": None,
+    "context": None,
+    "evidence": "out of text, audio, video: a list (in CSV, joined by ;)",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,20 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--media-root", type=Path, help="the folder that media paths start from, and never leave")
 
     columns = parser.add_argument_group("columns")
-    columns.add_argument("--hypothesis-column", required=True)
-    columns.add_argument("--premise-column", help="text premises")
-    columns.add_argument(
-        "--media-column", help="paths of sound or video files below --media-root, or (in Parquet) their bytes"
-    )
-    columns.add_argument("--probability-column", help="in [0, 1]; with --percent in per cent")
-    columns.add_argument(
-        "--label-column", help="0, 1, false, true or empty; gives the probability where there is none"
-    )
-    columns.add_argument("--human-probabilities-column", help="every annotator's number: a list (in CSV, of JSON)")
-    columns.add_argument("--id-column", help="default: <name>-<table>-<row number>")
-    columns.add_argument("--topic-column")
-    columns.add_argument("--context-column")
-    columns.add_argument("--evidence-column", help="out of text, audio, video: a list (in CSV, joined by ;)")
+    for name, explained in COLUMNS.items():
+        columns.add_argument(f"--{name}-column", required=name == "hypothesis", help=explained)
 
     modality = parser.add_mutually_exclusive_group()
     modality.add_argument(
@@ -112,41 +113,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """
-    The one config asked for.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`add_arguments`], and `seed`.
-
-    Returns:
-        `dict[str, dict[str, Iterator[Draft | Problem]]]`: the drafts of each split; each reads the tables anew, and
-        every problem is in one split only.
-
-    Raises:
-        `InputError`: if options contradict one another, a table, folder or column is missing, or a split would be
-            empty.
-    """
-    _check_options(options)
-    columns = _check_columns(options)
-    _check_scale(options, columns)
-    clips = _Clips(options.media_root)
-    assign = _assignment(options, clips)
-    there = _splits_there(options, columns, assign)
-    # What is wrong with rows that are of no split is told once, with the first.
-    splits = {split: _drafts(options, columns, clips, assign, split, split == there[0]) for split in there}
-    return {options.name: splits}
-
-
-# --- options --------------------------------------------------------------------------------------
-
-
 def _config_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,100}", text):
         raise argparse.ArgumentTypeError(f"must be small letters, digits and -, got {text!r}")
-    if re.fullmatch(NAMES_OF_OTHERS, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is a name of another source: take one of your own")
     return text
+
+
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
+    """Returns the drafts of each split of the one config; each split reads the tables anew."""
+    _check_options(options)
+    tables = _Tables(options)
+    tables.check_scale()
+    there = tables.splits()
+    # Problems of rows that are of no split are reported once, with the first.
+    return {options.name: {split: tables.drafts(split, split == there[0]) for split in there}}
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -175,173 +155,218 @@ def _check_options(options: argparse.Namespace) -> None:
     check(not doubled, f"several tables are called {doubled}, which ids and reports go by: rename them")
 
 
-def _check_columns(options: argparse.Namespace) -> list[str]:
-    """The columns that are asked for, each once."""
-    asked = {
-        f"--{name.replace('_', '-')}": column
-        for name, column in vars(options).items()
-        if column is not None and (name.endswith("_column") or name == "split_by")
-    }
-    for table in options.table:
-        there = column_names(table)
-        missing = {option: column for option, column in asked.items() if column not in there}
-        if missing:
-            named = ", ".join(f"{option} {column!r}" for option, column in missing.items())
-            raise InputError(f"{table} lacks {named}: {columns_there(table, there)}")
-    return list(dict.fromkeys(asked.values()))
+class _Tables:
+    """Reads the tables of a config: which split a row is of, and its draft."""
 
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.clips = options, _Clips(options.media_root)
+        asked = {
+            f"--{name.replace('_', '-')}": column
+            for name, column in vars(options).items()
+            if column is not None and (name.endswith("_column") or name == "split_by")
+        }
+        for table in options.table:
+            there = column_names(table)
+            if missing := [f"{option} {column!r}" for option, column in asked.items() if column not in there]:
+                raise InputError(f"{table} lacks {', '.join(missing)}: {columns_there(table, there)}")
+        self.columns = list(dict.fromkeys(asked.values()))
+        shares = zip(SPLITS, options.shares or DEFAULT_SHARES, strict=True)
+        # A share of 0 gets nothing, even at the very end.
+        self.shares = {split: share for split, share in shares if share}
 
-def _check_scale(options: argparse.Namespace, columns: list[str]) -> None:
-    """Refuses fractions among numbers that are per cent, and numbers in per cent alone that are said to be none."""
-    votes = options.human_probabilities_column
-    for column in filter(None, (options.probability_column, votes)):
-        scale, has_signs = Scale(), False
-        for _, record in _records(options, [name for name in columns if name != options.media_column]):
+    def records(self, *without: str) -> Iterator[tuple[Path, Record | Problem]]:
+        """Yields the rows of all tables, each with its table."""
+        columns = [column for column in self.columns if column not in without]
+        for table in self.options.table:
+            for record in read_table(table, columns, self._is_row):
+                yield table, record
+
+    def check_scale(self) -> None:
+        """Refuses fractions among numbers in per cent, and numbers that are all in per cent without --percent."""
+        votes = self.options.human_probabilities_column
+        for column in filter(None, (self.options.probability_column, votes)):
+            scale, has_signs = Scale(), False
+            for _, record in self.records(self.options.media_column):
+                if isinstance(record, Problem):
+                    continue
+                parse = _json_list if column == votes else lambda one: [one]
+                for value in _Cells(record.values).read(column, parse) or ():
+                    # A sign leaves no doubt.
+                    if isinstance(value, str) and value.rstrip().endswith("%"):
+                        has_signs = True
+                    elif (fraction := _Cells({column: value}).read(column, _per_cent)) is not None:
+                        scale.add(100 * fraction)
+            if not self.options.percent:
+                if scale.is_per_cent:
+                    raise InputError(
+                        f"{column} goes up to {scale.highest:g}, and more numbers are above 1 than between 0 and 1: "
+                        "pass --percent if they are per cent"
+                    )
+            elif scale.is_mixed or (scale.is_fractions and has_signs):
+                shown = ", ".join(f"{number:g}" for number in scale.below_1[:3])
+                raise InputError(
+                    f"{column} has per cent and fractions, such as {shown or 1}: multiply the fractions by 100; if "
+                    "all are per cent, divide all by 100 and leave out --percent"
+                )
+
+    def splits(self) -> list[str]:
+        """Returns the splits that have rows; reading ends as soon as all have one."""
+        options, found = self.options, set()
+        if options.split:
+            return [options.split]
+        possible = SPLITS if options.split_column else list(self.shares)
+        for _, record in self.records():
             if isinstance(record, Problem):
                 continue
-            for value in (
-                _Cells(record.values).read(column, _json_list if column == votes else lambda one: [one]) or ()
-            ):
-                # A sign tells which a number is.
-                if isinstance(value, str) and value.rstrip().endswith("%"):
-                    has_signs = True
-                elif (fraction := _Cells({column: value}).read(column, _per_cent)) is not None:
-                    scale.add(100 * fraction)
-        if not options.percent:
-            if scale.is_per_cent:
-                raise InputError(
-                    f"{column} goes up to {scale.highest:g}, and more numbers are above 1 than between 0 and 1: pass "
-                    "--percent if they are per cent"
-                )
-        elif scale.is_mixed or (scale.is_fractions and has_signs):
-            shown = ", ".join(f"{number:g}" for number in scale.below_1[:3])
+            try:
+                found.add(self._split_of(record.values))
+            except ValueError:  # reported when the row is read to be written
+                continue
+            if len(found) == len(possible):
+                break
+        if not found:
+            raise InputError(f"no row of {', '.join(map(str, options.table))} can be read or belongs to a split")
+        missing = [split for split in possible if split not in found]
+        if missing and not options.split_column:
             raise InputError(
-                f"{column} has per cent and fractions, such as {shown or 1}: multiply the fractions by 100; if "
-                "all are per cent, divide all by 100 and leave out --percent"
+                f"by chance no row came into {' or '.join(missing)}, there are too few groups: "
+                "pass --shares with 0 there, another --seed, --split-column or --split"
             )
+        return [split for split in possible if split in found]
 
+    def _split_of(self, values: dict) -> str:
+        """Returns the split of a row; a `ValueError` says why it is of none."""
+        options = self.options
+        if options.split:
+            return options.split
+        if column := options.split_column:
+            name = values[column].strip().lower() if isinstance(values[column], str) else None
+            if name not in SPLIT_NAMES:
+                raise ValueError(f"{column} must be one of {list(SPLIT_NAMES)}, got {reprlib.repr(values[column])}")
+            return SPLIT_NAMES[name]
+        # A number in [0, 1) that looks drawn at random, but belongs to this seed and group.
+        digest = hashlib.blake2b(f"{options.seed} {self._group_of(values)}".encode(), digest_size=8).digest()
+        chance = (int.from_bytes(digest, "big") >> 11) / 2**53
+        ends = zip(itertools.accumulate(self.shares.values()), self.shares, strict=True)
+        return next((split for end, split in ends if chance < end), list(self.shares)[-1])
 
-def _records(options: argparse.Namespace, columns: list[str]) -> Iterator[tuple[Path, Record | Problem]]:
-    """The rows of all tables, each with its table."""
-    for table in options.table:
-        for record in read_table(table, columns, functools.partial(_is_row, options)):
-            yield table, record
-
-
-# --- splits ---------------------------------------------------------------------------------------
-
-
-def _assignment(options: argparse.Namespace, clips: "_Clips") -> Callable[[dict], str]:
-    """A function that tells the split of a record's values, or raises a `ValueError` that says why there is none."""
-    if options.split:
-        return lambda values: options.split
-    if options.split_column:
-        return lambda values: _named_split(values[options.split_column], options.split_column)
-    shares = options.shares or DEFAULT_SHARES
-    # A share of 0 gets nothing, even at the very end.
-    ends = zip(itertools.accumulate(shares), SPLITS, shares, strict=True)
-    bounds = [(end, split) for end, split, share in ends if share]
-
-    def assign(values: dict) -> str:
-        chance = _chance(options.seed, _group(values, options, clips))
-        return next((split for end, split in bounds if chance < end), bounds[-1][1])
-
-    return assign
-
-
-def _named_split(value: Any, column: str) -> str:
-    split = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
-    if split is None:
-        raise ValueError(f"{column} must be one of {list(SPLIT_NAMES)}, got {reprlib.repr(value)}")
-    return split
-
-
-def _chance(seed: int, group: str) -> float:
-    """A number in [0, 1) that looks drawn at random, but belongs to this seed and group."""
-    digest = hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
-
-
-def _group(values: dict, options: argparse.Namespace, clips: "_Clips") -> str:
-    """What must stay together: the value of `--split-by`, or the premise."""
-    if options.split_by is not None:
-        group = values[options.split_by]
-        if _is_empty(group):
-            raise ValueError(f"{options.split_by} is empty: it must say what the row belongs to")
+    def _group_of(self, values: dict) -> str:
+        """Returns what must stay together: the value of `--split-by`, or the premise."""
+        options = self.options
+        if options.split_by is not None:
+            group = values[options.split_by]
+            if _is_empty(group):
+                raise ValueError(f"{options.split_by} is empty: it must say what the row belongs to")
+            try:
+                return name_of(group)
+            except ValueError as error:
+                raise ValueError(f"{options.split_by} {error}") from error
+        stated = options.modality if options.modality_column is None else values[options.modality_column]
+        if options.media_column is None or str(stated).strip() == "text" or _is_empty(values[options.media_column]):
+            return one_form(str(values[options.premise_column])) if options.premise_column else ""
         try:
-            return name_of(group)
+            return self.clips.find(values[options.media_column]).key
+        except ValueError:  # reported when the row is read to be written
+            return str(values[options.media_column]).strip()
+
+    def drafts(self, split: str, is_first: bool) -> Iterator[Draft | Problem]:
+        """Yields the rows of a split in their order, and, with the first, the problems of rows that are of none."""
+        for table, record in self.records():
+            if isinstance(record, Problem):
+                if is_first:
+                    yield record
+                continue
+            try:
+                its_split = self._split_of(record.values)
+            except ValueError as error:
+                if is_first:
+                    yield Problem(record.place, "split", str(error))
+                continue
+            if its_split == split:
+                yield self._draft(f"{self.options.name}-{table.stem}-{record.number}", record)
+
+    def _draft(self, default_id: str, record: Record) -> Draft | Problem:
+        cells = _Cells(record.values)
+        row = self._row(cells)
+        modality, premise, media_complaint = self._premise(cells)
+        if complaints := cells.complaints + ([media_complaint] if media_complaint else []):
+            return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
+        row |= {} if self.options.id_column else {"id": default_id}
+        return Draft(record.place, row | {"modality": modality, TABLE[modality].column: premise})
+
+    def _row(self, cells: "_Cells") -> dict:
+        """Returns all of a row but its premise, and its id if that is made up."""
+        number = _per_cent if self.options.percent else _number
+        parsers = {
+            "label": _label,
+            "probability": number,
+            "id": _text,
+            "hypothesis": _text,
+            "human_probabilities": lambda value: [number(one) for one in _json_list(value)],
+            "evidence": _evidence,
+            "topic": _text,
+            "context": _text,
+        }
+        found = {name: cells.read(getattr(self.options, f"{name}_column"), parse) for name, parse in parsers.items()}
+        row = new_row(source=self.options.name, probability_source=self.options.probability_source, **found)
+        if row["probability"] is None and not cells.complaints:
+            if row["label"] is None:
+                cells.complaints.append("there is neither a probability nor a label")
+            else:
+                row |= {"probability": float(row["label"]), "probability_source": "label"}
+        return row
+
+    def _is_row(self, values: dict) -> bool:
+        cells = _Cells(values)
+        row = self._row(cells)
+        return not cells.complaints and row["hypothesis"] is not None and 0 <= row["probability"] <= 1
+
+    def _premise(self, cells: "_Cells") -> tuple[str | None, str | Clip | None, str]:
+        """Returns the modality, the premise, and what is wrong with the clip."""
+        options, modality = self.options, self.options.modality
+        if options.modality_column is not None:
+            modality = cells.read(options.modality_column, _modality)
+            if modality is None:
+                if _is_empty(cells.values[options.modality_column]):
+                    cells.complaints.append(f"{options.modality_column} is empty")
+                return None, None, ""
+        has_text = options.premise_column is not None and not _is_empty(cells.values[options.premise_column])
+        has_media = options.media_column is not None and not _is_empty(cells.values[options.media_column])
+        if modality is None and has_text == has_media:
+            found = "both a text and a file" if has_text else "neither a text nor a file"
+            cells.complaints.append(f"there is {found} for a premise")
+            return None, None, ""
+        if modality == "text" or (modality is None and has_text):
+            return "text", cells.read(options.premise_column, _text), ""
+        if not has_media:
+            return None, None, f"a premise of modality {modality} needs a file"
+        try:
+            clip = self.clips.find(cells.values[options.media_column])
         except ValueError as error:
-            raise ValueError(f"{options.split_by} {error}") from error
-    stated = options.modality if options.modality_column is None else values[options.modality_column]
-    if options.media_column is None or str(stated).strip() == "text" or _is_empty(values[options.media_column]):
-        return one_form(str(values[options.premise_column])) if options.premise_column else ""
-    return clips.group(values[options.media_column])
-
-
-def _splits_there(options: argparse.Namespace, columns: list[str], assign: Callable[[dict], str]) -> list[str]:
-    """The splits that have rows; reading ends as soon as all have one."""
-    if options.split:
-        return [options.split]
-    possible = SPLITS
-    if not options.split_column:
-        possible = [split for split, share in zip(SPLITS, options.shares or DEFAULT_SHARES, strict=True) if share]
-    found = set()
-    for _, record in _records(options, columns):
-        if isinstance(record, Problem):
-            continue
-        try:
-            found.add(assign(record.values))
-        except ValueError:  # told when the row is read to be written
-            continue
-        if len(found) == len(possible):
-            return list(possible)
-    missing = [split for split in possible if split not in found]
-    if not found:
-        raise InputError(f"no row of {', '.join(map(str, options.table))} can be read or belongs to a split")
-    if not options.split_column:
-        raise InputError(
-            f"by chance no row came into {' or '.join(missing)}, there are too few groups: "
-            "pass --shares with 0 there, another --seed, --split-column or --split"
-        )
-    return [split for split in possible if split in found]
-
-
-# --- rows -----------------------------------------------------------------------------------------
-
-
-def _drafts(
-    options: argparse.Namespace,
-    columns: list[str],
-    clips: "_Clips",
-    assign: Callable[[dict], str],
-    split: str,
-    is_first: bool,
-) -> Iterator[Draft | Problem]:
-    """The rows of one split in their order, and, with the first split, the problems of rows that are of none."""
-    for table, record in _records(options, columns):
-        if isinstance(record, Problem):
-            if is_first:
-                yield record
-            continue
-        try:
-            its_split = assign(record.values)
-        except ValueError as error:
-            if is_first:
-                yield Problem(record.place, "split", str(error))
-            continue
-        if its_split == split:
-            yield _draft(options, f"{options.name}-{table.stem}-{record.number}", record, clips)
+            return None, None, f"{options.media_column} {error}"
+        found, complaint = self.clips.judge(clip)
+        if modality is None:
+            return None if found is None else "audio" if found == "audio" else "video", clip, complaint
+        if modality == "audio":
+            # Of a video only the sound is taken: its pictures are not for those who only listen.
+            return modality, replace(clip, sound_only=found in ("video", "audiovisual")), ""
+        # One clip may be the premise of several modalities, and is stored, which checks it wholly, for the first of
+        # them. A file that can't be judged can't be stored either, which is where it is reported.
+        if found not in (None, modality, "audiovisual"):
+            wanted = "pictures" if found == "audio" else "sound"
+            return modality, None, f"{clip.path} has no {wanted}, which modality {modality} needs"
+        return modality, clip, ""
 
 
 class _Cells:
-    """The values of a record, read one by one; what can't be read is kept as complaints."""
+    """Reads the values of a record one by one; what can't be read is kept as complaints."""
 
     def __init__(self, values: dict):
         self.values = values
         self.complaints: list[str] = []
 
     def read(self, column: str | None, parse: Callable[[Any], Any]) -> Any:
-        """The parsed value; `None` where there is no such column, or nothing in it, or nothing that can be read."""
+        """Returns the parsed value; `None` without such a column, and if nothing in it can be read."""
         if column is None or _is_empty(self.values[column]):
             return None
         try:
@@ -351,92 +376,8 @@ class _Cells:
             return None
 
 
-def _draft(options: argparse.Namespace, default_id: str, record: Record, clips: "_Clips") -> Draft | Problem:
-    cells = _Cells(record.values)
-    row = _columns(options, cells)
-    modality, premise, media_complaint = _premise(options, cells, clips)
-    complaints = cells.complaints + ([media_complaint] if media_complaint else [])
-    if complaints:
-        return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
-    row |= {} if options.id_column else {"id": default_id}
-    return Draft(record.place, row | {"modality": modality, TABLE[modality].column: premise})
-
-
-def _columns(options: argparse.Namespace, cells: _Cells) -> dict:
-    """All of a row but its premise, and its id if that is made up."""
-    number = _per_cent if options.percent else _number
-    label = cells.read(options.label_column, _label)
-    probability, source = cells.read(options.probability_column, number), options.probability_source
-    row = new_row(
-        id=cells.read(options.id_column, _text),
-        source=options.name,
-        hypothesis=cells.read(options.hypothesis_column, _text),
-        label=label,
-        human_probabilities=cells.read(
-            options.human_probabilities_column, lambda value: [number(one) for one in _json_list(value)]
-        ),
-        evidence=cells.read(options.evidence_column, _evidence),
-        topic=cells.read(options.topic_column, _text),
-        context=cells.read(options.context_column, _text),
-    )
-    if probability is None and not cells.complaints:
-        if label is None:
-            cells.complaints.append("there is neither a probability nor a label")
-        else:
-            probability, source = float(label), "label"
-    return row | {"probability": probability, "probability_source": source}
-
-
-def _is_row(options: argparse.Namespace, values: dict) -> bool:
-    cells = _Cells(values)
-    row = _columns(options, cells)
-    return not cells.complaints and row["hypothesis"] is not None and 0 <= row["probability"] <= 1
-
-
-def _premise(options: argparse.Namespace, cells: _Cells, clips: "_Clips") -> tuple[str | None, str | Clip | None, str]:
-    """The modality, the premise, and what is wrong with the clip."""
-    modality = options.modality
-    if options.modality_column is not None:
-        modality = cells.read(options.modality_column, _modality)
-        if modality is None:
-            if _is_empty(cells.values[options.modality_column]):
-                cells.complaints.append(f"{options.modality_column} is empty")
-            return None, None, ""
-    has_text = options.premise_column is not None and not _is_empty(cells.values[options.premise_column])
-    has_media = options.media_column is not None and not _is_empty(cells.values[options.media_column])
-    if modality is None and has_text == has_media:
-        found = "both a text and a file" if has_text else "neither a text nor a file"
-        cells.complaints.append(f"there is {found} for a premise")
-        return None, None, ""
-    if modality == "text" or (modality is None and has_text):
-        return "text", cells.read(options.premise_column, _text), ""
-    if not has_media:
-        return None, None, f"a premise of modality {modality} needs a file"
-    try:
-        clip = clips.find(cells.values[options.media_column])
-    except ValueError as error:
-        return None, None, f"{options.media_column} {error}"
-    found, complaint = clips.judge(clip)
-    if modality is None:
-        return None if found is None else "audio" if found == "audio" else "video", clip, complaint
-    if modality == "audio":
-        # Of a video only the sound is taken: its pictures are not for those who only listen.
-        return modality, replace(clip, sound_only=found in ("video", "audiovisual")), ""
-    # One clip may be the premise of several modalities, and is stored, which checks it wholly, for the first of them.
-    # A file that can't be judged can't be stored either, which is where it is told.
-    if found not in (None, modality, "audiovisual"):
-        wanted = "pictures" if found == "audio" else "sound"
-        return modality, None, f"{clip.path} has no {wanted}, which modality {modality} needs"
-    return modality, clip, ""
-
-
 class _Clips:
-    """
-    The clips that tables name, or hold themselves.
-
-    Args:
-        root (`Path`, *optional*): The folder that names start from.
-    """
+    """Finds the clips that tables name, below the folder that names start from, or hold themselves."""
 
     def __init__(self, root: Path | None):
         self._root = root and MediaRoot(root)
@@ -444,7 +385,7 @@ class _Clips:
         self._judged = functools.lru_cache(CLIPS_REMEMBERED)(_judge)
 
     def find(self, value: Any) -> Clip:
-        """The clip of a cell: a path, bytes, or `{"bytes", "path"}`. A `ValueError` says what is wrong with it."""
+        """Returns the clip of a cell: a path, bytes, or `{"bytes", "path"}`. A `ValueError` says what is wrong."""
         content, name = value, value
         if isinstance(value, dict):
             content, name = value.get("bytes"), value.get("path")
@@ -453,19 +394,17 @@ class _Clips:
         if not isinstance(content, bytes):
             return self._named(_stripped(name))
         suffix = PurePosixPath(name).suffix.lower() if isinstance(name, str) else ""
-        suffix = suffix if suffix[1:].isalnum() else _suffix_of(content)
+        if not suffix[1:].isalnum():
+            try:
+                kind = soundfile.info(io.BytesIO(content)).format.lower()
+                suffix = ".wav" if kind == "wavex" else f".{kind}"
+            except soundfile.LibsndfileError:
+                suffix = ".mp4" if content[4:8] == b"ftyp" else ".mkv"
         key = hashlib.sha256(content).hexdigest()[:32] + suffix
         return Clip(Path(key), key, content=content)
 
-    def group(self, value: Any) -> str:
-        """What rows about the same clip have in common."""
-        try:
-            return self.find(value).key
-        except ValueError:  # told when the row is read to be written
-            return str(value).strip()
-
     def judge(self, clip: Clip) -> tuple[str | None, str]:
-        """The modality of all that a clip holds, and what is wrong with it."""
+        """Returns the modality of all that a clip holds, and what is wrong with it."""
         return self._judged(clip.path) if clip.content is None else _judge(clip.path, clip.content)
 
     def _named(self, name: str) -> Clip:
@@ -485,18 +424,6 @@ def _judge(path: Path, content: bytes | None = None) -> tuple[str | None, str]:
         return ("audiovisual" if found == "video" and has_audio(source, name=str(path)) else found), ""
     except MediaError as error:
         return None, str(error)
-
-
-def _suffix_of(content: bytes) -> str:
-    """The ending of a clip that has no name."""
-    try:
-        kind = soundfile.info(io.BytesIO(content)).format.lower()
-    except soundfile.LibsndfileError:
-        return ".mp4" if content[4:8] == b"ftyp" else ".mkv"
-    return ".wav" if kind == "wavex" else f".{kind}"
-
-
-# --- values ---------------------------------------------------------------------------------------
 
 
 def _is_empty(value: Any) -> bool:

@@ -11,11 +11,10 @@ and teachers said included, is as it was released.
 import argparse
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
 from common.errors import InputError
@@ -24,10 +23,13 @@ from datasets_scripts.building.clips import files_below, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
 from datasets_scripts.schema import FEATURES, SPLITS
+from datasets_scripts.tables import Record, column_names, read_table
 from modeling_clue.modalities import TABLE
 
 
 DESCRIPTION = "a config released as labels, joined with clips of your own"
+# They are those of the source that was released.
+FACTS = None
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg")
@@ -46,58 +48,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
-    """
-    The config asked for.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`add_arguments`].
-
-    Returns:
-        `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split; read them once.
-
-    Raises:
-        `InputError`: if there is no such config, or it has its clips; or there is no folder with clips.
-    """
+    """Returns the drafts of each split of the config asked for; read them once."""
     if options.config != PurePosixPath(options.config).name or options.config.startswith("."):
         raise InputError(f"--dataset-config {options.config} is no name of a config")
     files = _fetch(options.origin, options.config, options.revision)
     for file in files.values():
-        _check(file, options.config)
-    names = {name for file in files.values() for name in _clip_names(file)}
+        if CLIP_COLUMN not in column_names(file):
+            raise InputError(f"{options.config} was not released as labels without clips: load it as it is")
+    records = (record for file in files.values() for record in read_table(file, [CLIP_COLUMN]))
+    names = {record.values[CLIP_COLUMN] for record in records if isinstance(record, Record)}
     clips = ClipFinder(options.clips, names)
-    return {options.config: {split: drafts(file, clips) for split, file in files.items()}}
+    return {options.config: {split: _drafts(split, file, clips) for split, file in files.items()}}
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """
-    A file that may be a clip.
-
-    Args:
-        path (`Path`): The file.
-        key (`str`): The name it would have in the source.
-        is_video (`bool`): Whether it is a video.
-        rank (`tuple[bool, bool, int]`): How far-fetched that is: by another ending, by a folder that it isn't in, by
-            how many folders left out.
-    """
+class Candidate(NamedTuple):
+    """A file that may be a clip."""
 
     path: Path
-    key: str
+    key: str  # the name it would have in the source
     is_video: bool
-    rank: tuple[bool, bool, int]
+    rank: tuple[bool, bool, int]  # how far-fetched: another ending, a folder it isn't in, how many folders left out
 
 
 class ClipFinder:
-    """
-    Finds clips by the names they were stored under.
-
-    Args:
-        folder (`Path`): Where to look, at any depth.
-        names (`set[str]`): The stored names.
-
-    Raises:
-        `InputError`: if there is no such folder, or no clip in it.
-    """
+    """Finds clips below a folder, at any depth, by the names they were stored under."""
 
     def __init__(self, folder: Path, names: set[str]):
         self.folder = folder
@@ -108,19 +82,7 @@ class ClipFinder:
                     self._found.setdefault(name, []).append(candidate)
 
     def find(self, name: str, modality: str) -> Clip:
-        """
-        Finds a clip.
-
-        Args:
-            name (`str`): Its stored name.
-            modality (`str`): What it is a premise of.
-
-        Returns:
-            `Clip`: it; one whose file isn't there if there is none.
-
-        Raises:
-            `InputError`: if several files may be meant.
-        """
+        """Returns the clip of a stored name; its file isn't there if none was found, several are an error."""
         fit = [one for one in self._found.get(name, ()) if modality == "audio" or one.is_video]
         if not fit:
             return Clip(self.folder / name, name)
@@ -130,47 +92,37 @@ class ClipFinder:
         return Clip(one.path, one.key, sound_only=modality == "audio" and one.is_video)
 
 
-def drafts(file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
-    """
-    The rows of a split with their clips.
-
-    Args:
-        file (`Path`): The released `metadata.parquet`.
-        clips (`ClipFinder`): The clips.
-
-    Returns:
-        `Iterator[Draft | Problem]`: the drafts, in order; a problem where several files may be a row's clip.
-    """
-    number = 0
-    with pq.ParquetFile(file) as rows:
-        for batch in rows.iter_batches():
-            for record in batch.to_pylist():
-                number += 1
-                place = f"{file.parent.name} row {number}, {record['id']!r}"
-                row = {name: record.get(name) for name in FEATURES}
-                name = record[CLIP_COLUMN]
-                if not _is_plain(name):
-                    yield Problem(place, "row", f"clip must be a file name, got {name!r}")
-                    continue
-                try:
-                    row[TABLE.get(row["modality"], TABLE["audio"]).column] = clips.find(name, row["modality"])
-                except InputError as error:
-                    yield Problem(place, "media", str(error))
-                    continue
-                yield Draft(place, row)
+def _drafts(split: str, file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
+    """Yields the released rows of a split with their clips."""
+    for record in read_table(file):
+        if isinstance(record, Problem):
+            yield replace(record, place=f"{split}, {record.place}")
+            continue
+        place = f"{split} row {record.number}, {record.values['id']!r}"
+        row = {name: record.values.get(name) for name in FEATURES}
+        name = record.values[CLIP_COLUMN]
+        if not isinstance(name, str) or not name or name[0] == "." or "\\" in name or PurePosixPath(name).name != name:
+            yield Problem(place, "row", f"clip must be a file name, got {name!r}")
+            continue
+        try:
+            row[TABLE.get(row["modality"], TABLE["audio"]).column] = clips.find(name, row["modality"])
+        except InputError as error:
+            yield Problem(place, "media", str(error))
+            continue
+        yield Draft(place, row)
 
 
 def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
-    """Every name that a file may have been stored under, with what it would be then."""
+    """Yields every name that a file may have been stored under, with what it would be then."""
     is_video = path.suffix.lower() in VIDEO_SUFFIXES
     others = [suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != path.suffix.lower()]
     for dropped in range(len(relative.parts)):
         tail = PurePosixPath(*relative.parts[dropped:])
         for folder in SOURCE_FOLDERS:
-            key = f"{folder}{tail}"
             # The ending is part of the name's hash: others have to be tried one by one.
             for suffix in (path.suffix, *others):
-                candidate = Candidate(path, key, is_video, (suffix != path.suffix, bool(folder), dropped))
+                rank = (suffix != path.suffix, bool(folder), dropped)
+                candidate = Candidate(path, f"{folder}{tail}", is_video, rank)
                 asked = f"{folder}{tail.with_suffix('')}{suffix}"
                 # A file system may have parted letters from their accents, or joined them.
                 for name in {asked, *(unicodedata.normalize(form, asked) for form in ("NFC", "NFD"))}:
@@ -179,54 +131,24 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
                         yield stored_name(name, sound_only=True), candidate
 
 
-def _is_plain(name) -> bool:
-    if not isinstance(name, str) or not name or name.startswith("."):
-        return False
-    return PurePosixPath(name).name == name and "\\" not in name
-
-
-def _clip_names(file: Path) -> Iterator[str]:
-    with pq.ParquetFile(file) as rows:
-        for batch in rows.iter_batches(columns=[CLIP_COLUMN]):
-            yield from batch[CLIP_COLUMN].drop_null().unique().to_pylist()
-
-
-def _check(file: Path, config: str) -> None:
-    try:
-        with pq.ParquetFile(file) as rows:
-            names = rows.schema_arrow.names
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{file} can't be read: {error}") from error
-    if CLIP_COLUMN not in names:
-        raise InputError(f"{config} was not released as labels without clips: load it as it is")
-
-
 def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
-    folder = Path(origin)
-    if folder.is_dir():
-        files = {split: folder / config / split / "metadata.parquet" for split in SPLITS}
-        files = {split: file for split, file in files.items() if file.is_file()}
+    """Returns the table of each split that the config has, in a folder or on the Hub."""
+    wanted = {split: f"{config}/{split}/metadata.parquet" for split in SPLITS}
+    if Path(origin).is_dir():
+        files = {split: Path(origin, path) for split, path in wanted.items() if Path(origin, path).is_file()}
     elif origin.count("/") == 1:
-        files = _download(origin, config, revision)
+        api, where = HfApi(), {"repo_id": origin, "repo_type": "dataset"}
+        with explain_hub_errors(origin):
+            # One commit for all: a release may be going on.
+            where["revision"] = api.repo_info(**where, revision=revision).sha
+            there = {entry.path for entry in api.get_paths_info(paths=list(wanted.values()), **where)}
+            files = {
+                split: Path(api.hf_hub_download(filename=path, **where))
+                for split, path in wanted.items()
+                if path in there
+            }
     else:
         raise InputError(f"--dataset {origin} is neither a folder nor ORG/NAME on the Hub")
     if not files:
         raise InputError(f"{origin} has no config {config}")
     return files
-
-
-def _download(repo: str, config: str, revision: str) -> dict[str, Path]:
-    api = HfApi()
-    with explain_hub_errors(repo):
-        # One commit for all: a release may be going on.
-        commit = api.repo_info(repo, repo_type="dataset", revision=revision).sha
-        wanted = {split: f"{config}/{split}/metadata.parquet" for split in SPLITS}
-        there = {
-            entry.path
-            for entry in api.get_paths_info(repo, list(wanted.values()), revision=commit, repo_type="dataset")
-        }
-        return {
-            split: Path(api.hf_hub_download(repo, path, revision=commit, repo_type="dataset"))
-            for split, path in wanted.items()
-            if path in there
-        }

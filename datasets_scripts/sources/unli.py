@@ -5,7 +5,7 @@ Columns: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,35 @@ import numpy as np
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, Problem, new_row
 from datasets_scripts.schema import name_of, one_form
+from datasets_scripts.sources.facts import Facts
 from datasets_scripts.tables import read_table
 
 
 DESCRIPTION = "human probabilities for text, from the published CSVs"
+FACTS = Facts(
+    title="UNLI",
+    what="Premise-hypothesis pairs of SNLI (captions of photographs) with people's judgements on a sliding scale.",
+    url="https://arxiv.org/abs/1909.03042",
+    licences=("cc-by-sa-4.0",),
+    terms="texts and judgements, derived from SNLI, which has the same licence",
+    labels=(
+        "The probability is the published one, a mean of several crowd workers; their single answers are not "
+        "published. The label is SNLI's: entailment 1, contradiction 0, neutral none. Rows whose id begins with "
+        "`unli-dev-` are of UNLI's development set, in whatever split they are here."
+    ),
+    limits=(
+        "UNLI's premises are one-line captions, and SNLI's known habits (words that give a contradiction away) "
+        "come along."
+    ),
+    citation=(
+        "Tongfei Chen, Zhengping Jiang, Adam Poliak, Keisuke Sakaguchi and Benjamin Van Durme (2020): Uncertain "
+        "Natural Language Inference. ACL."
+    ),
+    extends="extended|snli",
+    people="crowdsourced",
+    configs=r"unli",
+)
+
 COLUMNS = ("id", "pre", "hyp", "nli", "unli")
 PUBLISHED_FILES = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
 DEV_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -29,43 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", type=Path, required=True, help="the folder with dev.csv, or with all three files")
 
 
-def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """
-    The config `unli`: the published splits where all three files are there, else a split of the development set.
-
-    Args:
-        options (`argparse.Namespace`): `raw`, a folder with `dev.csv`, or with `train.csv`, `dev.csv` and `test.csv`;
-            and `seed`, which shuffles the premises before the development set is split.
-
-    Returns:
-        `dict[str, dict[str, Iterator[Draft | Problem]]]`: the drafts of each split.
-
-    Raises:
-        `InputError`: if files or columns are missing; the message names them.
-    """
+def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
+    """Returns the drafts of the published splits if all three files are there, else a split of the development set."""
     raw = options.raw
     there = {split for split, file in PUBLISHED_FILES.items() if (raw / file).is_file()}
     if there == set(PUBLISHED_FILES):
         return {"unli": {split: read_rows(raw / file) for split, file in PUBLISHED_FILES.items()}}
     if there == {"validation"}:
-        return {"unli": split_by_premise(list(read_rows(raw / "dev.csv")), options.seed)}
+        return {"unli": _split_by_premise(read_rows(raw / "dev.csv"), options.seed)}
     found = sorted(PUBLISHED_FILES[split] for split in there) or "none of them"
     raise InputError(f"--raw {raw} must hold dev.csv alone or train.csv, dev.csv and test.csv: found {found}")
 
 
 def read_rows(path: Path) -> Iterator[Draft | Problem]:
-    """
-    Reads one CSV file of UNLI, row by row.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `Iterator[Draft | Problem]`: one for each row of the file, in its order; the header is row 1.
-
-    Raises:
-        `InputError`: if it can't be read, or columns are missing.
-    """
+    """Yields a draft or a problem for each row of a file, in its order; the header is row 1."""
     for record in read_table(path, COLUMNS, lambda values: not _complaints(_texts(values))):
         if isinstance(record, Problem):
             yield record
@@ -73,31 +75,33 @@ def read_rows(path: Path) -> Iterator[Draft | Problem]:
         texts = _texts(record.values)
         if complaints := _complaints(texts):
             yield Problem(record.place, "row", "; ".join(complaints))
-        else:
-            yield Draft(record.place, _row(path.stem, texts))
+            continue
+        # Published is the mean of the judgements, not the judgements: `human_probabilities` stays empty.
+        row = new_row(
+            id=f"unli-{path.stem}-{texts['id']}",
+            source="unli",
+            modality="text",
+            premise=texts["pre"],
+            hypothesis=texts["hyp"],
+            probability=float(texts["unli"]),
+            label=LABELS[texts["nli"]],
+            probability_source="human",
+            evidence=["text"],
+        )
+        yield Draft(record.place, row)
 
 
-def split_by_premise(drafts: list[Draft | Problem], seed: int) -> dict[str, list[Draft | Problem]]:
-    """
-    Splits rows 80/10/10 by premise: all hypotheses about a premise fall into one split.
-
-    Args:
-        drafts (`list[Draft | Problem]`): In any order; problems go to the training split, where they are reported.
-        seed (`int`): Shuffles the premises.
-
-    Returns:
-        `dict[str, list[Draft | Problem]]`: the drafts of each split, premise by premise in shuffled order.
-    """
-    problems = [draft for draft in drafts if isinstance(draft, Problem)]
-    by_premise = {}
+def _split_by_premise(drafts: Iterable[Draft | Problem], seed: int) -> dict[str, list[Draft | Problem]]:
+    """Splits rows 80/10/10 in shuffled order, all of a premise into one split; problems go to the training split."""
+    problems, by_premise = [], {}
     for draft in drafts:
-        if isinstance(draft, Draft):
-            by_premise.setdefault(draft.row["premise"], []).append(draft)
-    premises = list(by_premise)
-    order = np.random.default_rng(seed).permutation(len(premises))
-    ends = np.rint(np.cumsum(list(DEV_SHARES.values())) * len(premises)).astype(int)
+        same = problems if isinstance(draft, Problem) else by_premise.setdefault(draft.row["premise"], [])
+        same.append(draft)
+    groups = list(by_premise.values())
+    order = np.random.default_rng(seed).permutation(len(groups))
+    ends = np.rint(np.cumsum(list(DEV_SHARES.values())) * len(groups)).astype(int)
     parts = zip(DEV_SHARES, np.split(order, ends[:-1]), strict=True)
-    splits = {split: [draft for k in part for draft in by_premise[premises[k]]] for split, part in parts}
+    splits = {split: [draft for k in part for draft in groups[k]] for split, part in parts}
     return splits | {"train": problems + splits["train"]}
 
 
@@ -118,18 +122,3 @@ def _complaints(texts: dict[str, str]) -> list[str]:
         if not inside:
             found.append(f"unli must be a number in [0, 1], got {texts['unli']!r}")
     return found
-
-
-def _row(file: str, texts: dict[str, str]) -> dict:
-    # Published is the mean of the judgments, not the judgments: `human_probabilities` stays empty.
-    return new_row(
-        id=f"unli-{file}-{texts['id']}",
-        source="unli",
-        modality="text",
-        premise=texts["pre"],
-        hypothesis=texts["hyp"],
-        probability=float(texts["unli"]),
-        label=LABELS[texts["nli"]],
-        probability_source="human",
-        evidence=["text"],
-    )

@@ -10,7 +10,7 @@ the number of workers changes nothing, and a larger dataset begins with the rows
 import argparse
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +23,29 @@ from common.cli import positive
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import SPLITS
+from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
 from datasets_scripts.sources.urn_media import write_sound, write_video
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "generated, with exact probabilities"
+FACTS = Facts(
+    title="Urn world",
+    what=(
+        "Generated premises: an urn described in words, a sound of high, middle and low beeps, a video of "
+        "coloured balls, or both at once. A hypothesis speaks of one ball or beep drawn at random."
+    ),
+    licences=("apache-2.0",),
+    terms="texts, clips and probabilities, which this project's code generates",
+    labels=(
+        "The probability is exact: the share of events in the premise of which the hypothesis is true. The label "
+        "is 1 or 0 where that is certain, else none."
+    ),
+    limits="The urn world has a few dozen words and nothing of real scenes: it checks machinery, not judgement.",
+    configs=r"urn-.*",
+)
+
 EVENTS = (3, 10)
 # How many of the attributes a scene uses at most: with fewer, probabilities of 0 and 1 occur.
 PALETTE_SIZE = {1: 0.06, 2: 0.3, 3: 0.34, 4: 0.3}
@@ -38,31 +55,23 @@ MEDIA_SUFFIX = {"audio": stored_suffix(".flac"), "video": ".mp4", "audiovisual":
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
     parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all four")
-    parser.add_argument("--train", type=positive, default=2500, help="premises a modality (default: %(default)s)")
-    parser.add_argument("--validation", type=positive, default=100, help="premises a modality (default: %(default)s)")
-    parser.add_argument("--test", type=positive, default=300, help="premises a modality (default: %(default)s)")
+    explained = "premises a modality (default: %(default)s)"
+    for split, size in {"train": 2500, "validation": 100, "test": 300}.items():
+        parser.add_argument(f"--{split}", type=positive, default=size, help=explained)
     parser.add_argument("--text-train", type=positive, help="text premises for training (default: 3 x --train)")
     parser.add_argument("--hypotheses-per-premise", type=positive, default=12, help="default: %(default)s")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """
-    What happens in a premise: one colour and one pitch an event, or only one of the two.
-
-    Args:
-        colours (`tuple[str, ...]` or `None`):
-            The colour of each ball.
-        pitches (`tuple[str, ...]` or `None`):
-            The pitch of each sound.
-    """
+    """What happens in a premise: the colour of each ball, the pitch of each beep, or both."""
 
     colours: tuple[str, ...] | None
     pitches: tuple[str, ...] | None
 
     @property
     def events(self) -> list[tuple[str, ...]]:
-        """The attributes of each event."""
+        """Returns the attributes of each event."""
         return list(zip(*(sense for sense in (self.colours, self.pitches) if sense is not None), strict=True))
 
 
@@ -84,41 +93,20 @@ def sample_scene(modality: str, rng: np.random.Generator, number: int | None = N
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]:
     """
-    The configs `urn-<modality>`.
-
-    Args:
-        options (`argparse.Namespace`): What [`add_arguments`] adds, and `seed` and `workers`.
-
-    Returns:
-        `dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]`: for each config and split a function that writes
-        the split's clips into `media/` of the folder it is given, and gives the drafts of its rows.
+    Returns a function for each split of the configs `urn-<modality>`, which writes the split's clips into `media/` of
+    the folder it is given, and yields the drafts of its rows.
     """
-    sizes = {split: getattr(options, split) for split in SPLITS}
-    number, seed, workers = options.hypotheses_per_premise, options.seed, options.workers
-    found = {}
-    for modality in options.modalities:
-        if modality == "text":
-            asked = sizes | {"train": options.text_train or 3 * options.train}
-            # The test split first: it stays the same when the training split grows.
-            seen = set()
-            found["urn-text"] = {
-                split: partial(_text_drafts, split=split, size=asked[split], number=number, seed=seed, seen=seen)
-                for split in SPLITS
-            }
-        else:
-            found[f"urn-{modality}"] = {
-                split: partial(
-                    _clip_drafts, modality=modality, size=sizes[split], number=number, seed=seed, workers=workers
-                )
-                for split in SPLITS
-            }
-    return found
+    seen = set()
+    return {
+        f"urn-{modality}": {split: partial(_drafts, modality, split, options, seen) for split in SPLITS}
+        for modality in options.modalities
+    }
 
 
 def make_rows(
     modality: str, premise_id: str, scene: Scene, premise: str, number: int, rng: np.random.Generator
 ) -> list[dict]:
-    """The rows of one premise (`premise` is a text, or the path of a clip), one a hypothesis."""
+    """Returns the rows of one premise (`premise` is a text, or the path of a clip), one a hypothesis."""
     rows = []
     for k, (predicate, sentence) in enumerate(sample_hypotheses(modality, number, rng)):
         probability = predicate.probability(scene.events)
@@ -127,48 +115,46 @@ def make_rows(
                 id=f"{premise_id}-{k:02d}",
                 source="urn",
                 modality=modality,
-                **{TABLE[modality].column: premise},
                 hypothesis=sentence,
                 probability=probability,
                 # Between 0 and 1 a statement about a random draw is neither true nor false.
                 label=int(probability) if probability in (0.0, 1.0) else None,
                 probability_source="exact",
                 evidence=["text"] if modality == "text" else list(predicate.senses),
+                **{TABLE[modality].column: premise},
             )
         )
     return rows
 
 
-def _text_drafts(folder: Path, split: str, size: int, number: int, seed: int, seen: set[str]) -> Iterator[Draft]:
-    """The drafts of a split of the text config. No text is of `seen`, to which this split's are added."""
-    for index in range(size):
-        rng = _generator(seed, "text", split, index)
-        while True:
-            scene = sample_scene("text", rng)
-            text = describe_urn(list(scene.colours), rng)
-            if text not in seen:
-                break
-        seen.add(text)
-        premise_id = f"urn-text-{split}-{index:06d}"
-        for row in make_rows("text", premise_id, scene, text, number, rng):
-            yield Draft(row["id"], row)
+def _drafts(modality: str, split: str, options: argparse.Namespace, seen: set[str], folder: Path) -> Iterator[Draft]:
+    """Yields the drafts of a split; no text is one that was `seen` in another."""
+    size = getattr(options, split)
+    if modality == "text" and split == "train":
+        size = options.text_train or 3 * size
+    make = partial(_make_premise, modality, split, options.seed, options.hypotheses_per_premise, folder)
+    if modality == "text":
+        premises = (make(index, seen) for index in range(size))
+    else:
+        premises = map_in_processes(make, range(size), options.workers)
+    for rows in premises:
+        yield from (Draft(row["id"], row) for row in rows)
 
 
-def _clip_drafts(folder: Path, modality: str, size: int, number: int, seed: int, workers: int) -> Iterator[Draft]:
-    """Writes the clips of a split of a media config to `folder/media/` and gives its drafts."""
-    jobs = [(modality, folder, index, number, seed) for index in range(size)]
-    for rows in map_in_processes(_write_premise, jobs, workers):
-        for row in rows:
-            yield Draft(row["id"], row)
-
-
-def _write_premise(job: tuple[str, Path, int, int, int]) -> list[dict]:
-    modality, folder, index, number, seed = job
-    rng = _generator(seed, modality, folder.name, index)
+def _make_premise(
+    modality: str, split: str, seed: int, number: int, folder: Path, index: int, seen: set[str] = frozenset()
+) -> list[dict]:
+    """Draws a premise whose text is not `seen` yet, writes its clip, and returns its rows."""
+    rng = np.random.default_rng([seed, MODALITIES.index(modality), SPLITS.index(split), index])
     scene = sample_scene(modality, rng)
-    clip = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
-    rows = make_rows(modality, f"urn-{modality}-{folder.name}-{index:06d}", scene, clip, number, rng)
-    write_clip(folder / clip, scene, rng)
+    premise = f"media/{index:06d}{MEDIA_SUFFIX.get(modality)}"
+    if modality == "text":
+        while (premise := describe_urn(list(scene.colours), rng)) in seen:
+            scene = sample_scene(modality, rng)
+        seen.add(premise)
+    rows = make_rows(modality, f"urn-{modality}-{split}-{index:06d}", scene, premise, number, rng)
+    if modality != "text":
+        write_clip(folder / premise, scene, rng)
     return rows
 
 
@@ -185,8 +171,8 @@ def write_clip(
             write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums)
 
 
-def map_in_processes(function: Callable, jobs: list, workers: int) -> Iterator:
-    """`map(function, jobs)` in `workers` processes, which end with this one."""
+def map_in_processes(function: Callable, jobs: Iterable, workers: int) -> Iterator:
+    """Yields what `map(function, jobs)` does, in `workers` processes, which end with this one."""
     if workers == 1:
         yield from map(function, jobs)
         return
@@ -201,7 +187,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _generator(seed: int, modality: str, split: str, index: int) -> np.random.Generator:
-    return np.random.default_rng([seed, MODALITIES.index(modality), SPLITS.index(split), index])

@@ -31,6 +31,14 @@ PHRASES = {
     "and": ("is {0} and {1}", "is both {0} and {1}"),
     "but not": ("is {0} but not {1}", "is {0} and not {1}"),
 }
+TRUTHS = {
+    "is": lambda first: first,
+    "not": lambda first: not first,
+    "or": lambda first, second: first or second,
+    "neither": lambda first, second: not (first or second),
+    "and": lambda first, second: first and second,
+    "but not": lambda first, second: first and not second,
+}
 ONE_SENSE_WEIGHTS = {"is": 0.4, "not": 0.2, "or": 0.25, "neither": 0.15}
 CROSS_SENSE_WEIGHTS = {"and": 0.45, "but not": 0.3, "or": 0.25}
 CROSS_SENSE_SHARE = 0.45
@@ -45,49 +53,27 @@ SECOND_URN = "A second urn, out of reach, holds {} {} balls."
 
 @dataclass(frozen=True)
 class Predicate:
-    """
-    A statement about one event drawn at random.
-
-    Args:
-        form (`str`):
-            One of the keys of `PHRASES`.
-        terms (`tuple[str, ...]`):
-            One or two attributes, each a colour or a pitch.
-    """
+    """A statement about one event drawn at random: a key of `PHRASES`, and one or two colours or pitches."""
 
     form: str
     terms: tuple[str, ...]
 
     def holds(self, event: tuple[str, ...]) -> bool:
-        """Whether the statement is true of `event`, the tuple of its attributes."""
-        found = [term in event for term in self.terms]
-        match self.form:
-            case "is":
-                return found[0]
-            case "not":
-                return not found[0]
-            case "or":
-                return found[0] or found[1]
-            case "neither":
-                return not found[0] and not found[1]
-            case "and":
-                return found[0] and found[1]
-            case "but not":
-                return found[0] and not found[1]
-        raise ValueError(f"unknown form {self.form!r}")
+        """Returns whether the statement is true of `event`, the tuple of its attributes."""
+        return TRUTHS[self.form](*(term in event for term in self.terms))
 
     def probability(self, events: list[tuple[str, ...]]) -> float:
-        """The exact probability of the statement for an event drawn uniformly: the share of `events` it is true of."""
+        """Returns the share of `events` of which the statement is true: its probability if one is drawn uniformly."""
         return sum(self.holds(event) for event in events) / len(events)
 
     @property
     def senses(self) -> tuple[str, ...]:
-        """The senses the statement speaks of: `"video"` for colours, `"audio"` for pitches."""
+        """Returns the senses the statement speaks of: `"video"` for colours, `"audio"` for pitches."""
         return tuple(sorted({"video" if term in COLOURS else "audio" for term in self.terms}))
 
     @cached_property
     def wordings(self) -> list[str]:
-        """Every sentence that says it, in a fixed order."""
+        """Returns every sentence that says it, in a fixed order."""
         subject = {("video",): "ball", ("audio",): "sound"}.get(self.senses, "draw")
         orders = list(permutations(self.terms)) if self.form in ("or", "neither", "and") else [self.terms]
         return [
@@ -99,7 +85,7 @@ class Predicate:
 @cache
 def weighted_predicates(modality: str) -> list[tuple[float, list[Predicate]]]:
     """
-    All predicates of a modality, in groups of one form, each group with its share of the hypotheses.
+    Returns all predicates of a modality, in groups of one form, each group with its share of the hypotheses.
 
     Attributes that a scene lacks are included: statements about them have probability 0 (or 1, negated).
     """
@@ -121,20 +107,9 @@ def weighted_predicates(modality: str) -> list[tuple[float, list[Predicate]]]:
 
 def sample_hypotheses(modality: str, number: int, rng: np.random.Generator) -> list[tuple[Predicate, str]]:
     """
-    Draws different sentences about a scene.
+    Draws different sentences about a scene, each with the predicate that it says.
 
     No sentence comes twice, and a predicate comes back (in another wording) only once all of its form have been used.
-
-    Args:
-        modality (`str`): One of the four modalities.
-        number (`int`): How many sentences.
-        rng (`np.random.Generator`): The source of chance.
-
-    Returns:
-        `list[tuple[Predicate, str]]`: each predicate with the sentence that says it.
-
-    Raises:
-        `InputError`: if the modality has fewer different sentences than `number`.
     """
     groups = weighted_predicates(modality)
     queues = [_shuffled_sentences(predicates, rng) for _, predicates in groups]
@@ -159,7 +134,7 @@ def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -
 
 
 def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
-    """A text about an urn with these balls: by counts or as a list, now and then with a sentence to be ignored."""
+    """Describes an urn with these balls, by counts or as a list, now and then with a sentence to be ignored."""
     text = list_balls(colours, rng)
     chance = rng.random()
     if chance >= DISTRACTED_SHARE:
@@ -173,7 +148,7 @@ def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
 
 
 def list_balls(colours: list[str], rng: np.random.Generator) -> str:
-    """A sentence with these balls, by counts or as a list."""
+    """Returns a sentence with these balls, by counts or as a list."""
     if rng.random() >= 0.5:
         return str(rng.choice(LIST_TEXTS)).format(", ".join(colours))
     counts = list(Counter(colours).items())
@@ -184,14 +159,8 @@ def list_balls(colours: list[str], rng: np.random.Generator) -> str:
 
 def distracting_sentences(number: int, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """
-    Draws sentences about other things than the urn's balls.
-
-    Args:
-        number (`int`): How many, at most one of a kind: `len(DISTRACTORS) + 1` in all.
-        rng (`np.random.Generator`): The source of chance.
-
-    Returns:
-        `tuple[list[str], list[str]]`: the sentences, and the balls of somebody who takes what they name for the urn's.
+    Draws sentences about other things than the urn's balls, at most one of a kind, `len(DISTRACTORS) + 1` in all; the
+    second list holds the further balls of somebody who takes what they name for the urn's.
     """
     sentences, balls = [], []
     for kind in rng.permutation(len(DISTRACTORS) + 1)[:number]:

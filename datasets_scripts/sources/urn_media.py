@@ -32,7 +32,7 @@ AUDIO_OPTIONS = {"flags": "+bitexact", "threads": "1", "aac_coder": "fast"}
 
 def synthesize(pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = ()) -> np.ndarray:
     """
-    Beeps of these pitches as a waveform `(events * 2560,)` float32 at 16 kHz, some with noise behind them.
+    Returns beeps of these pitches as a waveform `(events * 2560,)` float32 at 16 kHz, some with noise behind them.
 
     `hums` are steady quiet tones behind all of them, which change nothing else.
     """
@@ -55,7 +55,7 @@ def synthesize(pitches: list[str], rng: np.random.Generator, hums: tuple[str, ..
 
 def draw(colours: list[str], rng: np.random.Generator, squares: tuple[str, ...] = ()) -> np.ndarray:
     """
-    Balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each.
+    Returns balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each.
 
     `squares` are small ones in the corners of every frame, four at most, which change nothing else.
     """

@@ -14,7 +14,7 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -37,10 +37,11 @@ from modeling_clue.modalities import MODALITIES, TABLE
 
 
 DESCRIPTION = "the stress test of the urn world, with exact probabilities"
+# It is to test on, not to be released.
+FACTS = None
 # Changes whenever a question of a suite would: results of different versions can't be compared.
 VERSION = "urn-stress-1"
 SENSES = ("either", "sight", "sound", "both", "agree", "conflict")
-MOST_DISTRACTORS = 3
 NEGATED = {"is": "not", "or": "neither", "and": "but not"}
 AFFIRMED = {"not": "is", "neither": "or", "but not": "and"}
 # What clips are about in the training data: 10 events at most.
@@ -63,114 +64,79 @@ CONTEXT = {
     "it is true. Squares in the corners and a steady hum or noise have nothing to do with it.",
 }
 
-# What drew it is part of the seed of each generator.
+# What is drawn is part of the seed of each generator.
 SCENE, HYPOTHESES, RENDER, DISTRACT, ARRANGE = range(5)
 # Makes seeds longer than those of the training data: no stream of chance is one of theirs.
 APART = (1, 0, 0)
-# How often a scene is drawn anew that will not do.
+# How often a scene that will not do is drawn anew.
 ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
 class Setting:
     """
-    Where the knobs of a cell stand.
+    Where the knobs of a cell stand; a `sense`, one of `SENSES`, only audiovisual premises have.
 
-    Args:
-        balls (`int`): Events of a scene.
-        distractors (`int`): Sentences, squares in corners, or steady tones, to be ignored.
-        negations (`int`): In a hypothesis: none; "not", "neither" or "but not"; and that behind "It is not true that".
-        sense (`str`): Of audiovisual premises, one of `SENSES`. `"either"` asks about sight and sound in turn, one in
-            each hypothesis. `"both"` asks about both in each; so do `"agree"`, where colours and pitches that are
-            frequent come together, and `"conflict"`, where they keep apart: each sense says yes, the two at once no.
+    `"either"` asks about sight and sound in turn, one in each hypothesis. `"both"` asks about both in each; so do
+    `"agree"`, where colours and pitches that are frequent come together, and `"conflict"`, where they keep apart: each
+    sense says yes, the two at once no.
     """
 
-    balls: int
-    distractors: int
-    negations: int
+    balls: int  # events of a scene
+    distractors: int  # sentences, squares in corners, or steady tones, to be ignored
+    negations: int  # in a hypothesis: none; "not", "neither" or "but not"; and that behind "It is not true that"
     sense: str
 
 
 @dataclass(frozen=True)
 class Cell:
-    """
-    A modality with its knobs.
-
-    Args:
-        modality (`str`): One of the four.
-        knob (`str`): The knob that is not as in the base cell, `"base"` for that.
-        setting (`Setting`): All of them.
-    """
+    """A modality with its knobs."""
 
     modality: str
-    knob: str
+    knob: str  # the one that is not as in the base cell; "base" for that cell itself
     setting: Setting
 
     @property
     def level(self) -> int | str:
-        """Where the cell's own knob stands; `""` in the base cell."""
-        return "" if self.knob == "base" else asdict(self.setting)[self.knob]
+        """Returns where the cell's own knob stands; `""` in the base cell."""
+        return "" if self.knob == "base" else getattr(self.setting, self.knob)
 
     @property
     def name(self) -> str:
-        """`"base"`, `"balls=20"`."""
+        """Returns `"base"`, or the knob and its level: `"balls=20"`."""
         return "base" if self.knob == "base" else f"{self.knob}={self.level}"
 
 
 @dataclass(frozen=True)
 class Premise:
-    """
-    A premise of the stress test, not yet rendered.
+    """A premise of the stress test, not yet rendered."""
 
-    Args:
-        name (`str`): Unique in its modality; the stem of its clip.
-        number (`int`): Its place in the cell. Premises of one number in several cells have one scene where their
-            knobs allow it.
-        scene (`Scene`): What happens.
-        text (`str`, *optional*): The premise itself, if it is a text.
-        seed (`tuple[int, ...]`): Of the clip's rendering.
-        squares (`tuple[str, ...]`), hums (`tuple[str, ...]`): What a clip has to be ignored.
-        miscounted (`tuple[str, ...]`): The attributes that somebody would count as further events who doesn't.
-    """
-
-    name: str
-    number: int
+    name: str  # unique in its modality; the stem of its clip
+    number: int  # its place in the cell; in several cells, premises of one number have one scene where knobs allow it
     scene: Scene
-    text: str | None
-    seed: tuple[int, ...]
-    squares: tuple[str, ...] = ()
+    text: str | None  # the premise itself, if it is a text
+    seed: tuple[int, ...]  # of the clip's rendering
+    squares: tuple[str, ...] = ()  # to be ignored in a clip, like `hums`
     hums: tuple[str, ...] = ()
-    miscounted: tuple[str, ...] = ()
+    miscounted: tuple[str, ...] = ()  # what somebody who doesn't ignore it would count as further events
 
 
 @dataclass(frozen=True)
 class Question:
-    """
-    A hypothesis about a premise, with its exact probability.
+    """A hypothesis about a premise, with its exact probability."""
 
-    Args:
-        id (`str`): Unique in the suite.
-        cell (`Cell`): The cell it is of.
-        premise (`Premise`): What it is about.
-        predicate (`Predicate`): What is stated of an event.
-        doubly_negated (`bool`): Whether the sentence says that the predicate is not true.
-        hypothesis (`str`): The sentence.
-        probability (`float`): The exact probability.
-        readings (`dict[str, float]`): What it would be for somebody with a certain mistake.
-    """
-
-    id: str
+    id: str  # unique in the suite
     cell: Cell
     premise: Premise
     predicate: Predicate
-    doubly_negated: bool
+    doubly_negated: bool  # the sentence says that the predicate is not true
     hypothesis: str
     probability: float
-    readings: dict[str, float] = field(hash=False)
+    readings: dict[str, float] = field(hash=False)  # what somebody with a certain mistake would answer, by mistake
 
     @property
     def kind(self) -> str:
-        """The form of the hypothesis and its sense: what can be known of the answer without the premise."""
+        """Returns the form of the hypothesis and its sense: all that hints at the answer without the premise."""
         senses = ["sight" if term in COLOURS else "sound" for term in self.predicate.terms]
         return " ".join([self.predicate.form, *(senses if self.predicate.form == "but not" else sorted(senses))])
 
@@ -181,29 +147,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--modalities", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="default: all four")
     add("--premises", type=positive, default=40, help="premises in a cell (default: %(default)s)")
     add("--hypotheses-per-premise", dest="hypotheses", type=positive, default=6, help="default: %(default)s")
-    add(
-        "--balls",
-        nargs="+",
-        type=positive,
-        default=[5, 2, 10, 20],
-        help="numbers of balls or beeps; the first level of each knob is the base cell's (default: 5 2 10 20)",
-    )
-    add(
-        "--distractors",
-        nargs="+",
-        type=int,
-        choices=range(MOST_DISTRACTORS + 1),
-        default=[0, 1, 3],
-        help="numbers of sentences, squares or tones to be ignored (default: 0 1 3)",
-    )
-    add(
-        "--negations",
-        nargs="+",
-        type=int,
-        choices=(0, 1, 2),
-        default=[0, 1, 2],
-        help='negations in a hypothesis, 2 as in "It is not true that it is not red." (default: 0 1 2)',
-    )
+    balls = "numbers of balls or beeps; the first level of each knob is the base cell's (default: 5 2 10 20)"
+    add("--balls", nargs="+", type=positive, default=[5, 2, 10, 20], help=balls)
+    distractors, numbers = "numbers of sentences, squares or tones to be ignored (default: 0 1 3)", range(4)
+    add("--distractors", nargs="+", type=int, choices=numbers, default=[0, 1, 3], help=distractors)
+    negations = 'negations in a hypothesis, 2 as in "It is not true that it is not red." (default: 0 1 2)'
+    add("--negations", nargs="+", type=int, choices=(0, 1, 2), default=[0, 1, 2], help=negations)
     add(
         "--senses",
         nargs="+",
@@ -215,46 +164,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def suite_options(options: argparse.Namespace) -> dict:
-    """All that decides the questions of a suite, with `seed`."""
+    """Returns all that decides the questions of a suite, `seed` included."""
     names = ("modalities", "premises", "hypotheses", "balls", "distractors", "negations", "senses", "seed")
     return {"version": VERSION, **{name: getattr(options, name) for name in names}}
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]:
     """
-    The configs `stress-<modality>`, each with a test split; `topic` names a row's cell, `context` explains the world.
-
-    Args:
-        options (`argparse.Namespace`): What [`add_arguments`] adds, and `seed` and `workers`.
-
-    Returns:
-        `dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]`: for each config a function that writes the clips
-        into `media/` of the folder it is given, and gives the drafts of its rows.
+    Returns a function for the one split of each config `stress-<modality>`, which writes the clips into `media/` of
+    the folder it is given, and yields the drafts; `topic` names a row's cell, `context` explains the world.
     """
-    questions = make_questions(options)
     return {
-        f"stress-{modality}": {"test": partial(_drafts, questions=questions[modality], workers=options.workers)}
-        for modality in questions
+        f"stress-{modality}": {"test": partial(_drafts, questions=questions, workers=options.workers)}
+        for modality, questions in make_questions(options).items()
     }
 
 
 def make_questions(options: argparse.Namespace) -> dict[str, list[Question]]:
     """
-    All questions of a suite.
-
-    Args:
-        options (`argparse.Namespace`): What [`add_arguments`] adds, and `seed`.
-
-    Returns:
-        `dict[str, list[Question]]`: by modality, cell after cell.
-
-    Raises:
-        `InputError`: if a level comes twice, or there are not as many different texts or hypotheses.
+    Returns all questions of a suite by modality, cell after cell. It is an `InputError` if a level comes twice, or
+    there are not as many different texts or hypotheses.
     """
     found = {}
     for modality in dict.fromkeys(options.modalities):
-        cells = make_cells(modality, options)
-        maker = _Maker(modality, options)
+        cells, maker = _cells(modality, options), _Maker(modality, options)
         found[modality] = [
             question
             for cell in cells
@@ -264,8 +197,8 @@ def make_questions(options: argparse.Namespace) -> dict[str, list[Question]]:
     return found
 
 
-def make_cells(modality: str, options: argparse.Namespace) -> list[Cell]:
-    """The base cell of a modality, and one for each further level of each knob."""
+def _cells(modality: str, options: argparse.Namespace) -> list[Cell]:
+    """Returns the base cell of a modality, and one for each further level of each knob."""
     levels = {"balls": options.balls, "distractors": options.distractors, "negations": options.negations}
     if modality == "audiovisual":
         levels["sense"] = options.senses
@@ -278,12 +211,12 @@ def make_cells(modality: str, options: argparse.Namespace) -> list[Cell]:
 
 
 def suite_digest(questions: dict[str, list[Question]]) -> str:
-    """Sixteen hexadecimal digits of all that is asked, shown and true; not of the bytes of clips."""
+    """Returns sixteen hexadecimal digits of all that is asked, shown and true; not of the bytes of clips."""
     return digest(
         [
             [q.id, q.hypothesis, q.probability, asdict(q.premise), asdict(q.cell)]
-            for modality in questions
-            for q in questions[modality]
+            for asked in questions.values()
+            for q in asked
         ]
     )
 
@@ -293,16 +226,17 @@ class _Maker:
 
     def __init__(self, modality: str, options: argparse.Namespace):
         self.modality, self.seed, self.number = modality, options.seed, options.hypotheses
-        self.premises: dict[tuple, Premise] = {}
-        self.scenes: dict[tuple, tuple[Scene, str | None, tuple[int, ...]]] = {}
-        self.texts: set[str | None] = set()
-        self.said: dict[str, set[str]] = defaultdict(set)
+        self.texts: set[str] = set()
+        self.sentences: dict[str, set[str]] = defaultdict(set)
+        self._premise, self._scene = cache(self._premise), cache(self._scene)
 
     def questions(self, cell: Cell, number: int) -> list[Question]:
+        """Returns the questions of a cell about its premise of a number."""
         setting = cell.setting
-        premise = self._premise(setting, number)
+        arranged = setting.sense if setting.sense in ("agree", "conflict") else ""
+        premise = self._premise(setting.balls, setting.distractors, arranged, number)
         rng = self._generator(HYPOTHESES, number)
-        predicates = _spoken(self.modality, setting, premise.scene, rng)
+        predicates = _predicates(self.modality, setting, premise.scene, rng)
         made = []
         wordings = [list(map(str, rng.permutation(predicate.wordings))) for predicate in predicates]
         # A predicate comes back, in other words, once all have been used.
@@ -313,10 +247,13 @@ class _Maker:
                 if setting.negations == 2:
                     sentence = f"It is not true that {sentence[0].lower()}{sentence[1:]}"
                 # Several cells may ask about one premise.
-                if sentence not in self.said[premise.name]:
-                    self.said[premise.name].add(sentence)
+                if sentence not in self.sentences[premise.name]:
+                    self.sentences[premise.name].add(sentence)
                     name = f"stress-{self.modality}-{cell.name}-{number:03d}-{len(made):02d}"
-                    made.append(_ask(name, cell, premise, predicate, sentence))
+                    doubly = setting.negations == 2
+                    probability = _probability(predicate, doubly, premise.scene.events)
+                    readings = _readings(cell, premise, predicate)
+                    made.append(Question(name, cell, premise, predicate, doubly, sentence, probability, readings))
         if len(made) < self.number:
             raise InputError(
                 f"only {len(made)} different hypotheses are left for {self.modality} {cell.name}, {self.number} were "
@@ -324,33 +261,22 @@ class _Maker:
             )
         return made
 
-    def _premise(self, setting: Setting, number: int) -> Premise:
-        arranged = setting.sense if setting.sense in ("agree", "conflict") else ""
-        key = (setting.balls, setting.distractors, arranged, number)
-        if key not in self.premises:
-            self.premises[key] = self._make_premise(setting, arranged, number)
-        return self.premises[key]
-
-    def _make_premise(self, setting: Setting, arranged: str, number: int) -> Premise:
-        name = f"b{setting.balls}-d{setting.distractors}{arranged and f'-{arranged}'}-{number:03d}"
-        scene, text, seed = self._scene(setting.balls, arranged, number)
+    def _premise(self, balls: int, distractors: int, arranged: str, number: int) -> Premise:
+        name = f"b{balls}-d{distractors}{arranged and f'-{arranged}'}-{number:03d}"
+        scene, text, seed = self._scene(balls, arranged, number)
         rng = self._generator(DISTRACT, number)
         if text is None:
-            squares, hums = (
-                tuple(map(str, rng.permutation(names)[: setting.distractors])) for names in (COLOURS, PITCHES)
-            )
+            squares, hums = (tuple(map(str, rng.permutation(names)[:distractors])) for names in (COLOURS, PITCHES))
             squares, hums = squares if scene.colours else (), hums if scene.pitches else ()
             return Premise(name, number, scene, None, seed, squares, hums, squares + hums)
-        sentences, miscounted = distracting_sentences(setting.distractors, rng)
+        sentences, miscounted = distracting_sentences(distractors, rng)
         # Some stand before the sentence that counts.
         place = number % (len(sentences) + 1)
         text = " ".join([*sentences[:place], text, *sentences[place:]])
         return Premise(name, number, scene, text, seed, miscounted=tuple(miscounted))
 
     def _scene(self, balls: int, arranged: str, number: int) -> tuple[Scene, str | None, tuple[int, ...]]:
-        """A scene, the same with any distractors; the sentence that describes it, if it is a text; and its seed."""
-        if (balls, arranged, number) in self.scenes:
-            return self.scenes[balls, arranged, number]
+        """Returns a scene, the same with any distractors; the text that describes it, if it is one; and its seed."""
         for attempt in range(ATTEMPTS):
             scene = sample_scene(self.modality, self._generator(SCENE, number, balls, attempt), balls)
             if arranged:
@@ -361,7 +287,6 @@ class _Maker:
             text = list_balls(list(scene.colours), np.random.default_rng(seed)) if self.modality == "text" else None
             if text is None or text not in self.texts:
                 self.texts.add(text)
-                self.scenes[balls, arranged, number] = (scene, text, seed)
                 return scene, text, seed
         raise InputError(
             f"there are not {number + 1} different {self.modality} premises with {balls} balls"
@@ -376,7 +301,7 @@ class _Maker:
 
 
 def _arranged(scene: Scene, arranged: str, rng: np.random.Generator) -> Scene:
-    """The same colours and pitches, so that frequent ones come together (`agree`) or keep apart (`conflict`)."""
+    """Arranges colours and pitches so that frequent ones come together (`agree`) or keep apart (`conflict`)."""
     colours = sorted(scene.colours, key=_by_frequency(scene.colours))
     pitches = sorted(scene.pitches, key=_by_frequency(scene.pitches), reverse=arranged == "conflict")
     pairs = list(zip(colours, pitches, strict=True))
@@ -389,10 +314,14 @@ def _by_frequency(values: tuple[str, ...]) -> Callable[[str], tuple[int, str]]:
     return lambda value: (-counts[value], value)
 
 
-def _spoken(modality: str, setting: Setting, scene: Scene, rng: np.random.Generator) -> list[Predicate]:
-    """What may be said about a scene, in a random order that takes senses and forms in turn."""
+def _predicates(modality: str, setting: Setting, scene: Scene, rng: np.random.Generator) -> list[Predicate]:
+    """Returns what may be stated of a scene, in a random order that takes senses and forms in turn."""
     if modality == "audiovisual" and setting.sense in ("both", "agree", "conflict"):
-        predicates = _about_both(scene, rng)
+        # A colour and a pitch of the same rank, of which the most frequent ones come first.
+        colours = sorted(COLOURS, key=_by_frequency(scene.colours))
+        pairs = list(zip(colours, sorted(PITCHES, key=_by_frequency(scene.pitches)), strict=False))
+        predicates = [Predicate("and", pair if rng.random() < 0.5 else pair[::-1]) for pair in pairs]
+        predicates += [Predicate("or", pair) for pair in pairs]
     else:
         senses = {"text": ("video",), "video": ("video",), "audio": ("audio",)}.get(modality)
         senses = senses or {"sight": ("video",), "sound": ("audio",), "either": ("video", "audio")}[setting.sense]
@@ -412,41 +341,15 @@ def _spoken(modality: str, setting: Setting, scene: Scene, rng: np.random.Genera
     return [Predicate(NEGATED[p.form], p.terms) for p in predicates if p.form in NEGATED]
 
 
-def _about_both(scene: Scene, rng: np.random.Generator) -> list[Predicate]:
-    """Statements about a colour and a pitch of the same rank, of which the most frequent ones come first."""
-    colours = sorted(COLOURS, key=_by_frequency(scene.colours))
-    pairs = list(zip(colours, sorted(PITCHES, key=_by_frequency(scene.pitches)), strict=False))
-    return [Predicate("and", pair if rng.random() < 0.5 else pair[::-1]) for pair in pairs] + [
-        Predicate("or", pair) for pair in pairs
-    ]
-
-
-def _ask(name: str, cell: Cell, premise: Premise, predicate: Predicate, sentence: str) -> Question:
-    events = premise.scene.events
-    doubly = cell.setting.negations == 2
-    return Question(
-        id=name,
-        cell=cell,
-        premise=premise,
-        predicate=predicate,
-        doubly_negated=doubly,
-        hypothesis=sentence,
-        probability=_probability(predicate, doubly, events),
-        readings=_readings(cell, premise, predicate),
-    )
-
-
 def _probability(predicate: Predicate, denied: bool, events: list[tuple[str, ...]]) -> float:
-    """The share of events of which the predicate is true, or isn't."""
+    """Returns the share of events of which the predicate is true, or isn't."""
     return sum(predicate.holds(event) != denied for event in events) / len(events)
 
 
 def _readings(cell: Cell, premise: Premise, predicate: Predicate) -> dict[str, float]:
-    """What the probability would be for somebody with a certain mistake."""
+    """Returns the probability that somebody with a certain mistake would give, for each mistake that matters."""
     events = premise.scene.events
-    doubly = cell.setting.negations == 2
-
-    found = {}
+    doubly, found = cell.setting.negations == 2, {}
     if cell.setting.negations == 1:
         found["ignores the negation"] = Predicate(AFFIRMED[predicate.form], predicate.terms).probability(events)
     if doubly:
@@ -457,31 +360,28 @@ def _readings(cell: Cell, premise: Premise, predicate: Predicate) -> dict[str, f
         if further:
             found["counts the distractors"] = _probability(predicate, doubly, [*events, *further])
         if len(events) > FAMILIAR_EVENTS and premise.text is None:
-            found[f"attends to the first {FAMILIAR_EVENTS} only"] = _probability(
-                predicate, doubly, events[:FAMILIAR_EVENTS]
-            )
-            found[f"attends to the last {FAMILIAR_EVENTS} only"] = _probability(
-                predicate, doubly, events[-FAMILIAR_EVENTS:]
-            )
+            parts = {"first": events[:FAMILIAR_EVENTS], "last": events[-FAMILIAR_EVENTS:]}
+            for end, part in parts.items():
+                reading = f"attends to the {end} {FAMILIAR_EVENTS} only"
+                found[reading] = _probability(predicate, doubly, part)
     else:
         colour, pitch = sorted(predicate.terms, key=PITCHES.__contains__)
-        sight, sound = ([int(term in event) for event in events] for term in (colour, pitch))
-        seen, heard = np.mean(sight), np.mean(sound)
-        if predicate.form == "but not":
-            if predicate.terms[1] == colour:
-                seen = 1 - seen
-            else:
-                heard = 1 - heard
+        denied = predicate.terms[1] if predicate.form == "but not" else None
+        shares = (np.mean([term in event for event in events]) for term in (colour, pitch))
+        seen, heard = (
+            1 - share if term == denied else share for term, share in zip((colour, pitch), shares, strict=True)
+        )
         alone = {"follows sight alone": seen, "follows sound alone": heard}
         # Somebody who can't tell which beep came with which ball.
         alone["takes the senses for independent"] = (
             seen + heard - seen * heard if predicate.form == "or" else seen * heard
         )
-        found |= {what: float(1 - value if doubly else value) for what, value in alone.items()}
+        found |= {mistake: float(1 - value if doubly else value) for mistake, value in alone.items()}
     return found
 
 
 def _drafts(folder: Path, questions: list[Question], workers: int) -> Iterator[Draft]:
+    """Writes the clips that questions are about, and yields the drafts."""
     modality = questions[0].cell.modality
     clips = {}
     if modality != "text":
@@ -491,14 +391,10 @@ def _drafts(folder: Path, questions: list[Question], workers: int) -> Iterator[D
             pass
     for question in questions:
         certain = question.probability in (0.0, 1.0)
-        clip = clips.get(question.premise.name)
         row = new_row(
             id=question.id,
             source="urn-stress",
             modality=modality,
-            premise=question.premise.text,
-            audio=clip if modality == "audio" else None,
-            video=clip if TABLE[modality].frames else None,
             hypothesis=question.hypothesis,
             probability=question.probability,
             label=int(question.probability) if certain else None,
@@ -506,6 +402,7 @@ def _drafts(folder: Path, questions: list[Question], workers: int) -> Iterator[D
             evidence=["text"] if modality == "text" else list(question.predicate.senses),
             topic=question.cell.name,
             context=CONTEXT[modality],
+            **{TABLE[modality].column: question.premise.text or clips[question.premise.name]},
         )
         yield Draft(question.id, row)
 

@@ -19,19 +19,53 @@ it does not say what informed it, it stays with the audiovisual pair. `label` is
 """
 
 import argparse
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import InputError
-from datasets_scripts.building.clips import NamedFiles
+from datasets_scripts.building.clips import NamedFiles, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
+from datasets_scripts.sources.facts import Facts
+from datasets_scripts.sources.wikivideo_judgements import Judgements
 from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, Topic, held_out, missing_test_topics, read_topics
+from modeling_clue.modalities import TABLE
 
 
 DESCRIPTION = "WikiVideo: claims against videos, their sound, and both, from its labels file"
+FACTS = Facts(
+    title="WikiVideo",
+    what=(
+        "Claims from Wikipedia articles about events, and the videos of MultiVENT 2.0 that support them or not, "
+        "with people's marks of what in a video supports a claim: picture, sound or writing on the screen."
+    ),
+    url="https://arxiv.org/abs/2504.00939",
+    licences=("other",),
+    terms=(
+        "claims and marks, whose terms the publishers state; sentences of articles are Wikipedia's "
+        "(CC BY-SA 4.0), and the videos belong to those who made them. Ask before you pass them on"
+    ),
+    media_allowed=False,
+    labels=(
+        "Every claim of a topic meets every video of the topic. Label 1 by the published marks: for a video "
+        "without its sound if pictures or writing on the screen support the claim, for a sound if sound does and "
+        "neither pictures nor writing do, for a video with its sound if pictures or sound do; else 0. The "
+        "probability is the label where nobody has judged the pair. A person's judgement, made with pictures and "
+        "sound, is that of the audiovisual pair; the video pair has it only if no sound informed it, the audio "
+        "pair only if sound alone did, both if nothing in the video did."
+    ),
+    limits="A claim that no mark supports is labelled false, though the video may only leave it open.",
+    citation=(
+        "Alexander Martin et al. (2025): WikiVideo: Article Generation from Multiple Videos. arXiv:2504.00939. "
+        "Reno Kriz et al. (2025): MultiVENT 2.0: A Massive Multilingual Benchmark for Event-Centric Video "
+        "Retrieval. CVPR."
+    ),
+    extends="extended|other-wikivideo",
+    people="expert-generated",
+    configs=r"wikivideo-.*",
+)
 
 MODALITIES = ("video", "audio", "audiovisual")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm")
@@ -63,37 +97,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
     """
-    The configs asked for. Prints what is missing of the test topics, and how many judgements each config has.
-
-    Args:
-        options (`argparse.Namespace`): The options of [`add_arguments`], and `seed`.
-
-    Returns:
-        `dict[str, dict[str, Iterable[Draft | Problem]]]`: the drafts of each split of each config; read them once.
-
-    Raises:
-        `InputError`: if a file or folder is missing or no good, or no topic is one of the ten to test on.
+    Returns the drafts of each split of the configs asked for; read them once. Prints what is missing of the test
+    topics, and how many judgements each config has.
     """
     topics = read_topics(options.labels)
     for note in missing_test_topics(topics):
         print(note)
-    splits = split_topics(topics, options.validation_topics, options.seed)
+    splits = _split_topics(topics, options.validation_topics, options.seed)
     videos = NamedFiles(options.videos, VIDEO_SUFFIXES, "--videos")
     sounds = options.sounds and NamedFiles(options.sounds, SOUND_SUFFIXES, "--sounds")
     judgements = Judgements(options.judgements) if options.judgements else None
-    astray = judgements.unmatched(topics) if judgements else []
+    unmatched = judgements.unmatched(topics) if judgements else []
     built = {}
     for config in options.configs or [f"wikivideo-{modality}" for modality in MODALITIES]:
         modality = config.removeprefix("wikivideo-")
         built[config] = {
-            split: drafts(
-                those,
-                modality,
-                videos,
-                sounds if modality == "audio" else None,
-                judgements,
-                # They belong to no split; every config's report has them once.
-                astray if split == "test" else [],
+            # Judgements that fit no pair belong to no split; every config's report has them once.
+            split: itertools.chain(
+                unmatched if split == "test" else [], _drafts(those, modality, videos, sounds, judgements)
             )
             for split, those in splits.items()
         }
@@ -102,21 +123,8 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     return built
 
 
-def split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict[str, list[Topic]]:
-    """
-    Splits whole topics.
-
-    Args:
-        topics (`list[Topic]`): All topics.
-        validation_topics (`int`): How many of the training topics to validate on.
-        seed (`int`): Draws them.
-
-    Returns:
-        `dict[str, list[Topic]]`: the topics of each split that has any, in the order of the file.
-
-    Raises:
-        `InputError`: if none is for testing, or too many are asked for.
-    """
+def _split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict[str, list[Topic]]:
+    """Splits whole topics, in the order of the file; only splits that have any are returned."""
     test = [topic for topic in topics if held_out(topic.name)]
     rest = [topic for topic in topics if not held_out(topic.name)]
     if not test:
@@ -132,64 +140,34 @@ def split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict
     return {split: those for split, those in splits.items() if those}
 
 
-def find_clip(video: str, modality: str, videos: NamedFiles, sounds: NamedFiles | None) -> Clip:
-    """
-    The clip that shows a modality of a video.
-
-    Args:
-        video (`str`): The video's id.
-        modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-        videos (`NamedFiles`): The videos.
-        sounds (`NamedFiles`, *optional*): Their sound, if it is given apart.
-
-    Returns:
-        `Clip`: the file, which need not be there.
-
-    Raises:
-        `InputError`: if several files may be meant.
-    """
-    sound = sounds.find(video) if sounds else None
-    if modality == "audio" and sound:
+def _find_clip(video: str, modality: str, videos: NamedFiles, sounds: NamedFiles | None) -> Clip:
+    """Returns the clip that shows a modality of a video, which need not be there; several are an error."""
+    if modality == "audio" and sounds and (sound := only_one(sounds.find_all(video), video)):
         return Clip(sound, sound.name)
-    path = videos.find(video) or videos.folder / f"{video}.mp4"
+    path = only_one(videos.find_all(video), video) or videos.folder / f"{video}.mp4"
     return Clip(path, path.name, sound_only=modality == "audio")
 
 
-def drafts(
+def _drafts(
     topics: list[Topic],
     modality: str,
     videos: NamedFiles,
     sounds: NamedFiles | None,
     judgements: Judgements | None,
-    astray: Iterable[Problem] = (),
 ) -> Iterator[Draft | Problem]:
-    """
-    The rows of some topics for one modality: video by video, with all claims about each.
-
-    Args:
-        topics (`list[Topic]`): The topics.
-        modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-        videos (`NamedFiles`): The videos.
-        sounds (`NamedFiles`, *optional*): Their sound, if it is given apart.
-        judgements (`Judgements`, *optional*): What people said.
-        astray (`Iterable[Problem]`, *optional*): Problems to begin with.
-
-    Returns:
-        `Iterator[Draft | Problem]`: the drafts, and what is wrong with the topics and their files.
-    """
-    yield from astray
+    """Yields the rows of some topics for one modality: video by video, with all claims about each."""
     for topic in topics:
         yield from topic.problems
         for video in topic.videos:
             try:
-                clip = find_clip(video, modality, videos, sounds)
+                clip = _find_clip(video, modality, videos, sounds)
             except InputError as error:
                 yield Problem(f"{topic.place}, video {video}", "media", str(error))
                 continue
             for claim in topic.claims:
                 if (claim.text, video) in topic.unknown:
                     continue
-                judgement = judgements and judgements.of(topic, claim.text, video, modality)
+                label = topic.label(claim.text, video, modality)
                 row = new_row(
                     id=f"wikivideo-{modality}-{topic.number:03d}-{claim.number:04d}-{video}",
                     source="wikivideo",
@@ -197,29 +175,16 @@ def drafts(
                     hypothesis=claim.text,
                     topic=topic.name,
                     context=claim.sentence,
-                    **probability_columns(topic.label(claim.text, video, modality), judgement),
+                    label=label,
+                    probability=float(label),
+                    probability_source="label",
+                    **{TABLE[modality].column: clip},
                 )
-                row["audio" if modality == "audio" else "video"] = clip
+                if judgement := judgements and judgements.of(topic, claim.text, video, modality):
+                    row |= {
+                        "probability": judgement.probability,
+                        "probability_source": "human",
+                        "human_probabilities": judgement.human_probabilities,
+                        "evidence": judgement.evidence,
+                    }
                 yield Draft(f"{topic.place}, claim {claim.number}, video {video}", row)
-
-
-def probability_columns(label: int, judgement: Judgement | None) -> dict:
-    """
-    The columns that say how probable a hypothesis is, and who says so.
-
-    Args:
-        label (`int`): The label of the labels file.
-        judgement (`Judgement`, *optional*): What people said.
-
-    Returns:
-        `dict`: the columns.
-    """
-    if judgement is None:
-        return {"label": label, "probability": float(label), "probability_source": "label"}
-    return {
-        "label": label,
-        "probability": judgement.probability,
-        "probability_source": "human",
-        "human_probabilities": judgement.human_probabilities,
-        "evidence": judgement.evidence,
-    }

@@ -20,25 +20,16 @@ SENSES_OF = {"video": {"video", "text"}, "audio": {"audio"}}
 
 @dataclass(frozen=True)
 class Judgement:
-    """
-    What people said about a pair.
-
-    Args:
-        place (`str`): Where it comes from, in a person's words.
-        topic (`str`, *optional*): The topic, as [`plain_title`] gives it.
-        probability (`float`): Their mean.
-        human_probabilities (`list[float]`, *optional*): Each one's number.
-        evidence (`list[str]`, *optional*): What informed them, out of `SENSES`; nothing did if it is empty.
-    """
+    """The probability that people gave to a pair."""
 
     place: str
-    topic: str | None
-    probability: float
+    topic: str | None  # as [`plain_title`] gives it
+    probability: float  # their mean
     human_probabilities: list[float] | None
-    evidence: list[str] | None
+    evidence: list[str] | None  # the `SENSES` that informed them, none of them if it is empty
 
     def holds_for(self, modality: str) -> bool:
-        """Whether it was, or would have been, the same for the video's pictures or sound alone."""
+        """Returns whether it was, or would have been, the same for the video's pictures or sound alone."""
         if modality == "audiovisual":
             return True
         return self.evidence is not None and set(self.evidence) <= SENSES_OF[modality]
@@ -52,9 +43,6 @@ class Judgements:
         file (`Path`): JSON lines, as `annotations.py` aggregates them: {claim, video, topic, probability,
             human_probabilities, evidence}; or a JSON list of {claim, path, probability, evidence}. Probabilities are
             in [0, 1]. A topic, if given, must fit; `evidence` and `human_probabilities` need not be there.
-
-    Raises:
-        `InputError`: if the file can't be read.
     """
 
     def __init__(self, file: Path):
@@ -76,36 +64,17 @@ class Judgements:
         return sum(map(len, self._found.values()))
 
     def of(self, topic: Topic, claim: str, video: str, modality: str) -> Judgement | None:
-        """
-        The judgement that holds for a pair.
-
-        Args:
-            topic (`Topic`): The topic.
-            claim (`str`): The claim.
-            video (`str`): The video's id.
-            modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-
-        Returns:
-            `Judgement`: the judgement, or `None`.
-        """
+        """Returns the judgement of a claim and a video that holds for a modality, if there is one."""
         same = self._found.get((claim, video), {})
         judgement = same.get(plain_title(topic.name)) or same.get(None)
         return judgement if judgement and judgement.holds_for(modality) else None
 
     def count(self, topics: Iterable[Topic], modality: str) -> int:
-        """How many pairs of some topics have a judgement that holds for a modality."""
+        """Counts the pairs of some topics that have a judgement which holds for a modality."""
         return len(list(self._joined(topics, modality)))
 
     def unmatched(self, topics: Iterable[Topic]) -> list[Problem]:
-        """
-        What is wrong with the judgements.
-
-        Args:
-            topics (`Iterable[Topic]`): All topics.
-
-        Returns:
-            `list[Problem]`: unreadable and doubled ones, and those that no pair fits.
-        """
+        """Returns the problems of the judgements: unreadable and doubled ones, and those that no pair fits."""
         joined = {judgement.place for judgement in self._joined(topics, "audiovisual")}
         problems = list(self._problems)
         for (claim, video), same in self._found.items():

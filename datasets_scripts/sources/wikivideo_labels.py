@@ -38,14 +38,7 @@ OTHER_TITLES = {
 
 @dataclass(frozen=True)
 class Claim:
-    """
-    A claim of an article.
-
-    Args:
-        text (`str`): The claim.
-        number (`int`): Its number in the topic, from 1.
-        sentence (`str`): The sentence of the article that it was taken from.
-    """
+    """A claim, its number in the topic (from 1), and the sentence of the article that it was taken from."""
 
     text: str
     number: int
@@ -54,44 +47,26 @@ class Claim:
 
 @dataclass
 class Topic:
-    """
-    An event: an article about it, the article's claims, and videos.
+    """An event: an article about it, the article's claims, and videos."""
 
-    Args:
-        name (`str`): The article's title, as the file spells it.
-        number (`int`): Its number in the file, from 1.
-        place (`str`): Where it is, in a person's words.
-        claims (`list[Claim]`): The claims, each once.
-        videos (`list[str]`): The ids of all videos that are named anywhere in the topic.
-        flags (`dict[tuple[str, str], dict[str, bool]]`): What (claim, video) is supported by: `FLAGS`.
-        unknown (`set[tuple[str, str]]`): Each (claim, video) that is listed in a way that can't be understood.
-        problems (`list[Problem]`): What is wrong with it.
-    """
-
-    name: str
-    number: int
+    name: str  # the article's title, as the file spells it
+    number: int  # in the file, from 1
     place: str
     claims: list[Claim] = field(default_factory=list)
-    videos: list[str] = field(default_factory=list)
-    flags: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
-    unknown: set[tuple[str, str]] = field(default_factory=set)
+    videos: list[str] = field(default_factory=list)  # ids of all that are named anywhere in the topic
+    flags: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)  # by (claim, video): `FLAGS`
+    unknown: set[tuple[str, str]] = field(
+        default_factory=set
+    )  # (claim, video) listed in a way that can't be understood
     problems: list[Problem] = field(default_factory=list)
 
+    def complain(self, where: str, complaint: str) -> None:
+        """Notes what is wrong with a part of it."""
+        self.problems.append(Problem(f"{self.place}, {where}" if where else self.place, "row", complaint))
+
     def label(self, claim: str, video: str, modality: str) -> int:
-        """
-        Whether a video supports a claim.
-
-        Args:
-            claim (`str`): The claim.
-            video (`str`): The video's id.
-            modality (`str`): `"video"`, `"audio"` or `"audiovisual"`.
-
-        Returns:
-            `int`: 1 or 0; 0 for what is not listed.
-        """
-        flags = self.flags.get((claim, video))
-        if flags is None:
-            return 0
+        """Returns 1 if what a modality shows of a video supports a claim, else 0; 0 for a pair that is not listed."""
+        flags = self.flags.get((claim, video), dict.fromkeys(FLAGS, False))
         if modality == "video":
             return int(flags["video"] or flags["ocr"])
         if modality == "audio":
@@ -100,7 +75,7 @@ class Topic:
 
 
 def plain_title(title: str) -> str:
-    """A title without what its spellings differ in: case, accents, punctuation, `_` or `%20` for a space."""
+    """Returns a title without what its spellings differ in: case, accents, punctuation, `_` or `%20` for a space."""
     letters = unicodedata.normalize("NFKD", unquote(title)).casefold()
     letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
     plain = " ".join(re.findall(r"\w+", letters.replace("_", " ")))
@@ -111,20 +86,12 @@ _TEST_TITLES = {plain_title(title): title for title in TEST_TOPICS}
 
 
 def held_out(title: str) -> bool:
-    """Whether a topic is one of the ten to test on, in any spelling of its title."""
+    """Returns whether a topic is one of the ten to test on, in any spelling of its title."""
     return plain_title(title) in _TEST_TITLES
 
 
 def missing_test_topics(topics: list[Topic]) -> list[str]:
-    """
-    Notes on test topics that are not in the file.
-
-    Args:
-        topics (`list[Topic]`): All topics.
-
-    Returns:
-        `list[str]`: a note on each, with the training topics whose titles are like its: they may be the same event.
-    """
+    """Returns a note on each test topic that is not in the file, with training topics that may be the same event."""
     there = {_TEST_TITLES.get(plain_title(topic.name)) for topic in topics}
     others = {plain_title(topic.name): topic.name for topic in topics if not held_out(topic.name)}
     notes = []
@@ -138,18 +105,12 @@ def missing_test_topics(topics: list[Topic]) -> list[str]:
 
 def read_topics(file: Path) -> list[Topic]:
     """
-    Reads the labels file.
+    Reads the labels file into its topics, in their order; one that is no labels file is an `InputError`.
 
     Args:
         file (`Path`): JSON: {topic: {original_article: [sentence], claims: [[claim]], claims_to_supporting_videos:
             {claim: {supporting_videos: [id], videos_modalities: {id: {video, audio, ocr}}}}, videos: {id: ...}}}. The
             published file gives `claims` over again for each video; a claim that is met again is the same claim.
-
-    Returns:
-        `list[Topic]`: the topics, in the order of the file.
-
-    Raises:
-        `InputError`: if the file can't be read, or a topic lacks one of the first three.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_name_once)
@@ -187,45 +148,45 @@ def _read_topic(file: Path, number: int, name: str, entry: object) -> Topic:
     for video in others:
         _add_video(topic, video, "videos")
     if not topic.videos:
-        topic.problems.append(Problem(topic.place, "row", "names no video"))
+        topic.complain("", "names no video")
     return topic
 
 
 def _read_claims(topic: Topic, article: list, claims: list) -> None:
     met = set()
     for index, group in enumerate(claims):
-        place = f"{topic.place}, claims of sentence {index + 1}"
+        place = f"claims of sentence {index + 1}"
         if not isinstance(group, list) or not all(isinstance(text, str) and text.strip() for text in group):
-            topic.problems.append(Problem(place, "row", f"must be a list of non-empty strings, got {group!r:.80}"))
+            topic.complain(place, f"must be a list of non-empty strings, got {group!r:.80}")
             continue
         new = list(dict.fromkeys(text for text in map(one_form, group) if text not in met))
         if new and (index >= len(article) or not is_text(article[index])):
-            topic.problems.append(Problem(place, "row", f"no such sentence in original_article: {new!r:.80}"))
+            topic.complain(place, f"no such sentence in original_article: {new!r:.80}")
             continue
         met.update(new)
         for text in new:
             topic.claims.append(Claim(text, len(topic.claims) + 1, one_form(article[index])))
     if not topic.claims:
-        topic.problems.append(Problem(topic.place, "row", "has no claim"))
+        topic.complain("", "has no claim")
 
 
 def _read_support(topic: Topic, support: dict) -> None:
     numbers = {claim.text: claim.number for claim in topic.claims}
-    missing = set(numbers)
+    listed_rightly = set()
     for raw, entry in support.items():
         claim = one_form(raw)
-        place = f"{topic.place}, claim {numbers.get(claim, '?')} {claim!r:.60}"
+        place = f"claim {numbers.get(claim, '?')} {claim!r:.60}"
         if claim not in numbers:
-            topic.problems.append(Problem(place, "row", "is in claims_to_supporting_videos, but not in claims"))
+            topic.complain(place, "is in claims_to_supporting_videos, but not in claims")
             continue
         if not isinstance(entry, dict) or not isinstance(entry.get("videos_modalities"), dict):
-            topic.problems.append(Problem(place, "row", "videos_modalities must be an object"))
+            topic.complain(place, "videos_modalities must be an object")
             continue
-        missing.discard(claim)
+        listed_rightly.add(claim)
         listed = entry["videos_modalities"]
         supporting = entry.get("supporting_videos", [])
         if not isinstance(supporting, list):
-            topic.problems.append(Problem(place, "row", f"supporting_videos must be a list, got {supporting!r:.60}"))
+            topic.complain(place, f"supporting_videos must be a list, got {supporting!r:.60}")
             supporting = []
         unlisted = [video for video in supporting if not isinstance(video, str) or video not in listed]
         for video in [*listed, *unlisted]:
@@ -236,20 +197,18 @@ def _read_support(topic: Topic, support: dict) -> None:
             # Two spellings of one claim may contradict each other, in white space alone.
             if not known or topic.flags.setdefault((claim, video), flags) != flags:
                 complaint = f"video, audio and ocr must be true or false, and the same wherever given: {flags!r:.80}"
-                topic.problems.append(Problem(f"{place}, video {video}", "row", complaint))
+                topic.complain(f"{place}, video {video}", complaint)
                 topic.unknown.add((claim, video))
-    for claim in numbers:
-        if claim in missing:
-            place = f"{topic.place}, claim {numbers[claim]} {claim!r:.60}"
-            topic.problems.append(Problem(place, "row", "is not in claims_to_supporting_videos, or not rightly"))
-            topic.claims = [other for other in topic.claims if other.text != claim]
+    for claim in [claim for claim in topic.claims if claim.text not in listed_rightly]:
+        place = f"claim {claim.number} {claim.text!r:.60}"
+        topic.complain(place, "is not in claims_to_supporting_videos, or not rightly")
+        topic.claims.remove(claim)
 
 
 def _add_video(topic: Topic, video: object, place: str) -> bool:
     # The id becomes a file name.
     if not isinstance(video, str) or not re.fullmatch(r"[\w-][\w.-]*", video, re.ASCII):
-        where = place if place.startswith(topic.place) else f"{topic.place}, {place}"
-        topic.problems.append(Problem(where, "row", f"not the id of a video: {video!r:.60}"))
+        topic.complain(place, f"not the id of a video: {video!r:.60}")
         return False
     if video not in topic.videos:
         topic.videos.append(video)

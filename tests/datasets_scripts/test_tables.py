@@ -131,3 +131,27 @@ def test_a_quoted_end_of_line_belongs_to_its_cell(tmp_path):
         (tmp_path / "t.csv").write_text(f'a,b{end}1,"x{end}y"{end}2,z', encoding="utf-8-sig", newline="")
         assert column_names(tmp_path / "t.csv") == ["a", "b"]
         assert [one.values["b"] for one in read_table(tmp_path / "t.csv")] == [f"x{end}y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("t.csv", b"", "must begin with a row of column names"),
+        ("t.csv", "id,text\n".encode("utf-16"), "in UTF-8"),
+        ("t.csv", b"id,text,text\n1,T,T\n", r"several columns called \['text'\]"),
+        ("t.csv", b"id;text;of whom, if known\n", "look separated by semicolons: save it anew, with commas"),
+        ("t.tsv", b"id,text\n", "look separated by commas: save it anew, with tabs"),
+        ("t.csv", b"sep=|\nid|text\n", r"look separated by bars \(\|\)"),
+        ("t.parquet", b"no parquet at all", "can't be read"),
+        ("t.xlsx", b"PK", "none of the kinds of tables"),
+        ("missing.csv", None, "can't be read: .*No such file"),
+        ("missing.parquet", None, "can't be read"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, name, content, complaint):
+    """The error names the file, and what to do where that can be known."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=complaint) as error:
+        list(read_table(tmp_path / name, ["id", "text"]))
+    assert name in str(error.value)

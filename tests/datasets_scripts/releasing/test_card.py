@@ -12,10 +12,10 @@ import yaml
 from common.cards import bibtex
 from common.errors import InputError
 from datasets_scripts.release import choose_configs, parse_arguments
-from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, render_card
-from datasets_scripts.releasing.facts import FACTS, own_facts
+from datasets_scripts.releasing.card import DEFAULT_CONFIG, ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.summary import ConfigSummary, SplitSummary, summarise_config
 from datasets_scripts.schema import FEATURES, SPLITS
+from datasets_scripts.sources.registry import FACTS
 from evaluation.agreement import agreement_report
 from tests.cards import check_layout
 

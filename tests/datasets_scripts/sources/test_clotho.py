@@ -1,6 +1,5 @@
 """Clotho entailment: categories become labels, clips are found by name, bad rows are named, splits stay apart."""
 
-import argparse
 import csv
 import os
 from pathlib import Path
@@ -11,17 +10,18 @@ import soundfile
 
 from common.errors import InputError
 from datasets_scripts.build import main as build
-from datasets_scripts.building.drafts import Draft, Problem
+from datasets_scripts.building.drafts import Draft
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS, row_complaint
 from datasets_scripts.sources import clotho
+from tests.datasets_scripts.sources.reading import Drafts, drafts_of, problems_of, rows_of, touch
 
 
 HEADER = ["Dataset", "Audio file", "Caption", "Entailment", "Neutral", "Contradiction"]
 
 
 def write_csv(folder: Path, part: str, rows: list[tuple[str, str]]) -> None:
-    """A CSV file in the layout of CLE's, of (clip, captions); hypotheses tell their row."""
+    """Writes a CSV file in the layout of CLE's, of (clip, captions); hypotheses tell their row."""
     folder.mkdir(exist_ok=True)
     with (folder / f"clotho_entailment_{part}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -31,16 +31,13 @@ def write_csv(folder: Path, part: str, rows: list[tuple[str, str]]) -> None:
             writer.writerow(["ClothoV2", clip, captions, *hypotheses])
 
 
-def run(*arguments: object) -> dict[str, dict[str, list[Draft | Problem]]]:
-    """The drafts of each split of each config."""
-    parser = argparse.ArgumentParser()
-    clotho.add_arguments(parser)
-    built = clotho.configs(parser.parse_args(list(map(str, arguments))))
-    return {config: {split: list(drafts) for split, drafts in splits.items()} for config, splits in built.items()}
+def run(raw: Path, clips: Path | None = None, *arguments: object) -> dict[str, dict[str, Drafts]]:
+    """Returns the drafts of each split of each config."""
+    return drafts_of(clotho, "--raw", raw, *(["--clips", clips] if clips else []), *arguments)
 
 
 def write_clip(path: Path, seed: int = 0) -> Path:
-    """A tenth of a second of noise."""
+    """Writes a tenth of a second of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.random.default_rng(seed).uniform(-0.3, 0.3, 1600), 16000)
     return path
@@ -56,9 +53,8 @@ def raw(tmp_path) -> Path:
 
 def test_categories_splits_and_ids(raw, tmp_path):
     """Each hypothesis is a row: entailed 1, contradicted 0, neutral without a label at 0.5; parts become splits."""
-    for part in clotho.PARTS:
-        write_clip(tmp_path / "clips" / part / f"{part} 1.wav")
-    built = run("--raw", raw, "--clips", tmp_path / "clips")
+    clips = touch(tmp_path / "clips", *(f"{part}/{part} 1.wav" for part in clotho.PARTS))
+    built = run(raw, clips)
     assert list(built) == ["clotho", "clotho-captions"]
     for config, modality in (("clotho", "audio"), ("clotho-captions", "text")):
         splits = {"train": "development", "validation": "validation", "test": "evaluation"}
@@ -76,28 +72,27 @@ def test_categories_splits_and_ids(raw, tmp_path):
                 assert (row["modality"], row["probability_source"], row["evidence"]) == (modality, "label", [modality])
                 assert row_complaint(row | ({"audio": "a.wav"} if modality == "audio" else {})) is None
     clip = built["clotho"]["test"][0].row["audio"]
-    assert (clip.path, clip.key) == (tmp_path / "clips/evaluation/evaluation 1.wav", "evaluation/evaluation 1.wav")
+    assert (clip.path, clip.key) == (clips / "evaluation/evaluation 1.wav", "evaluation/evaluation 1.wav")
 
 
 def test_only_what_is_there_is_built(raw, tmp_path):
     """Without clips there are the captions; a part without its file gives no split; none at all is an error."""
     (raw / "clotho_entailment_validation.csv").unlink()
-    assert {config: list(splits) for config, splits in run("--raw", raw).items()} == {
-        "clotho-captions": ["train", "test"]
-    }
-    with pytest.raises(InputError, match="pass --clips"):
-        run("--raw", raw, "--dataset-configs", "clotho")
-    with pytest.raises(InputError, match="found none"):
-        run("--raw", tmp_path)
-    with pytest.raises(InputError, match="--clips .*nowhere is not a folder"):
-        run("--raw", raw, "--clips", tmp_path / "nowhere")
+    assert {config: list(splits) for config, splits in run(raw).items()} == {"clotho-captions": ["train", "test"]}
+    for arguments, complaint in (
+        ((raw, None, "--dataset-configs", "clotho"), "pass --clips"),
+        ((tmp_path,), "found none"),
+        ((raw, tmp_path / "nowhere"), "--clips .*nowhere is not a folder"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            run(*arguments)
 
 
 def test_captions_become_sentences(tmp_path):
     """A premise has each caption once, as a sentence, in the file's order."""
     captions = ["a dog  barks ", "A dog barks.", "It rains!", "", "rain; falls, on roofs"]
     write_csv(tmp_path, "development", [("a.wav", repr(captions))])
-    [draft, _, _] = run("--raw", tmp_path)["clotho-captions"]["train"]
+    [draft, _, _] = run(tmp_path)["clotho-captions"]["train"]
     assert draft.row["premise"] == "A dog barks. It rains! Rain; falls, on roofs."
 
 
@@ -119,8 +114,8 @@ def test_captions_become_sentences(tmp_path):
 def test_broken_captions_are_problems(tmp_path, captions):
     """What is no list of strings is a problem of its row, is never run, and leaves the other rows alone."""
     write_csv(tmp_path, "development", [("a.wav", "['A.']"), ("b.wav", captions), ("c.wav", "['C.']")])
-    first, *_, last = drafts = run("--raw", tmp_path)["clotho-captions"]["train"]
-    [problem] = [draft for draft in drafts if isinstance(draft, Problem)]
+    first, *_, last = drafts = run(tmp_path)["clotho-captions"]["train"]
+    [problem] = problems_of(drafts)
     assert (problem.kind, problem.place) == ("row", "clotho_entailment_development.csv row 3")
     assert len(drafts) == 7 and (first.row["premise"], last.row["premise"]) == ("A.", "C.")
 
@@ -128,8 +123,7 @@ def test_broken_captions_are_problems(tmp_path, captions):
 def test_captions_do_not_matter_to_clips(tmp_path):
     """A broken caption does not cost the clip its rows."""
     write_csv(tmp_path / "raw", "development", [("a.wav", "broken")])
-    write_clip(tmp_path / "clips" / "a.wav")
-    built = run("--raw", tmp_path / "raw", "--clips", tmp_path / "clips")
+    built = run(tmp_path / "raw", touch(tmp_path / "clips", "a.wav"))
     assert [type(draft) for draft in built["clotho"]["train"]] == [Draft] * 3
 
 
@@ -139,15 +133,12 @@ def test_rows_that_are_no_rows(tmp_path):
         ",".join(HEADER) + "\nC,a.wav,['A.'],E,N\nC,b.wav,['B.'],E,N,C,more\nC,../c.wav,['C.'],E,N,C\n"
         "C,..,['C.'],E,N,C\nC,e.wav,['E.'],E,N,C\n"
     )
-    drafts = run("--raw", tmp_path)["clotho-captions"]["test"]
-    found = [(draft.place.rsplit(" ", 1)[1], draft.kind) for draft in drafts if isinstance(draft, Problem)]
+    drafts = run(tmp_path)["clotho-captions"]["test"]
+    found = [(problem.place[-1], problem.kind) for problem in problems_of(drafts)]
     assert found == [("2", "row"), ("3", "row"), ("4", "row"), ("5", "row")] and len(drafts) == 7
     (tmp_path / "clotho_entailment_development.csv").write_text("Audio file,Caption\na,b\n")
     with pytest.raises(InputError, match=r"lacks the columns \['Contradiction', 'Entailment', 'Neutral'\]"):
-        run("--raw", tmp_path)
-    (tmp_path / "clotho_entailment_development.csv").write_bytes(b"Audio file\xff\n")
-    with pytest.raises(InputError, match="development.csv must begin with a row of column names in UTF-8"):
-        run("--raw", tmp_path)
+        run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -167,19 +158,18 @@ def test_rows_that_are_no_rows(tmp_path):
 )
 def test_a_clip_is_found_by_its_name(tmp_path, name, file):
     """Case, white space, entities, forbidden characters and the ending may differ from the CSV file's name."""
-    path = write_clip(tmp_path / "clips" / file)
-    write_clip(tmp_path / "clips" / "validation" / name, seed=1)
+    clips = touch(tmp_path / "clips", file, f"validation/{name}")
     write_csv(tmp_path / "raw", "development", [(name, "['A.']")])
-    draft = run("--raw", tmp_path / "raw", "--clips", tmp_path / "clips")["clotho"]["train"][0]
-    assert draft.row["audio"].path == path
-    assert draft.row["audio"].key == f"development/{Path(name).stem}{path.suffix}"
+    draft = run(tmp_path / "raw", clips)["clotho"]["train"][0]
+    assert draft.row["audio"].path == clips / file
+    assert draft.row["audio"].key == f"development/{Path(name).stem}{Path(file).suffix}"
 
 
 def test_a_clip_that_is_not_there_is_drafted(raw, tmp_path):
     """The writer reports missing files: it is given the place where the file should be."""
-    write_clip(tmp_path / "clips" / "validation" / "development 1.wav")
-    draft = run("--raw", raw, "--clips", tmp_path / "clips")["clotho"]["train"][0]
-    assert draft.row["audio"].path == tmp_path / "clips/development/development 1.wav"
+    clips = touch(tmp_path / "clips", "validation/development 1.wav")
+    draft = run(raw, clips)["clotho"]["train"][0]
+    assert draft.row["audio"].path == clips / "development/development 1.wav"
     assert not draft.row["audio"].path.exists()
 
 
@@ -187,15 +177,14 @@ def test_what_may_be_another_clip_is_a_problem(tmp_path):
     """Names that differ in case alone are not mixed up; two files for one clip, and one for two, are reported."""
     write_csv(tmp_path / "raw", "development", [(f"{name}.wav", "['A.']") for name in ("Birds", "wind", "sea")])
     write_csv(tmp_path / "raw", "evaluation", [("birds.wav", "['A.']")])
-    for name in ("birds.wav", "wind.flac", "wind.ogg", "sea.wav", "sea.flac"):
-        write_clip(tmp_path / "clips" / name)
-    built = run("--raw", tmp_path / "raw", "--clips", tmp_path / "clips")["clotho"]
-    assert built["test"][0].row["audio"].path == tmp_path / "clips/birds.wav"
+    clips = touch(tmp_path / "clips", "birds.wav", "wind.flac", "wind.ogg", "sea.wav", "sea.flac")
+    built = run(tmp_path / "raw", clips)["clotho"]
+    assert built["test"][0].row["audio"].path == clips / "birds.wav"
     birds, _, _, wind, sea, _, _ = built["train"]
-    assert birds.row["audio"].path == tmp_path / "clips/development/Birds.wav"
+    assert birds.row["audio"].path == clips / "development/Birds.wav"
     assert (wind.kind, wind.place) == ("media", "clotho_entailment_development.csv row 3")
     assert "wind.flac" in wind.complaint and "wind.ogg" in wind.complaint
-    assert sea.row["audio"].path == tmp_path / "clips/sea.wav"
+    assert sea.row["audio"].path == clips / "sea.wav"
 
 
 def test_one_recording_in_two_splits(tmp_path):
@@ -203,20 +192,15 @@ def test_one_recording_in_two_splits(tmp_path):
     write_csv(tmp_path / "raw", "development", [("x.wav", "['A.']"), ("y &#39;.wav", "['A.']"), ("z.wav", "['A.']")])
     write_csv(tmp_path / "raw", "validation", [("y __39_.wav", "['B.']"), ("z.wav", "['B.']")])
     write_csv(tmp_path / "raw", "evaluation", [("Z.wav", "['C.']"), ("z.wav", "['C.']")])
-    built = run("--raw", tmp_path / "raw")["clotho-captions"]
-    kept = {split: [d.place for d in drafts if isinstance(d, Draft)][::3] for split, drafts in built.items()}
-    told = {split: [d for d in drafts if isinstance(d, Problem)] for split, drafts in built.items()}
-    assert {split: [place.split()[2][0] for place in places] for split, places in kept.items()} == {
-        "train": ["2"],
-        "validation": ["2"],
-        "test": ["2", "3"],
-    }
-    assert [problem.kind for problem in told["train"] + told["validation"]] == ["split"] * 3
-    assert "clotho_entailment_validation.csv row 2, which is kept" in told["train"][0].complaint
-    assert "clotho_entailment_evaluation.csv row 3, which is kept" in told["train"][1].complaint
+    built = run(tmp_path / "raw")["clotho-captions"]
+    kept = {split: [int(row["id"].split("-")[3]) for row in rows_of(drafts)[::3]] for split, drafts in built.items()}
+    assert kept == {"train": [2], "validation": [2], "test": [2, 3]}
+    first, second, third = problems_of(built["train"] + built["validation"])
+    assert {first.kind, second.kind, third.kind} == {"split"}
+    assert "clotho_entailment_validation.csv row 2, which is kept" in first.complaint
+    assert "clotho_entailment_evaluation.csv row 3, which is kept" in second.complaint
     # In one folder for all parts the file of such a clip may be either part's.
-    write_clip(tmp_path / "clips" / "z.wav")
-    built = run("--raw", tmp_path / "raw", "--clips", tmp_path / "clips")["clotho"]
+    built = run(tmp_path / "raw", touch(tmp_path / "clips", "z.wav"))["clotho"]
     assert "make a folder for each of them" in built["test"][3].complaint
 
 
@@ -225,12 +209,11 @@ def test_the_real_files():
     folder = Path(os.environ.get("UMUI_DATA_DIR", "../shared/data")) / "clotho_entailment"
     if not folder.is_dir():
         pytest.skip(f"no {folder}: set UMUI_DATA_DIR to a folder with clotho_entailment")
-    built = run("--raw", folder)["clotho-captions"]
-    problems = [draft for drafts in built.values() for draft in drafts if isinstance(draft, Problem)]
-    sizes = {split: sum(isinstance(draft, Draft) for draft in drafts) for split, drafts in built.items()}
+    built = run(folder)["clotho-captions"]
+    sizes = {split: len(rows_of(drafts)) for split, drafts in built.items()}
     assert sizes == {"train": 3 * (3839 - 3), "validation": 3 * (1045 - 2), "test": 3 * 1045}
-    assert [problem.kind for problem in problems] == ["split"] * 5
-    rows = [draft.row for drafts in built.values() for draft in drafts if isinstance(draft, Draft)]
+    assert [problem.kind for drafts in built.values() for problem in problems_of(drafts)] == ["split"] * 5
+    rows = [row for drafts in built.values() for row in rows_of(drafts)]
     assert len({row["id"] for row in rows}) == len({(row["premise"], row["hypothesis"]) for row in rows}) == len(rows)
     for row in rows:
         assert row_complaint(row) is None

@@ -1,6 +1,5 @@
 """Released labels find their clips again: by name and place, converted, or in a video; doubt is told."""
 
-import argparse
 import unicodedata
 from pathlib import Path
 
@@ -9,42 +8,31 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import InputError
-from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row, stored_name
+from datasets_scripts.building.drafts import Clip, new_row, stored_name
 from datasets_scripts.building.writer import STORED_FEATURES
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.sources import restore
+from modeling_clue.modalities import TABLE
+from tests.datasets_scripts.sources.reading import Drafts, drafts_of, touch
 
 
 def release(folder: Path, keys: list[str], modality: str = "audio", sound_only: bool = False) -> Path:
-    """Labels without clips, as they were released: one row for each clip of these names in a source."""
+    """Releases labels without clips: one row for each clip of these names in a source."""
     rows = []
     for number, key in enumerate(keys):
         row = new_row(id=str(number), source="clotho", modality=modality, hypothesis="It rings.", probability=0.25)
         row |= {"probability_source": "teacher", "teacher_probabilities": [0.0, 0.5]}
-        del row["audio"], row["video"]
-        names = {"audio": None, "video": None}
-        names["audio" if modality == "audio" else "video"] = f"media/{stored_name(key, sound_only)}"
-        rows.append(row | {f"{name}_file_name": place for name, place in names.items()})
+        names = {TABLE[modality].column: f"media/{stored_name(key, sound_only)}"}
+        rows.append(row | {f"{name}_file_name": names.get(name) for name in ("audio", "video") if not row.pop(name)})
     (folder / "clotho" / "test").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=STORED_FEATURES.arrow_schema), folder / "whole.parquet")
     write_labels_only(folder / "whole.parquet", folder / "clotho" / "test" / "metadata.parquet")
     return folder
 
 
-def run(folder: Path, clips: Path, config: str = "clotho") -> list[Draft | Problem]:
-    """The drafts of the one split."""
-    parser = argparse.ArgumentParser()
-    restore.add_arguments(parser)
-    options = parser.parse_args(["--dataset", str(folder), "--dataset-config", config, "--clips", str(clips)])
-    return list(restore.configs(options)[config]["test"])
-
-
-def touch(folder: Path, *names: str) -> Path:
-    """Empty files: sources don't look into clips."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+def run(folder: Path, clips: Path, config: str = "clotho") -> Drafts:
+    """Returns the drafts of the one split."""
+    return drafts_of(restore, "--dataset", folder, "--dataset-config", config, "--clips", clips)[config]["test"]
 
 
 def test_rows_are_as_they_were_released(tmp_path):
@@ -132,13 +120,12 @@ def test_what_can_not_be_restored(tmp_path):
     folder, clips = release(tmp_path / "hub", ["rain.wav"]), touch(tmp_path / "clips", "rain.wav")
     (folder / "urn-text" / "test").mkdir(parents=True)
     (folder / "whole.parquet").rename(folder / "urn-text" / "test" / "metadata.parquet")
-    with pytest.raises(InputError, match="has no config unli"):
-        run(folder, clips, "unli")
-    with pytest.raises(InputError, match="urn-text was not released as labels"):
-        run(folder, clips, "urn-text")
-    with pytest.raises(InputError, match="no name of a config"):
-        run(folder, clips, "../clotho")
-    with pytest.raises(InputError, match="neither a folder nor ORG/NAME"):
-        run(tmp_path / "none" / "there" / "at" / "all", clips)
-    with pytest.raises(InputError, match="--clips .* is not a folder"):
-        run(folder, tmp_path / "nowhere")
+    for arguments, complaint in (
+        ((folder, clips, "unli"), "has no config unli"),
+        ((folder, clips, "urn-text"), "urn-text was not released as labels"),
+        ((folder, clips, "../clotho"), "no name of a config"),
+        ((tmp_path / "none" / "there" / "at" / "all", clips), "neither a folder nor ORG/NAME"),
+        ((folder, tmp_path / "nowhere"), "--clips .* is not a folder"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            run(*arguments)
