@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,17 +52,14 @@ class Record:
 def column_names(table: Path) -> list[str]:
     """Returns the names of a table's columns in order; of a JSONL file, the keys of its first 1000 records."""
     suffix = _suffix(table)
-    try:
+    with _readable(table):
         if suffix == ".parquet":
-            with pq.ParquetFile(table) as file:
-                return file.schema_arrow.names
+            return pq.read_schema(table).names
         if suffix == ".jsonl":
             first = itertools.takewhile(lambda one: one[0] <= RECORDS_FOR_COLUMNS, read_objects(table))
             return list(dict.fromkeys(key for _, found in first if isinstance(found, dict) for key in found))
         with _opened(table) as lines:
             return _header(table, lines, DELIMITERS[suffix])
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{table} can't be read: {error}") from error
 
 
 def columns_there(table: Path, there: list[str]) -> str:
@@ -90,13 +88,19 @@ def read_table(
     """
     suffix = _suffix(table)
     columns = None if columns is None else list(columns)
-    try:
+    with _readable(table):
         if suffix == ".parquet":
             yield from _read_parquet(table, columns)
         elif suffix == ".jsonl":
             yield from _read_jsonl(table, columns)
         else:
             yield from _read_delimited(table, columns, DELIMITERS[suffix], is_row)
+
+
+@contextmanager
+def _readable(table: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{table} can't be read: {error}") from error
 
@@ -348,10 +352,8 @@ def holds_clips(table: Path, column: str) -> bool:
     """Returns whether a column of a Parquet table has clips themselves: bytes, or `{"bytes", "path"}`."""
     if _suffix(table) != ".parquet":
         return False
-    try:
+    with _readable(table):
         schema = pq.read_schema(table)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{table} can't be read: {error}") from error
     return column in schema.names and _is_clip(schema.field(column).type)
 
 

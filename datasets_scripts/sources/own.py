@@ -286,13 +286,15 @@ class _Tables:
                 yield self._draft(f"{self.options.name}-{table.stem}-{record.number}", record)
 
     def _draft(self, default_id: str, record: Record) -> Draft | Problem:
-        cells = _Cells(record.values)
-        row = self._row(cells)
-        modality, premise, media_complaint = self._premise(cells)
-        if complaints := cells.complaints + ([media_complaint] if media_complaint else []):
+        cells, complaints = _Cells(record.values), []
+        row = self._row(cells) | ({} if self.options.id_column else {"id": default_id})
+        try:
+            row |= self._premise(cells)
+        except ValueError as error:
+            complaints = [str(error)]
+        if complaints := cells.complaints + complaints:
             return Problem(record.place, "row" if cells.complaints else "media", "; ".join(complaints))
-        row |= {} if self.options.id_column else {"id": default_id}
-        return Draft(record.place, row | {"modality": modality, TABLE[modality].column: premise})
+        return Draft(record.place, row)
 
     def _row(self, cells: "_Cells") -> dict:
         """Returns all of a row but its premise, and its id if that is made up."""
@@ -321,41 +323,43 @@ class _Tables:
         row = self._row(cells)
         return not cells.complaints and row["hypothesis"] is not None and 0 <= row["probability"] <= 1
 
-    def _premise(self, cells: "_Cells") -> tuple[str | None, str | Clip | None, str]:
-        """Returns the modality, the premise, and what is wrong with the clip."""
+    def _premise(self, cells: "_Cells") -> dict:
+        """Returns the columns of the modality and the premise; a `ValueError` says what is wrong with its clip."""
         options, modality = self.options, self.options.modality
         if options.modality_column is not None:
             modality = cells.read(options.modality_column, _modality)
             if modality is None:
                 if _is_empty(cells.values[options.modality_column]):
                     cells.complaints.append(f"{options.modality_column} is empty")
-                return None, None, ""
+                return {}
         has_text = options.premise_column is not None and not _is_empty(cells.values[options.premise_column])
         has_media = options.media_column is not None and not _is_empty(cells.values[options.media_column])
         if modality is None and has_text == has_media:
             found = "both a text and a file" if has_text else "neither a text nor a file"
             cells.complaints.append(f"there is {found} for a premise")
-            return None, None, ""
+            return {}
         if modality == "text" or (modality is None and has_text):
-            return "text", cells.read(options.premise_column, _text), ""
+            return {"modality": "text", "premise": cells.read(options.premise_column, _text)}
         if not has_media:
-            return None, None, f"a premise of modality {modality} needs a file"
+            raise ValueError(f"a premise of modality {modality} needs a file")
         try:
             clip = self.clips.find(cells.values[options.media_column])
         except ValueError as error:
-            return None, None, f"{options.media_column} {error}"
+            raise ValueError(f"{options.media_column} {error}") from error
         found, complaint = self.clips.judge(clip)
         if modality is None:
-            return None if found is None else "audio" if found == "audio" else "video", clip, complaint
-        if modality == "audio":
+            if found is None:
+                raise ValueError(complaint)
+            modality = "audio" if found == "audio" else "video"
+        elif modality == "audio":
             # Of a video only the sound is taken: its pictures are not for those who only listen.
-            return modality, replace(clip, sound_only=found in ("video", "audiovisual")), ""
+            clip = replace(clip, sound_only=found in ("video", "audiovisual"))
         # One clip may be the premise of several modalities, and is stored, which checks it wholly, for the first of
         # them. A file that can't be judged can't be stored either, which is where it is reported.
-        if found not in (None, modality, "audiovisual"):
+        elif found not in (None, modality, "audiovisual"):
             wanted = "pictures" if found == "audio" else "sound"
-            return modality, None, f"{clip.path} has no {wanted}, which modality {modality} needs"
-        return modality, clip, ""
+            raise ValueError(f"{clip.path} has no {wanted}, which modality {modality} needs")
+        return {"modality": modality, TABLE[modality].column: clip}
 
 
 class _Cells:
