@@ -58,10 +58,9 @@ def write(path: Path, records: list[dict]) -> Path:
             writer = csv.DictWriter(file, list(records[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
             writer.writeheader()
             for record in records:
-                texts = {
-                    name: json.dumps(value) if isinstance(value, list) else value for name, value in record.items()
-                }
-                writer.writerow(texts)
+                writer.writerow(
+                    {key: json.dumps(one) if isinstance(one, list) else one for key, one in record.items()}
+                )
     return path
 
 
@@ -135,13 +134,7 @@ def test_evidence_and_context_pass_through(tmp_path):
 def pairs(premises: int, hypotheses: int) -> list[dict]:
     """Returns rows about as many premises, in turn, so that those of one premise are far apart."""
     return [
-        {
-            "pre": f"Premise {k}.",
-            "hyp": f"Hypothesis {j}.",
-            "p": 0.5,
-            "g": f"group {k // 10}",
-            "s": ("dev", "Test ")[k % 2],
-        }
+        {"pre": f"Premise {k}.", "hyp": f"H{j}", "p": 0.5, "g": f"group {k // 10}", "s": ("dev", "Test ")[k % 2]}
         for j in range(hypotheses)
         for k in range(premises)
     ]
@@ -251,34 +244,20 @@ def by_place(splits: dict[str, Drafts]) -> dict[str, str]:
     return {place: complaint for place, _, complaint in found}
 
 
+CSV_COMPLAINTS = {3: "no UTF-8", 5: "has 2 fields", 6: "has 4 fields", 7: "at line 8", 68: "malformed"}
+JSONL_COMPLAINTS = {1: "no JSON", 2: "no JSON object", 3: "no UTF-8", 4: "half a character", 5: "no JSON"}
 GOOD = [{"pre": f"Premise {k}.", "hyp": "H", "p": 0.5} for k in range(60)]
 BAD_CSV = [b"pre,hyp,p", b'"Two', b'lines.",H,0.5', b"Caf\xe9,H,0.5", b"", b"P,H", b"P,H,0.5,0.5", b'"P"x,H,1']
 BAD_CSV += [*(f"{row['pre']},H,0.5".encode() for row in GOOD), b'"never closed,H,1']
-BAD_JSONL = [
-    b"\xef\xbb\xbf{",
-    b"[1, 2]",
-    b'{"pre": "Caf\xe9"}',
-    b'{"pre": "\\ud800", "hyp": "H", "p": 0}',
-    b"[" * 100_000,
-]
-BAD_JSONL += [b" ", *(json.dumps(row).encode() for row in GOOD)]
+BAD_JSONL = [b"\xef\xbb\xbf{", b"[1, 2]", b'{"pre": "Caf\xe9"}', b'{"pre": "\\ud800", "hyp": "H", "p": 0}']
+BAD_JSONL += [b"[" * 100_000, b" ", *(json.dumps(row).encode() for row in GOOD)]
 
 
 @pytest.mark.parametrize(
     ("name", "lines", "bad", "good"),
     [
-        (
-            "t.csv",
-            BAD_CSV,
-            {3: "no UTF-8", 5: "has 2 fields", 6: "has 4 fields", 7: "at line 8", 68: "malformed"},
-            [2, *range(8, 68)],
-        ),
-        (
-            "t.jsonl",
-            BAD_JSONL,
-            {1: "no JSON", 2: "no JSON object", 3: "no UTF-8", 4: "half a character", 5: "no JSON"},
-            range(7, 67),
-        ),
+        ("t.csv", BAD_CSV, CSV_COMPLAINTS, [2, *range(8, 68)]),
+        ("t.jsonl", BAD_JSONL, JSONL_COMPLAINTS, range(7, 67)),
     ],
 )
 def test_bad_lines_are_told_once_by_their_row(tmp_path, name, lines, bad, good):
