@@ -43,8 +43,7 @@ from common.hub import (
     stage,
 )
 from datasets_scripts.building.folder import folder_lock
-from datasets_scripts.releasing.card import ReleasedConfig, facts_of, render_card
-from datasets_scripts.releasing.facts import own_facts
+from datasets_scripts.releasing.card import ReleasedConfig, facts_of, own_facts, render_card
 from datasets_scripts.releasing.labels_only import write_labels_only
 from datasets_scripts.releasing.summary import rebuild_advice, summarise_config
 from datasets_scripts.schema import ROWS_FILE, SPLITS

@@ -22,7 +22,7 @@ from common.hub import HubError, explain_hub_errors
 from datasets_scripts import release as release_module
 from datasets_scripts.build import main as build
 from datasets_scripts.release import choose_configs, list_files, parse_arguments
-from datasets_scripts.releasing.facts import own_facts
+from datasets_scripts.releasing.card import own_facts
 from datasets_scripts.schema import FEATURES
 from datasets_scripts.sources.urn_media import write_video
 from tests.chat.bad_server import wait_for
