@@ -16,13 +16,13 @@ from safetensors import safe_open
 from torch import nn
 from transformers.utils import cached_file
 
-from .backbone import MOVED
+from .backbone import MODULE_RENAMES
 
 
 # Settings of `adapter_config.json` that decide what its weights mean, and the values that are understood. Of the first
 # kind any value is: it is used here, or was of use in training alone.
-USED = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "bias"}
-OF_TRAINING = {
+USED_SETTINGS = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "bias"}
+TRAINING_SETTINGS = {
     "auto_mapping",
     "base_model_name_or_path",
     "ensure_weight_tying",
@@ -39,7 +39,7 @@ OF_TRAINING = {
     "target_modules",
     "task_type",
 }
-UNDERSTOOD = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
+SUPPORTED_VALUES = {"peft_type": ("LORA",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 
 
 def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str]:
@@ -62,33 +62,33 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
             the model, another shape than its place, or no counterpart.
     """
     config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
-    _check(config, f"'{source}/{folder}/adapter_config.json'")
+    _check_config(config, f"'{source}/{folder}/adapter_config.json'")
     file = cached_file(source, "adapter_model.safetensors", subfolder=folder)
     label = f"'{source}/{folder}/adapter_model.safetensors'"
     with safe_open(file, framework="pt") as weights:
         names = list(weights.keys())
-        whole, pairs = _places(names, dict(model.named_parameters()), label)
+        whole, pairs = _match_weights(names, dict(model.named_parameters()), label)
         with torch.no_grad():
             for name, place in whole.items():
-                _same_shape(weights.get_tensor(name).shape, place.shape, name, label)
+                _check_shape(weights.get_tensor(name).shape, place.shape, name, label)
                 place.copy_(weights.get_tensor(name))
             for module, (place, first, second) in pairs.items():
                 down, up = weights.get_tensor(first), weights.get_tensor(second)
-                rank = _pattern(config.get("rank_pattern"), module, config["r"])
-                _same_shape(down.shape, (rank, place.shape[1]), first, label)
-                _same_shape(up.shape, (place.shape[0], rank), second, label)
-                alpha = _pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
+                rank = _value_by_pattern(config.get("rank_pattern"), module, config["r"])
+                _check_shape(down.shape, (rank, place.shape[1]), first, label)
+                _check_shape(up.shape, (place.shape[0], rank), second, label)
+                alpha = _value_by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
                 scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
                 place += (up.to(place) @ down.to(place)) * scale
     changed = {id(place) for place in whole.values()} | {id(place) for place, *_ in pairs.values()}
     return sorted(name for name, parameter in model.named_parameters() if id(parameter) in changed)
 
 
-def _check(config: dict, label: str) -> None:
+def _check_config(config: dict, label: str) -> None:
     for option, value in config.items():
-        if option in UNDERSTOOD and value not in UNDERSTOOD[option]:
-            raise ValueError(f"{label} has {option} = {value!r}: only {UNDERSTOOD[option]} can be merged.")
-        if option not in UNDERSTOOD.keys() | USED | OF_TRAINING and value:
+        if option in SUPPORTED_VALUES and value not in SUPPORTED_VALUES[option]:
+            raise ValueError(f"{label} has {option} = {value!r}: only {SUPPORTED_VALUES[option]} can be merged.")
+        if option not in SUPPORTED_VALUES.keys() | USED_SETTINGS | TRAINING_SETTINGS and value:
             raise ValueError(
                 f"{label} has {option} = {value!r}, and what that does to the weights is not known here: merge the "
                 "adapter with PEFT, in the versions it was trained with, and convert the result."
@@ -98,7 +98,7 @@ def _check(config: dict, label: str) -> None:
         raise ValueError(f"{label} lacks {', '.join(missing)}.")
 
 
-def _places(names: list[str], parameters: dict[str, nn.Parameter], label: str) -> tuple[dict, dict]:
+def _match_weights(names: list[str], parameters: dict[str, nn.Parameter], label: str) -> tuple[dict, dict]:
     """Where each weight of an adapter belongs: whole ones by name, pairs of factors by the module they are for."""
     whole: dict[str, nn.Parameter] = {}
     factors: dict[str, dict[str, str]] = {}
@@ -107,10 +107,10 @@ def _places(names: list[str], parameters: dict[str, nn.Parameter], label: str) -
         module, found, factor = name.removeprefix("base_model.model.").partition(".lora_")
         if factor not in ("", "A.weight", "B.weight"):
             unused.append(name)
-        elif found and _today(module) + ".weight" in parameters:
+        elif found and _new_name(module) + ".weight" in parameters:
             factors.setdefault(module, {})[factor[0]] = name
-        elif not found and _today(module.replace(".base_layer.", ".")) in parameters:
-            whole[name] = parameters[_today(module.replace(".base_layer.", "."))]
+        elif not found and _new_name(module.replace(".base_layer.", ".")) in parameters:
+            whole[name] = parameters[_new_name(module.replace(".base_layer.", "."))]
         else:
             unused.append(name)
     unused += [name for pair in factors.values() if len(pair) < 2 for name in pair.values()]
@@ -122,18 +122,18 @@ def _places(names: list[str], parameters: dict[str, nn.Parameter], label: str) -
     if not factors:
         raise ValueError(f"{label} has no factors `lora_A` and `lora_B`: it is no LoRA adapter.")
     pairs = {
-        module: (parameters[_today(module) + ".weight"], pair["A"], pair["B"]) for module, pair in factors.items()
+        module: (parameters[_new_name(module) + ".weight"], pair["A"], pair["B"]) for module, pair in factors.items()
     }
     return whole, pairs
 
 
-def _today(name: str) -> str:
-    for old, new in MOVED:
+def _new_name(name: str) -> str:
+    for old, new in MODULE_RENAMES:
         name = old.sub(new, name)
     return name
 
 
-def _pattern(patterns: dict | None, module: str, default: float) -> float:
+def _value_by_pattern(patterns: dict | None, module: str, default: float) -> float:
     """The value of the first pattern that the end of a module's name fits, as PEFT reads them."""
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
@@ -141,6 +141,6 @@ def _pattern(patterns: dict | None, module: str, default: float) -> float:
     return default
 
 
-def _same_shape(shape, expected, name: str, label: str) -> None:
+def _check_shape(shape, expected, name: str, label: str) -> None:
     if tuple(shape) != tuple(expected):
         raise ValueError(f"{label} has {name} of shape {tuple(shape)}, where {tuple(expected)} is needed.")

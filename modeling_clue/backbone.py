@@ -23,7 +23,7 @@ TOWERS = {
 LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
 # What the names of a Thinker's modules have begun with, and begin with today.
-MOVED = (
+MODULE_RENAMES = (
     (re.compile(r"^thinker\."), ""),
     (re.compile(r"^audio_tower\."), "model.audio_tower."),
     (re.compile(r"^visual\."), "model.visual."),
@@ -81,7 +81,7 @@ class Backbone:
 
 
 # Position ids in a chunk of two seconds (`seconds_per_chunk`), within which Qwen2.5-Omni has first frames, then sound.
-_CHUNK = 50
+_CHUNK_POSITIONS = 50
 
 
 def _num_audio_tokens(num_frames: int) -> int:
@@ -89,7 +89,7 @@ def _num_audio_tokens(num_frames: int) -> int:
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
-def _chunks(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds: int) -> Iterable[tuple[int, int]]:
+def _by_chunk(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds: int) -> Iterable[tuple[int, int]]:
     # In float32 and rounded down as the model does it: otherwise a frame on the edge of a chunk may get the position
     # of a sound.
     times = QWEN2_5_OMNI.times(steps, torch.tensor(second_per_grid)).numpy().repeat(tokens_per_step)
@@ -101,11 +101,11 @@ def _chunk_sizes(times: np.ndarray) -> list[int]:
 
     A token opens the next chunk when its time has reached it; a token far ahead opens one chunk, not all in between.
     """
-    sizes, chunk_end = [0], _CHUNK
+    sizes, chunk_end = [0], _CHUNK_POSITIONS
     for time in times:
         if time >= chunk_end:
             sizes.append(0)
-            chunk_end += _CHUNK
+            chunk_end += _CHUNK_POSITIONS
         sizes[-1] += 1
     return sizes
 
@@ -138,6 +138,6 @@ QWEN2_5_OMNI = Backbone(
     markers_share_position=True,
     pads_sound=True,
     num_audio_tokens=_num_audio_tokens,
-    turns=_chunks,
+    turns=_by_chunk,
     unused=("model.audio_tower.audio_bos_eos_token.weight",),
 )

@@ -21,7 +21,7 @@ def bin_values(num_bins: int, device: torch.device | str | None = None) -> torch
     return torch.linspace(0.0, 1.0, num_bins, device=device, dtype=torch.float32)
 
 
-def _checked(labels: torch.Tensor) -> torch.Tensor:
+def _check_labels(labels: torch.Tensor) -> torch.Tensor:
     labels = labels.float()
     wrong = ~((labels >= 0) & (labels <= 1))  # NaN fails both comparisons
     if bool(wrong.any()):
@@ -31,7 +31,7 @@ def _checked(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _gaussian_logits(labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
-    labels = _checked(labels)
+    labels = _check_labels(labels)
     distance = bin_values(num_bins, labels.device) - labels.unsqueeze(-1)
     return -0.5 * (distance / sigma) ** 2
 
@@ -77,7 +77,7 @@ def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, it
     """
     device = labels.device if labels.device.type != "mps" else torch.device("cpu")  # MPS has no float64
     # Labels repeat: each is solved for once.
-    labels, places = _checked(labels).unique(return_inverse=True)
+    labels, places = _check_labels(labels).unique(return_inverse=True)
     logits = _gaussian_logits(labels.to(device), num_bins, sigma).double()
     bins = bin_values(num_bins, device).double()
     mean = labels.to(device).double().unsqueeze(-1)
@@ -123,7 +123,7 @@ def confidence_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str, sigma
     """
     logits = logits.float()
     if kind == "mse":
-        return (expectation(logits.softmax(-1)) - _checked(labels)) ** 2
+        return (expectation(logits.softmax(-1)) - _check_labels(labels)) ** 2
     target = target_distribution(kind, labels, logits.shape[-1], sigma)
     return F.kl_div(logits.log_softmax(-1), target, reduction="none").sum(-1)
 

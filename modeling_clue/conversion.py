@@ -53,7 +53,7 @@ from .auto import BACKBONES
 from .backbone import QWEN2_5_OMNI, Backbone
 from .confidence import bin_values
 from .configuration_clue import CLUEFields
-from .modeling_clue import ConfidenceEstimation, rehouse
+from .modeling_clue import ConfidenceEstimation, change_class
 from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
 from .prompt_file import read_prompt_file
 
@@ -175,14 +175,14 @@ def to_clue(
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
     thinker = load_whole(backbone.upstream("ThinkerForConditionalGeneration"), source, config=thinker_config)
-    _make_room(thinker, thinker_config, tokenizer)
+    _grow_vocabulary(thinker, thinker_config, tokenizer)
     lm_head = thinker.get_output_embeddings().weight.detach()
     if record is None:
         head = initial_head(*lm_head[word_ids], num_bins)
     else:
         head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
 
-    config = config_class.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    config = config_class.from_dict({**_shared_fields(thinker_config), **fields, **token_ids})
     if record is None:
         processor.video_processor.size = dict(FRAME_SIZE)
         record = {"prompt": None, "media": None}
@@ -251,8 +251,8 @@ def from_research(
             f"The tokenizer of '{source}' knows token {max(bin_ids)}, but `lm_head` has {len(lm_head)} rows."
         )
     head = lm_head[bin_ids]
-    _make_room(thinker, thinker_config, tokenizer)
-    config = config_class.from_dict({**_portable(thinker_config), **fields, **token_ids})
+    _grow_vocabulary(thinker, thinker_config, tokenizer)
+    config = config_class.from_dict({**_shared_fields(thinker_config), **fields, **token_ids})
     return save_whole(_with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
 
 
@@ -289,7 +289,7 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
     config.clue |= {"prompt": processor.prompt, "media": processor.media}
-    thinker = rehouse(clue, backbone.upstream("ThinkerForConditionalGeneration"), config)
+    thinker = change_class(clue, backbone.upstream("ThinkerForConditionalGeneration"), config)
     token_ids = processor.tokenizer.convert_tokens_to_ids(confidence_tokens(clue_config.num_bins))
     with torch.no_grad():
         lm_head = thinker.get_output_embeddings().weight
@@ -309,7 +309,7 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         tokenizer,
         chat_template=tokenizer.chat_template,
     )
-    return save_whole(_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
+    return save_whole(_wrap_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
 
 
 def read(kind, source: str | Path, **options):
@@ -355,8 +355,8 @@ def load_whole(model_class, source: str | Path, *, dtype: torch.dtype | str = "a
         OSError: if files are missing.
         ValueError: if weights are missing, or of another shape, or left over, or can't be read.
     """
-    asked = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, report = read(model_class, source, dtype=dtype, **asked, **options)
+    loading_options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, report = read(model_class, source, dtype=dtype, **loading_options, **options)
     # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
     wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
     if wrong:
@@ -451,7 +451,7 @@ def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) ->
     tokenizer.add_tokens(tokens, special_tokens=True)
 
 
-def _make_room(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """Makes the vocabulary larger if tokens have no row; new rows are zeros."""
     num_rows = thinker.get_output_embeddings().weight.shape[0]
     needed = max(tokenizer.get_vocab().values()) + 1
@@ -468,7 +468,7 @@ def _with_head(
     thinker, model_class: type[ConfidenceEstimation], config: CLUEFields, head: torch.Tensor
 ) -> ConfidenceEstimation:
     """The Thinker's weights, not copied, under a confidence head."""
-    model = rehouse(thinker, model_class, config)
+    model = change_class(thinker, model_class, config)
     model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
     model.confidence_head.weight.data = head
     return model
@@ -484,7 +484,7 @@ def _clue_processor(
     return processor_class(*parts, prompt=prompt, media=media)
 
 
-def _in_omni(backbone: Backbone, thinker):
+def _wrap_in_omni(backbone: Backbone, thinker):
     """The Thinker, not copied, as the only part of a full model."""
     config = backbone.upstream("Config")(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
     with torch.device("meta"):
@@ -503,14 +503,14 @@ def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
     return pieces[0]
 
 
-def _portable(config: PreTrainedConfig) -> dict:
+def _shared_fields(config: PreTrainedConfig) -> dict:
     """The fields of a configuration that mean the same in another class."""
     return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
 
 
 def plain_config(config: CLUEFields) -> PreTrainedConfig:
     """The configuration of the Thinker that a CLUE model is, its confidence head aside."""
-    fields = {name: value for name, value in _portable(config).items() if name not in CLUE_FIELDS}
+    fields = {name: value for name, value in _shared_fields(config).items() if name not in CLUE_FIELDS}
     return config.backbone.upstream("ThinkerConfig").from_dict(fields)
 
 

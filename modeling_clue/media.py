@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, quoted, unwrap, video_stream
+from .media_container import MediaError, find_sound, find_video, is_torchcodec, open_clip, quoted, unwrap, video_stream
 from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
 from .media_sound import decode_sound, mono_from_array, resample
 
@@ -15,7 +15,7 @@ from .media_sound import decode_sound, mono_from_array, resample
 # How frames are chosen: see `load_video`.
 SAMPLINGS = ("rate", "span")
 # Lossy codecs and mixes reach over full scale, but not by 24 dB: such samples were never scaled.
-_LOUDEST = 16.0
+_MAX_AMPLITUDE = 16.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def load_audio(
         raise MediaError(f"{label} holds samples that are not finite numbers.")
     peak = float(np.abs(waveform).max())
     # Recorded silence that was not scaled is a few whole numbers, or halves in the mean of two channels.
-    if peak > _LOUDEST or (peak >= 2 and not (2 * waveform % 1).any()):
+    if peak > _MAX_AMPLITUDE or (peak >= 2 and not (2 * waveform % 1).any()):
         raise MediaError(
             f"{label} has samples of up to {peak:.6g}, but full scale is 1: divide them (16 bits by 32768) or "
             "give them as integers."
@@ -192,7 +192,7 @@ def load_video(
         plan = plan_frames(len(frames) / rate, fps, max_frames, min_frames, shown_at)
         shown = np.floor((plan.times + CLOCK_SLACK) * rate).astype(int)
         chosen = [frames[index] for index in np.minimum(shown, len(frames) - 1)]
-        return Video(_stack(chosen, shrink), plan.fps, plan.duration, plan.notes)
+        return Video(_stack_frames(chosen, shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "VideoDecoder"):
         start, end = source.metadata.begin_stream_seconds, source.metadata.end_stream_seconds
         shown_at = None
@@ -203,19 +203,19 @@ def load_video(
         times = plan.times + (0 if shown_at is None else (end - start) / source.metadata.num_frames / 2)
         batch = source.get_frames_played_at(seconds=[start + float(time) for time in times])
         frames = rgb_from_array(np.asarray(batch.data), label)
-        return Video(_stack(list(frames), shrink), plan.fps, plan.duration, plan.notes)
+        return Video(_stack_frames(list(frames), shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "AudioDecoder"):
         raise MediaError(f"{label} is a decoded audio column, not a video.")
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         timeline = read_timeline(container, video_stream(container, label), label)
     shown_at = timeline.shown_at if sampling == "span" else None
     plan = plan_frames(timeline.duration, fps, max_frames, min_frames, shown_at)
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         frames, notes = decode_frames(container, video_stream(container, label), timeline, plan.times, label, shrink)
     return Video(frames, plan.fps, plan.duration, plan.notes + timeline.notes + notes)
 
 
-def _stack(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
+def _stack_frames(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
     """Frames that were given decoded, as one array."""
     return np.stack([frame if shrink is None else shrink(frame, len(frames)) for frame in frames])
 
@@ -251,7 +251,7 @@ def probe_modality(source: Any, *, name: str | None = None) -> str:
         return "video" if "frames" in source else "audio"
     if is_torchcodec(source, "VideoDecoder") or is_torchcodec(source, "AudioDecoder"):
         return "video" if is_torchcodec(source, "VideoDecoder") else "audio"
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         if find_video(container) is not None:
             return "video"
     if find_sound(source, label) is not None:

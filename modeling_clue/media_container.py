@@ -25,7 +25,7 @@ _FORMATS = (
     "apng,mjpeg,yuv4mpegpipe,h264,hevc,vvc,m4v,obu,vc1"
 )
 # The same for people.
-_READABLE = (
+_READABLE_FORMATS = (
     "MP4/MOV, Matroska/WebM, AVI, MPEG-PS/-TS, FLV, WMV/ASF, MXF, GIF, APNG, motion JPEG, Y4M and raw "
     "H.264/HEVC video; WAV, FLAC, Ogg/Opus, MP3, AAC, M4A, AIFF, CAF, AMR, AU, AC-3, DTS, WMA, WavPack, APE and TTA "
     "sound"
@@ -46,7 +46,7 @@ _JUMP_FORWARD_SECONDS = 10.0
 # A sound file that says to be larger than this, and is less than half as large, has a made-up size.
 UNKNOWN_BYTES = 1_900_000_000
 # Where a file of WAV's kin states its size, but for a few bytes, and in which order of bytes.
-_SIZES = {
+_SIZE_FIELDS = {
     b"RIFF": (4, 8, "little"),
     b"RIFX": (4, 8, "big"),
     b"RF64": (20, 28, "little"),
@@ -56,7 +56,7 @@ _SIZES = {
     b".snd": (8, 12, "big"),  # AU
 }
 # Of the name of a file on any system.
-_LONGEST_NAME = 255
+_MAX_NAME_LENGTH = 255
 # The shortest line that programs break base64 into.
 _BASE64_LINE = 60
 # What an MP4 file is a sequence of.
@@ -78,7 +78,7 @@ class _BinaryFile(Protocol):
     def tell(self) -> int: ...
 
 
-class _Nameless:
+class _NamelessFile:
     """A file without its name: FFmpeg then judges the content alone, and cannot resolve anything relative to it."""
 
     def __init__(self, file: _BinaryFile):
@@ -99,7 +99,7 @@ def is_base64(text: str) -> bool:
     """Whether a text is a file in base64: longer than a name, in lines of one length, of letters and digits alone."""
     lines = text.split()
     return (
-        len(text) > _LONGEST_NAME
+        len(text) > _MAX_NAME_LENGTH
         and len(set(map(len, lines[:-1]))) <= 1
         and len(lines[0]) >= _BASE64_LINE
         and all(re.search(kind, text) for kind in (r"(?a)\A[\w+/\s-]+=*\s*\Z", "[a-z]", "[A-Z]", "[0-9]"))
@@ -152,7 +152,7 @@ def is_torchcodec(source: Any, kind: str) -> bool:
 
 
 @contextlib.contextmanager
-def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
+def open_file(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
     """`source` as a file at its start, and its size in bytes."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):
@@ -179,18 +179,18 @@ def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
 
 
 @contextlib.contextmanager
-def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
+def open_clip(source: Any, label: str) -> Iterator[av.container.InputContainer]:
     """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
     with contextlib.ExitStack() as stack:
-        file, _ = stack.enter_context(readable(source, label))
+        file, _ = stack.enter_context(open_file(source, label))
         try:
             container = stack.enter_context(
-                av.open(_Nameless(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
+                av.open(_NamelessFile(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
             )
         except av.FFmpegError as error:
             raise MediaError(
                 f"{label} is not a sound or video file that can be read: whatever its name says, its content is "
-                f"damaged, cut off, or of a kind that is not supported. Supported are {_READABLE}."
+                f"damaged, cut off, or of a kind that is not supported. Supported are {_READABLE_FORMATS}."
             ) from error
         try:
             yield container
@@ -206,11 +206,11 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
     start, head = 0, file.read(28)
     if not isinstance(head, bytes):
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
-    if head[:4] in _SIZES:
-        place, end, order = _SIZES[head[:4]]
+    if head[:4] in _SIZE_FIELDS:
+        place, end, order = _SIZE_FIELDS[head[:4]]
         declared = int.from_bytes(head[place:end], order)
         # Programs that write to a pipe leave the size at 0 or at a number near the end of the range: it is unknown.
-        if not is_made_up(declared, size) and declared - size > MISSING_SHARE * declared:
+        if not is_implausible_size(declared, size) and declared - size > MISSING_SHARE * declared:
             raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
     while head[4:8] in _MP4_BOXES:
         length = int.from_bytes(head[:4], "big")
@@ -226,7 +226,7 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
     file.seek(0)
 
 
-def is_made_up(declared: float, found: float) -> bool:
+def is_implausible_size(declared: float, found: float) -> bool:
     """Whether a size in bytes that a sound file declares cannot be meant."""
     return declared > UNKNOWN_BYTES and found < declared / 2
 
@@ -244,24 +244,24 @@ def find_sound(source: Any, label: str) -> int | None:
 
     It is FFmpeg's choice, unless only another one holds samples that can be decoded.
     """
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         best = container.streams.best("audio")
         tracks = sorted(container.streams.audio, key=lambda track: (track.codec_context is None, track != best))
         for track in tracks:
             if track.codec_context is not None:
                 name_channels(track)
-        filled, heard = set(), set()
+        not_empty, decoded = set(), set()
         for packet in container.demux(*tracks) if tracks else ():
             track = packet.stream
             if packet.size:
-                filled.add(track.index)
-            if track.codec_context is not None and track.index not in heard:
+                not_empty.add(track.index)
+            if track.codec_context is not None and track.index not in decoded:
                 with contextlib.suppress(av.FFmpegError):
-                    heard.update(track.index for frame in packet.decode() if frame.samples)
-            if tracks[0].index in heard or (is_last(packet) and len(tracks) == 1):
+                    decoded.update(track.index for frame in packet.decode() if frame.samples)
+            if tracks[0].index in decoded or (is_last(packet) and len(tracks) == 1):
                 break
         # A track that holds what cannot be decoded is sound all the same, and an error.
-        return next((track.index for found in (heard, filled) for track in tracks if track.index in found), None)
+        return next((track.index for found in (decoded, not_empty) for track in tracks if track.index in found), None)
 
 
 def name_channels(stream: av.AudioStream) -> str:
@@ -316,7 +316,7 @@ class Demuxer:
         self._recording: dict[int, int] = {}  # the one that each track is in
         self._reached: dict[int, tuple[float, float]] = {}  # the last packet of each track: its time, and its end
 
-    def _put_on_one_clock(self, packet: av.Packet) -> None:
+    def _correct_clock_jump(self, packet: av.Packet) -> None:
         """Moves the stamps of a packet whose track's clock has jumped. All tracks move by the same time."""
         stamp, track = packet.pts if packet.dts is None else packet.dts, packet.stream.index
         if stamp is None or packet.stream.type not in ("audio", "video"):
@@ -339,7 +339,7 @@ class Demuxer:
     def __iter__(self) -> Iterator[av.Packet]:
         for packet in self.container.demux():
             if self._joined:
-                self._put_on_one_clock(packet)
+                self._correct_clock_jump(packet)
             stamp = packet.dts if packet.pts is None else packet.pts
             own = packet.stream.index == self.stream.index
             if stamp is not None and not packet.is_discard:
@@ -373,7 +373,7 @@ class Demuxer:
             declared, found = self.container.duration / av.time_base, self.file_end
         if name == "flac":
             width = context.sample_rate * context.channels * context.format.bytes
-            declared = 0.0 if is_made_up(width * declared, width * found) else declared
+            declared = 0.0 if is_implausible_size(width * declared, width * found) else declared
         if declared - found > max(MISSING_SECONDS, MISSING_SHARE * declared):
             raise MediaError(
                 f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, "

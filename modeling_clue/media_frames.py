@@ -142,7 +142,7 @@ def decode_frames(
     seekable = container.format.name in (MP4, "matroska,webm")
     images: list[np.ndarray] = []
     shown, shown_time, image = None, -math.inf, None
-    fed, resume = -math.inf, None
+    fed_until, resume = -math.inf, None
     clock, picture = _FrameClock(container, timeline), _Picture(stream, label)
 
     def convert(frame: av.VideoFrame) -> np.ndarray:
@@ -157,7 +157,7 @@ def decode_frames(
                     continue
                 stream.codec_context.flush_buffers()
                 resume = None
-            fed = max(fed, time)
+            fed_until = max(fed_until, time)
         for frame in packet.decode():
             time = clock.time(frame)
             while len(images) < len(targets) and shown is not None and targets[len(images)] < time:
@@ -168,7 +168,7 @@ def decode_frames(
             shown, shown_time, image = frame, time, None
             if seekable and len(timeline.keyframes):
                 earlier = timeline.keyframes[timeline.keyframes <= targets[len(images)]]
-                if len(earlier) and earlier[-1] > fed:
+                if len(earlier) and earlier[-1] > fed_until:
                     resume = earlier[-1]
     if shown is None:
         raise MediaError(f"{label} has a video track from which no frame can be decoded.")

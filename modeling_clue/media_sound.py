@@ -26,8 +26,8 @@ from .media_container import (
     find_sound,
     find_video,
     name_channels,
-    opened,
-    readable,
+    open_clip,
+    open_file,
 )
 
 
@@ -36,7 +36,7 @@ _FLAC_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 # Bare streams, which anything may stand behind.
 _WITHOUT_CONTAINER = ("mp3", "aac", "ac3", "eac3", "dts")
 # Where stamps count what was found in the file, or are made up from it: a jump in them is no hole.
-_COUNTING = (*_WITHOUT_CONTAINER, "avi")
+_UNRELIABLE_STAMPS = (*_WITHOUT_CONTAINER, "avi")
 # Stamps jitter; what is longer is missing. What is too long is no hole but a wrong stamp.
 _HOLE_SECONDS = 0.1
 _LONGEST_HOLE_SECONDS = 3600.0
@@ -52,7 +52,7 @@ def decode_sound(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
     """The mono waveform at its own rate, that rate, and the seconds that were not decoded."""
-    with readable(source, label) as (file, size):
+    with open_file(source, label) as (file, size):
         head = file.read(26)
         file.seek(0)
         if head[:4] == b"RIFX" or _is_flac_of_known_length(head):
@@ -88,7 +88,7 @@ def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.n
         )
     mix = _Mix(notes)
     waveform = mix.mono(samples.T, _FLAC_LAYOUTS[samples.shape[1] - 1] if sound.format == "FLAC" else None)
-    mix.close()
+    mix.add_notes()
     return waveform, rate
 
 
@@ -122,14 +122,14 @@ def _decode_track(
 
     Decoding stops shortly after `max_seconds`; the rest is only demuxed, to know how much is cut off.
     """
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         tracks = container.streams.audio
         if not tracks:
             raise MediaError(f"{label} has no sound track ({describe_tracks(container)}).")
         if len(tracks) == 1:
             return _decode_stream(tracks[0], source, label, max_seconds, notes)
     index = find_sound(source, label)
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         if index is None:
             raise MediaError(f"{label} has sound tracks of zero length ({describe_tracks(container)}).")
         stream, tracks = container.streams[index], container.streams.audio
@@ -145,8 +145,8 @@ def _decode_stream(
     container = stream.container
     video, channels = find_video(container), name_channels(stream)
     demuxer, mix = Demuxer(container, stream), _Mix(notes)
-    track = _Track(container.format.name not in _COUNTING, max_seconds, label)
-    reached, not_decoded, spoilt, failed, tag_end = 0.0, 0.0, 0.0, 0.0, 0
+    track = _Track(container.format.name not in _UNRELIABLE_STAMPS, max_seconds, label)
+    reached, not_decoded, lost_seconds, pending_loss, tag_end = 0.0, 0.0, 0.0, 0.0, 0
     for packet in demuxer:
         if max_seconds is not None and track.length > max_seconds + 1.0:
             not_decoded = max(0.0, demuxer.end - reached)
@@ -164,24 +164,24 @@ def _decode_stream(
             if head[:3] == b"ID3" and packet.pos is not None:
                 tag_end = packet.pos + _tag_size(head)
             elif track.runs:
-                failed += float((packet.duration or 0) * packet.time_base)
+                pending_loss += float((packet.duration or 0) * packet.time_base)
             continue
         for frame in frames:
             if frame.samples:
-                spoilt, failed = spoilt + failed, 0.0
+                lost_seconds, pending_loss = lost_seconds + pending_loss, 0.0
                 # PyAV loses the order of channels that is no standard one: see `name_channels`.
                 layout = frame.layout.name
                 layout = channels if channels.startswith(f"{layout} (") else layout
                 track.add(mix.mono(track.unpack(frame), layout), frame.sample_rate, frame.time)
     if not track.runs:
         raise MediaError(f"{label} has a sound track of zero length.")
-    if spoilt > max(MISSING_SECONDS, MISSING_SHARE * track.length):
-        raise MediaError(f"{label} is damaged: {spoilt:.2f} s of its sound cannot be decoded.")
+    if lost_seconds > max(MISSING_SECONDS, MISSING_SHARE * track.length):
+        raise MediaError(f"{label} is damaged: {lost_seconds:.2f} s of its sound cannot be decoded.")
     declared = 0.0
     if container.format.name == "mp3":
         declared = _mp3_frames(source, label) * stream.codec_context.frame_size / track.rate
     demuxer.check_complete(label, declared)
-    mix.close()
+    mix.add_notes()
     notes += track.notes()
     waveform = track.waveform()
     if video is not None and video.start_time is not None and track.start is not None:
@@ -201,7 +201,7 @@ def _tag_size(head: bytes) -> int:
 
 def _mp3_frames(source: Any, label: str) -> int:
     """How many frames the first frame of an MP3 declares (as Xing's, LAME's and FFmpeg's do); 0 if it does not."""
-    with readable(source, label) as (file, _):
+    with open_file(source, label) as (file, _):
         head = file.read(10)
         file.seek(_tag_size(head) if head[:3] == b"ID3" else 0)
         first = file.read(48)
@@ -278,7 +278,7 @@ class _Mix:
 
     def __init__(self, notes: list[str]):
         self.notes = notes
-        self.of_channels = self.of_mix = 0.0  # energies
+        self.channel_energy = self.mix_energy = 0.0  # energies
         self.averaged = 0
 
     def mono(self, samples: np.ndarray, layout: str | None) -> np.ndarray:
@@ -292,13 +292,13 @@ class _Mix:
         if len(samples) > 2 and gains is None:
             self.averaged = len(samples)
         if len(samples) > 1:
-            self.of_channels += float(np.square(samples, dtype=np.float64).sum()) / len(samples)
-            self.of_mix += float(np.square(mixed, dtype=np.float64).sum())
+            self.channel_energy += float(np.square(samples, dtype=np.float64).sum()) / len(samples)
+            self.mix_energy += float(np.square(mixed, dtype=np.float64).sum())
         return mixed
 
-    def close(self) -> None:
+    def add_notes(self) -> None:
         """Adds the notes, once all has been mixed."""
-        if self.of_mix < _CANCELLED * self.of_channels:
+        if self.mix_energy < _CANCELLED * self.channel_energy:
             self.notes.append("the channels of the sound cancel each other: hardly anything is left of their mix")
         if self.averaged:
             self.notes.append(f"the {self.averaged} channels of the sound have no known layout: averaged")
@@ -332,7 +332,7 @@ def mono_from_array(array: Any, label: str, notes: list[str]) -> np.ndarray:
         return samples
     mix = _Mix(notes)
     mono = mix.mono(samples if samples.shape[0] <= samples.shape[1] else samples.T, None)
-    mix.close()
+    mix.add_notes()
     return mono
 
 

@@ -28,10 +28,10 @@ from .posthoc import calibrated_distribution, calibrated_probability
 
 logger = logging.get_logger(__name__)
 
-_NUMBERS = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
+_FLOAT_DTYPES = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
 
 # Arguments of other models that CLUE works out itself.
-_FOLLOWS = (
+_DERIVED_ARGUMENTS = (
     "inputs_embeds",
     "position_ids",
     "past_key_values",
@@ -86,7 +86,7 @@ def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
     return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 
-def rehouse(model, model_class, config):
+def change_class(model, model_class, config):
     """The body and vocabulary projection of `model`, not copied, in a model of another class.
 
     Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.
@@ -153,9 +153,9 @@ class BranchedThinker:
                 agree, a row is longer than the model's positions, several hypotheses share a premise under an
                 attention that takes no mask, or an argument comes that follows from the others.
         """
-        outputs_asked = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
+        requested_outputs = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
         kwargs.pop("use_cache", None)  # nothing is generated, so there is nothing to keep
-        given = [name for name in _FOLLOWS if kwargs.pop(name, None) is not None]
+        given = [name for name in _DERIVED_ARGUMENTS if kwargs.pop(name, None) is not None]
         if given:
             raise ValueError(f"`{given[0]}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
         # PEFT and others pass on, as None, what none of their models need.
@@ -212,7 +212,7 @@ class BranchedThinker:
             attention_mask=self._branch_mask(branch_ids, attention_mask),
             position_ids=position_ids,
             use_cache=False,
-            **{name: True for name, asked in outputs_asked.items() if asked},
+            **{name: True for name, asked in requested_outputs.items() if asked},
             **deepstack,
         )
         return outputs, audio_embeds, video_embeds
@@ -313,7 +313,7 @@ class BranchedThinker:
         if len(sound_in_video) > 1:
             raise ValueError("Videos with their sound and other premises are placed in time differently: ask apart.")
         kwargs.setdefault("use_audio_in_video", sound_in_video == {True} and not self.plain_audiovisual_positions)
-        thinker = rehouse(self, self.backbone.upstream("ThinkerForConditionalGeneration"), self.config)
+        thinker = change_class(self, self.backbone.upstream("ThinkerForConditionalGeneration"), self.config)
         return thinker.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
 
@@ -434,8 +434,8 @@ class ConfidenceEstimation(BranchedThinker):
         read_out = outputs.last_hidden_state[last_of_branch]
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
             # That of its weights, if they are kept as numbers: a quantized layer takes float32, whatever it holds.
-            kept = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _NUMBERS)
-            logits = self.confidence_head(read_out.to(next(kept, torch.float32)))
+            dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
+            logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
         calibration = self.config.calibration if calibrated else None
         output = CLUEOutput(
             logits=logits,

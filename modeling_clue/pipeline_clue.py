@@ -14,11 +14,11 @@ from transformers import Pipeline
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
-from .processing_clue import as_list, as_row, is_empty, is_pandas, named, with_tower_outputs
+from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error, with_tower_outputs
 
 
 # Hypotheses of one premise that go into one row: more are judged in several passes.
-_MOST_HYPOTHESES = 64
+_MAX_HYPOTHESES_PER_ROW = 64
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -137,7 +137,7 @@ class UncertainInferencePipeline(Pipeline):
 
     def preprocess(self, input_: dict, **media) -> dict:
         """Decodes and tokenizes one premise, and checks its hypotheses."""
-        return _Preparation(self.processor, media)(input_)
+        return _Preprocessor(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
         """Judges a batch of what `preprocess` returns; many hypotheses in parts, each with the clips' towers run once.
@@ -147,7 +147,7 @@ class UncertainInferencePipeline(Pipeline):
         config = self.model.config
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         most = max(map(len, hypotheses))
-        part = most if self.processor.one_hypothesis_a_row else _MOST_HYPOTHESES
+        part = most if self.processor.one_hypothesis_a_row else _MAX_HYPOTHESES_PER_ROW
         logits: list[list[torch.Tensor]] = [[] for _ in batch]
         for start in range(0, most, part):
             rows = [row for row, sentences in enumerate(hypotheses) if len(sentences) > start]
@@ -184,23 +184,23 @@ class UncertainInferencePipeline(Pipeline):
         self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
     ) -> Iterator[list[dict]]:
         """Replaces that of the base class, which pads tensors by their names: here the processor makes the batch."""
-        prepare = _Preparation(self.processor, preprocess_params)
+        prepare = _Preprocessor(self.processor, preprocess_params)
         if isinstance(inputs, Sized):
-            prepared = _Prepared(inputs, prepare)
+            prepared = _PreparedDataset(inputs, prepare)
         else:
             prepared = _PreparedStream(inputs, prepare)
             num_workers = min(num_workers, 1)  # each worker would read the whole stream
         loader = DataLoader(prepared, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
         start = 0
-        for batch in _started(loader):
+        for batch in _iterate_batches(loader):
             for item in batch:
                 if isinstance(item, ValueError):
                     raise item
-            for judged in self._forward_named(batch, start, forward_params):
+            for judged in self._forward_or_locate_error(batch, start, forward_params):
                 yield self.postprocess(judged, **postprocess_params)
             start += len(batch)
 
-    def _forward_named(self, batch: list[dict], start: int, forward_params: dict) -> list[dict]:
+    def _forward_or_locate_error(self, batch: list[dict], start: int, forward_params: dict) -> list[dict]:
         """Judges a batch; which of its inputs an error is about shows when each is judged alone."""
         try:
             return self.forward(batch, **forward_params)
@@ -209,7 +209,7 @@ class UncertainInferencePipeline(Pipeline):
                 try:
                     self.forward([item], **forward_params)
                 except ValueError as error:
-                    raise named(error, f"Input {place}") from error
+                    raise prefix_error(error, f"Input {place}") from error
             raise
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
@@ -218,7 +218,7 @@ class UncertainInferencePipeline(Pipeline):
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
-class _Preparation:
+class _Preprocessor:
     """Prepares inputs: what a process that decodes clips needs of the pipeline, without its model."""
 
     def __init__(self, processor, media: dict):
@@ -228,40 +228,40 @@ class _Preparation:
         premise, hypotheses = read_input(input_)
         return {"premise": self.processor.encode_premise(premise, **self.media), "hypotheses": hypotheses}
 
-    def numbered(self, index: int, input_: dict) -> dict | ValueError:
+    def prepare_numbered(self, index: int, input_: dict) -> dict | ValueError:
         """Prepares one of many inputs. An error, which tells its place, is handed over: raised, it would come out of a
         worker under the print of a traceback."""
         try:
             return self(input_)
         except ValueError as error:
-            return named(error, f"Input {index}")
+            return prefix_error(error, f"Input {index}")
 
 
-class _Prepared(Dataset):
+class _PreparedDataset(Dataset):
     """A list or dataset of inputs, each prepared when it is read."""
 
-    def __init__(self, inputs, prepare: _Preparation):
+    def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __getitem__(self, index: int) -> dict | ValueError:
-        return self.prepare.numbered(index, self.inputs[index])
+        return self.prepare.prepare_numbered(index, self.inputs[index])
 
 
 class _PreparedStream(IterableDataset):
     """A generator of inputs, each prepared when it is read."""
 
-    def __init__(self, inputs, prepare: _Preparation):
+    def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
     def __iter__(self) -> Iterator[dict | ValueError]:
         for index, input_ in enumerate(self.inputs):
-            yield self.prepare.numbered(index, input_)
+            yield self.prepare.prepare_numbered(index, input_)
 
 
-def _started(loader: DataLoader) -> Iterator[list]:
+def _iterate_batches(loader: DataLoader) -> Iterator[list]:
     """The batches of a loader; what its workers cannot take over is told in words."""
     if loader.num_workers == 0:
         return iter(loader)

@@ -38,7 +38,7 @@ def check_calibration(calibration: dict[str, Any]) -> None:
     if not (_is_number(temperature) and temperature > 0):
         raise ValueError(f"The temperature of `calibration` must be positive, got {temperature!r}.")
     if "isotonic" in calibration:
-        x, y = _fields("isotonic", calibration["isotonic"], ("x", "y"))
+        x, y = _required_fields("isotonic", calibration["isotonic"], ("x", "y"))
         if not all(isinstance(values, (list, tuple)) and all(map(_is_number, values)) for values in (x, y)):
             raise ValueError("`x` and `y` of the isotonic `calibration` must be lists of numbers.")
         if len(x) != len(y) or len(x) < 2:
@@ -50,7 +50,7 @@ def check_calibration(calibration: dict[str, Any]) -> None:
                 "The points of the isotonic `calibration` must rise, in x and in y, within [0, 1], also in float32."
             )
     if "conformal" in calibration:
-        coverage, quantile = _fields("conformal", calibration["conformal"], ("coverage", "quantile"))
+        coverage, quantile = _required_fields("conformal", calibration["conformal"], ("coverage", "quantile"))
         if not (_is_number(coverage) and 0 < coverage < 1):
             raise ValueError(f"The coverage of `calibration` must lie strictly between 0 and 1, got {coverage!r}.")
         if not (_is_number(quantile) and quantile >= 0):
@@ -80,7 +80,7 @@ def calibrated_probability(distribution: torch.Tensor, calibration: dict[str, An
     Returns:
         `torch.Tensor` of shape `(H,)`: float32.
     """
-    return _isotonic(expectation(distribution), calibration)
+    return _apply_isotonic(expectation(distribution), calibration)
 
 
 def conformal_scale(distribution: torch.Tensor) -> torch.Tensor:
@@ -104,7 +104,7 @@ def conformal_interval(distribution: torch.Tensor, calibration: dict[str, Any]) 
     return torch.stack((probability - reach, probability + reach), dim=-1).clamp(0, 1)
 
 
-def _isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
+def _apply_isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
     """Linear interpolation between the points; beyond the first and the last it is constant."""
     if calibration is None or "isotonic" not in calibration:
         return values
@@ -118,7 +118,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
-def _fields(part: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
+def _required_fields(part: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
     if not isinstance(value, dict) or not set(names) <= value.keys():
         raise ValueError(f"The {part} `calibration` needs {' and '.join(map(repr, names))}, got {value!r:.100}.")
     return value[names[0]], value[names[1]]

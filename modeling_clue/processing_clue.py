@@ -59,13 +59,14 @@ MEDIA_NAME = re.compile(
     re.IGNORECASE,
 )
 PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
-AWAY = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")  # a path, unless it is a stroke that a sentence begins with
+# A path, unless it is a slash that a sentence begins with.
+PATH_ELSEWHERE = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")
 ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
 
 # What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
 
-PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
+PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
 
 
 @dataclass
@@ -125,16 +126,16 @@ def with_tower_outputs(
     Returns:
         `list[EncodedPremise]`: copies, which need no towers.
     """
-    done = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
+    replaced = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
     for name, token_id, embeds in (
         ("audio_embeds", audio_token_id, audio_embeds),
         ("video_embeds", video_token_id, video_embeds),
     ):
         counts = [premise.input_ids.count(token_id) for premise in premises]
         if embeds is not None:
-            for premise, own in zip(done, embeds.split(counts), strict=True):
+            for premise, own in zip(replaced, embeds.split(counts), strict=True):
                 setattr(premise, name, own if len(own) else None)
-    return done
+    return replaced
 
 
 class CLUEInputs(BatchFeature):
@@ -229,7 +230,7 @@ class CLUEProcessor(ProcessorMixin):
         self._frame_sizes = {}  # see _resize
         self._prompt_pieces = {
             modality: {part: self._split_prompt(template) for part, template in parts.items()}
-            for modality, parts in _prompts(self.prompt).items()
+            for modality, parts in _prompts_by_modality(self.prompt).items()
         }
         if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
             raise ValueError(
@@ -239,7 +240,7 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _check_prompt(prompt: dict) -> None:
-        for parts in _prompts(prompt).values():
+        for parts in _prompts_by_modality(prompt).values():
             first, last = parts["premise"], parts["hypothesis"]
             if first.count("{premise}") != 1 or "{premise}" in last:
                 raise ValueError(
@@ -251,7 +252,7 @@ class CLUEProcessor(ProcessorMixin):
                 )
             if not last:
                 raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
-        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts(prompt).values()}
+        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(prompt).values()}
         if len(orders) > 1:
             raise ValueError(
                 "`prompt` has {hypothesis} in the part 'premise' of some modalities and in the part 'hypothesis' of "
@@ -327,7 +328,7 @@ class CLUEProcessor(ProcessorMixin):
             except ValueError as error:
                 if len(premises) == 1:
                     raise
-                raise named(error, f"Premise {index}") from error
+                raise prefix_error(error, f"Premise {index}") from error
         return self.collate(encoded, hypotheses)
 
     def encode_premise(self, premise, **media) -> EncodedPremise:
@@ -356,7 +357,7 @@ class CLUEProcessor(ProcessorMixin):
                 audio = video
             elif options["on_missing_sound"] == "error":
                 raise MediaError(
-                    f"{_name(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
+                    f"{_label(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
                     "`on_missing_sound='video'` to go on with the frames of such clips."
                 )
             else:
@@ -376,7 +377,7 @@ class CLUEProcessor(ProcessorMixin):
         Raises:
             ValueError: if it is not a string or has nothing but blanks.
         """
-        return self.tokenizer(_sentence(hypothesis), **_CONTENT)["input_ids"]
+        return self.tokenizer(_check_hypothesis(hypothesis), **_CONTENT)["input_ids"]
 
     def encode_answer(self, probability: float) -> list[int]:
         """Tokens of a probability as a model writes it, by the part `"answer"` of the prompt.
@@ -420,7 +421,7 @@ class CLUEProcessor(ProcessorMixin):
                 raise ValueError(f"Premise {index} has no hypothesis.")
             for number, sentence in enumerate(sentences):
                 try:
-                    claims.append(_sentence(sentence))
+                    claims.append(_check_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
         # In one call: one by one they took longer than all else here.
@@ -433,9 +434,9 @@ class CLUEProcessor(ProcessorMixin):
                 answers = [self.encode_answer(probability) for probability in probabilities[index]]
             if self.one_hypothesis_a_row:
                 for row in zip(sentences, branches, answers, strict=True):
-                    rows.append((premise, *self._render(premise, *([entry] for entry in row))))
+                    rows.append((premise, *self._render_row(premise, *([entry] for entry in row))))
             else:
-                rows.append((premise, *self._render(premise, sentences, branches, answers)))
+                rows.append((premise, *self._render_row(premise, sentences, branches, answers)))
 
         length = max(len(ids) for _, ids, *_ in rows)
         input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
@@ -455,15 +456,15 @@ class CLUEProcessor(ProcessorMixin):
 
         sounds = [premise for premise, *_ in rows if premise.num_mel_frames is not None]
         videos = [premise for premise, *_ in rows if premise.video_grid_thw is not None]
-        done = {sound.input_features is None for sound in sounds}
-        done |= {video.pixel_values_videos is None for video in videos}
-        if len(done) > 1:
+        have_tower_outputs = {sound.input_features is None for sound in sounds}
+        have_tower_outputs |= {video.pixel_values_videos is None for video in videos}
+        if len(have_tower_outputs) > 1:
             raise ValueError("Either all clips of a batch come with the outputs of the towers, or none.")
         if sounds:
             lengths = torch.tensor([sound.num_mel_frames for sound in sounds])
             frames = int(lengths.max())
             inputs["feature_attention_mask"] = (torch.arange(frames) < lengths[:, None]).long()
-            if True in done:
+            if True in have_tower_outputs:
                 inputs["audio_embeds"] = torch.cat([sound.audio_embeds for sound in sounds])
             else:
                 inputs["input_features"] = torch.stack(
@@ -475,7 +476,7 @@ class CLUEProcessor(ProcessorMixin):
         if videos:
             inputs["video_grid_thw"] = torch.stack([video.video_grid_thw for video in videos])
             inputs["video_second_per_grid"] = torch.tensor([video.video_second_per_grid for video in videos])
-            if True in done:
+            if True in have_tower_outputs:
                 inputs["video_embeds"] = torch.cat([video.video_embeds for video in videos])
             else:
                 inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
@@ -484,7 +485,7 @@ class CLUEProcessor(ProcessorMixin):
     @property
     def one_hypothesis_a_row(self) -> bool:
         """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
-        return any("{hypothesis}" in parts["premise"] for parts in _prompts(self.prompt).values())
+        return any("{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(self.prompt).values())
 
     @property
     def _pad_token_id(self) -> int:
@@ -498,17 +499,17 @@ class CLUEProcessor(ProcessorMixin):
         beside it. With one hypothesis a row there is nothing to share, and it reaches from one special token to the
         next, as it would for a tokenizer that is given the whole row.
         """
-        cut = PLACES
+        cut = PLACEHOLDERS
         if self.one_hypothesis_a_row:
             special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
             cut = re.compile(f"({'|'.join(map(re.escape, special))})")
         return [
-            text if PLACES.search(text) else self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            text if PLACEHOLDERS.search(text) else self.tokenizer(text, add_special_tokens=False)["input_ids"]
             for text in cut.split(template)
             if text
         ]
 
-    def _fill(
+    def _fill_pieces(
         self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
     ) -> list[int]:
         """Tokens of a part of the prompt; `branch` are those of the hypothesis."""
@@ -521,24 +522,24 @@ class CLUEProcessor(ProcessorMixin):
             elif piece == "{hypothesis}":
                 ids += branch
             else:
-                run = ""
-                for text in PLACES.split(piece):
+                pending_text = ""
+                for text in PLACEHOLDERS.split(piece):
                     if text == "{premise}" and premise.text is None:
-                        ids += self._tokenize_content(run) + premise.input_ids
-                        run = ""
+                        ids += self._tokenize_content(pending_text) + premise.input_ids
+                        pending_text = ""
                     else:
-                        run += {"{premise}": premise.text, "{hypothesis}": hypothesis}.get(text, text)
-                ids += self._tokenize_content(run)
+                        pending_text += {"{premise}": premise.text, "{hypothesis}": hypothesis}.get(text, text)
+                ids += self._tokenize_content(pending_text)
         return ids
 
     def _tokenize_content(self, text: str) -> list[int]:
-        return self.tokenizer(_encodable(text), **_CONTENT)["input_ids"]
+        return self.tokenizer(_check_encodable(text), **_CONTENT)["input_ids"]
 
     def _offsets(self, text: str) -> list[int]:
         """Where in a text each of its tokens begins."""
         return [start for start, _ in self.tokenizer(text, **_CONTENT, return_offsets_mapping=True)["offset_mapping"]]
 
-    def _render(
+    def _render_row(
         self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
     ) -> tuple[list[int], list[int], list[int]]:
         """Tokens, branch ids and answer mask of one row."""
@@ -548,11 +549,11 @@ class CLUEProcessor(ProcessorMixin):
                 f"{', '.join(self._prompt_pieces)} alone."
             )
         pieces = self._prompt_pieces[premise.modality]
-        ids = self._fill(pieces["premise"], premise, sentences[0], branches[0])
+        ids = self._fill_pieces(pieces["premise"], premise, sentences[0], branches[0])
         branch_ids, answer_mask = [0] * len(ids), [0] * len(ids)
         rows = zip(sentences, branches, answers, strict=True)
         for number, (sentence, branch, answer) in enumerate(rows, start=1):
-            ids += self._fill(pieces["hypothesis"], premise, sentence, branch)
+            ids += self._fill_pieces(pieces["hypothesis"], premise, sentence, branch)
             answer_mask += [0] * (len(ids) - len(answer_mask)) + [1] * len(answer)
             ids += answer
             branch_ids += [number] * (len(ids) - len(branch_ids))
@@ -574,10 +575,10 @@ class CLUEProcessor(ProcessorMixin):
         elif as_row(inner) is not None:
             row = {**row, "premise": None, **as_row(inner)}
         filled = {key: cell for key, cell in row.items() if not is_empty(cell)}
-        text, said = filled.get("text", filled.get("premise")), filled.get("modality")
+        text, stated_modality = filled.get("text", filled.get("premise")), filled.get("modality")
         audio, video = filled.get("audio"), filled.get("video")
         given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
-        modality = said or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
+        modality = stated_modality or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
         if not modality and (isinstance(row.get("text"), str) or isinstance(row.get("premise"), str)):
             raise ValueError("The text of a premise is a string that is not empty, got nothing but blanks.")
         if modality not in MODALITIES:
@@ -591,7 +592,7 @@ class CLUEProcessor(ProcessorMixin):
         if modality == "text":
             if not isinstance(text, str):
                 raise ValueError(f"The text of a premise is a string that is not empty, got {quoted(text)}.")
-            if said is None and _names_a_clip(text.strip()):
+            if stated_modality is None and _names_a_clip(text.strip()):
                 raise ValueError(
                     f"The text of the premise is the name of a file, an address or a file in letters, {quoted(text)}: "
                     "give a clip as {'audio': ...}, {'video': ...}, a `pathlib.Path` or bytes; 'modality': 'text' "
@@ -610,7 +611,7 @@ class CLUEProcessor(ProcessorMixin):
             num_frames = -(-length // extractor.hop_length)
             silence = num_frames * extractor.hop_length + extractor.n_fft - length
         if self.backbone.num_audio_tokens(num_frames) < 1 or length + silence <= extractor.n_fft // 2:
-            raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
+            raise MediaError(f"{_label(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
         features = extractor(
             np.pad(audio.waveform, (0, silence)),
             sampling_rate=extractor.sampling_rate,
@@ -624,7 +625,7 @@ class CLUEProcessor(ProcessorMixin):
 
     def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
         processor = self.video_processor
-        chosen = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
+        sampling_options = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
 
         def shrink(frame: np.ndarray, num_frames: int) -> np.ndarray:
             """Resizes a frame as the video processor would with all of them, before the next one is decoded."""
@@ -642,11 +643,11 @@ class CLUEProcessor(ProcessorMixin):
             height, width = pixels.shape[2:]
             if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
                 raise MediaError(
-                    f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read."
+                    f"{_label(source)} has frames of {width} x {height} pixels, too long and thin to be read."
                 )
             return self._resize(pixels, num_frames)[0].numpy()
 
-        video = load_video(source, shrink=shrink, **chosen)
+        video = load_video(source, shrink=shrink, **sampling_options)
         patches = processor(
             videos=[torch.from_numpy(video.frames)],
             do_resize=False,
@@ -663,7 +664,7 @@ class CLUEProcessor(ProcessorMixin):
         """One of `num_frames` frames, `(1, 3, height, width)`, in the size the video processor makes them all."""
         processor = self.video_processor
         size = {edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}
-        kinds = {
+        settings = {
             "size": SizeDict(**size),
             "resample": processor.resample,
             "factor": processor.patch_size * processor.merge_size,
@@ -671,11 +672,11 @@ class CLUEProcessor(ProcessorMixin):
             "cap_pixels_per_frame": True,
         }
         shape = (num_frames, *frame.shape[1:])
-        key = (*shape, *size.values(), kinds["factor"], kinds["temporal_factor"], processor.max_video_tokens)
+        key = (*shape, *size.values(), settings["factor"], settings["temporal_factor"], processor.max_video_tokens)
         if key not in self._frame_sizes:
             # Without memory: only the size that comes out is wanted. Slow, but clips of one kind have one size.
-            everything = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
-            self._frame_sizes[key] = processor.resize(videos=everything, **kinds).shape[-2:]
+            all_frames = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
+            self._frame_sizes[key] = processor.resize(videos=all_frames, **settings).shape[-2:]
         height, width = self._frame_sizes[key]
         return BaseVideoProcessor.resize(
             processor, frame, SizeDict(height=height, width=width), resample=processor.resample
@@ -702,7 +703,7 @@ class CLUEProcessor(ProcessorMixin):
         return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
 
 
-def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
+def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
     """The two parts of the prompt for each modality it is for.
 
     Raises:
@@ -724,14 +725,14 @@ def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
     return {modality: parts[modality] for modality in MODALITIES if modality in parts}
 
 
-def _sentence(hypothesis: str) -> str:
+def _check_hypothesis(hypothesis: str) -> str:
     """A hypothesis without blanks and ends of lines around it."""
     if not isinstance(hypothesis, str) or not hypothesis.strip():
         raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
-    return _encodable(hypothesis.strip())
+    return _check_encodable(hypothesis.strip())
 
 
-def _encodable(text: str) -> str:
+def _check_encodable(text: str) -> str:
     """The text, if it can be tokenized: the tokenizer's own error does not say what is wrong."""
     try:
         text.encode()
@@ -742,7 +743,7 @@ def _encodable(text: str) -> str:
     return text
 
 
-def named(error: ValueError, name: str) -> ValueError:
+def prefix_error(error: ValueError, name: str) -> ValueError:
     """The error with what it is about before it, of the same kind."""
     # By its name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
     kind = type(error) if type(error).__name__ == "MediaError" else ValueError
@@ -811,11 +812,11 @@ def _is_file(text: str) -> bool:
     A server must not tell a stranger what lies on its disk: further away nothing is looked up.
     """
     if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
-        return AWAY.match(text) is not None
+        return PATH_ELSEWHERE.match(text) is not None
     return os.path.isfile(text)
 
 
-def _name(source) -> str:
+def _label(source) -> str:
     """How an error calls a clip."""
     if isinstance(source, (str, os.PathLike)):
         return f"'{shorten(os.fsdecode(source))}'"

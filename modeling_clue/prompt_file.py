@@ -74,7 +74,7 @@ def read_prompt_file(path: str | Path) -> PromptFile:
         for key in ("system", "user"):
             if not isinstance(entry.get(key), str):
                 raise ValueError(f"{label}: `{key}` must be a text, got {entry.get(key)!r}.")
-        user = _with_premise(entry["user"], entry.get("first"), modality, label)
+        user = _insert_premise(entry["user"], entry.get("first"), modality, label)
         prompt[modality] = {
             "premise": PREMISE_PART.format(system=entry["system"], user=user),
             "hypothesis": HYPOTHESIS_PART,
@@ -91,7 +91,7 @@ def read_prompt_file(path: str | Path) -> PromptFile:
     return PromptFile(prompt, media)
 
 
-def _with_premise(user: str, first: str | None, modality: str, label: str) -> str:
+def _insert_premise(user: str, first: str | None, modality: str, label: str) -> str:
     """The user's text with a place for the premise, after a check of the order."""
     if user.count("{hypothesis}") != 1 or user.count("{premise}") > 1:
         raise ValueError(f"{label}: `user` needs one {{hypothesis}}, and one {{premise}} at most, got {user!r}.")

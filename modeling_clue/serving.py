@@ -28,7 +28,7 @@ from .servers import check_address, read_key, shortened, without_key
 
 
 # As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).
-MOST_BINS = 128
+MAX_BINS = 128
 
 
 class ServingError(RuntimeError):
@@ -68,8 +68,8 @@ class ServedCLUE:
             raise ValueError(
                 f"'{checkpoint}' is a {config.model_type} checkpoint: name the CLUE one it was made from."
             )
-        if config.num_bins > MOST_BINS:
-            raise ValueError(f"'{checkpoint}' has {config.num_bins} bins: vLLM gives {MOST_BINS} of them at most.")
+        if config.num_bins > MAX_BINS:
+            raise ValueError(f"'{checkpoint}' has {config.num_bins} bins: vLLM gives {MAX_BINS} of them at most.")
         check_address(server, api_key_env)
         if not timeout > 0 or concurrency < 1:
             raise ValueError(f"`timeout` and `concurrency` must be positive, got {timeout!r} and {concurrency!r}.")
@@ -102,8 +102,8 @@ class ServedCLUE:
             ValueError: if the input can't be used, or its premise is not text.
             ServingError: if the server can't be reached, refuses, or gives no whole distribution.
         """
-        asked, sentences = read_input(input_)
-        premise = self.processor.encode_premise(asked)
+        premise_row, sentences = read_input(input_)
+        premise = self.processor.encode_premise(premise_row)
         if premise.modality != "text":
             raise ValueError(f"A server is asked in tokens, and takes no {premise.modality} so: use the pipeline.")
         prompts = [self.processor(premise.text, sentence)["input_ids"][0].tolist() for sentence in sentences]

@@ -15,7 +15,7 @@ from transformers import AutoConfig, GenerationConfig, Qwen2_5OmniThinkerForCond
 
 from modeling_clue import CLUEConfig, CLUEOutput, CLUEProcessor
 from modeling_clue.backbone import QWEN2_5_OMNI
-from modeling_clue.conversion import load_whole, plain_config, read, rehouse
+from modeling_clue.conversion import change_class, load_whole, plain_config, read
 from modeling_clue.modeling_clue import BranchedThinker
 from modeling_clue.processing_clue import TEXT_ANSWER
 
@@ -85,7 +85,7 @@ class CLUEForTextAnswers(BranchedThinker, Qwen2_5OmniThinkerForConditionalGenera
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
         """Saves a plain Thinker, which transformers loads with nothing of ours. Arguments as of every model."""
-        thinker = rehouse(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
+        thinker = change_class(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
         thinker.save_pretrained(save_directory, **kwargs)
 
 

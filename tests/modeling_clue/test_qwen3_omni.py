@@ -8,7 +8,7 @@ from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import from_research, plain_config, to_thinker
 from modeling_clue.decision import CLUEForDecision
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.modeling_clue import rehouse
+from modeling_clue.modeling_clue import change_class
 from train.answers import load_text_model
 
 
@@ -23,7 +23,7 @@ def test_logits_are_the_plain_thinkers(model, processor, premises, modality):
     """The head reads the state that transformers' own forward projects: with the vocabulary's rows for a head, the
     logits are those of the plain Thinker at the last token, for each hypothesis of a shared premise."""
     thinker_class = model.backbone.upstream("ThinkerForConditionalGeneration")
-    thinker = rehouse(model, thinker_class, plain_config(model.config)).eval()
+    thinker = change_class(model, thinker_class, plain_config(model.config)).eval()
     inputs = processor(premises[modality], HYPOTHESES)
     outputs, *_ = model.encode(**inputs)
     for number, hypothesis in enumerate(HYPOTHESES, start=1):
