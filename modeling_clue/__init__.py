@@ -1,9 +1,8 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""
-CLUE: how probable is a hypothesis, given a premise of text, sound, video, or video with its sound?
+"""Judges how probable a hypothesis is, given a premise of text, sound, video, or video with its sound.
 
-torch and transformers are imported with the first of the names below, which also makes CLUE known to `AutoModel` and
-its like. Who wants [`modeling_clue.media`] alone, to build a dataset or to ask a server, does not wait for them.
+The first use of a name below imports torch and transformers, and registers CLUE with `AutoModel` and the other auto
+classes. To import [`modeling_clue.media`] alone, for a dataset or a client of a server, takes neither.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,9 +1,8 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
 """Merges a LoRA adapter into a Thinker, every weight of it or none.
 
-PEFT goes by the names of modules, and transformers 5 has moved the Thinker's: an adapter trained before then finds
-no language model to sit on, and PEFT leaves its weights out with no more than a warning. Here names are brought to
-those of today, and a weight that finds no place is an error.
+PEFT finds modules by name, and transformers 5 renamed the Thinker's: of an adapter trained before, PEFT leaves all
+weights out with no more than a warning. Here old names are translated, and a weight without a place is an error.
 """
 
 import json
@@ -19,8 +18,7 @@ from transformers.utils import cached_file
 from .backbone import MODULE_RENAMES
 
 
-# Settings of `adapter_config.json` that decide what its weights mean, and the values that are understood. Of the first
-# kind any value is: it is used here, or was of use in training alone.
+# Settings of `adapter_config.json`: those used here and those that mattered in training alone may have any value.
 USED_SETTINGS = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "bias"}
 TRAINING_SETTINGS = {
     "auto_mapping",
@@ -43,23 +41,10 @@ SUPPORTED_VALUES = {"peft_type": ("LORA",), "init_lora_weights": (True, False, N
 
 
 def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str]:
-    """Adds a LoRA adapter to the weights of a Thinker, `W + B A * scale`, in the dtype of those weights.
+    """Adds a LoRA adapter, `W + B A * scale`, to the weights of a Thinker in place and returns their names, sorted.
 
-    Where the adapter's file holds whole weights (those of a layer under it as `base_layer`, or a trained module), they
-    replace the model's first, as they do when PEFT loads it.
-
-    Args:
-        model ([`Qwen2_5OmniThinkerForConditionalGeneration`]): changed in place.
-        source (`str` or `Path`): folder or Hub repository.
-        folder (`str`): where in it `adapter_config.json` and `adapter_model.safetensors` lie.
-
-    Returns:
-        `list[str]`: names of the weights that were changed, sorted.
-
-    Raises:
-        OSError: if one of the two files is missing; pickled weights are not read.
-        ValueError: if the adapter's configuration has a setting that is not understood, or a weight has no place in
-            the model, another shape than its place, or no counterpart.
+    Whole weights in the adapter's file (of a layer below it, `base_layer`, or of a trained module) replace the model's
+    first, as in PEFT. A setting that is not supported, or a weight without a place in the model, is a `ValueError`.
     """
     config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
     _check_config(config, f"'{source}/{folder}/adapter_config.json'")
@@ -99,7 +84,7 @@ def _check_config(config: dict, label: str) -> None:
 
 
 def _match_weights(names: list[str], parameters: dict[str, nn.Parameter], label: str) -> tuple[dict, dict]:
-    """Where each weight of an adapter belongs: whole ones by name, pairs of factors by the module they are for."""
+    """Maps whole weights of an adapter to parameters by name, and pairs of factors by their module."""
     whole: dict[str, nn.Parameter] = {}
     factors: dict[str, dict[str, str]] = {}
     unused = []
@@ -134,7 +119,7 @@ def _new_name(name: str) -> str:
 
 
 def _value_by_pattern(patterns: dict | None, module: str, default: float) -> float:
-    """The value of the first pattern that the end of a module's name fits, as PEFT reads them."""
+    """Returns the value of the first pattern that matches the end of a module's name, as PEFT reads them."""
     for pattern, value in (patterns or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             return value

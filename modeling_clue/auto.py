@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Makes CLUE known to transformers: `AutoModel.from_pretrained` then takes it from here, without remote code."""
+"""Registers CLUE with transformers, so that `AutoModel.from_pretrained` needs no remote code."""
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 

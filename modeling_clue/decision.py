@@ -1,8 +1,8 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""transformers' decision API for CLUE: the yes/no questions of a request about a text, all in one forward pass.
+"""Answers the yes/no questions of a request about a text in one forward pass, by transformers' decision API.
 
 ```python
-import modeling_clue.decision  # makes CLUE known to transformers as a model of decisions
+import modeling_clue.decision  # registers CLUE as a model of decisions
 from transformers import pipeline
 
 decide = pipeline("decision", model="checkpoints/clue-urn-tiny")
@@ -31,17 +31,17 @@ from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
 
 @dataclass
 class CLUEDecisionConfig(DecisionConfig):
-    """Renders a request with CLUE's own prompt, whose parts are tokenized apart; no template could."""
+    """Renders a request with CLUE's own prompt; no template can, since its parts are tokenized apart."""
 
     def prepare_inputs(self, request: dict[str, Any] | str, processor: CLUEProcessor) -> list[tuple[dict, list]]:
-        """The whole request as one row: the premise, and a branch for each question.
+        """Prepares a request as one row: the premise, and a branch for each question.
 
         Args:
             request (`dict`, or its JSON): `state`, a text, and `questions` of the type `noul` alone.
             processor ([`CLUEProcessor`]): that of the checkpoint.
 
         Raises:
-            ValueError: naming the question that CLUE has no answer to, and why.
+            ValueError: naming the question that CLUE cannot answer, and why.
         """
         if isinstance(request, str):
             request = json.loads(request)
@@ -67,11 +67,11 @@ class CLUEDecisionConfig(DecisionConfig):
 
 
 class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
-    """CLUE as transformers' decision API takes a model."""
+    """Adapts CLUE to transformers' decision API."""
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args, **kwargs) -> "CLUEForDecision":
-        """As of every model, with CLUE's way to read a request."""
+        """Loads a checkpoint as any model does, with CLUE's way to read a request."""
         kwargs = {
             "config": CLUEConfig.from_pretrained(pretrained_model_name_or_path),
             "decision_config": CLUEDecisionConfig(),
@@ -83,11 +83,11 @@ class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
     def decide(
         self, decision_questions: list, decision_config: DecisionConfig | None = None, **inputs
     ) -> list[torch.Tensor]:
-        """Log-probabilities of the options of each question, in their order: true and false.
+        """Returns log-probabilities of the options of each question, in their order: true and false.
 
         Args:
             decision_questions (`list[Question]`): those of the row.
-            decision_config (`DecisionConfig`, *optional*): not read: temperature is a matter of the calibration.
+            decision_config (`DecisionConfig`, *optional*): ignored: the calibration sets the temperature.
             **inputs: as the processor makes them.
         """
         output = self(**{name: value.to(self.device) for name, value in inputs.items()})
@@ -98,5 +98,5 @@ class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
         ]
 
 
-# `pipeline("decision", model=FOLDER)` and the server of transformers look their model class up by the configuration.
+# `pipeline("decision", model=FOLDER)` and transformers' server look up the model class by the configuration.
 AutoModelForDecision.register(CLUEConfig, CLUEForDecision, exist_ok=True)

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""A YAML file that says how a checkpoint was asked when it was trained.
+"""Reads a YAML file that says how a checkpoint was prompted in training.
 
 ```yaml
 text:
@@ -34,17 +34,17 @@ from .modalities import MODALITIES
 
 KEYS = ("system", "user", "first", "media")
 
-# In two parts for the processor. The whole question is in the first, so that it is tokenized as one text.
+# The whole question is in the first part, so that it is tokenized as one text.
 PREMISE_PART = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}"
 HYPOTHESIS_PART = "<|im_end|>\n<|im_start|>assistant\n"
 
 
 @dataclass(frozen=True)
 class PromptFile:
-    """What a prompt file says.
+    """Holds the content of a prompt file.
 
     Args:
-        prompt (`dict[str, dict[str, str]]`): as [`~modeling_clue.CLUEProcessor`] takes it, by modality.
+        prompt (`dict[str, dict[str, str]]`): by modality, as [`~modeling_clue.CLUEProcessor`] takes it.
         media (`dict`): settings of all modalities together.
     """
 
@@ -53,12 +53,7 @@ class PromptFile:
 
 
 def read_prompt_file(path: str | Path) -> PromptFile:
-    """Reads and checks a prompt file.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: naming the key that is missing, unknown or wrong.
-    """
+    """Reads and checks a prompt file; a `ValueError` names the key that is missing, unknown or wrong."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -92,7 +87,7 @@ def read_prompt_file(path: str | Path) -> PromptFile:
 
 
 def _insert_premise(user: str, first: str | None, modality: str, label: str) -> str:
-    """The user's text with a place for the premise, after a check of the order."""
+    """Checks the order, and returns the user's text with a place for the premise."""
     if user.count("{hypothesis}") != 1 or user.count("{premise}") > 1:
         raise ValueError(f"{label}: `user` needs one {{hypothesis}}, and one {{premise}} at most, got {user!r}.")
     if first not in (None, "hypothesis", "premise"):

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""CLUE on Qwen3-Omni's Thinker: all that is this backbone's own."""
+"""Defines CLUE on Qwen3-Omni's Thinker: all that is specific to this backbone."""
 
 from collections.abc import Iterable
 
@@ -14,18 +14,18 @@ from .modeling_clue import ConfidenceEstimation
 from .processing_clue import CLUEProcessor
 
 
-# Frames of a spectrogram that its audio tower takes at a time (two `n_window`), and tokens that it makes of them.
+# Spectrogram frames that its audio tower takes at a time (twice `n_window`), and the tokens it makes of them.
 _WINDOW, _WINDOW_TOKENS = 100, 13
 
 
 def _num_audio_tokens(num_frames: int) -> int:
-    """After three strided convolutions over each window alone."""
+    """Counts the tokens after three strided convolutions over each window alone."""
     windows, rest = divmod(num_frames, _WINDOW)
     return windows * _WINDOW_TOKENS + -(-rest // 8)
 
 
 def _by_time(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds: int) -> Iterable[tuple[int, int]]:
-    """Each step of the grid comes before the first token of sound that is not earlier."""
+    """Puts each step of the grid before the first token of sound that is not earlier."""
     times = np.arange(steps) * second_per_grid * QWEN3_OMNI.position_ids_per_second
     sounds_before = np.minimum(np.ceil(times), num_sounds).astype(int)
     return [(tokens_per_step, after) for after in np.diff(sounds_before, append=num_sounds).tolist()]
@@ -65,9 +65,9 @@ QWEN3_OMNI = Backbone(
 
 @strict
 class CLUEQwen3OmniConfig(CLUEFields, Qwen3OmniMoeThinkerConfig):
-    """Configuration of a [`CLUEQwen3OmniForConfidenceEstimation`]: that of Qwen3-Omni's Thinker, and [`CLUEFields`].
+    """Configures a [`CLUEQwen3OmniForConfidenceEstimation`]: Qwen3-Omni's Thinker with [`CLUEFields`].
 
-    Its defaults are the published checkpoint's where those of transformers are not.
+    Defaults that transformers has otherwise are the published checkpoint's.
     """
 
     model_type = "clue_qwen3_omni"
@@ -80,14 +80,14 @@ class CLUEQwen3OmniConfig(CLUEFields, Qwen3OmniMoeThinkerConfig):
 
 
 class CLUEQwen3OmniForConfidenceEstimation(ConfidenceEstimation, Qwen3OmniMoeThinkerForConditionalGeneration):
-    """Qwen3-Omni's Thinker with a confidence head. Its routers are trained without a loss that balances experts."""
+    """Adds a confidence head to Qwen3-Omni's Thinker, whose routers train without a load-balancing loss."""
 
     config: CLUEQwen3OmniConfig
     backbone = QWEN3_OMNI
 
     def _audio_embeds(self, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
-        """Clips shorter than a window go through the tower alone: it would pad them to the longest of the batch, and
-        their last token would see the padding."""
+        """Encodes clips shorter than a window one by one: in a batch the tower would pad them, and their last token
+        would see the padding."""
         lengths = feature_attention_mask.sum(dim=1).tolist()
         long = [index for index, length in enumerate(lengths) if length >= _WINDOW]
         outputs = {}

@@ -1,16 +1,16 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""What every client of a model's server does alike: its address, its key, and the server's words in an error."""
+"""Checks the address and the key of a model's server, and shows its replies in errors, for every client."""
 
 import os
 from urllib.parse import urlsplit
 
 
-# Shorter keys are placeholders, as local servers take them, and may well be words of an answer.
+# Shorter keys are placeholders for local servers, and may well be words of an answer.
 SHORTEST_SECRET = 8
 
 
 def check_address(address: str, api_key_env: str) -> None:
-    """Raises a `ValueError` if requests can't be sent to an address, or if it holds what belongs into a header."""
+    """Raises a `ValueError` if an address can't be used, or if it holds a key or password."""
     try:
         parts = urlsplit(address)
         host, _ = (parts.hostname or "").encode("idna"), parts.port
@@ -23,7 +23,7 @@ def check_address(address: str, api_key_env: str) -> None:
 
 
 def read_key(api_key_env: str) -> str:
-    """Returns the key that an environment variable holds, "" if it is unset; raises a `ValueError` if it is no key."""
+    """Reads a key from an environment variable, "" if it is unset; raises a `ValueError` if it can't be a key."""
     key = os.environ.get(api_key_env, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError(f"${api_key_env} holds characters that no key has")
@@ -31,11 +31,11 @@ def read_key(api_key_env: str) -> str:
 
 
 def without_key(text: str, key: str) -> str:
-    """Returns a server's reply without the key: servers quote the one they refuse."""
+    """Removes the key from a server's reply: servers quote the one they refuse."""
     return text.replace(key, "[key]") if len(key) >= SHORTEST_SECRET else text
 
 
 def shortened(text: str, longest: int = 200) -> str:
-    """Returns the start of a server's words, on one line and without what may steer a terminal."""
+    """Returns the start of a server's reply, on one line and without control characters."""
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text[:1000].split()))
     return text if len(text) <= longest else f"{text[:longest]}..."

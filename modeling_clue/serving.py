@@ -1,14 +1,14 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""The answers of a CLUE checkpoint whose Thinker runs in a vLLM server: text premises, over OpenAI's API.
+"""Asks a CLUE checkpoint whose Thinker runs in a vLLM server, over OpenAI's API: text premises only.
 
 ```python
 clue = ServedCLUE("runs/clue-3b", server="http://127.0.0.1:8000/v1", model="clue")
 clue({"text": "Balls in the urn: red, red, blue.", "hypotheses": ["It is red.", "It is blue."]})
 ```
 
-Each hypothesis is a request for one token, whose prompt is the very tokens that the processor gives the model; the
-answer holds the log-probabilities of all `<CONF_i>` at the prompt's last position. serving.md, beside this file in the
-repository, says how to start the server, what was measured, and why sound and video don't go this way.
+Each hypothesis is a request for one token. Its prompt is the tokens that the processor gives the model, and the reply
+holds the log-probabilities of all `<CONF_i>` at the prompt's last position. serving.md, in this folder of the
+repository, says how to start the server, what was measured, and why sound and video are not supported.
 """
 
 import json
@@ -21,32 +21,32 @@ import httpx2
 import torch
 from transformers import AutoConfig, AutoProcessor
 
-from . import auto  # noqa: F401 -- makes CLUE known to them
+from . import auto  # noqa: F401 -- registers CLUE with them
 from .configuration_clue import CLUEFields
 from .pipeline_clue import answers, read_input
 from .servers import check_address, read_key, shortened, without_key
 
 
-# As many tokens as vLLM gives the log-probabilities of by their ids (`MAX_LOGPROB_TOKEN_IDS`).
+# vLLM's limit on tokens whose log-probabilities are asked for by id (`MAX_LOGPROB_TOKEN_IDS`).
 MAX_BINS = 128
 
 
 class ServingError(RuntimeError):
-    """The server gave no distribution; the message says why, and what to do."""
+    """Reports that the server gave no distribution, why, and what to do."""
 
 
 class ServedCLUE:
-    """The pipeline's answers from a server that runs the exported Thinker of a checkpoint.
+    """Gives the pipeline's answers from a server that runs the exported Thinker of a checkpoint.
 
     Args:
         checkpoint (`str` or `Path`): folder or Hub repository of the CLUE checkpoint that was exported. Its
             configuration, with the calibration, and its processor are read; its weights are not.
         server (`str`): the address up to and with `/v1`.
-        model (`str`): the name the server knows the Thinker by (`--served-model-name`).
+        model (`str`): the server's name of the Thinker (`--served-model-name`).
         api_key_env (`str`, defaults to `"CLUE_SERVER_KEY"`): the environment variable with the server's key; it may be
             unset.
-        timeout (`float`, defaults to 60): seconds that connecting, and each wait for the server, may take.
-        concurrency (`int`, defaults to 32): requests under way at the same time.
+        timeout (`float`, defaults to 60): seconds to wait for the connection and for each reply.
+        concurrency (`int`, defaults to 32): number of simultaneous requests.
 
     Raises:
         ValueError: if the checkpoint is not one of CLUE, its confidence tokens are missing or too many, or the address
@@ -88,7 +88,7 @@ class ServedCLUE:
         self._token_ids = [vocabulary[token] for token in self._tokens]
 
     def __call__(self, input_: dict, *, interval: float = 0.9, calibrated: bool = True) -> list[dict[str, Any]]:
-        """Judges the hypotheses of one premise, all at the same time; the server encodes their premise once.
+        """Judges the hypotheses of one premise in parallel; the server encodes their premise once.
 
         Args:
             input_ (`dict`): as the pipeline takes it: `text` (or `premise`) and `hypotheses`, or `hypothesis`.
@@ -123,7 +123,7 @@ class ServedCLUE:
         )
 
     def request(self, prompt: list[int]) -> dict[str, Any]:
-        """The body of the request that reads a distribution, for `POST /v1/completions`.
+        """Returns the body of the request for a distribution, to `POST /v1/completions`.
 
         Args:
             prompt (`list[int]`): tokens of premise and hypothesis as the processor gives them.
@@ -139,7 +139,7 @@ class ServedCLUE:
         }
 
     def _read(self, client: httpx2.Client, prompt: list[int]) -> list[float]:
-        """Log-probabilities of the confidence tokens, in order."""
+        """Reads the log-probabilities of the confidence tokens, in order."""
         try:
             response = client.post(f"{self.server}/completions", json=self.request(prompt))
         except httpx2.ConnectError as error:
