@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""From Qwen2.5-Omni or Qwen3-Omni to CLUE, and from CLUE to a plain Thinker that any engine for these can serve.
+"""Converts Qwen2.5-Omni or Qwen3-Omni to CLUE, and CLUE to a plain Thinker that any engine for these can serve.
 
 ```bash
 python -m modeling_clue.conversion to-clue --model Qwen/Qwen2.5-Omni-3B --output-dir clue-3b
@@ -8,10 +8,10 @@ python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir serve
 python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
 ```
 
-**To CLUE.** The source is a full checkpoint, of which the Thinker is taken and the speech output left, or a Thinker
-alone; in safetensors. Its weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>`
-... `<CONF_{N-1}>` take spare rows of the vocabulary, and make it larger only if there are too few. The head starts
-from the model's own answer to a yes/no question: see [`initial_head`].
+**To CLUE.** The source is a full checkpoint, whose speech output is left out, or a Thinker alone; in safetensors. Its
+weights keep their dtype; the confidence head is in float32. The tokens `<CONF_0>` ... `<CONF_{N-1}>` take spare rows
+of the vocabulary, and extend it only if there are too few. The head starts from the model's own answer to a yes/no
+question: see [`initial_head`].
 
 **To a Thinker.** The head's rows become the `lm_head` rows of `<CONF_i>`. At the last token of a prompt the softmax of
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
@@ -21,10 +21,10 @@ the part of a full model: `--layout omni` writes the same weights as one that ha
 
 **From a research checkpoint**, as the paper's authors release theirs: Qwen2.5-Omni's Thinker with tokens `<CON_0>` ...
 `<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, and beside it in `lora/` an adapter on its layers and
-on `lm_head`. The adapter is merged in float32, and what comes out is float32 too: only so are the probabilities those
-of the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. How the
-model was asked is in no file of such a checkpoint: it has to be told, see [`~modeling_clue.prompt_file`]. Media
-settings that the file leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
+on `lm_head`. The adapter is merged in float32, and the result is float32 too: only so are the probabilities those of
+the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. No file of
+such a checkpoint holds its prompt, so a prompt file is needed: see [`~modeling_clue.prompt_file`]. Media settings that
+it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 """
 
 import argparse
@@ -58,14 +58,14 @@ from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
 from .prompt_file import read_prompt_file
 
 
-# Fields of a CLUE configuration that a Thinker's has no place for.
+# Fields of a CLUE configuration that a Thinker's lacks.
 CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibration")
 
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
 CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")
 
-# Pixels of a frame: the published checkpoints' least, and the paper's 256 x 256 at most. `Qwen2_5OmniProcessor`, and
-# that of Qwen3-Omni, would enlarge every frame to at least 317 x 317, whatever its video processor says.
+# Pixels of a frame: the published checkpoints' minimum, and the paper's maximum of 256 x 256. The processors of
+# Qwen2.5-Omni and Qwen3-Omni would enlarge every frame to at least 317 x 317, whatever their video processor says.
 FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 256 * 256}
 
 # How the authors' scorer reads sound and video. Its frames become squares of 252 pixels, then of at least
@@ -86,14 +86,13 @@ RESEARCH_MEDIA = {
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# What options were called, and are called now.
+# Former spellings of options, and the present ones.
 OLD_OPTIONS = {
     "--source": "--model",
     "--out": "--output-dir",
     "--from-research-checkpoint": "from-research --model",
 }
 
-# How `to_thinker` can lay out a checkpoint.
 LAYOUTS = ("thinker", "omni")
 
 # Where a research checkpoint keeps its adapter.
@@ -101,12 +100,12 @@ ADAPTER_FOLDER = "lora"
 
 
 def confidence_tokens(num_bins: int) -> list[str]:
-    """The tokens that stand for the confidence bins, in order."""
+    """Returns the tokens that stand for the confidence bins, in order."""
     return [f"<CONF_{index}>" for index in range(num_bins)]
 
 
 def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> torch.Tensor:
-    """A confidence head that gives an untrained model's yes/no preference as a probability.
+    """Builds a confidence head that gives an untrained model's yes/no preference as a probability.
 
     Row i lies on the line through the `lm_head` rows of "No" and "Yes": `(no + yes) / 2 + s (b_i - 1/2) (yes - no)`.
     So the log-odds of neighbouring bins are proportional to the model's log-odds d of "Yes" against "No". The scale
@@ -128,7 +127,7 @@ def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> 
 def to_clue(
     source: str | Path, out: str | Path, *, num_bins: int | None = None, words: tuple[str, str] = ("No", "Yes")
 ) -> Path:
-    """Writes a CLUE checkpoint made from a Qwen2.5-Omni or Qwen3-Omni checkpoint.
+    """Converts a Qwen2.5-Omni or Qwen3-Omni checkpoint to a CLUE checkpoint.
 
     Args:
         source (`str` or `Path`): folder or Hub repository, full or Thinker alone, with its processor.
@@ -159,7 +158,7 @@ def to_clue(
     tokenizer = processor.tokenizer
     token_ids = _special_token_ids(backbone, tokenizer, thinker_config, source)
     fields = {"num_bins": num_bins}
-    if record is not None:  # older ones have fewer fields
+    if record is not None:  # older checkpoints have fewer fields
         fields = {name: record[name] for name in CLUE_FIELDS if name in record}
     tokens = confidence_tokens(num_bins)
     known = [token for token in tokens if token in tokenizer.get_vocab()]
@@ -193,12 +192,12 @@ def to_clue(
 def from_research(
     source: str | Path, prompt: str | Path, out: str | Path, *, dtype: torch.dtype = torch.float32
 ) -> Path:
-    """Writes a CLUE checkpoint made from a research checkpoint, which answers as that does when asked in its own way.
+    """Converts a research checkpoint to a CLUE checkpoint that gives the same answers to the same prompts.
 
     Args:
         source (`str` or `Path`): folder or Hub repository: a Thinker with tokens `<CON_i>` and its processor, and a
             LoRA adapter in `lora/`.
-        prompt (`str` or `Path`): YAML file that says how the model was asked: see [`~modeling_clue.prompt_file`].
+        prompt (`str` or `Path`): YAML file with the model's prompt: see [`~modeling_clue.prompt_file`].
         out (`str` or `Path`): folder to write; it must not exist yet.
         dtype (`torch.dtype`): of the weights written. The adapter is merged in float32 in any case, and the confidence
             head stays so.
@@ -232,7 +231,7 @@ def from_research(
     token_ids = _special_token_ids(backbone, tokenizer, thinker_config, source)
     bin_ids = _research_token_ids(tokenizer, source)
 
-    # All that can be wrong with the settings is found before the weights are read.
+    # Errors in the settings are found before the weights are read.
     fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
     config_class(**fields)
     processor.video_processor.size = {"shortest_edge": pixels["min_pixels"], "longest_edge": pixels["max_pixels"]}
@@ -268,8 +267,8 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     Returns:
         `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`, or those of
         Qwen3-Omni. The processor enlarges frames unless told not to: pass `videos_kwargs={"size":
-        processor.video_processor.size}`. Where `audiovisual_positions` are plain, the Thinker is not to be told of
-        sound in videos (`use_audio_in_video`).
+        processor.video_processor.size}`. Where `audiovisual_positions` are plain, leave `use_audio_in_video`
+        unset.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -313,19 +312,11 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
 
 
 def read(kind, source: str | Path, **options):
-    """Reads a checkpoint, or a part of it, by `from_pretrained`.
-
-    Args:
-        kind (`type`): class to call it of.
-        source (`str` or `Path`): folder or Hub repository.
-        **options: as of `from_pretrained`.
-
-    Returns:
-        what that returns.
+    """Reads a checkpoint, or a part of it, by `from_pretrained` of the class `kind`.
 
     Raises:
         OSError: if files are missing.
-        ValueError: if there is no such folder, or a library can't make anything of a file; the source is named.
+        ValueError: if there is no such folder, or a library rejects a file; the source is named.
     """
     name = str(source)
     if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith(("/", "."))):
@@ -353,11 +344,11 @@ def load_whole(model_class, source: str | Path, *, dtype: torch.dtype | str = "a
 
     Raises:
         OSError: if files are missing.
-        ValueError: if weights are missing, or of another shape, or left over, or can't be read.
+        ValueError: if weights are missing, of another shape, left over, or unreadable.
     """
     loading_options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     model, report = read(model_class, source, dtype=dtype, **loading_options, **options)
-    # transformers leaves out of the report what is expected to be left: talker.* and token2wav.*.
+    # transformers does not report weights that may be left over: talker.* and token2wav.*.
     wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
     if wrong:
         first = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items())
@@ -366,7 +357,7 @@ def load_whole(model_class, source: str | Path, *, dtype: torch.dtype | str = "a
 
 
 def new_folder(out: str | Path) -> Path:
-    """`out` as a path that nothing lies at yet.
+    """Returns `out` as a path where nothing exists yet.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -388,7 +379,7 @@ def save_whole(model, processor, out: Path) -> Path:
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
-    """The backbone and the Thinker's configuration out of either layout, with the weights' dtype if it is known."""
+    """Reads the backbone and the Thinker's configuration from either layout, with the weights' dtype if it is known."""
     config = read(AutoConfig, source)
     if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")
@@ -412,14 +403,14 @@ def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
 
 
 def _classes(backbone: Backbone) -> tuple[type[CLUEFields], type[ConfidenceEstimation], type[CLUEProcessor]]:
-    """The classes of CLUE on a backbone."""
+    """Returns the classes of CLUE on a backbone."""
     return next(classes for classes in BACKBONES.values() if classes[0].backbone == backbone)
 
 
 def _special_token_ids(
     backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, source: str | Path
 ) -> dict[str, int]:
-    """Ids of the special tokens by field of the configuration: as in the tokenizer, and not otherwise in `config`."""
+    """Returns the special tokens' ids by field of the configuration, which must agree with the tokenizer."""
     vocabulary, stated = tokenizer.get_vocab(), config.to_dict()
     token_ids = {}
     for token, field in backbone.token_id_fields.items():
@@ -435,7 +426,7 @@ def _special_token_ids(
 
 
 def _research_token_ids(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> list[int]:
-    """Ids of `<CON_0>`, `<CON_1>`, ..., as many as there are."""
+    """Returns the ids of `<CON_0>`, `<CON_1>`, ..., as many as there are."""
     vocabulary = tokenizer.get_vocab()
     found = sorted(int(match[1]) for match in map(re.compile(r"<CON_(\d+)>").fullmatch, vocabulary) if match)
     if len(found) < 2:
@@ -452,7 +443,7 @@ def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) ->
 
 
 def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Makes the vocabulary larger if tokens have no row; new rows are zeros."""
+    """Adds rows of zeros to the vocabulary if tokens have no row."""
     num_rows = thinker.get_output_embeddings().weight.shape[0]
     needed = max(tokenizer.get_vocab().values()) + 1
     if needed > num_rows:
@@ -467,7 +458,7 @@ def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTok
 def _with_head(
     thinker, model_class: type[ConfidenceEstimation], config: CLUEFields, head: torch.Tensor
 ) -> ConfidenceEstimation:
-    """The Thinker's weights, not copied, under a confidence head."""
+    """Returns the Thinker's weights, not copied, with a confidence head."""
     model = change_class(thinker, model_class, config)
     model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
     model.confidence_head.weight.data = head
@@ -477,15 +468,15 @@ def _with_head(
 def _clue_processor(
     processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
 ) -> CLUEProcessor:
-    """CLUE's processor out of the parts of a Thinker's."""
+    """Builds CLUE's processor from the parts of a Thinker's."""
     tokenizer = processor.tokenizer
-    tokenizer.chat_template = processor.chat_template  # of no use to CLUE, but to a Thinker made of it
+    tokenizer.chat_template = processor.chat_template  # kept for a Thinker made of this CLUE
     parts = processor.feature_extractor, processor.video_processor, tokenizer
     return processor_class(*parts, prompt=prompt, media=media)
 
 
 def _wrap_in_omni(backbone: Backbone, thinker):
-    """The Thinker, not copied, as the only part of a full model."""
+    """Returns the Thinker, not copied, as the only part of a full model."""
     config = backbone.upstream("Config")(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
     with torch.device("meta"):
         omni = backbone.upstream("ForConditionalGeneration")(config)
@@ -504,12 +495,12 @@ def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
 
 
 def _shared_fields(config: PreTrainedConfig) -> dict:
-    """The fields of a configuration that mean the same in another class."""
+    """Returns the fields of a configuration that mean the same in another class."""
     return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
 
 
 def plain_config(config: CLUEFields) -> PreTrainedConfig:
-    """The configuration of the Thinker that a CLUE model is, its confidence head aside."""
+    """Returns the configuration of the Thinker that a CLUE model is, without its confidence head."""
     fields = {name: value for name, value in _shared_fields(config).items() if name not in CLUE_FIELDS}
     return config.backbone.upstream("ThinkerConfig").from_dict(fields)
 
@@ -565,7 +556,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:  # as `common.cli.in_words` does, on which this package does not stand
+    try:  # as `common.cli.in_words`, which this package does not import
         main()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have."""
+"""Reads sound as a 16 kHz waveform, and video as frames and their true rate."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,15 +12,14 @@ from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_
 from .media_sound import decode_sound, mono_from_array, resample
 
 
-# How frames are chosen: see `load_video`.
 SAMPLINGS = ("rate", "span")
-# Lossy codecs and mixes reach over full scale, but not by 24 dB: such samples were never scaled.
+# Lossy codecs and mixes exceed full scale, but not by 24 dB: such samples were never scaled.
 _MAX_AMPLITUDE = 16.0
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A mono sound.
+    """Holds a mono sound.
 
     Args:
         waveform (`np.ndarray` of shape `(num_samples,)`):
@@ -28,7 +27,7 @@ class Audio:
         sampling_rate (`int`):
             Samples per second of `waveform`.
         notes (`tuple[str, ...]`, *optional*):
-            What was changed on the way and is lost to the model, in words.
+            Changes that the model cannot see, in words.
     """
 
     waveform: np.ndarray
@@ -37,13 +36,13 @@ class Audio:
 
     @property
     def duration(self) -> float:
-        """Length in seconds."""
+        """Returns the length in seconds."""
         return len(self.waveform) / self.sampling_rate
 
 
 @dataclass(frozen=True)
 class Video:
-    """Frames sampled evenly in time.
+    """Holds frames sampled evenly in time.
 
     Args:
         frames (`np.ndarray` of shape `(num_frames, height, width, 3)`):
@@ -53,7 +52,7 @@ class Video:
         duration (`float`):
             Length of the whole video in seconds.
         notes (`tuple[str, ...]`, *optional*):
-            What was changed on the way and is lost to the model, in words.
+            Changes that the model cannot see, in words.
     """
 
     frames: np.ndarray
@@ -80,7 +79,7 @@ def load_audio(
         max_seconds (`float`, *optional*):
             Longer sounds are cut here, and a note says so.
         name (`str`, *optional*):
-            What to call the input in errors, e.g. `"row 7"`.
+            Name of the input in errors, e.g. `"row 7"`.
 
     Returns:
         [`Audio`]
@@ -141,7 +140,7 @@ def load_video(
     shrink: Shrink | None = None,
     name: str | None = None,
 ) -> Video:
-    """Reads the frames on display at times `k / fps` from the first frame on, or as many from the first to the last.
+    """Reads the frames on display at times `k / fps`, or as many spread from the first frame to the last.
 
     A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
     note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
@@ -164,10 +163,10 @@ def load_video(
         sampling (`str`, *optional*, defaults to `"rate"`):
             `"rate"` or `"span"`.
         shrink (`Callable`, *optional*):
-            Called with each frame chosen, as soon as it is decoded, and with their number; what it returns takes the
-            frame's place. Many large frames then never lie in memory together.
+            Called with each chosen frame, as soon as it is decoded, and the number of frames; returns the frame to
+            keep. Many large frames then never lie in memory together.
         name (`str`, *optional*):
-            What to call the input in errors, e.g. `"row 7"`.
+            Name of the input in errors, e.g. `"row 7"`.
 
     Returns:
         [`Video`]
@@ -216,15 +215,14 @@ def load_video(
 
 
 def _stack_frames(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
-    """Frames that were given decoded, as one array."""
     return np.stack([frame if shrink is None else shrink(frame, len(frames)) for frame in frames])
 
 
 def has_audio(source: Any, *, name: str | None = None) -> bool:
-    """Whether `source` (as in [`load_audio`]) has sound.
+    """Returns whether `source` (as in [`load_audio`]) has sound.
 
     Raises:
-        MediaError: if it cannot be read, or is a decoded video column, which does not tell.
+        MediaError: if it cannot be read, or is a decoded video column, which gives no access to sound.
     """
     source, label = unwrap(source, name)
     if isinstance(source, dict):
@@ -239,7 +237,7 @@ def has_audio(source: Any, *, name: str | None = None) -> bool:
 
 
 def probe_modality(source: Any, *, name: str | None = None) -> str:
-    """`"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`.
+    """Returns `"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`.
 
     Judged by content, not by name. The cover picture of a song is no video.
 
