@@ -379,7 +379,7 @@ def save_whole(model, processor, out: Path) -> Path:
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
-    """Reads the backbone and the Thinker's configuration from either layout, with the weights' dtype if it is known."""
+    """Reads the backbone and the Thinker's configuration from either layout, with the weights' dtype if known."""
     config = read(AutoConfig, source)
     if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")

@@ -27,7 +27,7 @@ class Audio:
         sampling_rate (`int`):
             Samples per second of `waveform`.
         notes (`tuple[str, ...]`, *optional*):
-            Changes that the model cannot see, in words.
+            What was changed or lost in reading, in words.
     """
 
     waveform: np.ndarray
@@ -52,7 +52,7 @@ class Video:
         duration (`float`):
             Length of the whole video in seconds.
         notes (`tuple[str, ...]`, *optional*):
-            Changes that the model cannot see, in words.
+            What was changed or lost in reading, in words.
     """
 
     frames: np.ndarray

@@ -227,7 +227,7 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
 
 
 def is_implausible_size(declared: float, found: float) -> bool:
-    """Tells a made-up size in bytes from one that a sound file really declares."""
+    """Recognizes a declared size in bytes that is made up."""
     return declared > UNKNOWN_BYTES and found < declared / 2
 
 
@@ -348,7 +348,7 @@ class Demuxer:
                     return
 
     def check_complete(self, label: str, declared: float = 0.0) -> None:
-        """Raises a `MediaError` if 0.25 s and 5 % of the length in the header, or of `declared` seconds, are missing."""
+        """Raises a `MediaError` if more than 0.25 s and 5 % of the declared length are missing."""
         found = max(self.end - self.start, self._decoded)
         name, context = self.container.format.name, self.stream.codec_context
         if name == "caf":  # whose length FFmpeg makes up from what is there

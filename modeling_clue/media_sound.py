@@ -37,7 +37,7 @@ _FLAC_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 _WITHOUT_CONTAINER = ("mp3", "aac", "ac3", "eac3", "dts")
 # Formats whose stamps are counted or made up: a jump in them is no hole.
 _UNRELIABLE_STAMPS = (*_WITHOUT_CONTAINER, "avi")
-# A shorter gap is jitter of the stamps, a longer one than the second a wrong stamp.
+# Shorter gaps are jitter of the stamps; what is longer than an hour is a wrong stamp.
 _HOLE_SECONDS = 0.1
 _LONGEST_HOLE_SECONDS = 3600.0
 # Share of the channels' energy below which their mix is called cancelled: 20 dB.

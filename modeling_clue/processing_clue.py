@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""From premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
+"""Converts premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
 
 import math
 import os
@@ -21,9 +21,9 @@ from .media_container import is_base64, quoted, shorten
 from .modalities import MODALITIES, TABLE
 
 
-# In the words of the model; what goes where `{premise}` stands is text or the tokens of a clip. The hypothesis comes
-# last so that all hypotheses of a premise share its encoding. A checkpoint trained the other way round has
-# `{hypothesis}` in its "premise" part, and then gets one hypothesis a row, its text tokenized as one.
+# `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
+# share its encoding. A checkpoint trained the other way round has `{hypothesis}` in its "premise" part, and then gets
+# one hypothesis a row, its text tokenized as one.
 DEFAULT_PROMPT = {
     "premise": (
         "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
@@ -32,8 +32,7 @@ DEFAULT_PROMPT = {
     "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
 }
 
-# What follows a hypothesis where a model is to write its probability (the paper's token-based variant): the part
-# "answer" of its prompt, which a model of distributions does without.
+# The part "answer" of a prompt: what a model that writes its probability adds (the paper's token-based variant).
 TEXT_ANSWER = "{probability:.2f}<|im_end|>"
 
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
@@ -49,10 +48,10 @@ DEFAULT_MEDIA = {
     "on_missing_sound": "error",
 }
 
-# The resizing of Qwen2-VL's frames refuses more.
+# The limit of Qwen2-VL's resizing.
 MAX_ASPECT_RATIO = 200
 
-# A clip given where a text is expected: the endings of its name, and how paths and addresses begin.
+# Recognize a clip given as text: endings of its name, and beginnings of paths and addresses.
 MEDIA_NAME = re.compile(
     r".+\.(wav|flac|og[gav]|opus|mp3|m4[av]|aac|aiff?|caf|wma|amr|mp4|mov|mkv|webm|avi|mpe?g|m?ts|m2ts|flv|wmv|3gp|mxf|"
     r"y4m|gif)",
@@ -63,7 +62,7 @@ PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
 PATH_ELSEWHERE = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")
 ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
 
-# What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
+# Text of users has no special tokens: "<|im_end|>" in a hypothesis is ten characters.
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
 
 PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
@@ -71,13 +70,13 @@ PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
 
 @dataclass
 class EncodedPremise:
-    """One premise, ready to be put into a batch. Media tensors are None where its modality has none.
+    """Holds one premise, ready for a batch. Media tensors are None where its modality has none.
 
-    Sound and frames are there as the towers take them, or in their place what frozen towers gave for them: then
-    `audio_embeds` stands for `input_features`, `video_embeds` for `pixel_values_videos`.
+    Sound and frames are inputs of the towers or, where frozen towers have encoded them already, their outputs:
+    `audio_embeds` then replaces `input_features`, `video_embeds` `pixel_values_videos`.
 
     Args:
-        modality (`str`): one of `MODALITIES`: what the model gets to see and hear.
+        modality (`str`): one of `MODALITIES`, as the model sees and hears it.
         input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
         text (`str`): the premise, if that is its modality.
         input_features (`torch.Tensor` of shape `(num_mel_bins, num_mel_frames)`): log-mel spectrogram, not padded.
@@ -86,7 +85,7 @@ class EncodedPremise:
         video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
         video_second_per_grid (`float`): seconds between two steps of the grid.
         audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`): outputs of the towers.
-        notes (`tuple[str, ...]`): what was cut, thinned or replaced on the way here.
+        notes (`tuple[str, ...]`): what was cut, thinned or replaced.
     """
 
     modality: str
@@ -103,7 +102,7 @@ class EncodedPremise:
 
     @property
     def num_tokens(self) -> int:
-        """Length of the premise in tokens, without the prompt around it."""
+        """Returns the length of the premise in tokens, without the prompt around it."""
         return len(self.input_ids)
 
 
@@ -114,7 +113,7 @@ def with_tower_outputs(
     audio_embeds: torch.Tensor | None,
     video_embeds: torch.Tensor | None,
 ) -> list[EncodedPremise]:
-    """Puts what the towers gave for a batch, in row order, in place of the sound and frames of its premises.
+    """Replaces the sound and frames of a batch's premises by the outputs of the towers, in row order.
 
     Args:
         premises (`list[EncodedPremise]`): those of the batch, one for each row.
@@ -139,7 +138,7 @@ def with_tower_outputs(
 
 
 class CLUEInputs(BatchFeature):
-    """Tensors for the model, and beside them what a person wants to know about the premises.
+    """Holds tensors for the model, and information on the premises for people.
 
     Attributes:
         modalities (`list[str]`): of each premise.
@@ -149,7 +148,7 @@ class CLUEInputs(BatchFeature):
     modalities: list[str]
     notes: list[list[str]]
 
-    # The base class pickles the tensors alone: from the workers of a data loader nothing else would arrive.
+    # The base class pickles the tensors alone: workers of a data loader would lose the rest.
     def __getstate__(self) -> dict:
         return self.__dict__
 
@@ -157,7 +156,7 @@ class CLUEInputs(BatchFeature):
         self.__dict__.update(state)
 
     def to(self, *args, **kwargs) -> "CLUEInputs":
-        """Moves the tensors and casts sound and frames; seconds stay in float32, because positions hang on them."""
+        """Moves the tensors and casts sound and frames; seconds stay in float32, since positions depend on them."""
         seconds = self.get("video_second_per_grid")
         super().to(*args, **kwargs)
         if seconds is not None:
@@ -166,7 +165,7 @@ class CLUEInputs(BatchFeature):
 
 
 class CLUEProcessor(ProcessorMixin):
-    """Turns premises and hypotheses into the inputs of [`CLUEForConfidenceEstimation`].
+    """Converts premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`].
 
     A premise is one of
 
@@ -178,8 +177,8 @@ class CLUEProcessor(ProcessorMixin):
       `{"video": "clip.mp4", "audio": "clip.wav"}` that sound.
 
     A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
-    `Video` columns of `datasets` hold, decoded or not. Cells that hold nothing (None, NaN, pandas' NA and NaT, blanks
-    alone) count as missing. Blanks and ends of lines around a text are no part of it.
+    `Video` columns of `datasets` hold, decoded or not. Empty cells (None, NaN, pandas' NA and NaT, blanks alone)
+    count as missing. Blanks and line ends around a text are dropped.
 
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
@@ -194,8 +193,8 @@ class CLUEProcessor(ProcessorMixin):
               [`~media.load_video`];
             - `frame_size`: frames are made squares of so many pixels a side before the video processor gets them;
               `None` to leave that to it;
-            - `second_per_grid`: the time between two steps of the grid that the model is told, for models trained
-              with a fixed one; `None` for the true time;
+            - `second_per_grid`: seconds between two steps of the grid, for models trained with a fixed value; `None`
+              for the true time;
             - `max_audio_seconds`;
             - `max_text_tokens`: longer texts are cut, and the notes say so; `None` to leave them whole: the model
               refuses those beyond its positions;
@@ -372,7 +371,7 @@ class CLUEProcessor(ProcessorMixin):
         return encoded
 
     def encode_hypothesis(self, hypothesis: str) -> list[int]:
-        """Tokens of a hypothesis, without blanks and ends of lines around it, and without the prompt.
+        """Tokenizes a hypothesis, without blanks and line ends around it, and without the prompt.
 
         Raises:
             ValueError: if it is not a string or has nothing but blanks.
@@ -380,7 +379,7 @@ class CLUEProcessor(ProcessorMixin):
         return self.tokenizer(_check_hypothesis(hypothesis), **_CONTENT)["input_ids"]
 
     def encode_answer(self, probability: float) -> list[int]:
-        """Tokens of a probability as a model writes it, by the part `"answer"` of the prompt.
+        """Tokenizes a probability as a model writes it, by the part `"answer"` of the prompt.
 
         Raises:
             ValueError: if the prompt has no such part.
@@ -424,7 +423,7 @@ class CLUEProcessor(ProcessorMixin):
                     claims.append(_check_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
-        # In one call: one by one they took longer than all else here.
+        # In one call: one by one this took longer than all else here.
         encoded_claims = zip(claims, self.tokenizer(claims, **_CONTENT)["input_ids"], strict=True)
         rows: list[tuple[EncodedPremise, list[int], list[int], list[int]]] = []
         for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
@@ -484,7 +483,7 @@ class CLUEProcessor(ProcessorMixin):
 
     @property
     def one_hypothesis_a_row(self) -> bool:
-        """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
+        """Returns whether each hypothesis gets a row of its own: where the prompt has it before the premise."""
         return any("{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(self.prompt).values())
 
     @property
@@ -493,11 +492,10 @@ class CLUEProcessor(ProcessorMixin):
         return 0 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
     def _split_prompt(self, template: str) -> list[str | list[int]]:
-        """A template as a list of fixed tokens and of texts to be filled in and then tokenized, in order.
+        """Splits a template into fixed tokens and texts that are filled in and then tokenized, in order.
 
-        Where hypotheses share their premise, such a text is a place alone: its tokens must not depend on what stands
-        beside it. With one hypothesis a row there is nothing to share, and it reaches from one special token to the
-        next, as it would for a tokenizer that is given the whole row.
+        Where hypotheses share their premise, such a text is a place alone, and its tokens depend on nothing else.
+        With one hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
         """
         cut = PLACEHOLDERS
         if self.one_hypothesis_a_row:
@@ -512,7 +510,7 @@ class CLUEProcessor(ProcessorMixin):
     def _fill_pieces(
         self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
     ) -> list[int]:
-        """Tokens of a part of the prompt; `branch` are those of the hypothesis."""
+        """Returns the tokens of a part of the prompt; `branch` are those of the hypothesis."""
         ids: list[int] = []
         for piece in pieces:
             if isinstance(piece, list):
@@ -536,13 +534,13 @@ class CLUEProcessor(ProcessorMixin):
         return self.tokenizer(_check_encodable(text), **_CONTENT)["input_ids"]
 
     def _offsets(self, text: str) -> list[int]:
-        """Where in a text each of its tokens begins."""
+        """Returns the position in a text at which each of its tokens begins."""
         return [start for start, _ in self.tokenizer(text, **_CONTENT, return_offsets_mapping=True)["offset_mapping"]]
 
     def _render_row(
         self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
     ) -> tuple[list[int], list[int], list[int]]:
-        """Tokens, branch ids and answer mask of one row."""
+        """Returns tokens, branch ids and answer mask of one row."""
         if premise.modality not in self._prompt_pieces:
             raise ValueError(
                 f"The prompt of this model has no part for {premise.modality}: it is for "
@@ -561,7 +559,7 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _resolve(premise) -> tuple[str, str | None, Any, Any]:
-        """A premise as `(modality, text, audio, video)`, checked."""
+        """Checks a premise, and returns it as `(modality, text, audio, video)`."""
         premise = plain(premise)
         row = {"premise": premise} if isinstance(premise, (str, os.PathLike, bytes)) else as_row(premise)
         if row is None:
@@ -601,7 +599,7 @@ class CLUEProcessor(ProcessorMixin):
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
-        """Log-mel spectrogram of the clip alone, the same frames as in the backbone's own processor."""
+        """Adds the log-mel spectrogram of the clip alone, the same frames as in the backbone's own processor."""
         extractor = self.feature_extractor
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
         length, silence = len(audio.waveform), 0
@@ -661,7 +659,7 @@ class CLUEProcessor(ProcessorMixin):
         encoded.notes += video.notes
 
     def _resize(self, frame: torch.Tensor, num_frames: int) -> torch.Tensor:
-        """One of `num_frames` frames, `(1, 3, height, width)`, in the size the video processor makes them all."""
+        """Resizes one of `num_frames` frames, `(1, 3, height, width)`, as the video processor resizes them all."""
         processor = self.video_processor
         size = {edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}
         settings = {
@@ -674,7 +672,7 @@ class CLUEProcessor(ProcessorMixin):
         shape = (num_frames, *frame.shape[1:])
         key = (*shape, *size.values(), settings["factor"], settings["temporal_factor"], processor.max_video_tokens)
         if key not in self._frame_sizes:
-            # Without memory: only the size that comes out is wanted. Slow, but clips of one kind have one size.
+            # On the meta device, for the size alone. Slow, hence cached: clips of one kind have one size.
             all_frames = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
             self._frame_sizes[key] = processor.resize(videos=all_frames, **settings).shape[-2:]
         height, width = self._frame_sizes[key]
@@ -683,7 +681,7 @@ class CLUEProcessor(ProcessorMixin):
         )
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
-        """The places of sound and frames between their markers; in an audiovisual premise in turns, by the clock."""
+        """Returns the places of sound and frames between their markers; in turns if audiovisual."""
         ids = self._ids
         sound, frame = [ids["audio_token"]], [ids["video_token"]]
         num_sounds = tokens_per_step = steps = 0
@@ -704,11 +702,7 @@ class CLUEProcessor(ProcessorMixin):
 
 
 def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
-    """The two parts of the prompt for each modality it is for.
-
-    Raises:
-        ValueError: if parts are missing, or there are others.
-    """
+    """Returns the two parts of the prompt for each modality it is for; missing or other parts are a `ValueError`."""
     parts = {name: part for name, part in prompt.items() if name != "answer"}
     if parts.keys() == DEFAULT_PROMPT.keys():
         return dict.fromkeys(MODALITIES, parts)
@@ -726,14 +720,14 @@ def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
 
 
 def _check_hypothesis(hypothesis: str) -> str:
-    """A hypothesis without blanks and ends of lines around it."""
+    """Returns a hypothesis without blanks and line ends around it."""
     if not isinstance(hypothesis, str) or not hypothesis.strip():
         raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
     return _check_encodable(hypothesis.strip())
 
 
 def _check_encodable(text: str) -> str:
-    """The text, if it can be tokenized: the tokenizer's own error does not say what is wrong."""
+    """Raises an error that names a lone surrogate, as the tokenizer's own does not."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -744,14 +738,14 @@ def _check_encodable(text: str) -> str:
 
 
 def prefix_error(error: ValueError, name: str) -> ValueError:
-    """The error with what it is about before it, of the same kind."""
-    # By its name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
+    """Returns an error of the same kind, with a label before its message."""
+    # By name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
     kind = type(error) if type(error).__name__ == "MediaError" else ValueError
     return kind(shorten(f"{name}: {error}", 500))
 
 
 def plain(cell: Any) -> Any:
-    """A cell of a table without its wrapping: None for NaN, NA and NaT, and what an array of no dimensions holds."""
+    """Unwraps a cell of a table: None for NaN, NA and NaT, the scalar for an array of no dimensions."""
     if isinstance(cell, dict):
         return {key: plain(value) for key, value in cell.items()}
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
@@ -763,8 +757,8 @@ def plain(cell: Any) -> Any:
 
 
 def as_row(value: Any) -> dict | None:
-    """A `dict`, or a row of pandas or of numpy's records, as a `dict` of plain cells; None for anything else, a column
-    of pandas too."""
+    """Converts a `dict`, or a row of pandas or numpy's records, to a `dict` of plain cells; None for all else, also
+    for a pandas column."""
     if isinstance(value, np.void) and value.dtype.names:
         value = {name: value[name] for name in value.dtype.names}
     if isinstance(value, Mapping) or (
@@ -775,7 +769,7 @@ def as_row(value: Any) -> dict | None:
 
 
 def as_list(values: Any) -> list | None:
-    """A list, a column of a table or an array of texts or rows as a list of plain cells; None for anything else."""
+    """Converts a list, a table column or an array of texts or rows to a list of plain cells; None for all else."""
     if isinstance(values, np.ndarray):
         several = values.ndim > 0 and values.dtype.kind in "OTUV"
     else:
@@ -786,19 +780,19 @@ def as_list(values: Any) -> list | None:
 
 
 def is_pandas(value: Any, *names: str) -> bool:
-    """Whether it is of one of these classes of pandas, which need not be installed."""
+    """Recognizes instances of these pandas classes without importing pandas, which need not be installed."""
     return any(cls.__name__ in names and cls.__module__.split(".")[0] == "pandas" for cls in type(value).__mro__)
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a plain cell holds nothing, or nothing but blanks."""
+    """Recognizes a plain cell that is None or nothing but blanks."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _names_a_clip(text: str) -> bool:
-    """Whether a text is, by its form, nothing but the address, name or content of a clip.
+    """Recognizes a text that, by its form, is nothing but the address, name or content of a clip.
 
-    An ordinary sentence may end in the name of a clip: it is one only if such a file is here.
+    A sentence that ends in the name of a clip counts only if there is such a file.
     """
     one_word, path = len(text.split()) == 1, PATH_START.match(text) is not None
     if ADDRESS.fullmatch(text) or is_base64(text) or (one_word and path and not re.fullmatch("/[^/]*", text)):
@@ -807,9 +801,9 @@ def _names_a_clip(text: str) -> bool:
 
 
 def _is_file(text: str) -> bool:
-    """Whether a text is the name of a file under the working directory, or looks like one elsewhere.
+    """Recognizes a file under the working directory by looking it up, and one elsewhere by its form.
 
-    A server must not tell a stranger what lies on its disk: further away nothing is looked up.
+    A server must not reveal the files on its disk to strangers, so nothing further away is looked up.
     """
     if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
         return PATH_ELSEWHERE.match(text) is not None
@@ -817,7 +811,7 @@ def _is_file(text: str) -> bool:
 
 
 def _label(source) -> str:
-    """How an error calls a clip."""
+    """Returns the name of a clip in errors."""
     if isinstance(source, (str, os.PathLike)):
         return f"'{shorten(os.fsdecode(source))}'"
     if isinstance(source, dict) and isinstance(source.get("path"), str):

@@ -100,7 +100,7 @@ class CLUEQwen3OmniForConfidenceEstimation(ConfidenceEstimation, Qwen3OmniMoeThi
 
 
 class CLUEQwen3OmniProcessor(CLUEProcessor):
-    """Turns premises and hypotheses into the inputs of [`CLUEQwen3OmniForConfidenceEstimation`]."""
+    """Converts premises and hypotheses to the inputs of [`CLUEQwen3OmniForConfidenceEstimation`]."""
 
     backbone = QWEN3_OMNI
 
