@@ -9,7 +9,6 @@ from .processing_clue import CLUEProcessor
 from .qwen3_omni import CLUEQwen3OmniConfig, CLUEQwen3OmniForConfidenceEstimation, CLUEQwen3OmniProcessor
 
 
-# The classes of each backbone.
 BACKBONES = {
     "qwen2.5-omni": (CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor),
     "qwen3-omni": (CLUEQwen3OmniConfig, CLUEQwen3OmniForConfidenceEstimation, CLUEQwen3OmniProcessor),

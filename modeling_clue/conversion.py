@@ -95,7 +95,6 @@ OLD_OPTIONS = {
 
 LAYOUTS = ("thinker", "omni")
 
-# Where a research checkpoint keeps its adapter.
 ADAPTER_FOLDER = "lora"
 
 
@@ -403,14 +402,13 @@ def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
 
 
 def _classes(backbone: Backbone) -> tuple[type[CLUEFields], type[ConfidenceEstimation], type[CLUEProcessor]]:
-    """Returns the classes of CLUE on a backbone."""
     return next(classes for classes in BACKBONES.values() if classes[0].backbone == backbone)
 
 
 def _special_token_ids(
     backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, source: str | Path
 ) -> dict[str, int]:
-    """Returns the special tokens' ids by field of the configuration, which must agree with the tokenizer."""
+    """Returns ids by field of the configuration, which must agree with the tokenizer."""
     vocabulary, stated = tokenizer.get_vocab(), config.to_dict()
     token_ids = {}
     for token, field in backbone.token_id_fields.items():
@@ -426,7 +424,6 @@ def _special_token_ids(
 
 
 def _research_token_ids(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> list[int]:
-    """Returns the ids of `<CON_0>`, `<CON_1>`, ..., as many as there are."""
     vocabulary = tokenizer.get_vocab()
     found = sorted(int(match[1]) for match in map(re.compile(r"<CON_(\d+)>").fullmatch, vocabulary) if match)
     if len(found) < 2:
@@ -443,7 +440,6 @@ def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) ->
 
 
 def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Adds rows of zeros to the vocabulary if tokens have no row."""
     num_rows = thinker.get_output_embeddings().weight.shape[0]
     needed = max(tokenizer.get_vocab().values()) + 1
     if needed > num_rows:
@@ -458,7 +454,6 @@ def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTok
 def _with_head(
     thinker, model_class: type[ConfidenceEstimation], config: CLUEFields, head: torch.Tensor
 ) -> ConfidenceEstimation:
-    """Returns the Thinker's weights, not copied, with a confidence head."""
     model = change_class(thinker, model_class, config)
     model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
     model.confidence_head.weight.data = head
@@ -468,7 +463,6 @@ def _with_head(
 def _clue_processor(
     processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
 ) -> CLUEProcessor:
-    """Builds CLUE's processor from the parts of a Thinker's."""
     tokenizer = processor.tokenizer
     tokenizer.chat_template = processor.chat_template  # kept for a Thinker made of this CLUE
     parts = processor.feature_extractor, processor.video_processor, tokenizer
@@ -476,7 +470,6 @@ def _clue_processor(
 
 
 def _wrap_in_omni(backbone: Backbone, thinker):
-    """Returns the Thinker, not copied, as the only part of a full model."""
     config = backbone.upstream("Config")(thinker_config=thinker.config, enable_audio_output=False, dtype=thinker.dtype)
     with torch.device("meta"):
         omni = backbone.upstream("ForConditionalGeneration")(config)
@@ -556,7 +549,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:  # as `common.cli.in_words`, which this package does not import
+    try:  # like `common.cli.in_words`, which this package does not import
         main()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -199,17 +199,14 @@ def open_clip(source: Any, label: str) -> Iterator[av.container.InputContainer]:
 
 
 def _check_size(file: _BinaryFile, size: int, label: str) -> None:
-    """Compares the size that WAV, AIFF, AU, AVI and MP4 files declare of their parts with the actual one.
-
-    FFmpeg accepts less, and takes an MP4 whose index is cut off for one with fewer tracks.
-    """
+    """Compares the size in a file's header with the actual one: FFmpeg would accept less, or miss tracks."""
     start, head = 0, file.read(28)
     if not isinstance(head, bytes):
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
     if head[:4] in _SIZE_FIELDS:
         place, end, order = _SIZE_FIELDS[head[:4]]
         declared = int.from_bytes(head[place:end], order)
-        # Programs that write to a pipe leave the size at 0 or at a number near the end of the range: it is unknown.
+        # Programs that write to a pipe leave the size at 0 or near the end of the range: it is unknown.
         if not is_implausible_size(declared, size) and declared - size > MISSING_SHARE * declared:
             raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
     while head[4:8] in _MP4_BOXES:
@@ -257,15 +254,15 @@ def find_sound(source: Any, label: str) -> int | None:
                     decoded.update(track.index for frame in packet.decode() if frame.samples)
             if tracks[0].index in decoded or (is_last(packet) and len(tracks) == 1):
                 break
-        # A track that holds what cannot be decoded is sound all the same, and an error.
+        # A track that cannot be decoded is sound all the same, and an error later.
         return next((track.index for found in (decoded, not_empty) for track in tracks if track.index in found), None)
 
 
 def name_channels(stream: av.AudioStream) -> str:
     """Returns the name of a track's layout; to be called once, before anything of it is decoded.
 
-    With each frame of a non-standard channel order PyAV frees the same memory again, which ends the process, so the
-    decoder is given their number alone.
+    PyAV frees the memory of a non-standard channel order again with each frame, which ends the process, so the decoder
+    is given only the number of channels.
     """
     name = stream.codec_context.layout.name
     if " channels (" in name:

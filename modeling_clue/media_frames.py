@@ -108,8 +108,8 @@ def _last_length(
     """Returns how long the last frame is shown, in seconds; 0 if unknown."""
     if container.format.name != MP4:
         return lengths[int(starts.argmax())]
-    # In MP4 a length reaches to the next packet in the order of decoding, perhaps over a pause. An edit list tells the
-    # length of the whole, and FFmpeg then declares less than the sum; else that of the last packet decoded is left.
+    # In MP4 a length reaches to the next packet in decoding order, perhaps over a pause. With an edit list FFmpeg
+    # declares the length of the whole, less than the sum; otherwise only that of the last packet decoded is left.
     declared = float((stream.duration or 0) * stream.time_base)
     if 0 < declared < sum(lengths) - CLOCK_SLACK:
         return float(starts.min() + declared - starts.max())
@@ -135,7 +135,7 @@ def decode_frames(
     decoded, and nothing is read after the last chosen frame.
     """
     targets = times + timeline.start + CLOCK_SLACK
-    # Only with an index is a keyframe known to be one, rather than guessed from the stream.
+    # Only an index marks keyframes reliably; without, they are guessed from the stream.
     seekable = container.format.name in (MP4, "matroska,webm")
     images: list[np.ndarray] = []
     shown, shown_time, image = None, -math.inf, None
@@ -191,7 +191,7 @@ class _FrameClock:
         """Returns the time of the frame; to be called for each decoded frame, in order."""
         time = frame.time
         if self.counts_slots:
-            # A frame carries the slot of the packet with which it came out: all come out equally late.
+            # A frame carries the slot of the packet that completed it: all are equally late.
             time = None
             if frame.dts is not None:
                 self.first_slot = frame.dts if self.first_slot is None else self.first_slot
@@ -215,7 +215,6 @@ class _Picture:
         self.pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        """Returns the frame as an array of shape `(height, width, 3)`."""
         if frame.is_corrupt:
             raise MediaError(f"{self.label} is damaged: the frame at {frame.time:.2f} s cannot be decoded whole.")
         (a, b), (c, d) = self._matrix(frame)
@@ -240,7 +239,6 @@ class _Picture:
         return self.matrices[frame.rotation]
 
     def _scale(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-        """Converts a frame to RGB of standard dynamic range."""
         wanted = {"width": width, "height": height, "format": "rgb24"}
         if frame.color_trc not in _HIGH_DYNAMIC_RANGE:
             return self.reformatter.reformat(frame, **wanted)

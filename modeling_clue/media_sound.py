@@ -31,7 +31,7 @@ from .media_container import (
 )
 
 
-# The layouts of FLAC's channels, by their number.
+# FLAC's channel layouts, by number of channels.
 _FLAC_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 # Bare streams, which anything may follow.
 _WITHOUT_CONTAINER = ("mp3", "aac", "ac3", "eac3", "dts")
@@ -74,7 +74,6 @@ def _is_flac_of_known_length(head: bytes) -> bool:
 
 
 def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.ndarray, int]:
-    """Returns the mono waveform of a bare FLAC or a big-endian WAV file, and its rate."""
     try:
         with soundfile.SoundFile(file) as sound:
             samples, declared, rate = sound.read(dtype="float32", always_2d=True), sound.frames, sound.samplerate
@@ -137,7 +136,6 @@ def _decode_track(
 def _decode_stream(
     stream: av.AudioStream, source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
-    """Decodes one track of an open file as `_decode_track` does."""
     check_decoder(stream, label)
     container = stream.container
     video, channels = find_video(container), name_channels(stream)
@@ -166,7 +164,7 @@ def _decode_stream(
         for frame in frames:
             if frame.samples:
                 lost_seconds, pending_loss = lost_seconds + pending_loss, 0.0
-                # PyAV loses the order of channels that is no standard one: see `name_channels`.
+                # PyAV loses a non-standard channel order: see `name_channels`.
                 layout = frame.layout.name
                 layout = channels if channels.startswith(f"{layout} (") else layout
                 track.add(mix.mono(track.unpack(frame), layout), frame.sample_rate, frame.time)
@@ -192,7 +190,6 @@ def _decode_stream(
 
 
 def _tag_size(head: bytes) -> int:
-    """Returns the size in bytes of the ID3 tag with this head."""
     return 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
 
 
@@ -210,7 +207,7 @@ def _mp3_frames(source: Any, label: str) -> int:
 
 
 class _Track:
-    """Collects the sound of a track, each piece where its time stamp puts it."""
+    """Puts each piece of a track's sound where its time stamp has it."""
 
     def __init__(self, stamped: bool, max_seconds: float | None, label: str):
         self.stamped, self.max_seconds, self.label = stamped, max_seconds, label
@@ -221,12 +218,10 @@ class _Track:
 
     @property
     def rate(self) -> int:
-        """Returns the highest rate of the pieces."""
         return max(rate for rate, _ in self.runs)
 
     def unpack(self, frame: av.AudioFrame) -> np.ndarray:
-        """Converts a frame to floats, `(channels, num_samples)`, by FFmpeg where PyAV would fail (64 bits, many
-        planes)."""
+        """Converts a frame to float `(channels, num_samples)`; PyAV fails at 64 bits and from eight planes on."""
         channels = frame.layout.nb_channels
         if channels > 2 or frame.format.bytes > 4:
             kind = frame.format.name, frame.layout.name, frame.sample_rate
@@ -255,7 +250,6 @@ class _Track:
         self.length += len(samples) / rate
 
     def notes(self) -> list[str]:
-        """Returns notes on holes and backward jumps of the time stamps."""
         notes = []
         if self.holes:
             notes.append(f"sound has holes of {self.holes:.1f} s in all, filled with silence")
@@ -276,11 +270,7 @@ class _Mix:
         self.averaged = 0
 
     def mono(self, samples: np.ndarray, layout: str | None) -> np.ndarray:
-        """Mixes float samples of shape `(channels, num_samples)`.
-
-        Two channels are averaged, as by librosa and the processors of Qwen's models; more are weighted by FFmpeg's
-        coefficients for their layout (ITU-R BS.775: no subwoofer), and averaged if it is unknown.
-        """
+        """Averages two channels, as librosa does, and weights more by FFmpeg's coefficients if the layout is known."""
         gains = None if len(samples) < 3 or layout is None else _gains(layout)
         mixed = samples.mean(axis=0, dtype=np.float32) if gains is None else gains @ samples
         if len(samples) > 2 and gains is None:
@@ -299,7 +289,6 @@ class _Mix:
 
 @functools.cache
 def _gains(layout: str) -> np.ndarray | None:
-    """Returns the coefficient of each channel of a layout; None if none is known."""
     gains = np.array([_GAINS.get(channel.name, 0.0) for channel in av.AudioLayout(layout).channels], np.float32)
     return gains if gains.any() else None
 
@@ -330,7 +319,6 @@ def mono_from_array(array: Any, label: str, notes: list[str]) -> np.ndarray:
 
 
 def _full_scale(samples: np.ndarray) -> np.ndarray:
-    """Converts PCM samples to float32 with full scale 1."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:

@@ -236,10 +236,7 @@ class BranchedThinker:
         return visible
 
     def _branch_position_ids(self, input_ids, branch_ids, video_grid_thw, video_second_per_grid) -> torch.Tensor:
-        """Computes multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
-
-        Whether a video has sound follows from the tokens of its row, so that no flag can be lost.
-        """
+        """Computes rotary positions, `(3, batch_size, sequence_length)`, from tokens alone: no flag can be lost."""
         config = self.config
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         new_branch = branch_ids != branch_ids.roll(1, dims=1)
@@ -253,7 +250,7 @@ class BranchedThinker:
             ids = ids[:num_premise]
             after_premise = num_premise
             if (ids == config.video_token_id).any():
-                # Plain positions, one a token, are those it already has: so with sound alone.
+                # Plain positions, one a token, are set already, as for sound alone.
                 if not (self.plain_audiovisual_positions and _has_sound_in_video(ids, config)):
                     grid, seconds = video_grid_thw[video_index].tolist(), video_second_per_grid[video_index]
                     position_ids[:, row, :num_premise] = self._video_positions(ids, grid, seconds)
@@ -263,8 +260,7 @@ class BranchedThinker:
         return position_ids
 
     def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
-        """Computes positions of a premise with a video, `(3, num_tokens)`: frames have their time and the places of
-        their patches, sound its own time, and text counts on."""
+        """Computes `(3, num_tokens)`: frames have time and place, sound its own time, and text counts on."""
         frames, sounds = ids == self.config.video_token_id, ids == self.config.audio_token_id
         places = (frames | sounds).nonzero()[:, 0].tolist()
         first, last = places[0], places[-1]

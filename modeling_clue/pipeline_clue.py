@@ -140,10 +140,7 @@ class UncertainInferencePipeline(Pipeline):
         return _Preprocessor(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
-        """Judges a batch from `preprocess`; many hypotheses in parts, with each clip encoded once.
-
-        In one row their cost would grow with the square of their number.
-        """
+        """Judges a batch; many hypotheses in parts, since the cost of a row grows with the square of their number."""
         config = self.model.config
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         most = max(map(len, hypotheses))
@@ -237,8 +234,6 @@ class _Preprocessor:
 
 
 class _PreparedDataset(Dataset):
-    """Prepares each input of a list or dataset when it is read."""
-
     def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
@@ -250,8 +245,6 @@ class _PreparedDataset(Dataset):
 
 
 class _PreparedStream(IterableDataset):
-    """Prepares each input of a generator when it is read."""
-
     def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
@@ -261,7 +254,6 @@ class _PreparedStream(IterableDataset):
 
 
 def _iterate_batches(loader: DataLoader) -> Iterator[list]:
-    """Starts the loader; inputs that cannot be sent to its workers are a `ValueError` in words."""
     if loader.num_workers == 0:
         return iter(loader)
     try:

@@ -58,7 +58,7 @@ MEDIA_NAME = re.compile(
     re.IGNORECASE,
 )
 PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
-# A path, unless it is a slash that a sentence begins with.
+# A path, not a sentence that begins with a slash.
 PATH_ELSEWHERE = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")
 ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
 
@@ -492,10 +492,11 @@ class CLUEProcessor(ProcessorMixin):
         return 0 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
     def _split_prompt(self, template: str) -> list[str | list[int]]:
-        """Splits a template into fixed tokens and texts that are filled in and then tokenized, in order.
+        """Splits a template into fixed tokens and texts that are filled in and then tokenized.
 
-        Where hypotheses share their premise, such a text is a place alone, and its tokens depend on nothing else.
-        With one hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
+        Such a text is a place alone, whose tokens depend on nothing else, where hypotheses share their premise. With
+        one
+        hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
         """
         cut = PLACEHOLDERS
         if self.one_hypothesis_a_row:
@@ -510,7 +511,6 @@ class CLUEProcessor(ProcessorMixin):
     def _fill_pieces(
         self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
     ) -> list[int]:
-        """Returns the tokens of a part of the prompt; `branch` are those of the hypothesis."""
         ids: list[int] = []
         for piece in pieces:
             if isinstance(piece, list):
@@ -534,7 +534,6 @@ class CLUEProcessor(ProcessorMixin):
         return self.tokenizer(_check_encodable(text), **_CONTENT)["input_ids"]
 
     def _offsets(self, text: str) -> list[int]:
-        """Returns the position in a text at which each of its tokens begins."""
         return [start for start, _ in self.tokenizer(text, **_CONTENT, return_offsets_mapping=True)["offset_mapping"]]
 
     def _render_row(
@@ -559,7 +558,6 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _resolve(premise) -> tuple[str, str | None, Any, Any]:
-        """Checks a premise, and returns it as `(modality, text, audio, video)`."""
         premise = plain(premise)
         row = {"premise": premise} if isinstance(premise, (str, os.PathLike, bytes)) else as_row(premise)
         if row is None:
@@ -599,13 +597,12 @@ class CLUEProcessor(ProcessorMixin):
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
-        """Adds the log-mel spectrogram of the clip alone, the same frames as in the backbone's own processor."""
         extractor = self.feature_extractor
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
         length, silence = len(audio.waveform), 0
         num_frames = length // extractor.hop_length
         if self.backbone.pads_sound:
-            # A window of silence behind the clip, as padding would put there: its last frames look into it.
+            # A window of silence after the clip, as padding would be: its last frames overlap it.
             num_frames = -(-length // extractor.hop_length)
             silence = num_frames * extractor.hop_length + extractor.n_fft - length
         if self.backbone.num_audio_tokens(num_frames) < 1 or length + silence <= extractor.n_fft // 2:
@@ -629,7 +626,7 @@ class CLUEProcessor(ProcessorMixin):
             """Resizes a frame as the video processor would with all of them, before the next one is decoded."""
             pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None]
             if options["frame_size"] is not None:
-                # As torchvision resizes bytes: rounded to whole ones again.
+                # Rounded to whole bytes, as torchvision does.
                 pixels = torch.nn.functional.interpolate(
                     pixels.float(),
                     size=(options["frame_size"],) * 2,
@@ -702,7 +699,6 @@ class CLUEProcessor(ProcessorMixin):
 
 
 def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
-    """Returns the two parts of the prompt for each modality it is for; missing or other parts are a `ValueError`."""
     parts = {name: part for name, part in prompt.items() if name != "answer"}
     if parts.keys() == DEFAULT_PROMPT.keys():
         return dict.fromkeys(MODALITIES, parts)
@@ -720,7 +716,6 @@ def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
 
 
 def _check_hypothesis(hypothesis: str) -> str:
-    """Returns a hypothesis without blanks and line ends around it."""
     if not isinstance(hypothesis, str) or not hypothesis.strip():
         raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
     return _check_encodable(hypothesis.strip())
@@ -790,10 +785,7 @@ def is_empty(cell: Any) -> bool:
 
 
 def _names_a_clip(text: str) -> bool:
-    """Recognizes a text that, by its form, is nothing but the address, name or content of a clip.
-
-    A sentence that ends in the name of a clip counts only if there is such a file.
-    """
+    """Recognizes a text that is nothing but the address, name or content of a clip; a sentence may end in a name."""
     one_word, path = len(text.split()) == 1, PATH_START.match(text) is not None
     if ADDRESS.fullmatch(text) or is_base64(text) or (one_word and path and not re.fullmatch("/[^/]*", text)):
         return True
@@ -801,17 +793,13 @@ def _names_a_clip(text: str) -> bool:
 
 
 def _is_file(text: str) -> bool:
-    """Recognizes a file under the working directory by looking it up, and one elsewhere by its form.
-
-    A server must not reveal the files on its disk to strangers, so nothing further away is looked up.
-    """
+    """Looks up a name under the working directory only: a server must not reveal what else is on its disk."""
     if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
         return PATH_ELSEWHERE.match(text) is not None
     return os.path.isfile(text)
 
 
 def _label(source) -> str:
-    """Returns the name of a clip in errors."""
     if isinstance(source, (str, os.PathLike)):
         return f"'{shorten(os.fsdecode(source))}'"
     if isinstance(source, dict) and isinstance(source.get("path"), str):

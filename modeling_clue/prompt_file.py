@@ -87,7 +87,6 @@ def read_prompt_file(path: str | Path) -> PromptFile:
 
 
 def _insert_premise(user: str, first: str | None, modality: str, label: str) -> str:
-    """Checks the order, and returns the user's text with a place for the premise."""
     if user.count("{hypothesis}") != 1 or user.count("{premise}") > 1:
         raise ValueError(f"{label}: `user` needs one {{hypothesis}}, and one {{premise}} at most, got {user!r}.")
     if first not in (None, "hypothesis", "premise"):

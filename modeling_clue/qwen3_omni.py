@@ -86,8 +86,7 @@ class CLUEQwen3OmniForConfidenceEstimation(ConfidenceEstimation, Qwen3OmniMoeThi
     backbone = QWEN3_OMNI
 
     def _audio_embeds(self, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
-        """Encodes clips shorter than a window one by one: in a batch the tower would pad them, and their last token
-        would see the padding."""
+        """Encodes clips shorter than a window alone: the last token of a padded one would see the padding."""
         lengths = feature_attention_mask.sum(dim=1).tolist()
         long = [index for index, length in enumerate(lengths) if length >= _WINDOW]
         outputs = {}

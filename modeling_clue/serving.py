@@ -139,7 +139,6 @@ class ServedCLUE:
         }
 
     def _read(self, client: httpx2.Client, prompt: list[int]) -> list[float]:
-        """Reads the log-probabilities of the confidence tokens, in order."""
         try:
             response = client.post(f"{self.server}/completions", json=self.request(prompt))
         except httpx2.ConnectError as error:

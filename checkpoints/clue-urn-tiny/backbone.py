@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""What is one backbone's own, and Qwen2.5-Omni's. Another backbone stands in a file like `qwen3_omni.py`."""
+"""Describes a backbone, and Qwen2.5-Omni. Each other one has a file of its own, like `qwen3_omni.py`."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -13,17 +13,17 @@ import transformers
 from .modalities import TABLE
 
 
-# The towers of a Thinker, and the modalities that go through each.
+# Modalities by the tower that encodes them.
 TOWERS = {
     "audio_tower": {name for name, modality in TABLE.items() if modality.sound},
     "visual": {name for name, modality in TABLE.items() if modality.frames},
 }
 
-# Where LoRA puts its adapters if it is not told: a list of names would also hit the towers.
+# Default target of LoRA: a list of names would also match the towers.
 LORA_TARGET_MODULES = r".*language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 
-# What the names of a Thinker's modules have begun with, and begin with today.
-MOVED = (
+# Old prefixes of a Thinker's module names, and the present ones.
+MODULE_RENAMES = (
     (re.compile(r"^thinker\."), ""),
     (re.compile(r"^audio_tower\."), "model.audio_tower."),
     (re.compile(r"^visual\."), "model.visual."),
@@ -33,26 +33,26 @@ MOVED = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """A family of Thinkers, as far as it differs from others.
+    """Holds what distinguishes one family of Thinkers from the others.
 
     Args:
-        name (`str`): What people call it.
-        model_type (`str`): That of a full checkpoint's configuration; of a Thinker's with `_thinker` behind it.
-        prefix (`str`): What the names of its classes in transformers begin with.
-        tokens (`dict[str, str]`): Its special tokens, by the names under which its processor asks the tokenizer.
-        token_id_fields (`dict[str, str]`): Fields of the Thinker's configuration that keep their ids, by token.
-        fixed (`dict[str, int]`): Fields of the configuration that the processor counts on, and their values.
-        position_ids_per_second (`int`): Its clock.
-        position_dtype (`torch.dtype`): Of position ids: whole ones round times down.
-        markers_share_position (`bool`): Whether the two markers before a video with its sound have one position, and
-            the two behind it.
-        pads_sound (`bool`): Whether its processor puts silence behind a clip; without, what does not fill the last
-            frame of a spectrogram is left out.
-        num_audio_tokens (`Callable`): Number of tokens that its audio tower makes of so many frames of a spectrogram.
-        turns (`Callable`): How the frames and the sound of a video take turns: of the number of steps of the grid, the
-            tokens of a step, the seconds between two and the number of tokens of sound, pairs of how many tokens of
-            frames come next, and how many of sound then.
-        unused (`tuple[str, ...]`): Weights that nothing passes through.
+        name (`str`): Name in messages.
+        model_type (`str`): Model type of a full checkpoint; a Thinker's has `_thinker` appended.
+        prefix (`str`): Prefix of its class names in transformers.
+        tokens (`dict[str, str]`): Special tokens, by the names under which its processor asks the tokenizer.
+        token_id_fields (`dict[str, str]`): Fields of the Thinker's configuration that hold their ids, by token.
+        fixed (`dict[str, int]`): Fields of the configuration that the processor relies on, and their values.
+        position_ids_per_second (`int`): Temporal position ids per second.
+        position_dtype (`torch.dtype`): Dtype of position ids; integers round times down.
+        markers_share_position (`bool`): Whether the two markers before a video with its sound share one position, and
+            the two after it.
+        pads_sound (`bool`): Whether its processor appends silence to a clip; without, an incomplete last frame of the
+            spectrogram is dropped.
+        num_audio_tokens (`Callable`): Number of tokens its audio tower makes of a number of spectrogram frames.
+        turns (`Callable`): Order of the frames and the sound of a video: from the number of grid steps, the tokens per
+            step, the seconds between two steps and the number of sound tokens to pairs (next tokens of frames, then
+            of sound).
+        unused (`tuple[str, ...]`): Weights that no computation uses.
     """
 
     name: str
@@ -70,26 +70,27 @@ class Backbone:
     unused: tuple[str, ...] = ()
 
     def upstream(self, kind: str) -> type:
-        """Its class of transformers: `"Config"`, `"ThinkerConfig"`, `"Processor"`, `"ForConditionalGeneration"` or
-        `"ThinkerForConditionalGeneration"`, imported when it is asked for."""
+        """Imports its class from transformers: `"Config"`, `"ThinkerConfig"`, `"Processor"`,
+        `"ForConditionalGeneration"` or `"ThinkerForConditionalGeneration"`.
+        """
         return getattr(transformers, self.prefix + kind)
 
     def times(self, steps: int, second_per_grid: torch.Tensor) -> torch.Tensor:
-        """Times of the steps of a video's grid, in position ids."""
+        """Returns the times of a video's grid steps, in position ids."""
         times = torch.arange(steps, device=second_per_grid.device) * second_per_grid * self.position_ids_per_second
         return times.to(self.position_dtype)
 
 
-# Position ids in a chunk of two seconds (`seconds_per_chunk`), within which Qwen2.5-Omni has first frames, then sound.
-_CHUNK = 50
+# Position ids in a chunk of two seconds (`seconds_per_chunk`), in which Qwen2.5-Omni puts frames before sound.
+_CHUNK_POSITIONS = 50
 
 
 def _num_audio_tokens(num_frames: int) -> int:
-    """After a strided convolution and pooling: 25 a second."""
+    """Counts 25 tokens a second, after a strided convolution and pooling."""
     return ((num_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
-def _chunks(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds: int) -> Iterable[tuple[int, int]]:
+def _by_chunk(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds: int) -> Iterable[tuple[int, int]]:
     # In float32 and rounded down as the model does it: otherwise a frame on the edge of a chunk may get the position
     # of a sound.
     times = QWEN2_5_OMNI.times(steps, torch.tensor(second_per_grid)).numpy().repeat(tokens_per_step)
@@ -97,15 +98,12 @@ def _chunks(steps: int, tokens_per_step: int, second_per_grid: float, num_sounds
 
 
 def _chunk_sizes(times: np.ndarray) -> list[int]:
-    """How many tokens go into each chunk of time, by the rule the model's position ids follow.
-
-    A token opens the next chunk when its time has reached it; a token far ahead opens one chunk, not all in between.
-    """
-    sizes, chunk_end = [0], _CHUNK
+    """Counts the tokens of each chunk: a token far ahead opens one chunk, not all in between, as in the model."""
+    sizes, chunk_end = [0], _CHUNK_POSITIONS
     for time in times:
         if time >= chunk_end:
             sizes.append(0)
-            chunk_end += _CHUNK
+            chunk_end += _CHUNK_POSITIONS
         sizes[-1] += 1
     return sizes
 
@@ -138,6 +136,6 @@ QWEN2_5_OMNI = Backbone(
     markers_share_position=True,
     pads_sound=True,
     num_audio_tokens=_num_audio_tokens,
-    turns=_chunks,
+    turns=_by_chunk,
     unused=("model.audio_tower.audio_bos_eos_token.weight",),
 )

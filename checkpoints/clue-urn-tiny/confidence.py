@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Confidence bins, training targets and what is read off a distribution: pure functions on tensors.
+"""Defines confidence bins, training targets and statistics of a distribution: pure functions on tensors.
 
 A probability in [0, 1] is represented by a distribution over `N` confidence bins with the values
 `b_i = i / (N - 1)` (section 3.2 of the paper). Everything here computes in float32, whatever the model's dtype.
@@ -13,7 +13,7 @@ TARGETS = ("gaussian", "mean_preserving", "mse")
 
 
 def bin_values(num_bins: int, device: torch.device | str | None = None) -> torch.Tensor:
-    """The probability that each confidence bin stands for, `f(b_i)` of equation 1.
+    """Returns the probability that each confidence bin stands for, `f(b_i)` of equation 1.
 
     Returns:
         `torch.Tensor` of shape `(num_bins,)`: float32, evenly spaced from 0 to 1.
@@ -21,7 +21,7 @@ def bin_values(num_bins: int, device: torch.device | str | None = None) -> torch
     return torch.linspace(0.0, 1.0, num_bins, device=device, dtype=torch.float32)
 
 
-def _checked(labels: torch.Tensor) -> torch.Tensor:
+def _check_labels(labels: torch.Tensor) -> torch.Tensor:
     labels = labels.float()
     wrong = ~((labels >= 0) & (labels <= 1))  # NaN fails both comparisons
     if bool(wrong.any()):
@@ -31,37 +31,25 @@ def _checked(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _gaussian_logits(labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
-    labels = _checked(labels)
+    labels = _check_labels(labels)
     distance = bin_values(num_bins, labels.device) - labels.unsqueeze(-1)
     return -0.5 * (distance / sigma) ** 2
 
 
 def gaussian_target(labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
-    """The paper's target: `N(y, sigma^2)` on the grid of bins, renormalised (section 3.2).
+    """Returns the paper's target: `N(y, sigma^2)` on the grid of bins, renormalised (section 3.2).
 
     Cut off at 0 and 1, it is biased there: with 100 bins and sigma 0.05 its mean is 0.037 for `y = 0`. Kept for
-    parity and as an ablation; see [`mean_preserving_target`].
-
-    Args:
-        labels (`torch.Tensor` of shape `(H,)`): target probabilities in [0, 1].
-        num_bins (`int`): number of confidence bins.
-        sigma (`float`): standard deviation, in units of probability.
-
-    Returns:
-        `torch.Tensor` of shape `(H, num_bins)`: float32, each row sums to 1.
-
-    Raises:
-        ValueError: if a label lies outside [0, 1] or is not a number.
+    parity and as an ablation; see [`mean_preserving_target`] for the arguments.
     """
     return _gaussian_logits(labels, num_bins, sigma).softmax(-1)
 
 
 def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, iterations: int = 60) -> torch.Tensor:
-    """The paper's Gaussian tilted by `exp(lambda * b_i)` so that its mean is exactly the label.
+    """Tilts the paper's Gaussian by `exp(lambda * b_i)` so that its mean is exactly the label.
 
     Among all distributions with mean `y` it is the closest in KL divergence to the Gaussian. The mean grows with
-    lambda, so bisection finds it. The bins end at 0 and 1, where only a point mass has the right mean: there it is
-    a point mass.
+    lambda, so bisection finds it. The bins end at 0 and 1, where only a point mass has the right mean.
 
     Args:
         labels (`torch.Tensor` of shape `(H,)`): target probabilities in [0, 1].
@@ -77,7 +65,7 @@ def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, it
     """
     device = labels.device if labels.device.type != "mps" else torch.device("cpu")  # MPS has no float64
     # Labels repeat: each is solved for once.
-    labels, places = _checked(labels).unique(return_inverse=True)
+    labels, places = _check_labels(labels).unique(return_inverse=True)
     logits = _gaussian_logits(labels.to(device), num_bins, sigma).double()
     bins = bin_values(num_bins, device).double()
     mean = labels.to(device).double().unsqueeze(-1)
@@ -94,7 +82,7 @@ def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, it
 
 
 def target_distribution(kind: str, labels: torch.Tensor, num_bins: int, sigma: float) -> torch.Tensor:
-    """The target of the given kind, `"gaussian"` or `"mean_preserving"`: `(H,)` -> `(H, num_bins)`.
+    """Returns the target of the given kind, `"gaussian"` or `"mean_preserving"`: `(H,)` -> `(H, num_bins)`.
 
     Raises:
         ValueError: for any other kind.
@@ -107,7 +95,7 @@ def target_distribution(kind: str, labels: torch.Tensor, num_bins: int, sigma: f
 
 
 def confidence_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str, sigma: float) -> torch.Tensor:
-    """Loss of each hypothesis, in float32: KL(Q || P) to the target (section 3.2), or the squared error of the mean.
+    """Computes KL(Q || P) to the target (section 3.2), or the squared error of the mean, of each hypothesis.
 
     Args:
         logits (`torch.Tensor` of shape `(H, N)`): scores of the confidence bins.
@@ -123,25 +111,25 @@ def confidence_loss(logits: torch.Tensor, labels: torch.Tensor, kind: str, sigma
     """
     logits = logits.float()
     if kind == "mse":
-        return (expectation(logits.softmax(-1)) - _checked(labels)) ** 2
+        return (expectation(logits.softmax(-1)) - _check_labels(labels)) ** 2
     target = target_distribution(kind, labels, logits.shape[-1], sigma)
     return F.kl_div(logits.log_softmax(-1), target, reduction="none").sum(-1)
 
 
 def expectation(distribution: torch.Tensor) -> torch.Tensor:
-    """Equation 1: the probability of each hypothesis, `(H, N)` -> `(H,)`, float32."""
+    """Returns the probability of each hypothesis (equation 1), `(H, N)` -> `(H,)`, float32."""
     # Not a matrix product: that would be rounded to bfloat16 under autocast.
     return (distribution.float() * bin_values(distribution.shape[-1], distribution.device)).sum(-1)
 
 
 def standard_deviation(distribution: torch.Tensor) -> torch.Tensor:
-    """Spread of the model's belief about each probability, `(H, N)` -> `(H,)`, float32, in units of probability."""
+    """Returns the standard deviation of each distribution, `(H, N)` -> `(H,)`, float32, in units of probability."""
     distance = bin_values(distribution.shape[-1], distribution.device) - expectation(distribution).unsqueeze(-1)
     return (distribution.float() * distance**2).sum(-1).sqrt()
 
 
 def central_interval(distribution: torch.Tensor, mass: float = 0.9) -> torch.Tensor:
-    """The interval between two quantiles that leaves `(1 - mass) / 2` of the distribution on either side.
+    """Returns the interval that leaves `(1 - mass) / 2` of the distribution on either side.
 
     Args:
         distribution (`torch.Tensor` of shape `(H, N)`): probabilities of the confidence bins.

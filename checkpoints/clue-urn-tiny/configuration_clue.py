@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Configuration of CLUE: a Thinker, by default Qwen2.5-Omni's, with a confidence head."""
+"""Configures CLUE: a Thinker, by default Qwen2.5-Omni's, with a confidence head."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from .posthoc import check_calibration
 
 
 if TYPE_CHECKING:
-    # A checkpoint is saved with the files that this one names in its imports: this makes the pipeline one of them.
+    # A checkpoint is saved with the files that this one imports: this adds the pipeline's.
     from .pipeline_clue import UncertainInferencePipeline  # noqa: F401
 
 AUDIOVISUAL_POSITIONS = ("timed", "plain")
@@ -24,9 +24,9 @@ PIPELINES = {"uncertain-inference": {"impl": "pipeline_clue.UncertainInferencePi
 
 @dataclass(kw_only=True)
 class CLUEFields:
-    """What the configuration of a CLUE model has beside its Thinker's.
+    """Holds the fields that the configuration of a CLUE model adds to its Thinker's.
 
-    The prompt is not here but with the processor, the only one to read it.
+    The prompt belongs to the processor, which alone reads it.
 
     Args:
         num_bins (`int`, defaults to 100):
@@ -40,8 +40,8 @@ class CLUEFields:
             Positions of a video with its sound: `"timed"` are Qwen2.5-Omni's, by the clock, in which a frame and the
             sound that goes with it are close; `"plain"` count the tokens, for models trained that way.
         calibration (`dict`, *optional*):
-            What was fitted to the model's answers after training, as `posthoc.py` says. It changes the probabilities
-            of a model in eval mode; logits, losses and training never see it, and training drops it.
+            Post-hoc calibration, as described in `posthoc.py`. It changes the probabilities of a model in eval mode,
+            but neither logits nor losses, and training drops it.
         vision_start_token_id, vision_end_token_id (`int`):
             Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
             first.
@@ -76,7 +76,7 @@ class CLUEFields:
 
     @classmethod
     def from_dict(cls, config_dict: dict, **kwargs):
-        """As of every configuration, but of no other kind of model, whose weights would find no place."""
+        """Reads a configuration of this class alone: weights of another kind of model would find no place."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(
@@ -88,7 +88,7 @@ class CLUEFields:
 
 @strict
 class CLUEConfig(CLUEFields, Qwen2_5OmniThinkerConfig):
-    """Configuration of a [`CLUEForConfidenceEstimation`]: that of Qwen2.5-Omni's Thinker, and [`CLUEFields`]."""
+    """Configures a [`CLUEForConfidenceEstimation`]: Qwen2.5-Omni's Thinker with [`CLUEFields`]."""
 
     model_type = "clue"
     backbone = QWEN2_5_OMNI

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Sound and video as a person has them -> a 16 kHz waveform, or frames and the rate they truly have."""
+"""Reads sound as a 16 kHz waveform, and video as frames and their true rate."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from .media_container import MediaError, find_sound, find_video, is_torchcodec, opened, quoted, unwrap, video_stream
+from .media_container import MediaError, find_sound, find_video, is_torchcodec, open_clip, quoted, unwrap, video_stream
 from .media_frames import CLOCK_SLACK, Shrink, decode_frames, plan_frames, read_timeline, rgb_from_array
 from .media_sound import decode_sound, mono_from_array, resample
 
 
-# How frames are chosen: see `load_video`.
 SAMPLINGS = ("rate", "span")
-# Lossy codecs and mixes reach over full scale, but not by 24 dB: such samples were never scaled.
-_LOUDEST = 16.0
+# Lossy codecs and mixes exceed full scale, but not by 24 dB: such samples were never scaled.
+_MAX_AMPLITUDE = 16.0
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A mono sound.
+    """Holds a mono sound.
 
     Args:
         waveform (`np.ndarray` of shape `(num_samples,)`):
@@ -28,7 +27,7 @@ class Audio:
         sampling_rate (`int`):
             Samples per second of `waveform`.
         notes (`tuple[str, ...]`, *optional*):
-            What was changed on the way and is lost to the model, in words.
+            What was changed or lost in reading, in words.
     """
 
     waveform: np.ndarray
@@ -37,13 +36,13 @@ class Audio:
 
     @property
     def duration(self) -> float:
-        """Length in seconds."""
+        """Returns the length in seconds."""
         return len(self.waveform) / self.sampling_rate
 
 
 @dataclass(frozen=True)
 class Video:
-    """Frames sampled evenly in time.
+    """Holds frames sampled evenly in time.
 
     Args:
         frames (`np.ndarray` of shape `(num_frames, height, width, 3)`):
@@ -53,7 +52,7 @@ class Video:
         duration (`float`):
             Length of the whole video in seconds.
         notes (`tuple[str, ...]`, *optional*):
-            What was changed on the way and is lost to the model, in words.
+            What was changed or lost in reading, in words.
     """
 
     frames: np.ndarray
@@ -80,7 +79,7 @@ def load_audio(
         max_seconds (`float`, *optional*):
             Longer sounds are cut here, and a note says so.
         name (`str`, *optional*):
-            What to call the input in errors, e.g. `"row 7"`.
+            Name of the input in errors, e.g. `"row 7"`.
 
     Returns:
         [`Audio`]
@@ -115,7 +114,7 @@ def load_audio(
         raise MediaError(f"{label} holds samples that are not finite numbers.")
     peak = float(np.abs(waveform).max())
     # Recorded silence that was not scaled is a few whole numbers, or halves in the mean of two channels.
-    if peak > _LOUDEST or (peak >= 2 and not (2 * waveform % 1).any()):
+    if peak > _MAX_AMPLITUDE or (peak >= 2 and not (2 * waveform % 1).any()):
         raise MediaError(
             f"{label} has samples of up to {peak:.6g}, but full scale is 1: divide them (16 bits by 32768) or "
             "give them as integers."
@@ -141,7 +140,7 @@ def load_video(
     shrink: Shrink | None = None,
     name: str | None = None,
 ) -> Video:
-    """Reads the frames on display at times `k / fps` from the first frame on, or as many from the first to the last.
+    """Reads the frames on display at times `k / fps`, or as many spread from the first frame to the last.
 
     A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
     note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
@@ -164,10 +163,10 @@ def load_video(
         sampling (`str`, *optional*, defaults to `"rate"`):
             `"rate"` or `"span"`.
         shrink (`Callable`, *optional*):
-            Called with each frame chosen, as soon as it is decoded, and with their number; what it returns takes the
-            frame's place. Many large frames then never lie in memory together.
+            Called with each chosen frame, as soon as it is decoded, and the number of frames; returns the frame to
+            keep. Many large frames then never lie in memory together.
         name (`str`, *optional*):
-            What to call the input in errors, e.g. `"row 7"`.
+            Name of the input in errors, e.g. `"row 7"`.
 
     Returns:
         [`Video`]
@@ -192,7 +191,7 @@ def load_video(
         plan = plan_frames(len(frames) / rate, fps, max_frames, min_frames, shown_at)
         shown = np.floor((plan.times + CLOCK_SLACK) * rate).astype(int)
         chosen = [frames[index] for index in np.minimum(shown, len(frames) - 1)]
-        return Video(_stack(chosen, shrink), plan.fps, plan.duration, plan.notes)
+        return Video(_stack_frames(chosen, shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "VideoDecoder"):
         start, end = source.metadata.begin_stream_seconds, source.metadata.end_stream_seconds
         shown_at = None
@@ -203,28 +202,27 @@ def load_video(
         times = plan.times + (0 if shown_at is None else (end - start) / source.metadata.num_frames / 2)
         batch = source.get_frames_played_at(seconds=[start + float(time) for time in times])
         frames = rgb_from_array(np.asarray(batch.data), label)
-        return Video(_stack(list(frames), shrink), plan.fps, plan.duration, plan.notes)
+        return Video(_stack_frames(list(frames), shrink), plan.fps, plan.duration, plan.notes)
     if is_torchcodec(source, "AudioDecoder"):
         raise MediaError(f"{label} is a decoded audio column, not a video.")
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         timeline = read_timeline(container, video_stream(container, label), label)
     shown_at = timeline.shown_at if sampling == "span" else None
     plan = plan_frames(timeline.duration, fps, max_frames, min_frames, shown_at)
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         frames, notes = decode_frames(container, video_stream(container, label), timeline, plan.times, label, shrink)
     return Video(frames, plan.fps, plan.duration, plan.notes + timeline.notes + notes)
 
 
-def _stack(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
-    """Frames that were given decoded, as one array."""
+def _stack_frames(frames: list[np.ndarray], shrink: Shrink | None) -> np.ndarray:
     return np.stack([frame if shrink is None else shrink(frame, len(frames)) for frame in frames])
 
 
 def has_audio(source: Any, *, name: str | None = None) -> bool:
-    """Whether `source` (as in [`load_audio`]) has sound.
+    """Returns whether `source` (as in [`load_audio`]) has sound.
 
     Raises:
-        MediaError: if it cannot be read, or is a decoded video column, which does not tell.
+        MediaError: if it cannot be read, or is a decoded video column, which gives no access to sound.
     """
     source, label = unwrap(source, name)
     if isinstance(source, dict):
@@ -239,7 +237,7 @@ def has_audio(source: Any, *, name: str | None = None) -> bool:
 
 
 def probe_modality(source: Any, *, name: str | None = None) -> str:
-    """`"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`.
+    """Returns `"video"` if `source` (as in [`load_audio`]) has moving pictures, else `"audio"`.
 
     Judged by content, not by name. The cover picture of a song is no video.
 
@@ -251,7 +249,7 @@ def probe_modality(source: Any, *, name: str | None = None) -> str:
         return "video" if "frames" in source else "audio"
     if is_torchcodec(source, "VideoDecoder") or is_torchcodec(source, "AudioDecoder"):
         return "video" if is_torchcodec(source, "VideoDecoder") else "audio"
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         if find_video(container) is not None:
             return "video"
     if find_sound(source, label) is not None:

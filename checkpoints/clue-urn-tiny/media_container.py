@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Opening what a person gave: files, bytes, arrays and decoders, and the tracks of a container.
+"""Opens files, bytes, arrays and decoders, and finds the tracks of a container.
 
 Files are opened by Python and handed to FFmpeg as bytes, and only formats that hold their own data are accepted: no
 name is ever interpreted as a protocol, and no playlist can make FFmpeg open a second file.
@@ -24,14 +24,14 @@ _FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,gif,ivf,dv,nut,mxf,"
     "apng,mjpeg,yuv4mpegpipe,h264,hevc,vvc,m4v,obu,vc1"
 )
-# The same for people.
-_READABLE = (
+# The same in words, for errors.
+_READABLE_FORMATS = (
     "MP4/MOV, Matroska/WebM, AVI, MPEG-PS/-TS, FLV, WMV/ASF, MXF, GIF, APNG, motion JPEG, Y4M and raw "
     "H.264/HEVC video; WAV, FLAC, Ogg/Opus, MP3, AAC, M4A, AIFF, CAF, AMR, AU, AC-3, DTS, WMA, WavPack, APE and TTA "
     "sound"
 )
-# Formats whose header says how long the tracks are. The others (MP3, ADTS, MPEG-PS and -TS, Ogg) have their length
-# estimated from the very bytes that are there, so that a missing end cannot be seen in it.
+# Formats whose header declares the length of tracks. That of the others (MP3, ADTS, MPEG-PS and -TS, Ogg) is estimated
+# from the bytes that are there, and does not show a missing end.
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # as FFmpeg calls the format
 _DECLARING_FORMATS = frozenset({MP4, "matroska,webm", "flac", "avi", "asf"})
 # A file is called truncated when more than this much of a track's declared length is missing: headers round, and the
@@ -43,10 +43,10 @@ MISSING_SHARE = 0.05
 _JOINABLE = av.format.Flags.ts_discont.value
 _JUMP_BACK_SECONDS = 0.1
 _JUMP_FORWARD_SECONDS = 10.0
-# A sound file that says to be larger than this, and is less than half as large, has a made-up size.
+# A sound file that declares more than this, and is less than half as large, has a made-up size.
 UNKNOWN_BYTES = 1_900_000_000
-# Where a file of WAV's kin states its size, but for a few bytes, and in which order of bytes.
-_SIZES = {
+# Where WAV and similar files state their size (but for a few bytes), and its byte order.
+_SIZE_FIELDS = {
     b"RIFF": (4, 8, "little"),
     b"RIFX": (4, 8, "big"),
     b"RF64": (20, 28, "little"),
@@ -55,18 +55,18 @@ _SIZES = {
     b"FORM": (4, 8, "big"),  # AIFF
     b".snd": (8, 12, "big"),  # AU
 }
-# Of the name of a file on any system.
-_LONGEST_NAME = 255
-# The shortest line that programs break base64 into.
+# The longest file name on any system.
+_MAX_NAME_LENGTH = 255
+# The shortest line length of base64.
 _BASE64_LINE = 60
-# What an MP4 file is a sequence of.
+# The boxes at the top level of an MP4 file.
 _MP4_BOXES = frozenset(b"ftyp styp sidx moov moof mdat mfra free skip wide uuid meta udta pdin".split())
 # Below this many pixels a frame decodes faster than threads hand it over.
 _THREADED_PIXELS = 640 * 360
 
 
 class MediaError(ValueError):
-    """A sound or video input cannot be used. The message names the input and what to do."""
+    """Reports that a sound or video input cannot be used; the message names the input and the remedy."""
 
 
 @runtime_checkable
@@ -78,28 +78,28 @@ class _BinaryFile(Protocol):
     def tell(self) -> int: ...
 
 
-class _Nameless:
-    """A file without its name: FFmpeg then judges the content alone, and cannot resolve anything relative to it."""
+class _NamelessFile:
+    """Hides a file's name: FFmpeg then judges the content alone, and cannot resolve relative paths."""
 
     def __init__(self, file: _BinaryFile):
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def shorten(text: str, most: int = 120) -> str:
-    """What a person gave, as an error shows it: its beginning and its end if it is longer than `most`."""
+    """Returns a text as an error shows it: its beginning and its end if it is longer than `most`."""
     return text if len(text) <= most else f"{text[: most - 45]} ... {text[-40:]}"
 
 
 def quoted(value: Any) -> str:
-    """`repr` of what a person gave, as an error shows it."""
+    """Returns the `repr` of a value as an error shows it."""
     return shorten(repr(value))
 
 
 def is_base64(text: str) -> bool:
-    """Whether a text is a file in base64: longer than a name, in lines of one length, of letters and digits alone."""
+    """Recognizes a file in base64: longer than a name, in lines of one length, of letters and digits alone."""
     lines = text.split()
     return (
-        len(text) > _LONGEST_NAME
+        len(text) > _MAX_NAME_LENGTH
         and len(set(map(len, lines[:-1]))) <= 1
         and len(lines[0]) >= _BASE64_LINE
         and all(re.search(kind, text) for kind in (r"(?a)\A[\w+/\s-]+=*\s*\Z", "[a-z]", "[A-Z]", "[0-9]"))
@@ -107,7 +107,7 @@ def is_base64(text: str) -> bool:
 
 
 def unwrap(source: Any, name: str | None) -> tuple[Any, str]:
-    """The path, bytes, file, array `dict` or decoder inside `source`, and what to call it in an error."""
+    """Returns the path, bytes, file, array `dict` or decoder inside `source`, and its label in errors."""
     label = None if name is None else shorten(name)
     if isinstance(source, dict):
         if "array" in source or "frames" in source:
@@ -147,13 +147,13 @@ def unwrap(source: Any, name: str | None) -> tuple[Any, str]:
 
 
 def is_torchcodec(source: Any, kind: str) -> bool:
-    """Whether `source` is torchcodec's `kind` or the subclass `datasets` yields, without importing torchcodec."""
+    """Recognizes torchcodec's `kind`, or the subclass `datasets` yields, without importing torchcodec."""
     return any(cls.__name__ == kind and cls.__module__.startswith("torchcodec.") for cls in type(source).__mro__)
 
 
 @contextlib.contextmanager
-def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
-    """`source` as a file at its start, and its size in bytes."""
+def open_file(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
+    """Opens `source` as a file at its start, and measures its size in bytes."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):
             file = io.BytesIO(source)
@@ -179,18 +179,18 @@ def readable(source: Any, label: str) -> Iterator[tuple[_BinaryFile, int]]:
 
 
 @contextlib.contextmanager
-def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
-    """Opens `source` for demuxing; whatever FFmpeg finds wrong inside the block becomes a `MediaError`."""
+def open_clip(source: Any, label: str) -> Iterator[av.container.InputContainer]:
+    """Opens `source` for demuxing; errors of FFmpeg inside the block become a `MediaError`."""
     with contextlib.ExitStack() as stack:
-        file, _ = stack.enter_context(readable(source, label))
+        file, _ = stack.enter_context(open_file(source, label))
         try:
             container = stack.enter_context(
-                av.open(_Nameless(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
+                av.open(_NamelessFile(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
             )
         except av.FFmpegError as error:
             raise MediaError(
                 f"{label} is not a sound or video file that can be read: whatever its name says, its content is "
-                f"damaged, cut off, or of a kind that is not supported. Supported are {_READABLE}."
+                f"damaged, cut off, or of a kind that is not supported. Supported are {_READABLE_FORMATS}."
             ) from error
         try:
             yield container
@@ -199,18 +199,15 @@ def opened(source: Any, label: str) -> Iterator[av.container.InputContainer]:
 
 
 def _check_size(file: _BinaryFile, size: int, label: str) -> None:
-    """Compares the size that WAV, AIFF, AU, AVI and MP4 files state of their parts with what is there.
-
-    FFmpeg reads on with less, and takes an MP4 whose index is cut off for one with fewer tracks.
-    """
+    """Compares the size in a file's header with the actual one: FFmpeg would accept less, or miss tracks."""
     start, head = 0, file.read(28)
     if not isinstance(head, bytes):
         raise MediaError(f"{label} is a file opened as text: open it in binary mode.")
-    if head[:4] in _SIZES:
-        place, end, order = _SIZES[head[:4]]
+    if head[:4] in _SIZE_FIELDS:
+        place, end, order = _SIZE_FIELDS[head[:4]]
         declared = int.from_bytes(head[place:end], order)
-        # Programs that write to a pipe leave the size at 0 or at a number near the end of the range: it is unknown.
-        if not is_made_up(declared, size) and declared - size > MISSING_SHARE * declared:
+        # Programs that write to a pipe leave the size at 0 or near the end of the range: it is unknown.
+        if not is_implausible_size(declared, size) and declared - size > MISSING_SHARE * declared:
             raise MediaError(f"{label} is truncated: {size} of the {declared} bytes its header declares.")
     while head[4:8] in _MP4_BOXES:
         length = int.from_bytes(head[:4], "big")
@@ -226,13 +223,13 @@ def _check_size(file: _BinaryFile, size: int, label: str) -> None:
     file.seek(0)
 
 
-def is_made_up(declared: float, found: float) -> bool:
-    """Whether a size in bytes that a sound file declares cannot be meant."""
+def is_implausible_size(declared: float, found: float) -> bool:
+    """Recognizes a declared size in bytes that is made up."""
     return declared > UNKNOWN_BYTES and found < declared / 2
 
 
 def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Returns the track with the moving pictures; the cover picture of a song is none."""
+    """Returns the track with moving pictures; the cover picture of a song is none."""
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         return None
@@ -240,35 +237,32 @@ def find_video(container: av.container.InputContainer) -> av.VideoStream | None:
 
 
 def find_sound(source: Any, label: str) -> int | None:
-    """Returns the index of the sound track to take, or None if there is none, or none that holds samples.
-
-    It is FFmpeg's choice, unless only another one holds samples that can be decoded.
-    """
-    with opened(source, label) as container:
+    """Returns the index of FFmpeg's choice of sound track, or of another if only that one can be decoded, or None."""
+    with open_clip(source, label) as container:
         best = container.streams.best("audio")
         tracks = sorted(container.streams.audio, key=lambda track: (track.codec_context is None, track != best))
         for track in tracks:
             if track.codec_context is not None:
                 name_channels(track)
-        filled, heard = set(), set()
+        not_empty, decoded = set(), set()
         for packet in container.demux(*tracks) if tracks else ():
             track = packet.stream
             if packet.size:
-                filled.add(track.index)
-            if track.codec_context is not None and track.index not in heard:
+                not_empty.add(track.index)
+            if track.codec_context is not None and track.index not in decoded:
                 with contextlib.suppress(av.FFmpegError):
-                    heard.update(track.index for frame in packet.decode() if frame.samples)
-            if tracks[0].index in heard or (is_last(packet) and len(tracks) == 1):
+                    decoded.update(track.index for frame in packet.decode() if frame.samples)
+            if tracks[0].index in decoded or (is_last(packet) and len(tracks) == 1):
                 break
-        # A track that holds what cannot be decoded is sound all the same, and an error.
-        return next((track.index for found in (heard, filled) for track in tracks if track.index in found), None)
+        # A track that cannot be decoded is sound all the same, and an error later.
+        return next((track.index for found in (decoded, not_empty) for track in tracks if track.index in found), None)
 
 
 def name_channels(stream: av.AudioStream) -> str:
-    """Returns the name of a track's layout. To be called once, before anything of it is decoded.
+    """Returns the name of a track's layout; to be called once, before anything of it is decoded.
 
-    PyAV frees the memory of an order of channels that is no standard one again with each frame that has it, which ends
-    the process. So the decoder is left with the number of such channels alone.
+    PyAV frees the memory of a non-standard channel order again with each frame, which ends the process, so the decoder
+    is given only the number of channels.
     """
     name = stream.codec_context.layout.name
     if " channels (" in name:
@@ -277,11 +271,7 @@ def name_channels(stream: av.AudioStream) -> str:
 
 
 def video_stream(container: av.container.InputContainer, label: str) -> av.VideoStream:
-    """Returns the track of [`find_video`], ready to be decoded.
-
-    Raises:
-        MediaError: if there is none, or no decoder for it.
-    """
+    """Returns the track of [`find_video`], ready to be decoded; raises a `MediaError` if it can't be."""
     stream = find_video(container)
     if stream is None:
         raise MediaError(f"{label} has no video track ({describe_tracks(container)}).")
@@ -292,19 +282,19 @@ def video_stream(container: av.container.InputContainer, label: str) -> av.Video
 
 
 def check_decoder(stream: av.stream.Stream, label: str) -> None:
-    """Raises a `MediaError` if nothing here can decode the track."""
+    """Raises a `MediaError` if the track cannot be decoded."""
     if stream.codec_context is None:
         raise MediaError(f"{label} has a {stream.type} track in a coding that cannot be decoded here.")
 
 
 def describe_tracks(container: av.container.InputContainer) -> str:
-    """Returns the kind of file and of its tracks, for errors."""
+    """Describes the kind of file and of its tracks, for errors."""
     kinds = [stream.type for stream in container.streams]
     return f"a {container.format.name} file with " + (", ".join(kinds) if kinds else "no tracks")
 
 
 class Demuxer:
-    """Yields the packets of one track, on one clock, and keeps count of how far it, and the file, really reach."""
+    """Yields the packets of one track, on one clock, and records how far the track and the file really reach."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
         self.container, self.stream = container, stream
@@ -316,8 +306,8 @@ class Demuxer:
         self._recording: dict[int, int] = {}  # the one that each track is in
         self._reached: dict[int, tuple[float, float]] = {}  # the last packet of each track: its time, and its end
 
-    def _put_on_one_clock(self, packet: av.Packet) -> None:
-        """Moves the stamps of a packet whose track's clock has jumped. All tracks move by the same time."""
+    def _correct_clock_jump(self, packet: av.Packet) -> None:
+        """Shifts the stamps of a packet after its track's clock has jumped, by the same time in all tracks."""
         stamp, track = packet.pts if packet.dts is None else packet.dts, packet.stream.index
         if stamp is None or packet.stream.type not in ("audio", "video"):
             return
@@ -339,7 +329,7 @@ class Demuxer:
     def __iter__(self) -> Iterator[av.Packet]:
         for packet in self.container.demux():
             if self._joined:
-                self._put_on_one_clock(packet)
+                self._correct_clock_jump(packet)
             stamp = packet.dts if packet.pts is None else packet.pts
             own = packet.stream.index == self.stream.index
             if stamp is not None and not packet.is_discard:
@@ -355,11 +345,7 @@ class Demuxer:
                     return
 
     def check_complete(self, label: str, declared: float = 0.0) -> None:
-        """Compares what is there with what the header declares, or with the seconds `declared` elsewhere.
-
-        Raises:
-            MediaError: if more than 0.25 s and 5 % of the length that the header declares is not there.
-        """
+        """Raises a `MediaError` if more than 0.25 s and 5 % of the declared length are missing."""
         found = max(self.end - self.start, self._decoded)
         name, context = self.container.format.name, self.stream.codec_context
         if name == "caf":  # whose length FFmpeg makes up from what is there
@@ -373,7 +359,7 @@ class Demuxer:
             declared, found = self.container.duration / av.time_base, self.file_end
         if name == "flac":
             width = context.sample_rate * context.channels * context.format.bytes
-            declared = 0.0 if is_made_up(width * declared, width * found) else declared
+            declared = 0.0 if is_implausible_size(width * declared, width * found) else declared
         if declared - found > max(MISSING_SECONDS, MISSING_SHARE * declared):
             raise MediaError(
                 f"{label} is truncated: its header declares {declared:.2f} s of {self.stream.type}, "
@@ -382,8 +368,5 @@ class Demuxer:
 
 
 def is_last(packet: av.Packet) -> bool:
-    """Whether this is the packet without content that ends a track.
-
-    Nothing must be read behind it: PyAV fails there on files whose further tracks come up midway.
-    """
+    """Recognizes the empty packet that ends a track, behind which PyAV fails if further tracks come up midway."""
     return packet.size == 0 and packet.dts is None

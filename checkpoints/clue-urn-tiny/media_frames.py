@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Which frames of a video to look at, and their pixels."""
+"""Chooses frames of a video, and decodes their pixels."""
 
 import math
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from .media_container import MISSING_SECONDS, MISSING_SHARE, MP4, Demuxer, Media
 
 # Containers round time stamps (Matroska to milliseconds): a frame is on display at t if it starts by t + this.
 CLOCK_SLACK = 1e-3
-# PQ and HLG.
+# The transfer curves PQ and HLG.
 _HIGH_DYNAMIC_RANGE = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-# A pixel said to be longer than this (four times as wide as high, or as high as wide) is a mistake of the writer.
+# A more extreme pixel aspect ratio than this, or its inverse, is a mistake in the file.
 _WIDEST_PIXEL = 4.0
 
-# Makes a chosen frame, RGB, smaller as soon as it is decoded: it also gets the number of frames.
+# Shrinks a chosen RGB frame as soon as it is decoded; its second argument is the number of frames.
 Shrink = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """At which seconds after the first frame to look, and the rate that this makes."""
+    """Holds the times to look at, in seconds after the first frame, and the rate that results."""
 
     times: np.ndarray
     fps: float
@@ -37,7 +37,7 @@ class _Plan:
 def plan_frames(
     duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray | None = None
 ) -> _Plan:
-    """The plan for `sampling="rate"`, or for `"span"` if given the times at which all frames appear."""
+    """Plans for `sampling="rate"`, or for `"span"` if given the times at which all frames appear."""
     if shown_at is not None:
         return _span_plan(duration, fps, max_frames, min_frames, shown_at)
     wanted = max(1, math.ceil(duration * fps - CLOCK_SLACK))
@@ -58,7 +58,7 @@ def _span_plan(duration: float, fps: float, max_frames: int, min_frames: int, sh
 
 @dataclass(frozen=True)
 class _Timeline:
-    """When frames are shown, in the stream's seconds, read from the packets without decoding."""
+    """Holds when frames are shown, in the stream's seconds, read from the packets without decoding."""
 
     start: float
     last: float
@@ -88,7 +88,7 @@ def read_timeline(container: av.container.InputContainer, stream: av.VideoStream
     step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     notes: tuple[str, ...] = ()
     if unstamped and not starts:
-        # A raw stream has no clock: its frames follow each other at the rate that it states, or FFmpeg's of 25.
+        # A raw stream has no clock: its frames follow at the rate that it declares, or FFmpeg's of 25.
         step = max(unstamped) or step
         starts, lengths = list(np.arange(len(unstamped)) * step), unstamped
         notes = (f"the video has no time stamps: taken at {1 / step:.4g} frames per second",)
@@ -105,11 +105,11 @@ def read_timeline(container: av.container.InputContainer, stream: av.VideoStream
 def _last_length(
     container: av.container.InputContainer, stream: av.VideoStream, starts: np.ndarray, lengths: list[float]
 ) -> float:
-    """How long the last frame is shown, in seconds; 0 if nothing tells."""
+    """Returns how long the last frame is shown, in seconds; 0 if unknown."""
     if container.format.name != MP4:
         return lengths[int(starts.argmax())]
-    # In MP4 a length reaches to the next packet in the order of decoding, perhaps over a pause. An edit list tells the
-    # length of the whole, and FFmpeg then declares less than the sum; else that of the last packet decoded is left.
+    # In MP4 a length reaches to the next packet in decoding order, perhaps over a pause. With an edit list FFmpeg
+    # declares the length of the whole, less than the sum; otherwise only that of the last packet decoded is left.
     declared = float((stream.duration or 0) * stream.time_base)
     if 0 < declared < sum(lengths) - CLOCK_SLACK:
         return float(starts.min() + declared - starts.max())
@@ -117,10 +117,7 @@ def _last_length(
 
 
 def _counts_slots(container: av.container.InputContainer) -> bool:
-    """Whether packets lie in slots of equal length in the order of decoding, and what else is told of time is guessed.
-
-    So it is in AVI. An empty slot, of a frame that was dropped, takes up its time too.
-    """
+    """Recognizes AVI, whose packets lie in slots of equal length in decoding order, also those of dropped frames."""
     return container.format.name == "avi"
 
 
@@ -132,17 +129,17 @@ def decode_frames(
     label: str,
     shrink: Shrink | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns the frames on display at `times` (seconds after the first frame), and notes about them.
+    """Returns the frames on display at `times` (seconds after the first), `(len(times), height, width, 3)`, and notes.
 
-    Their shape is `(len(times), height, width, 3)`. One pass: only chosen frames are converted to RGB and shrunk, runs
-    of packets that no chosen frame depends on are not decoded, and nothing is read after the last chosen frame.
+    One pass: only chosen frames are converted to RGB and shrunk, packets that no chosen frame depends on are not
+    decoded, and nothing is read after the last chosen frame.
     """
     targets = times + timeline.start + CLOCK_SLACK
-    # Only with an index is a keyframe known to be one, rather than guessed from the stream.
+    # Only an index marks keyframes reliably; without, they are guessed from the stream.
     seekable = container.format.name in (MP4, "matroska,webm")
     images: list[np.ndarray] = []
     shown, shown_time, image = None, -math.inf, None
-    fed, resume = -math.inf, None
+    fed_until, resume = -math.inf, None
     clock, picture = _FrameClock(container, timeline), _Picture(stream, label)
 
     def convert(frame: av.VideoFrame) -> np.ndarray:
@@ -157,7 +154,7 @@ def decode_frames(
                     continue
                 stream.codec_context.flush_buffers()
                 resume = None
-            fed = max(fed, time)
+            fed_until = max(fed_until, time)
         for frame in packet.decode():
             time = clock.time(frame)
             while len(images) < len(targets) and shown is not None and targets[len(images)] < time:
@@ -168,7 +165,7 @@ def decode_frames(
             shown, shown_time, image = frame, time, None
             if seekable and len(timeline.keyframes):
                 earlier = timeline.keyframes[timeline.keyframes <= targets[len(images)]]
-                if len(earlier) and earlier[-1] > fed:
+                if len(earlier) and earlier[-1] > fed_until:
                     resume = earlier[-1]
     if shown is None:
         raise MediaError(f"{label} has a video track from which no frame can be decoded.")
@@ -182,7 +179,7 @@ def decode_frames(
 
 
 class _FrameClock:
-    """When a decoded frame is shown, in the stream's seconds."""
+    """Computes when a decoded frame is shown, in the stream's seconds."""
 
     def __init__(self, container: av.container.InputContainer, timeline: _Timeline):
         self.counts_slots = _counts_slots(container)
@@ -191,10 +188,10 @@ class _FrameClock:
         self.first_slot: int | None = None
 
     def time(self, frame: av.VideoFrame) -> float:
-        """Returns the time of the frame; each decoded frame has to be asked about, in order."""
+        """Returns the time of the frame; to be called for each decoded frame, in order."""
         time = frame.time
         if self.counts_slots:
-            # A frame carries the slot of the packet with which it came out: all come out equally late.
+            # A frame carries the slot of the packet that completed it: all are equally late.
             time = None
             if frame.dts is not None:
                 self.first_slot = frame.dts if self.first_slot is None else self.first_slot
@@ -205,7 +202,7 @@ class _FrameClock:
 
 
 class _Picture:
-    """Turns decoded frames into upright RGB pictures of square pixels, all of the size of the first."""
+    """Converts decoded frames to upright RGB pictures of square pixels, all of the size of the first."""
 
     def __init__(self, stream: av.VideoStream, label: str):
         self.label = label
@@ -218,7 +215,6 @@ class _Picture:
         self.pixel_shape = shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        """Returns the frame as an array of shape `(height, width, 3)`."""
         if frame.is_corrupt:
             raise MediaError(f"{self.label} is damaged: the frame at {frame.time:.2f} s cannot be decoded whole.")
         (a, b), (c, d) = self._matrix(frame)
@@ -234,10 +230,7 @@ class _Picture:
         return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
     def _matrix(self, frame: av.VideoFrame) -> list[list[float]]:
-        """The display matrix of a frame, read once for each rotation.
-
-        A frame whose side data were read is in a circle of references: it stays until Python looks for those.
-        """
+        """Reads a frame's display matrix, once for each rotation: reading it creates a reference cycle."""
         if frame.rotation not in self.matrices:
             matrix = np.eye(2)
             if "DISPLAYMATRIX" in frame.side_data:
@@ -246,7 +239,6 @@ class _Picture:
         return self.matrices[frame.rotation]
 
     def _scale(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-        """The frame as RGB of standard dynamic range."""
         wanted = {"width": width, "height": height, "format": "rgb24"}
         if frame.color_trc not in _HIGH_DYNAMIC_RANGE:
             return self.reformatter.reformat(frame, **wanted)
@@ -263,7 +255,7 @@ class _Picture:
 
 
 def rgb_from_array(array: Any, label: str) -> np.ndarray:
-    """Returns frames given as an array, channels last."""
+    """Checks frames given as an array, and returns them with channels last."""
     frames = array if isinstance(array, (list, tuple)) else np.asarray(array)
     if isinstance(frames, (list, tuple)) or (frames.dtype == object and frames.ndim):
         try:

@@ -1,8 +1,8 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""From the sound track of a file, or an array, to a mono waveform.
+"""Converts the sound track of a file, or an array, to a mono waveform.
 
-PyAV decodes every container and codec but two, which libsndfile reads. FFmpeg guesses the frames of a bare FLAC file
-from patterns that its samples may hold too, and then refuses a sound file; and it swaps the bytes of a big-endian WAV.
+PyAV decodes all containers and codecs but two, which libsndfile reads: FFmpeg guesses the frames of a bare FLAC file
+from patterns that its samples may contain too, and swaps the bytes of a big-endian WAV.
 """
 
 import functools
@@ -26,23 +26,23 @@ from .media_container import (
     find_sound,
     find_video,
     name_channels,
-    opened,
-    readable,
+    open_clip,
+    open_file,
 )
 
 
-# The layouts of FLAC's channels, by their number.
+# FLAC's channel layouts, by number of channels.
 _FLAC_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
-# Bare streams, which anything may stand behind.
+# Bare streams, which anything may follow.
 _WITHOUT_CONTAINER = ("mp3", "aac", "ac3", "eac3", "dts")
-# Where stamps count what was found in the file, or are made up from it: a jump in them is no hole.
-_COUNTING = (*_WITHOUT_CONTAINER, "avi")
-# Stamps jitter; what is longer is missing. What is too long is no hole but a wrong stamp.
+# Formats whose stamps are counted or made up: a jump in them is no hole.
+_UNRELIABLE_STAMPS = (*_WITHOUT_CONTAINER, "avi")
+# Shorter gaps are jitter of the stamps; what is longer than an hour is a wrong stamp.
 _HOLE_SECONDS = 0.1
 _LONGEST_HOLE_SECONDS = 3600.0
 # Share of the channels' energy below which their mix is called cancelled: 20 dB.
 _CANCELLED = 0.01
-# What FFmpeg's mix to one channel multiplies each with (ITU-R BS.775), and all others, such as the subwoofer, with 0.
+# Coefficients of FFmpeg's mix to one channel (ITU-R BS.775); 0 for all others, such as the subwoofer.
 _GAINS = {"FC": 1.0}
 _GAINS |= dict.fromkeys(("FL", "FR", "FLC", "FRC", "TFL", "TFR"), 0.5**0.5)
 _GAINS |= dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), 0.5)
@@ -51,8 +51,8 @@ _GAINS |= dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), 0.5)
 def decode_sound(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
-    """The mono waveform at its own rate, that rate, and the seconds that were not decoded."""
-    with readable(source, label) as (file, size):
+    """Returns the mono waveform at its own rate, that rate, and the seconds that were not decoded."""
+    with open_file(source, label) as (file, size):
         head = file.read(26)
         file.seek(0)
         if head[:4] == b"RIFX" or _is_flac_of_known_length(head):
@@ -67,14 +67,13 @@ def decode_sound(
 
 
 def _is_flac_of_known_length(head: bytes) -> bool:
-    """Whether bare FLAC begins so; one from a pipe states no number of samples, or one made up for a WAV file."""
+    """Recognizes bare FLAC whose header holds a true number of samples, as one from a pipe does not."""
     numbers = int.from_bytes(head[18:26], "big")  # rate: 20 bits, channels - 1: 3, bits a sample - 1: 5, samples: 36
     channels, bits, samples = (numbers >> 41 & 7) + 1, (numbers >> 36 & 31) + 1, numbers & (1 << 36) - 1
     return head[:4] == b"fLaC" and 0 < samples * channels * bits / 8 <= UNKNOWN_BYTES
 
 
 def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.ndarray, int]:
-    """The mono waveform of a bare FLAC or a big-endian WAV file, and its rate."""
     try:
         with soundfile.SoundFile(file) as sound:
             samples, declared, rate = sound.read(dtype="float32", always_2d=True), sound.frames, sound.samplerate
@@ -88,12 +87,12 @@ def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.n
         )
     mix = _Mix(notes)
     waveform = mix.mono(samples.T, _FLAC_LAYOUTS[samples.shape[1] - 1] if sound.format == "FLAC" else None)
-    mix.close()
+    mix.add_notes()
     return waveform, rate
 
 
 def _ogg_links(file: Any, size: int, notes: list[str]) -> list[bytes]:
-    """The files that an Ogg file is a chain of; FFmpeg refuses a chain whose links differ. Empty if it is none."""
+    """Splits a chained Ogg file, which FFmpeg refuses if its links differ; returns no parts if it is none."""
     starts, at, content, ended = [], 0, True, True
     while (page := file.read(27))[:4] == b"OggS":
         segments = file.read(page[26]) if len(page) == 27 else b""
@@ -118,18 +117,15 @@ def _ogg_links(file: Any, size: int, notes: list[str]) -> list[bytes]:
 def _decode_track(
     source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
-    """As `decode_sound`, of one file.
-
-    Decoding stops shortly after `max_seconds`; the rest is only demuxed, to know how much is cut off.
-    """
-    with opened(source, label) as container:
+    """Decodes one file as `decode_sound` does; what lies beyond `max_seconds` is only demuxed, for its length."""
+    with open_clip(source, label) as container:
         tracks = container.streams.audio
         if not tracks:
             raise MediaError(f"{label} has no sound track ({describe_tracks(container)}).")
         if len(tracks) == 1:
             return _decode_stream(tracks[0], source, label, max_seconds, notes)
     index = find_sound(source, label)
-    with opened(source, label) as container:
+    with open_clip(source, label) as container:
         if index is None:
             raise MediaError(f"{label} has sound tracks of zero length ({describe_tracks(container)}).")
         stream, tracks = container.streams[index], container.streams.audio
@@ -140,13 +136,12 @@ def _decode_track(
 def _decode_stream(
     stream: av.AudioStream, source: Any, label: str, max_seconds: float | None, notes: list[str]
 ) -> tuple[np.ndarray, int, float]:
-    """As `_decode_track`, of one track of the file, which is open."""
     check_decoder(stream, label)
     container = stream.container
     video, channels = find_video(container), name_channels(stream)
     demuxer, mix = Demuxer(container, stream), _Mix(notes)
-    track = _Track(container.format.name not in _COUNTING, max_seconds, label)
-    reached, not_decoded, spoilt, failed, tag_end = 0.0, 0.0, 0.0, 0.0, 0
+    track = _Track(container.format.name not in _UNRELIABLE_STAMPS, max_seconds, label)
+    reached, not_decoded, lost_seconds, pending_loss, tag_end = 0.0, 0.0, 0.0, 0.0, 0
     for packet in demuxer:
         if max_seconds is not None and track.length > max_seconds + 1.0:
             not_decoded = max(0.0, demuxer.end - reached)
@@ -164,24 +159,24 @@ def _decode_stream(
             if head[:3] == b"ID3" and packet.pos is not None:
                 tag_end = packet.pos + _tag_size(head)
             elif track.runs:
-                failed += float((packet.duration or 0) * packet.time_base)
+                pending_loss += float((packet.duration or 0) * packet.time_base)
             continue
         for frame in frames:
             if frame.samples:
-                spoilt, failed = spoilt + failed, 0.0
-                # PyAV loses the order of channels that is no standard one: see `name_channels`.
+                lost_seconds, pending_loss = lost_seconds + pending_loss, 0.0
+                # PyAV loses a non-standard channel order: see `name_channels`.
                 layout = frame.layout.name
                 layout = channels if channels.startswith(f"{layout} (") else layout
                 track.add(mix.mono(track.unpack(frame), layout), frame.sample_rate, frame.time)
     if not track.runs:
         raise MediaError(f"{label} has a sound track of zero length.")
-    if spoilt > max(MISSING_SECONDS, MISSING_SHARE * track.length):
-        raise MediaError(f"{label} is damaged: {spoilt:.2f} s of its sound cannot be decoded.")
+    if lost_seconds > max(MISSING_SECONDS, MISSING_SHARE * track.length):
+        raise MediaError(f"{label} is damaged: {lost_seconds:.2f} s of its sound cannot be decoded.")
     declared = 0.0
     if container.format.name == "mp3":
         declared = _mp3_frames(source, label) * stream.codec_context.frame_size / track.rate
     demuxer.check_complete(label, declared)
-    mix.close()
+    mix.add_notes()
     notes += track.notes()
     waveform = track.waveform()
     if video is not None and video.start_time is not None and track.start is not None:
@@ -195,13 +190,12 @@ def _decode_stream(
 
 
 def _tag_size(head: bytes) -> int:
-    """The bytes of the ID3 tag that begins so."""
     return 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(head[6:10])))
 
 
 def _mp3_frames(source: Any, label: str) -> int:
-    """How many frames the first frame of an MP3 declares (as Xing's, LAME's and FFmpeg's do); 0 if it does not."""
-    with readable(source, label) as (file, _):
+    """Returns the number of frames in the Xing or Info header of an MP3; 0 without one."""
+    with open_file(source, label) as (file, _):
         head = file.read(10)
         file.seek(_tag_size(head) if head[:3] == b"ID3" else 0)
         first = file.read(48)
@@ -213,7 +207,7 @@ def _mp3_frames(source: Any, label: str) -> int:
 
 
 class _Track:
-    """The sound of a track, each piece where its time stamp has it."""
+    """Puts each piece of a track's sound where its time stamp has it."""
 
     def __init__(self, stamped: bool, max_seconds: float | None, label: str):
         self.stamped, self.max_seconds, self.label = stamped, max_seconds, label
@@ -224,14 +218,10 @@ class _Track:
 
     @property
     def rate(self) -> int:
-        """The rate of the whole: the highest."""
         return max(rate for rate, _ in self.runs)
 
     def unpack(self, frame: av.AudioFrame) -> np.ndarray:
-        """Returns the samples of a frame in float, of shape `(channels, num_samples)`.
-
-        PyAV knows no integers of 64 bits, and reads over the end of planes from the eighth on: FFmpeg converts them.
-        """
+        """Converts a frame to float `(channels, num_samples)`; PyAV fails at 64 bits and from eight planes on."""
         channels = frame.layout.nb_channels
         if channels > 2 or frame.format.bytes > 4:
             kind = frame.format.name, frame.layout.name, frame.sample_rate
@@ -242,7 +232,7 @@ class _Track:
         return _full_scale(samples if frame.format.is_planar else samples.reshape(-1, channels).T)
 
     def add(self, samples: np.ndarray, rate: int, time: float | None) -> None:
-        """Puts a piece behind the last one, or silence between them if it is due later."""
+        """Appends a piece, after silence if its time stamp is later."""
         if not self.runs or self.runs[-1][0] != rate:
             self.runs.append((rate, []))
         if time is not None:
@@ -260,7 +250,6 @@ class _Track:
         self.length += len(samples) / rate
 
     def notes(self) -> list[str]:
-        """Returns what was done for the stamps, and against them."""
         notes = []
         if self.holes:
             notes.append(f"sound has holes of {self.holes:.1f} s in all, filled with silence")
@@ -269,36 +258,30 @@ class _Track:
         return notes
 
     def waveform(self) -> np.ndarray:
-        """Returns the whole, at one rate."""
         return np.concatenate([resample(np.concatenate(pieces), rate, self.rate) for rate, pieces in self.runs])
 
 
 class _Mix:
-    """Mixes channels down to one, and notes where they cancel each other."""
+    """Mixes channels down to one, and notes if they cancel each other."""
 
     def __init__(self, notes: list[str]):
         self.notes = notes
-        self.of_channels = self.of_mix = 0.0  # energies
+        self.channel_energy = self.mix_energy = 0.0  # energies
         self.averaged = 0
 
     def mono(self, samples: np.ndarray, layout: str | None) -> np.ndarray:
-        """Returns the mix of float samples of shape `(channels, num_samples)`.
-
-        Two channels are averaged, as by librosa and the processors of Qwen's models; more are weighted by FFmpeg's
-        coefficients for their layout (ITU-R BS.775: no subwoofer), and averaged where it is not known.
-        """
+        """Averages two channels, as librosa does, and weights more by FFmpeg's coefficients if the layout is known."""
         gains = None if len(samples) < 3 or layout is None else _gains(layout)
         mixed = samples.mean(axis=0, dtype=np.float32) if gains is None else gains @ samples
         if len(samples) > 2 and gains is None:
             self.averaged = len(samples)
         if len(samples) > 1:
-            self.of_channels += float(np.square(samples, dtype=np.float64).sum()) / len(samples)
-            self.of_mix += float(np.square(mixed, dtype=np.float64).sum())
+            self.channel_energy += float(np.square(samples, dtype=np.float64).sum()) / len(samples)
+            self.mix_energy += float(np.square(mixed, dtype=np.float64).sum())
         return mixed
 
-    def close(self) -> None:
-        """Adds the notes, once all has been mixed."""
-        if self.of_mix < _CANCELLED * self.of_channels:
+    def add_notes(self) -> None:
+        if self.mix_energy < _CANCELLED * self.channel_energy:
             self.notes.append("the channels of the sound cancel each other: hardly anything is left of their mix")
         if self.averaged:
             self.notes.append(f"the {self.averaged} channels of the sound have no known layout: averaged")
@@ -306,7 +289,6 @@ class _Mix:
 
 @functools.cache
 def _gains(layout: str) -> np.ndarray | None:
-    """What each channel of a layout is multiplied with; None if none is known."""
     gains = np.array([_GAINS.get(channel.name, 0.0) for channel in av.AudioLayout(layout).channels], np.float32)
     return gains if gains.any() else None
 
@@ -318,7 +300,7 @@ def _shift(waveform: np.ndarray, samples: int) -> np.ndarray:
 
 
 def mono_from_array(array: Any, label: str, notes: list[str]) -> np.ndarray:
-    """Returns the mono waveform of samples given as an array."""
+    """Checks samples given as an array, and mixes them to a mono waveform."""
     samples = np.asarray(array)
     if samples.ndim not in (1, 2) or samples.size == 0:
         raise MediaError(f"{label} must be a non-empty array of one or two dimensions, got shape {samples.shape}.")
@@ -332,12 +314,11 @@ def mono_from_array(array: Any, label: str, notes: list[str]) -> np.ndarray:
         return samples
     mix = _Mix(notes)
     mono = mix.mono(samples if samples.shape[0] <= samples.shape[1] else samples.T, None)
-    mix.close()
+    mix.add_notes()
     return mono
 
 
 def _full_scale(samples: np.ndarray) -> np.ndarray:
-    """Float32 with full scale 1, from the sample formats of PCM."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
@@ -346,10 +327,7 @@ def _full_scale(samples: np.ndarray) -> np.ndarray:
 
 
 def resample(waveform: np.ndarray, rate: float, target: int) -> np.ndarray:
-    """Returns the waveform at the rate `target`, resampled by soxr's HQ and as long as `librosa.resample` makes it.
-
-    The processors of Qwen's models take their sound so.
-    """
+    """Resamples with soxr's HQ, as long as `librosa.resample` makes it, like the processors of Qwen's models."""
     if rate == target:
         return waveform
     resampled = soxr.resample(waveform, rate, target, quality="HQ")

@@ -1,19 +1,19 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""The modalities of a premise, and what depends on them in more than one place."""
+"""Lists the modalities of a premise, and what depends on them in more than one place."""
 
 from typing import NamedTuple
 
 
 class Modality(NamedTuple):
-    """What a premise of a modality is.
+    """Describes a modality of premises.
 
     Args:
-        column (`str`): The column of a row that holds it. The sound of an audiovisual premise is that of its video.
-        sound (`bool`): Whether it is heard.
-        frames (`bool`): Whether it is seen.
-        one (`str`): What people call one.
-        many (`str`): What they call several.
-        task (`str`): What the Hub calls the task of answering about it.
+        column (`str`): Column of a row that holds it; an audiovisual premise has its sound in its video.
+        sound (`bool`): Whether it has sound.
+        frames (`bool`): Whether it has frames.
+        one (`str`): Its name in the singular, with an article.
+        many (`str`): Its name in the plural.
+        task (`str`): Task on the Hub of answering about it.
     """
 
     column: str
@@ -34,5 +34,5 @@ TABLE = {
 }
 MODALITIES = tuple(TABLE)
 
-# In the logs of a training, a step whose batches were not of one modality.
+# Name in training logs of a step whose batches were not of one modality.
 MIXED = "mixed"

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""CLUE: a Thinker that reads one distribution over confidence bins per hypothesis.
+"""Defines CLUE: a Thinker that reads one distribution over confidence bins per hypothesis.
 
 A row of the batch holds one premise and all its hypotheses, each a branch that sees the premise and itself:
 
@@ -28,10 +28,10 @@ from .posthoc import calibrated_distribution, calibrated_probability
 
 logger = logging.get_logger(__name__)
 
-_NUMBERS = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
+_FLOAT_DTYPES = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
 
-# Arguments of other models that CLUE works out itself.
-_FOLLOWS = (
+# Arguments of other models that CLUE derives itself.
+_DERIVED_ARGUMENTS = (
     "inputs_embeds",
     "position_ids",
     "past_key_values",
@@ -44,7 +44,7 @@ _FOLLOWS = (
 
 @dataclass
 class CLUEOutput(ModelOutput):
-    """What CLUE returns: flat over hypotheses, row by row, H in all.
+    """Holds the outputs of CLUE, flat over hypotheses, row by row, H in all.
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*):
@@ -59,8 +59,8 @@ class CLUEOutput(ModelOutput):
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
         audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, hidden_size)`, *optional*):
-            What the towers gave for sound and frames, detached; to be passed in again instead of them. Of a vision
-            tower that feeds several layers of the language model, what it gave for each, side by side.
+            Outputs of the towers for sound and frames, detached, which can be passed in instead of these. If a vision
+            tower feeds several layers of the language model, its outputs for each, side by side.
         hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*):
             Of the language model, with `output_hidden_states=True` and `output_attentions=True`.
     """
@@ -77,19 +77,15 @@ class CLUEOutput(ModelOutput):
 
 
 def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
-    """A frozen tower runs without gradients.
-
-    Under gradient checkpointing transformers has every input embedding require them, a tower's too: it would be
-    computed anew and run backward for nothing.
-    """
+    """Runs a frozen tower without gradients: gradient checkpointing would have it recomputed for nothing."""
     trained = any(parameter.requires_grad for parameter in tower.parameters())
     return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 
-def rehouse(model, model_class, config):
-    """The body and vocabulary projection of `model`, not copied, in a model of another class.
+def change_class(model, model_class, config):
+    """Returns the body and vocabulary projection of `model`, not copied, in a model of another class.
 
-    Made anew, it is saved under the names of a Thinker alone; a loaded model would be saved under those of its source.
+    A new model is saved under a Thinker's own weight names, a loaded one under those of its source.
     """
     with torch.device("meta"):
         new = model_class(config)
@@ -99,16 +95,12 @@ def rehouse(model, model_class, config):
 
 
 def _has_sound_in_video(ids: torch.Tensor, config: CLUEFields) -> bool:
-    """Whether the video in a row of tokens carries its sound."""
     starts = (ids[:-1] == config.vision_start_token_id) & (ids[1:] == config.audio_start_token_id)
     return bool(starts.any())
 
 
 class BranchedThinker:
-    """A Thinker over rows that hold a premise and several hypotheses, each a branch of its own.
-
-    To be mixed into a class of transformers that is a Thinker.
-    """
+    """Extends a transformers Thinker, as a mixin, to rows of a premise and several hypotheses, each a branch."""
 
     backbone: ClassVar[Backbone]
 
@@ -116,14 +108,14 @@ class BranchedThinker:
         super().__init_subclass__(**kwargs)
         if issubclass(cls, nn.Module):
             # Checkpoints name their weights as the published ones do. transformers renames them by class name and
-            # knows nothing of ours: without this line the language model would be left at its random initialisation.
+            # does not know ours: without this line the language model would stay at its random initialisation.
             thinker = f"{cls.backbone.prefix}ThinkerForConditionalGeneration"
             mapping = get_checkpoint_conversion_mapping(thinker)
             register_checkpoint_conversion_mapping(cls.__name__, mapping, overwrite=True)
 
     @property
     def plain_audiovisual_positions(self) -> bool:
-        """Whether positions of a video with its sound count the tokens: never in a plain Thinker."""
+        """Returns whether positions of a video with its sound count the tokens: never in a plain Thinker."""
         return False
 
     def encode(
@@ -149,16 +141,16 @@ class BranchedThinker:
             hidden_size)`, and the outputs of audio and vision tower, `(num_tokens, hidden_size)` each, or `None`.
 
         Raises:
-            ValueError: if `branch_ids` are missing or malformed, places of media and what is given for them do not
-                agree, a row is longer than the model's positions, several hypotheses share a premise under an
-                attention that takes no mask, or an argument comes that follows from the others.
+            ValueError: if `branch_ids` are missing or malformed, the places and the inputs of media do not agree, a
+                row is longer than the model's positions, several hypotheses share a premise under an attention that
+                takes no mask, or an argument is passed that follows from the others.
         """
-        outputs_asked = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
-        kwargs.pop("use_cache", None)  # nothing is generated, so there is nothing to keep
-        given = [name for name in _FOLLOWS if kwargs.pop(name, None) is not None]
+        requested_outputs = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
+        kwargs.pop("use_cache", None)  # nothing is generated here
+        given = [name for name in _DERIVED_ARGUMENTS if kwargs.pop(name, None) is not None]
         if given:
             raise ValueError(f"`{given[0]}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
-        # PEFT and others pass on, as None, what none of their models need.
+        # PEFT and others pass unused arguments as None.
         unknown = [name for name, value in kwargs.items() if value is not None]
         if unknown:
             raise TypeError(
@@ -212,7 +204,7 @@ class BranchedThinker:
             attention_mask=self._branch_mask(branch_ids, attention_mask),
             position_ids=position_ids,
             use_cache=False,
-            **{name: True for name, asked in outputs_asked.items() if asked},
+            **{name: True for name, asked in requested_outputs.items() if asked},
             **deepstack,
         )
         return outputs, audio_embeds, video_embeds
@@ -222,7 +214,7 @@ class BranchedThinker:
         return features.last_hidden_state
 
     def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
-        """Token i sees j <= i if j belongs to the premise or to the branch of i."""
+        """Lets token i see j <= i if j belongs to the premise or to the branch of i."""
         if attention_mask is None:
             attention_mask = (branch_ids >= 0).long()
         if int(branch_ids.max()) <= 1:  # one hypothesis a row: plainly causal, and any attention will do
@@ -244,10 +236,7 @@ class BranchedThinker:
         return visible
 
     def _branch_position_ids(self, input_ids, branch_ids, video_grid_thw, video_second_per_grid) -> torch.Tensor:
-        """Multimodal rotary positions, `(3, batch_size, sequence_length)`: each branch continues its premise.
-
-        Whether a video carries its sound is read off the tokens of its row, so no flag can be lost on the way.
-        """
+        """Computes rotary positions, `(3, batch_size, sequence_length)`, from tokens alone: no flag can be lost."""
         config = self.config
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         new_branch = branch_ids != branch_ids.roll(1, dims=1)
@@ -261,7 +250,7 @@ class BranchedThinker:
             ids = ids[:num_premise]
             after_premise = num_premise
             if (ids == config.video_token_id).any():
-                # Plain positions, one a token, are those it already has: so with sound alone.
+                # Plain positions, one a token, are set already, as for sound alone.
                 if not (self.plain_audiovisual_positions and _has_sound_in_video(ids, config)):
                     grid, seconds = video_grid_thw[video_index].tolist(), video_second_per_grid[video_index]
                     position_ids[:, row, :num_premise] = self._video_positions(ids, grid, seconds)
@@ -271,8 +260,7 @@ class BranchedThinker:
         return position_ids
 
     def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
-        """Positions of a premise with a video, `(3, num_tokens)`: text counts on from what is before it; a frame has
-        its time and the places of its patches, a token of sound its own time."""
+        """Computes `(3, num_tokens)`: frames have time and place, sound its own time, and text counts on."""
         frames, sounds = ids == self.config.video_token_id, ids == self.config.audio_token_id
         places = (frames | sounds).nonzero()[:, 0].tolist()
         first, last = places[0], places[-1]
@@ -290,11 +278,11 @@ class BranchedThinker:
         return positions
 
     def generate(self, input_ids, attention_mask=None, branch_ids=None, **kwargs) -> torch.LongTensor | ModelOutput:
-        """Has the plain Thinker of the same weights write on, which is no answer of CLUE's.
+        """Generates text with the plain Thinker of the same weights, which is no answer of CLUE's.
 
         Args:
             input_ids, attention_mask, branch_ids: as of `forward`, with one hypothesis a row.
-            **kwargs: as of `generate` of every model of transformers; with padding on the left, as there.
+            **kwargs: as of transformers' `generate`; with padding on the left, as there.
 
         Raises:
             ValueError: if a row has several hypotheses, or only some rows are videos with their sound.
@@ -303,7 +291,7 @@ class BranchedThinker:
             raise ValueError("Text can be written after one hypothesis a row: give each a row of its own.")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids) if branch_ids is None else (branch_ids >= 0).long()
-        # What is written follows the last column: padding goes first.
+        # Generated tokens follow the last column, so padding goes first.
         shifts = attention_mask.flip(1).argmax(dim=1).tolist()
         input_ids, attention_mask = (
             torch.stack([row.roll(shift) for row, shift in zip(rows, shifts, strict=True)])
@@ -313,12 +301,12 @@ class BranchedThinker:
         if len(sound_in_video) > 1:
             raise ValueError("Videos with their sound and other premises are placed in time differently: ask apart.")
         kwargs.setdefault("use_audio_in_video", sound_in_video == {True} and not self.plain_audiovisual_positions)
-        thinker = rehouse(self, self.backbone.upstream("ThinkerForConditionalGeneration"), self.config)
+        thinker = change_class(self, self.backbone.upstream("ThinkerForConditionalGeneration"), self.config)
         return thinker.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
 
 class ConfidenceEstimation(BranchedThinker):
-    """A Thinker with a linear head over N confidence bins (section 3.2 of the paper).
+    """Adds a linear head over N confidence bins to a Thinker (section 3.2 of the paper).
 
     The head reads the last token of each hypothesis only; the vocabulary projection (`lm_head`) is kept for export
     and never computed.
@@ -334,18 +322,18 @@ class ConfidenceEstimation(BranchedThinker):
 
     @property
     def plain_audiovisual_positions(self) -> bool:
-        """See [`CLUEFields`]."""
+        """Returns whether `audiovisual_positions` of the configuration are plain: see [`CLUEFields`]."""
         return self.config.audiovisual_positions == "plain"
 
     def train(self, mode: bool = True) -> Self:
-        """As of every module. A calibration is dropped: it was fitted to the weights that training changes."""
+        """Switches to training or evaluation; training drops the calibration, which was fitted to the old weights."""
         if mode and self.config.calibration is not None:
             logger.warning("The calibration of this checkpoint is dropped: it does not fit weights that are trained.")
             self.config.calibration = None
         return super().train(mode)
 
     def distribution(self, logits: torch.Tensor, calibrated: bool = True) -> torch.Tensor:
-        """The distribution over bins that logits stand for, `(H, N)` -> `(H, N)`, float32.
+        """Returns the distribution over bins of logits, `(H, N)` -> `(H, N)`, float32.
 
         Args:
             logits (`torch.Tensor` of shape `(H, N)`): as the model returns them.
@@ -402,9 +390,9 @@ class ConfidenceEstimation(BranchedThinker):
                 Whether `probability` goes through the checkpoint's calibration, if it has one. Logits and losses
                 never do.
             return_dict (`bool`, *optional*, defaults to `True`):
-                `False` for the values of [`CLUEOutput`] that are there, as a tuple.
+                `False` to get the values of [`CLUEOutput`] that are not `None` as a tuple.
             **kwargs:
-                `output_hidden_states` and `output_attentions`, of the language model. What is `None` asks for nothing.
+                `output_hidden_states` and `output_attentions`, of the language model.
 
         Returns:
             [`CLUEOutput`]
@@ -432,10 +420,10 @@ class ConfidenceEstimation(BranchedThinker):
         last_of_branch[:, -1] = branch_ids[:, -1] > 0
 
         read_out = outputs.last_hidden_state[last_of_branch]
-        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round what comes out
-            # That of its weights, if they are kept as numbers: a quantized layer takes float32, whatever it holds.
-            kept = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _NUMBERS)
-            logits = self.confidence_head(read_out.to(next(kept, torch.float32)))
+        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round the logits
+            # In the dtype of its weights, if they are floats: a quantized layer takes float32.
+            dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
+            logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
         calibration = self.config.calibration if calibrated else None
         output = CLUEOutput(
             logits=logits,
@@ -457,15 +445,15 @@ class ConfidenceEstimation(BranchedThinker):
 
 
 class CLUEForConfidenceEstimation(ConfidenceEstimation, Qwen2_5OmniThinkerForConditionalGeneration):
-    """Qwen2.5-Omni's Thinker with a confidence head."""
+    """Adds a confidence head to Qwen2.5-Omni's Thinker."""
 
     config: CLUEConfig
     backbone = QWEN2_5_OMNI
 
 
 CLUEForConfidenceEstimation.register_for_auto_class("AutoModel")
-# For `pipeline("uncertain-inference", model=model, processor=processor)` with a model that is loaded already. The code
-# of several checkpoints may be: the last one's counts, without a warning.
+# For `pipeline("uncertain-inference", model=model, processor=processor)` with a loaded model. If the code of several
+# checkpoints is loaded, the last one's counts, without a warning.
 PIPELINE_REGISTRY.supported_tasks.pop("uncertain-inference", None)
 PIPELINE_REGISTRY.register_pipeline(
     "uncertain-inference", pipeline_class=UncertainInferencePipeline, pt_model=AutoModel

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""`pipeline("uncertain-inference", model=..., trust_remote_code=True)`: from clips and claims to probabilities."""
+"""Implements `pipeline("uncertain-inference", model=..., trust_remote_code=True)`."""
 
 import os
 import pickle
@@ -14,15 +14,15 @@ from transformers import Pipeline
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
-from .processing_clue import as_list, as_row, is_empty, is_pandas, named, with_tower_outputs
+from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error, with_tower_outputs
 
 
-# Hypotheses of one premise that go into one row: more are judged in several passes.
-_MOST_HYPOTHESES = 64
+# More hypotheses of one premise are judged in several passes.
+_MAX_HYPOTHESES_PER_ROW = 64
 
 
 class UncertainInferencePipeline(Pipeline):
-    """How probable are hypotheses about a premise of text, sound, video, or video with its sound?
+    """Judges how probable hypotheses about a premise of text, sound, video, or video with its sound are.
 
     Example:
 
@@ -49,7 +49,7 @@ class UncertainInferencePipeline(Pipeline):
                 "processor=AutoProcessor.from_pretrained(CHECKPOINT, trust_remote_code=True)."
             )
         super().__init__(model, processor=processor, **kwargs)
-        self.model.eval()  # out of training, or with a new adapter, it would drop out at random
+        self.model.eval()  # after training, or with a new adapter, dropout would be on
 
     def __call__(self, inputs, num_workers: int | None = None, batch_size: int | None = None, **options):
         """Judges the hypotheses of one input, or of many.
@@ -60,7 +60,7 @@ class UncertainInferencePipeline(Pipeline):
                 text, a path or bytes), and beside it `hypotheses`, a `list[str]`, or `hypothesis`, a `str`. A row of
                 the UMUI dataset is one as it is.
             num_workers (`int`, *optional*, defaults to 0):
-                Processes that decode clips while the model works. Where they are not forked they cannot take over open
+                Processes that decode clips while the model runs. Unless they are forked they cannot receive open
                 files and generators.
             batch_size (`int`, *optional*, defaults to 1):
                 Premises in one forward pass, each with its hypotheses, at most 64 at a time. It changes the speed, not
@@ -68,8 +68,8 @@ class UncertainInferencePipeline(Pipeline):
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
             calibrated (`bool`, *optional*, defaults to `True`):
-                Whether to apply the calibration saved with the checkpoint, if it has one; `False` gives what the model
-                says itself.
+                Whether to apply the calibration saved with the checkpoint, if it has one; `False` gives the
+                model's own answer.
             fps, max_frames, max_audio_seconds, max_text_tokens, on_missing_sound (*optional*):
                 Override the limits saved with the processor.
 
@@ -86,7 +86,7 @@ class UncertainInferencePipeline(Pipeline):
             - `interval` (`list[float]` of length 2): the central part of the distribution;
             - `conformal_interval` (`list[float]` of length 2): where the checkpoint has a conformal calibration, the
               interval that holds the true probability with the coverage it was fitted for, whatever `interval` is;
-            - `modality` (`str`): what the answer rests on: a silent clip given as audiovisual is judged as `"video"`
+            - `modality` (`str`): the one judged: a silent clip given as audiovisual is judged as `"video"`
               where `on_missing_sound="video"` allows it;
             - `notes` (`list[str]`): what was cut, thinned or replaced in the premise.
 
@@ -120,7 +120,7 @@ class UncertainInferencePipeline(Pipeline):
         max_audio_seconds: float | None = None,
         max_text_tokens: int | None = None,
         on_missing_sound: str | None = None,
-        local_files_only: bool | None = None,  # `pipeline(...)` passes on what it loaded with
+        local_files_only: bool | None = None,  # `pipeline(...)` passes on its loading option
     ) -> tuple[dict, dict, dict]:
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"`interval` is a share of the distribution, between 0 and 1, got {quoted(interval)}.")
@@ -137,17 +137,14 @@ class UncertainInferencePipeline(Pipeline):
 
     def preprocess(self, input_: dict, **media) -> dict:
         """Decodes and tokenizes one premise, and checks its hypotheses."""
-        return _Preparation(self.processor, media)(input_)
+        return _Preprocessor(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
-        """Judges a batch of what `preprocess` returns; many hypotheses in parts, each with the clips' towers run once.
-
-        In one row their cost would grow with the square of their number.
-        """
+        """Judges a batch; many hypotheses in parts, since the cost of a row grows with the square of their number."""
         config = self.model.config
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         most = max(map(len, hypotheses))
-        part = most if self.processor.one_hypothesis_a_row else _MOST_HYPOTHESES
+        part = most if self.processor.one_hypothesis_a_row else _MAX_HYPOTHESES_PER_ROW
         logits: list[list[torch.Tensor]] = [[] for _ in batch]
         for start in range(0, most, part):
             rows = [row for row, sentences in enumerate(hypotheses) if len(sentences) > start]
@@ -172,11 +169,11 @@ class UncertainInferencePipeline(Pipeline):
         ]
 
     def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:
-        """One premise of a judged batch as plain numbers, one `dict` for each hypothesis."""
+        """Converts one premise of a judged batch to plain numbers, one `dict` for each hypothesis."""
         return answers(**judged, interval=interval)
 
     def run_single(self, inputs: dict, preprocess_params: dict, forward_params: dict, postprocess_params: dict):
-        """The base class's steps, for a batch of one."""
+        """Runs the base class's steps on a batch of one."""
         batch = [self.preprocess(inputs, **preprocess_params)]
         return self.postprocess(self.forward(batch, **forward_params)[0], **postprocess_params)
 
@@ -184,24 +181,24 @@ class UncertainInferencePipeline(Pipeline):
         self, inputs, num_workers: int, batch_size: int, preprocess_params, forward_params, postprocess_params
     ) -> Iterator[list[dict]]:
         """Replaces that of the base class, which pads tensors by their names: here the processor makes the batch."""
-        prepare = _Preparation(self.processor, preprocess_params)
+        prepare = _Preprocessor(self.processor, preprocess_params)
         if isinstance(inputs, Sized):
-            prepared = _Prepared(inputs, prepare)
+            prepared = _PreparedDataset(inputs, prepare)
         else:
             prepared = _PreparedStream(inputs, prepare)
             num_workers = min(num_workers, 1)  # each worker would read the whole stream
         loader = DataLoader(prepared, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
         start = 0
-        for batch in _started(loader):
+        for batch in _iterate_batches(loader):
             for item in batch:
                 if isinstance(item, ValueError):
                     raise item
-            for judged in self._forward_named(batch, start, forward_params):
+            for judged in self._forward_or_locate_error(batch, start, forward_params):
                 yield self.postprocess(judged, **postprocess_params)
             start += len(batch)
 
-    def _forward_named(self, batch: list[dict], start: int, forward_params: dict) -> list[dict]:
-        """Judges a batch; which of its inputs an error is about shows when each is judged alone."""
+    def _forward_or_locate_error(self, batch: list[dict], start: int, forward_params: dict) -> list[dict]:
+        """Judges a batch; on an error, judges each input alone to name the one that it is about."""
         try:
             return self.forward(batch, **forward_params)
         except ValueError:
@@ -209,17 +206,17 @@ class UncertainInferencePipeline(Pipeline):
                 try:
                     self.forward([item], **forward_params)
                 except ValueError as error:
-                    raise named(error, f"Input {place}") from error
+                    raise prefix_error(error, f"Input {place}") from error
             raise
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
-        """Saves model and processor, whose files bring this one along."""
+        """Saves model and processor, with the code of both and of this pipeline."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
-class _Preparation:
-    """Prepares inputs: what a process that decodes clips needs of the pipeline, without its model."""
+class _Preprocessor:
+    """Prepares inputs in processes that decode clips, without the pipeline's model."""
 
     def __init__(self, processor, media: dict):
         self.processor, self.media = processor, media
@@ -228,41 +225,35 @@ class _Preparation:
         premise, hypotheses = read_input(input_)
         return {"premise": self.processor.encode_premise(premise, **self.media), "hypotheses": hypotheses}
 
-    def numbered(self, index: int, input_: dict) -> dict | ValueError:
-        """Prepares one of many inputs. An error, which tells its place, is handed over: raised, it would come out of a
-        worker under the print of a traceback."""
+    def prepare_numbered(self, index: int, input_: dict) -> dict | ValueError:
+        """Prepares one of many inputs, or returns the error: raised in a worker, it would come with a traceback."""
         try:
             return self(input_)
         except ValueError as error:
-            return named(error, f"Input {index}")
+            return prefix_error(error, f"Input {index}")
 
 
-class _Prepared(Dataset):
-    """A list or dataset of inputs, each prepared when it is read."""
-
-    def __init__(self, inputs, prepare: _Preparation):
+class _PreparedDataset(Dataset):
+    def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __getitem__(self, index: int) -> dict | ValueError:
-        return self.prepare.numbered(index, self.inputs[index])
+        return self.prepare.prepare_numbered(index, self.inputs[index])
 
 
 class _PreparedStream(IterableDataset):
-    """A generator of inputs, each prepared when it is read."""
-
-    def __init__(self, inputs, prepare: _Preparation):
+    def __init__(self, inputs, prepare: _Preprocessor):
         self.inputs, self.prepare = inputs, prepare
 
     def __iter__(self) -> Iterator[dict | ValueError]:
         for index, input_ in enumerate(self.inputs):
-            yield self.prepare.numbered(index, input_)
+            yield self.prepare.prepare_numbered(index, input_)
 
 
-def _started(loader: DataLoader) -> Iterator[list]:
-    """The batches of a loader; what its workers cannot take over is told in words."""
+def _iterate_batches(loader: DataLoader) -> Iterator[list]:
     if loader.num_workers == 0:
         return iter(loader)
     try:
@@ -282,18 +273,7 @@ def answers(
     notes: list[str],
     interval: float = 0.9,
 ) -> list[dict[str, Any]]:
-    """What the pipeline answers about the hypotheses of one premise, from the logits of their confidence bins.
-
-    Args:
-        hypotheses (`list[str]`): H sentences.
-        logits (`torch.Tensor` of shape `(H, N)`): never calibrated; log-probabilities will do, up to a constant each.
-        calibration (`dict`, *optional*): of the checkpoint, to be applied.
-        modality (`str`), notes (`list[str]`): of the premise.
-        interval (`float`, defaults to 0.9): share of the distribution inside the interval.
-
-    Returns:
-        `list[dict]`: see [`UncertainInferencePipeline.__call__`].
-    """
+    """Returns the pipeline's answers about the H hypotheses of one premise, from uncalibrated logits `(H, N)`."""
     distribution = calibrated_distribution(logits, calibration)
     columns = {
         "hypothesis": hypotheses,
@@ -311,7 +291,7 @@ def answers(
 
 
 def read_input(input_: dict) -> tuple[dict, list[str]]:
-    """The premise of an input, as the processor takes it, and its hypotheses, a list that is not empty."""
+    """Splits an input into its premise, as the processor takes it, and its hypotheses, a list that is not empty."""
     row = as_row(input_)
     if row is None:
         raise ValueError(f"An input is a dict of a premise and its hypotheses, got {type(input_).__name__}.")

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Post-hoc calibration: what is fitted to a checkpoint's answers after training, as pure functions on tensors.
+"""Applies the calibration fitted to a checkpoint's answers after training: pure functions on tensors.
 
 A calibration is a `dict` of plain numbers in the configuration of a checkpoint, any of
 
@@ -8,7 +8,7 @@ A calibration is a `dict` of plain numbers in the configuration of a checkpoint,
 - `conformal` (`{"coverage": float, "quantile": float}`): an interval about the probability reaches
   `quantile` standard deviations of the distribution (half a bin added) to either side;
 
-applied in this order, and `fitted`, a record of what it was fitted to, which nothing depends on.
+applied in this order, and `fitted`, a record of the data it was fitted to, for information only.
 """
 
 from math import isfinite
@@ -38,19 +38,19 @@ def check_calibration(calibration: dict[str, Any]) -> None:
     if not (_is_number(temperature) and temperature > 0):
         raise ValueError(f"The temperature of `calibration` must be positive, got {temperature!r}.")
     if "isotonic" in calibration:
-        x, y = _fields("isotonic", calibration["isotonic"], ("x", "y"))
+        x, y = _required_fields("isotonic", calibration["isotonic"], ("x", "y"))
         if not all(isinstance(values, (list, tuple)) and all(map(_is_number, values)) for values in (x, y)):
             raise ValueError("`x` and `y` of the isotonic `calibration` must be lists of numbers.")
         if len(x) != len(y) or len(x) < 2:
             raise ValueError(f"The isotonic `calibration` needs two points or more, got {len(x)} x and {len(y)} y.")
-        # In float32, in which they are applied: between points that are one there, there is no line.
+        # In float32, in which they are applied: points that coincide there have no line between them.
         steps = [torch.tensor(values, dtype=torch.float32, device="cpu").diff() for values in (x, y)]
         if not (steps[0] > 0).all() or not (steps[1] >= 0).all() or min(*x, *y) < 0 or max(*x, *y) > 1:
             raise ValueError(
                 "The points of the isotonic `calibration` must rise, in x and in y, within [0, 1], also in float32."
             )
     if "conformal" in calibration:
-        coverage, quantile = _fields("conformal", calibration["conformal"], ("coverage", "quantile"))
+        coverage, quantile = _required_fields("conformal", calibration["conformal"], ("coverage", "quantile"))
         if not (_is_number(coverage) and 0 < coverage < 1):
             raise ValueError(f"The coverage of `calibration` must lie strictly between 0 and 1, got {coverage!r}.")
         if not (_is_number(quantile) and quantile >= 0):
@@ -58,9 +58,9 @@ def check_calibration(calibration: dict[str, Any]) -> None:
 
 
 def calibrated_distribution(logits: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
-    """The distribution over bins at the calibration's temperature, `(H, N)` -> `(H, N)`, float32.
+    """Returns the distribution over bins at the calibration's temperature, `(H, N)` -> `(H, N)`, float32.
 
-    Isotonic and conformal parts leave it as it is.
+    Isotonic and conformal parts do not change it.
     """
     logits = logits.float()
     if calibration is not None and "temperature" in calibration:
@@ -69,31 +69,31 @@ def calibrated_distribution(logits: torch.Tensor, calibration: dict[str, Any] | 
 
 
 def calibrated_probability(distribution: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
-    """The expectation after the isotonic part, if there is one, `(H, N)` -> `(H,)`, float32.
+    """Returns the expectation after the isotonic part, if there is one, `(H, N)` -> `(H,)`, float32.
 
-    Where there is one, the probability is not the expectation of the distribution that is reported beside it.
+    It then differs from the expectation of the distribution that is reported beside it.
 
     Args:
-        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] gives it.
+        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] returns it.
         calibration (`dict`, *optional*): see the top of this file.
 
     Returns:
         `torch.Tensor` of shape `(H,)`: float32.
     """
-    return _isotonic(expectation(distribution), calibration)
+    return _apply_isotonic(expectation(distribution), calibration)
 
 
 def conformal_scale(distribution: torch.Tensor) -> torch.Tensor:
-    """What a conformal quantile counts in: the standard deviation and half a bin, `(H, N)` -> `(H,)`, float32."""
-    # Without the half bin a model that is sure of one bin would have an interval of nothing, whatever the quantile.
+    """Returns the unit of the conformal quantile: standard deviation plus half a bin, `(H, N)` -> `(H,)`, float32."""
+    # Without the half bin a model that is sure of one bin would have an empty interval, whatever the quantile.
     return standard_deviation(distribution) + 0.5 / (distribution.shape[-1] - 1)
 
 
 def conformal_interval(distribution: torch.Tensor, calibration: dict[str, Any]) -> torch.Tensor:
-    """An interval about the probability that holds the true one with the coverage it was fitted for.
+    """Returns the interval about the probability that holds the true one with the coverage it was fitted for.
 
     Args:
-        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] gives it.
+        distribution (`torch.Tensor` of shape `(H, N)`): as [`calibrated_distribution`] returns it.
         calibration (`dict`): with a conformal part.
 
     Returns:
@@ -104,8 +104,8 @@ def conformal_interval(distribution: torch.Tensor, calibration: dict[str, Any]) 
     return torch.stack((probability - reach, probability + reach), dim=-1).clamp(0, 1)
 
 
-def _isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
-    """Linear interpolation between the points; beyond the first and the last it is constant."""
+def _apply_isotonic(values: torch.Tensor, calibration: dict[str, Any] | None) -> torch.Tensor:
+    """Interpolates linearly between the points; beyond the first and the last it is constant."""
     if calibration is None or "isotonic" not in calibration:
         return values
     x, y = (values.new_tensor(calibration["isotonic"][name]) for name in ("x", "y"))
@@ -118,7 +118,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
-def _fields(part: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
+def _required_fields(part: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
     if not isinstance(value, dict) or not set(names) <= value.keys():
         raise ValueError(f"The {part} `calibration` needs {' and '.join(map(repr, names))}, got {value!r:.100}.")
     return value[names[0]], value[names[1]]

@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""From premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
+"""Converts premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
 
 import math
 import os
@@ -21,9 +21,9 @@ from .media_container import is_base64, quoted, shorten
 from .modalities import MODALITIES, TABLE
 
 
-# In the words of the model; what goes where `{premise}` stands is text or the tokens of a clip. The hypothesis comes
-# last so that all hypotheses of a premise share its encoding. A checkpoint trained the other way round has
-# `{hypothesis}` in its "premise" part, and then gets one hypothesis a row, its text tokenized as one.
+# `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
+# share its encoding. A checkpoint trained the other way round has `{hypothesis}` in its "premise" part, and then gets
+# one hypothesis a row, its text tokenized as one.
 DEFAULT_PROMPT = {
     "premise": (
         "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
@@ -32,8 +32,7 @@ DEFAULT_PROMPT = {
     "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
 }
 
-# What follows a hypothesis where a model is to write its probability (the paper's token-based variant): the part
-# "answer" of its prompt, which a model of distributions does without.
+# The part "answer" of a prompt: what a model that writes its probability adds (the paper's token-based variant).
 TEXT_ANSWER = "{probability:.2f}<|im_end|>"
 
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
@@ -49,34 +48,35 @@ DEFAULT_MEDIA = {
     "on_missing_sound": "error",
 }
 
-# The resizing of Qwen2-VL's frames refuses more.
+# The limit of Qwen2-VL's resizing.
 MAX_ASPECT_RATIO = 200
 
-# A clip given where a text is expected: the endings of its name, and how paths and addresses begin.
+# Recognize a clip given as text: endings of its name, and beginnings of paths and addresses.
 MEDIA_NAME = re.compile(
     r".+\.(wav|flac|og[gav]|opus|mp3|m4[av]|aac|aiff?|caf|wma|amr|mp4|mov|mkv|webm|avi|mpe?g|m?ts|m2ts|flv|wmv|3gp|mxf|"
     r"y4m|gif)",
     re.IGNORECASE,
 )
 PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
-AWAY = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")  # a path, unless it is a stroke that a sentence begins with
+# A path, not a sentence that begins with a slash.
+PATH_ELSEWHERE = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")
 ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
 
-# What users write is never read as a special token: "<|im_end|>" in a hypothesis is ten characters.
+# Text of users has no special tokens: "<|im_end|>" in a hypothesis is ten characters.
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
 
-PLACES = re.compile(r"(\{premise\}|\{hypothesis\})")
+PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
 
 
 @dataclass
 class EncodedPremise:
-    """One premise, ready to be put into a batch. Media tensors are None where its modality has none.
+    """Holds one premise, ready for a batch. Media tensors are None where its modality has none.
 
-    Sound and frames are there as the towers take them, or in their place what frozen towers gave for them: then
-    `audio_embeds` stands for `input_features`, `video_embeds` for `pixel_values_videos`.
+    Sound and frames are inputs of the towers or, where frozen towers have encoded them already, their outputs:
+    `audio_embeds` then replaces `input_features`, `video_embeds` `pixel_values_videos`.
 
     Args:
-        modality (`str`): one of `MODALITIES`: what the model gets to see and hear.
+        modality (`str`): one of `MODALITIES`, as the model sees and hears it.
         input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
         text (`str`): the premise, if that is its modality.
         input_features (`torch.Tensor` of shape `(num_mel_bins, num_mel_frames)`): log-mel spectrogram, not padded.
@@ -85,7 +85,7 @@ class EncodedPremise:
         video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
         video_second_per_grid (`float`): seconds between two steps of the grid.
         audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`): outputs of the towers.
-        notes (`tuple[str, ...]`): what was cut, thinned or replaced on the way here.
+        notes (`tuple[str, ...]`): what was cut, thinned or replaced.
     """
 
     modality: str
@@ -102,7 +102,7 @@ class EncodedPremise:
 
     @property
     def num_tokens(self) -> int:
-        """Length of the premise in tokens, without the prompt around it."""
+        """Returns the length of the premise in tokens, without the prompt around it."""
         return len(self.input_ids)
 
 
@@ -113,7 +113,7 @@ def with_tower_outputs(
     audio_embeds: torch.Tensor | None,
     video_embeds: torch.Tensor | None,
 ) -> list[EncodedPremise]:
-    """Puts what the towers gave for a batch, in row order, in place of the sound and frames of its premises.
+    """Replaces the sound and frames of a batch's premises by the outputs of the towers, in row order.
 
     Args:
         premises (`list[EncodedPremise]`): those of the batch, one for each row.
@@ -125,20 +125,20 @@ def with_tower_outputs(
     Returns:
         `list[EncodedPremise]`: copies, which need no towers.
     """
-    done = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
+    replaced = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
     for name, token_id, embeds in (
         ("audio_embeds", audio_token_id, audio_embeds),
         ("video_embeds", video_token_id, video_embeds),
     ):
         counts = [premise.input_ids.count(token_id) for premise in premises]
         if embeds is not None:
-            for premise, own in zip(done, embeds.split(counts), strict=True):
+            for premise, own in zip(replaced, embeds.split(counts), strict=True):
                 setattr(premise, name, own if len(own) else None)
-    return done
+    return replaced
 
 
 class CLUEInputs(BatchFeature):
-    """Tensors for the model, and beside them what a person wants to know about the premises.
+    """Holds tensors for the model, and information on the premises for people.
 
     Attributes:
         modalities (`list[str]`): of each premise.
@@ -148,7 +148,7 @@ class CLUEInputs(BatchFeature):
     modalities: list[str]
     notes: list[list[str]]
 
-    # The base class pickles the tensors alone: from the workers of a data loader nothing else would arrive.
+    # The base class pickles the tensors alone: workers of a data loader would lose the rest.
     def __getstate__(self) -> dict:
         return self.__dict__
 
@@ -156,7 +156,7 @@ class CLUEInputs(BatchFeature):
         self.__dict__.update(state)
 
     def to(self, *args, **kwargs) -> "CLUEInputs":
-        """Moves the tensors and casts sound and frames; seconds stay in float32, because positions hang on them."""
+        """Moves the tensors and casts sound and frames; seconds stay in float32, since positions depend on them."""
         seconds = self.get("video_second_per_grid")
         super().to(*args, **kwargs)
         if seconds is not None:
@@ -165,7 +165,7 @@ class CLUEInputs(BatchFeature):
 
 
 class CLUEProcessor(ProcessorMixin):
-    """Turns premises and hypotheses into the inputs of [`CLUEForConfidenceEstimation`].
+    """Converts premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`].
 
     A premise is one of
 
@@ -177,8 +177,8 @@ class CLUEProcessor(ProcessorMixin):
       `{"video": "clip.mp4", "audio": "clip.wav"}` that sound.
 
     A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
-    `Video` columns of `datasets` hold, decoded or not. Cells that hold nothing (None, NaN, pandas' NA and NaT, blanks
-    alone) count as missing. Blanks and ends of lines around a text are no part of it.
+    `Video` columns of `datasets` hold, decoded or not. Empty cells (None, NaN, pandas' NA and NaT, blanks alone)
+    count as missing. Blanks and line ends around a text are dropped.
 
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
@@ -193,8 +193,8 @@ class CLUEProcessor(ProcessorMixin):
               [`~media.load_video`];
             - `frame_size`: frames are made squares of so many pixels a side before the video processor gets them;
               `None` to leave that to it;
-            - `second_per_grid`: the time between two steps of the grid that the model is told, for models trained
-              with a fixed one; `None` for the true time;
+            - `second_per_grid`: seconds between two steps of the grid, for models trained with a fixed value; `None`
+              for the true time;
             - `max_audio_seconds`;
             - `max_text_tokens`: longer texts are cut, and the notes say so; `None` to leave them whole: the model
               refuses those beyond its positions;
@@ -229,7 +229,7 @@ class CLUEProcessor(ProcessorMixin):
         self._frame_sizes = {}  # see _resize
         self._prompt_pieces = {
             modality: {part: self._split_prompt(template) for part, template in parts.items()}
-            for modality, parts in _prompts(self.prompt).items()
+            for modality, parts in _prompts_by_modality(self.prompt).items()
         }
         if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
             raise ValueError(
@@ -239,7 +239,7 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _check_prompt(prompt: dict) -> None:
-        for parts in _prompts(prompt).values():
+        for parts in _prompts_by_modality(prompt).values():
             first, last = parts["premise"], parts["hypothesis"]
             if first.count("{premise}") != 1 or "{premise}" in last:
                 raise ValueError(
@@ -251,7 +251,7 @@ class CLUEProcessor(ProcessorMixin):
                 )
             if not last:
                 raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
-        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts(prompt).values()}
+        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(prompt).values()}
         if len(orders) > 1:
             raise ValueError(
                 "`prompt` has {hypothesis} in the part 'premise' of some modalities and in the part 'hypothesis' of "
@@ -327,7 +327,7 @@ class CLUEProcessor(ProcessorMixin):
             except ValueError as error:
                 if len(premises) == 1:
                     raise
-                raise named(error, f"Premise {index}") from error
+                raise prefix_error(error, f"Premise {index}") from error
         return self.collate(encoded, hypotheses)
 
     def encode_premise(self, premise, **media) -> EncodedPremise:
@@ -356,7 +356,7 @@ class CLUEProcessor(ProcessorMixin):
                 audio = video
             elif options["on_missing_sound"] == "error":
                 raise MediaError(
-                    f"{_name(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
+                    f"{_label(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
                     "`on_missing_sound='video'` to go on with the frames of such clips."
                 )
             else:
@@ -371,15 +371,15 @@ class CLUEProcessor(ProcessorMixin):
         return encoded
 
     def encode_hypothesis(self, hypothesis: str) -> list[int]:
-        """Tokens of a hypothesis, without blanks and ends of lines around it, and without the prompt.
+        """Tokenizes a hypothesis, without blanks and line ends around it, and without the prompt.
 
         Raises:
             ValueError: if it is not a string or has nothing but blanks.
         """
-        return self.tokenizer(_sentence(hypothesis), **_CONTENT)["input_ids"]
+        return self.tokenizer(_check_hypothesis(hypothesis), **_CONTENT)["input_ids"]
 
     def encode_answer(self, probability: float) -> list[int]:
-        """Tokens of a probability as a model writes it, by the part `"answer"` of the prompt.
+        """Tokenizes a probability as a model writes it, by the part `"answer"` of the prompt.
 
         Raises:
             ValueError: if the prompt has no such part.
@@ -420,10 +420,10 @@ class CLUEProcessor(ProcessorMixin):
                 raise ValueError(f"Premise {index} has no hypothesis.")
             for number, sentence in enumerate(sentences):
                 try:
-                    claims.append(_sentence(sentence))
+                    claims.append(_check_hypothesis(sentence))
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
-        # In one call: one by one they took longer than all else here.
+        # In one call: one by one this took longer than all else here.
         encoded_claims = zip(claims, self.tokenizer(claims, **_CONTENT)["input_ids"], strict=True)
         rows: list[tuple[EncodedPremise, list[int], list[int], list[int]]] = []
         for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
@@ -433,9 +433,9 @@ class CLUEProcessor(ProcessorMixin):
                 answers = [self.encode_answer(probability) for probability in probabilities[index]]
             if self.one_hypothesis_a_row:
                 for row in zip(sentences, branches, answers, strict=True):
-                    rows.append((premise, *self._render(premise, *([entry] for entry in row))))
+                    rows.append((premise, *self._render_row(premise, *([entry] for entry in row))))
             else:
-                rows.append((premise, *self._render(premise, sentences, branches, answers)))
+                rows.append((premise, *self._render_row(premise, sentences, branches, answers)))
 
         length = max(len(ids) for _, ids, *_ in rows)
         input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
@@ -455,15 +455,15 @@ class CLUEProcessor(ProcessorMixin):
 
         sounds = [premise for premise, *_ in rows if premise.num_mel_frames is not None]
         videos = [premise for premise, *_ in rows if premise.video_grid_thw is not None]
-        done = {sound.input_features is None for sound in sounds}
-        done |= {video.pixel_values_videos is None for video in videos}
-        if len(done) > 1:
+        have_tower_outputs = {sound.input_features is None for sound in sounds}
+        have_tower_outputs |= {video.pixel_values_videos is None for video in videos}
+        if len(have_tower_outputs) > 1:
             raise ValueError("Either all clips of a batch come with the outputs of the towers, or none.")
         if sounds:
             lengths = torch.tensor([sound.num_mel_frames for sound in sounds])
             frames = int(lengths.max())
             inputs["feature_attention_mask"] = (torch.arange(frames) < lengths[:, None]).long()
-            if True in done:
+            if True in have_tower_outputs:
                 inputs["audio_embeds"] = torch.cat([sound.audio_embeds for sound in sounds])
             else:
                 inputs["input_features"] = torch.stack(
@@ -475,7 +475,7 @@ class CLUEProcessor(ProcessorMixin):
         if videos:
             inputs["video_grid_thw"] = torch.stack([video.video_grid_thw for video in videos])
             inputs["video_second_per_grid"] = torch.tensor([video.video_second_per_grid for video in videos])
-            if True in done:
+            if True in have_tower_outputs:
                 inputs["video_embeds"] = torch.cat([video.video_embeds for video in videos])
             else:
                 inputs["pixel_values_videos"] = torch.cat([video.pixel_values_videos for video in videos])
@@ -483,8 +483,8 @@ class CLUEProcessor(ProcessorMixin):
 
     @property
     def one_hypothesis_a_row(self) -> bool:
-        """Whether the prompt has the hypothesis before the premise, so that each hypothesis gets a row of its own."""
-        return any("{hypothesis}" in parts["premise"] for parts in _prompts(self.prompt).values())
+        """Returns whether each hypothesis gets a row of its own: where the prompt has it before the premise."""
+        return any("{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(self.prompt).values())
 
     @property
     def _pad_token_id(self) -> int:
@@ -492,26 +492,25 @@ class CLUEProcessor(ProcessorMixin):
         return 0 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
     def _split_prompt(self, template: str) -> list[str | list[int]]:
-        """A template as a list of fixed tokens and of texts to be filled in and then tokenized, in order.
+        """Splits a template into fixed tokens and texts that are filled in and then tokenized.
 
-        Where hypotheses share their premise, such a text is a place alone: its tokens must not depend on what stands
-        beside it. With one hypothesis a row there is nothing to share, and it reaches from one special token to the
-        next, as it would for a tokenizer that is given the whole row.
+        Such a text is a place alone, whose tokens depend on nothing else, where hypotheses share their premise. With
+        one
+        hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
         """
-        cut = PLACES
+        cut = PLACEHOLDERS
         if self.one_hypothesis_a_row:
             special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
             cut = re.compile(f"({'|'.join(map(re.escape, special))})")
         return [
-            text if PLACES.search(text) else self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            text if PLACEHOLDERS.search(text) else self.tokenizer(text, add_special_tokens=False)["input_ids"]
             for text in cut.split(template)
             if text
         ]
 
-    def _fill(
+    def _fill_pieces(
         self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
     ) -> list[int]:
-        """Tokens of a part of the prompt; `branch` are those of the hypothesis."""
         ids: list[int] = []
         for piece in pieces:
             if isinstance(piece, list):
@@ -521,38 +520,37 @@ class CLUEProcessor(ProcessorMixin):
             elif piece == "{hypothesis}":
                 ids += branch
             else:
-                run = ""
-                for text in PLACES.split(piece):
+                pending_text = ""
+                for text in PLACEHOLDERS.split(piece):
                     if text == "{premise}" and premise.text is None:
-                        ids += self._tokenize_content(run) + premise.input_ids
-                        run = ""
+                        ids += self._tokenize_content(pending_text) + premise.input_ids
+                        pending_text = ""
                     else:
-                        run += {"{premise}": premise.text, "{hypothesis}": hypothesis}.get(text, text)
-                ids += self._tokenize_content(run)
+                        pending_text += {"{premise}": premise.text, "{hypothesis}": hypothesis}.get(text, text)
+                ids += self._tokenize_content(pending_text)
         return ids
 
     def _tokenize_content(self, text: str) -> list[int]:
-        return self.tokenizer(_encodable(text), **_CONTENT)["input_ids"]
+        return self.tokenizer(_check_encodable(text), **_CONTENT)["input_ids"]
 
     def _offsets(self, text: str) -> list[int]:
-        """Where in a text each of its tokens begins."""
         return [start for start, _ in self.tokenizer(text, **_CONTENT, return_offsets_mapping=True)["offset_mapping"]]
 
-    def _render(
+    def _render_row(
         self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
     ) -> tuple[list[int], list[int], list[int]]:
-        """Tokens, branch ids and answer mask of one row."""
+        """Returns tokens, branch ids and answer mask of one row."""
         if premise.modality not in self._prompt_pieces:
             raise ValueError(
                 f"The prompt of this model has no part for {premise.modality}: it is for "
                 f"{', '.join(self._prompt_pieces)} alone."
             )
         pieces = self._prompt_pieces[premise.modality]
-        ids = self._fill(pieces["premise"], premise, sentences[0], branches[0])
+        ids = self._fill_pieces(pieces["premise"], premise, sentences[0], branches[0])
         branch_ids, answer_mask = [0] * len(ids), [0] * len(ids)
         rows = zip(sentences, branches, answers, strict=True)
         for number, (sentence, branch, answer) in enumerate(rows, start=1):
-            ids += self._fill(pieces["hypothesis"], premise, sentence, branch)
+            ids += self._fill_pieces(pieces["hypothesis"], premise, sentence, branch)
             answer_mask += [0] * (len(ids) - len(answer_mask)) + [1] * len(answer)
             ids += answer
             branch_ids += [number] * (len(ids) - len(branch_ids))
@@ -560,7 +558,6 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _resolve(premise) -> tuple[str, str | None, Any, Any]:
-        """A premise as `(modality, text, audio, video)`, checked."""
         premise = plain(premise)
         row = {"premise": premise} if isinstance(premise, (str, os.PathLike, bytes)) else as_row(premise)
         if row is None:
@@ -574,10 +571,10 @@ class CLUEProcessor(ProcessorMixin):
         elif as_row(inner) is not None:
             row = {**row, "premise": None, **as_row(inner)}
         filled = {key: cell for key, cell in row.items() if not is_empty(cell)}
-        text, said = filled.get("text", filled.get("premise")), filled.get("modality")
+        text, stated_modality = filled.get("text", filled.get("premise")), filled.get("modality")
         audio, video = filled.get("audio"), filled.get("video")
         given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
-        modality = said or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
+        modality = stated_modality or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
         if not modality and (isinstance(row.get("text"), str) or isinstance(row.get("premise"), str)):
             raise ValueError("The text of a premise is a string that is not empty, got nothing but blanks.")
         if modality not in MODALITIES:
@@ -591,7 +588,7 @@ class CLUEProcessor(ProcessorMixin):
         if modality == "text":
             if not isinstance(text, str):
                 raise ValueError(f"The text of a premise is a string that is not empty, got {quoted(text)}.")
-            if said is None and _names_a_clip(text.strip()):
+            if stated_modality is None and _names_a_clip(text.strip()):
                 raise ValueError(
                     f"The text of the premise is the name of a file, an address or a file in letters, {quoted(text)}: "
                     "give a clip as {'audio': ...}, {'video': ...}, a `pathlib.Path` or bytes; 'modality': 'text' "
@@ -600,17 +597,16 @@ class CLUEProcessor(ProcessorMixin):
         return modality, text, audio, video
 
     def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
-        """Log-mel spectrogram of the clip alone, the same frames as in the backbone's own processor."""
         extractor = self.feature_extractor
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
         length, silence = len(audio.waveform), 0
         num_frames = length // extractor.hop_length
         if self.backbone.pads_sound:
-            # A window of silence behind the clip, as padding would put there: its last frames look into it.
+            # A window of silence after the clip, as padding would be: its last frames overlap it.
             num_frames = -(-length // extractor.hop_length)
             silence = num_frames * extractor.hop_length + extractor.n_fft - length
         if self.backbone.num_audio_tokens(num_frames) < 1 or length + silence <= extractor.n_fft // 2:
-            raise MediaError(f"{_name(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
+            raise MediaError(f"{_label(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
         features = extractor(
             np.pad(audio.waveform, (0, silence)),
             sampling_rate=extractor.sampling_rate,
@@ -624,13 +620,13 @@ class CLUEProcessor(ProcessorMixin):
 
     def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
         processor = self.video_processor
-        chosen = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
+        sampling_options = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
 
         def shrink(frame: np.ndarray, num_frames: int) -> np.ndarray:
             """Resizes a frame as the video processor would with all of them, before the next one is decoded."""
             pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None]
             if options["frame_size"] is not None:
-                # As torchvision resizes bytes: rounded to whole ones again.
+                # Rounded to whole bytes, as torchvision does.
                 pixels = torch.nn.functional.interpolate(
                     pixels.float(),
                     size=(options["frame_size"],) * 2,
@@ -642,11 +638,11 @@ class CLUEProcessor(ProcessorMixin):
             height, width = pixels.shape[2:]
             if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
                 raise MediaError(
-                    f"{_name(source)} has frames of {width} x {height} pixels, too long and thin to be read."
+                    f"{_label(source)} has frames of {width} x {height} pixels, too long and thin to be read."
                 )
             return self._resize(pixels, num_frames)[0].numpy()
 
-        video = load_video(source, shrink=shrink, **chosen)
+        video = load_video(source, shrink=shrink, **sampling_options)
         patches = processor(
             videos=[torch.from_numpy(video.frames)],
             do_resize=False,
@@ -660,10 +656,10 @@ class CLUEProcessor(ProcessorMixin):
         encoded.notes += video.notes
 
     def _resize(self, frame: torch.Tensor, num_frames: int) -> torch.Tensor:
-        """One of `num_frames` frames, `(1, 3, height, width)`, in the size the video processor makes them all."""
+        """Resizes one of `num_frames` frames, `(1, 3, height, width)`, as the video processor resizes them all."""
         processor = self.video_processor
         size = {edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}
-        kinds = {
+        settings = {
             "size": SizeDict(**size),
             "resample": processor.resample,
             "factor": processor.patch_size * processor.merge_size,
@@ -671,18 +667,18 @@ class CLUEProcessor(ProcessorMixin):
             "cap_pixels_per_frame": True,
         }
         shape = (num_frames, *frame.shape[1:])
-        key = (*shape, *size.values(), kinds["factor"], kinds["temporal_factor"], processor.max_video_tokens)
+        key = (*shape, *size.values(), settings["factor"], settings["temporal_factor"], processor.max_video_tokens)
         if key not in self._frame_sizes:
-            # Without memory: only the size that comes out is wanted. Slow, but clips of one kind have one size.
-            everything = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
-            self._frame_sizes[key] = processor.resize(videos=everything, **kinds).shape[-2:]
+            # On the meta device, for the size alone. Slow, hence cached: clips of one kind have one size.
+            all_frames = torch.empty((1, *shape), dtype=frame.dtype, device="meta")
+            self._frame_sizes[key] = processor.resize(videos=all_frames, **settings).shape[-2:]
         height, width = self._frame_sizes[key]
         return BaseVideoProcessor.resize(
             processor, frame, SizeDict(height=height, width=width), resample=processor.resample
         )
 
     def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
-        """The places of sound and frames between their markers; in an audiovisual premise in turns, by the clock."""
+        """Returns the places of sound and frames between their markers; in turns if audiovisual."""
         ids = self._ids
         sound, frame = [ids["audio_token"]], [ids["video_token"]]
         num_sounds = tokens_per_step = steps = 0
@@ -702,12 +698,7 @@ class CLUEProcessor(ProcessorMixin):
         return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
 
 
-def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
-    """The two parts of the prompt for each modality it is for.
-
-    Raises:
-        ValueError: if parts are missing, or there are others.
-    """
+def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
     parts = {name: part for name, part in prompt.items() if name != "answer"}
     if parts.keys() == DEFAULT_PROMPT.keys():
         return dict.fromkeys(MODALITIES, parts)
@@ -724,15 +715,14 @@ def _prompts(prompt: dict) -> dict[str, dict[str, str]]:
     return {modality: parts[modality] for modality in MODALITIES if modality in parts}
 
 
-def _sentence(hypothesis: str) -> str:
-    """A hypothesis without blanks and ends of lines around it."""
+def _check_hypothesis(hypothesis: str) -> str:
     if not isinstance(hypothesis, str) or not hypothesis.strip():
         raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
-    return _encodable(hypothesis.strip())
+    return _check_encodable(hypothesis.strip())
 
 
-def _encodable(text: str) -> str:
-    """The text, if it can be tokenized: the tokenizer's own error does not say what is wrong."""
+def _check_encodable(text: str) -> str:
+    """Raises an error that names a lone surrogate, as the tokenizer's own does not."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -742,15 +732,15 @@ def _encodable(text: str) -> str:
     return text
 
 
-def named(error: ValueError, name: str) -> ValueError:
-    """The error with what it is about before it, of the same kind."""
-    # By its name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
+def prefix_error(error: ValueError, name: str) -> ValueError:
+    """Returns an error of the same kind, with a label before its message."""
+    # By name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
     kind = type(error) if type(error).__name__ == "MediaError" else ValueError
     return kind(shorten(f"{name}: {error}", 500))
 
 
 def plain(cell: Any) -> Any:
-    """A cell of a table without its wrapping: None for NaN, NA and NaT, and what an array of no dimensions holds."""
+    """Unwraps a cell of a table: None for NaN, NA and NaT, the scalar for an array of no dimensions."""
     if isinstance(cell, dict):
         return {key: plain(value) for key, value in cell.items()}
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
@@ -762,8 +752,8 @@ def plain(cell: Any) -> Any:
 
 
 def as_row(value: Any) -> dict | None:
-    """A `dict`, or a row of pandas or of numpy's records, as a `dict` of plain cells; None for anything else, a column
-    of pandas too."""
+    """Converts a `dict`, or a row of pandas or numpy's records, to a `dict` of plain cells; None for all else, also
+    for a pandas column."""
     if isinstance(value, np.void) and value.dtype.names:
         value = {name: value[name] for name in value.dtype.names}
     if isinstance(value, Mapping) or (
@@ -774,7 +764,7 @@ def as_row(value: Any) -> dict | None:
 
 
 def as_list(values: Any) -> list | None:
-    """A list, a column of a table or an array of texts or rows as a list of plain cells; None for anything else."""
+    """Converts a list, a table column or an array of texts or rows to a list of plain cells; None for all else."""
     if isinstance(values, np.ndarray):
         several = values.ndim > 0 and values.dtype.kind in "OTUV"
     else:
@@ -785,20 +775,17 @@ def as_list(values: Any) -> list | None:
 
 
 def is_pandas(value: Any, *names: str) -> bool:
-    """Whether it is of one of these classes of pandas, which need not be installed."""
+    """Recognizes instances of these pandas classes without importing pandas, which need not be installed."""
     return any(cls.__name__ in names and cls.__module__.split(".")[0] == "pandas" for cls in type(value).__mro__)
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a plain cell holds nothing, or nothing but blanks."""
+    """Recognizes a plain cell that is None or nothing but blanks."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _names_a_clip(text: str) -> bool:
-    """Whether a text is, by its form, nothing but the address, name or content of a clip.
-
-    An ordinary sentence may end in the name of a clip: it is one only if such a file is here.
-    """
+    """Recognizes a text that is nothing but the address, name or content of a clip; a sentence may end in a name."""
     one_word, path = len(text.split()) == 1, PATH_START.match(text) is not None
     if ADDRESS.fullmatch(text) or is_base64(text) or (one_word and path and not re.fullmatch("/[^/]*", text)):
         return True
@@ -806,17 +793,13 @@ def _names_a_clip(text: str) -> bool:
 
 
 def _is_file(text: str) -> bool:
-    """Whether a text is the name of a file under the working directory, or looks like one elsewhere.
-
-    A server must not tell a stranger what lies on its disk: further away nothing is looked up.
-    """
+    """Looks up a name under the working directory only: a server must not reveal what else is on its disk."""
     if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
-        return AWAY.match(text) is not None
+        return PATH_ELSEWHERE.match(text) is not None
     return os.path.isfile(text)
 
 
-def _name(source) -> str:
-    """How an error calls a clip."""
+def _label(source) -> str:
     if isinstance(source, (str, os.PathLike)):
         return f"'{shorten(os.fsdecode(source))}'"
     if isinstance(source, dict) and isinstance(source.get("path"), str):
