@@ -266,7 +266,7 @@ class _Mix:
 
     def __init__(self, notes: list[str]):
         self.notes = notes
-        self.channel_energy = self.mix_energy = 0.0  # energies
+        self.channel_energy = self.mix_energy = 0.0
         self.averaged = 0
 
     def mono(self, samples: np.ndarray, layout: str | None) -> np.ndarray:

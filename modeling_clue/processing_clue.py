@@ -494,9 +494,8 @@ class CLUEProcessor(ProcessorMixin):
     def _split_prompt(self, template: str) -> list[str | list[int]]:
         """Splits a template into fixed tokens and texts that are filled in and then tokenized.
 
-        Such a text is a place alone, whose tokens depend on nothing else, where hypotheses share their premise. With
-        one
-        hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
+        Where hypotheses share their premise, such a text is a place alone, whose tokens depend on nothing else; with
+        one hypothesis a row it reaches from one special token to the next, as if the whole row was tokenized.
         """
         cut = PLACEHOLDERS
         if self.one_hypothesis_a_row:
@@ -793,7 +792,7 @@ def _names_a_clip(text: str) -> bool:
 
 
 def _is_file(text: str) -> bool:
-    """Looks up a name under the working directory only: a server must not reveal what else is on its disk."""
+    """Looks up names under the working directory, and judges others by form: a server must not reveal its disk."""
     if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
         return PATH_ELSEWHERE.match(text) is not None
     return os.path.isfile(text)

@@ -70,8 +70,7 @@ class Backbone:
     unused: tuple[str, ...] = ()
 
     def upstream(self, kind: str) -> type:
-        """Imports its class from transformers: `"Config"`, `"ThinkerConfig"`, `"Processor"`,
-        `"ForConditionalGeneration"` or `"ThinkerForConditionalGeneration"`.
+        """Imports its class of a kind from transformers, such as `"Processor"` or `"ThinkerForConditionalGeneration"`.
         """
         return getattr(transformers, self.prefix + kind)
 
