@@ -140,7 +140,7 @@ def load_video(
     shrink: Shrink | None = None,
     name: str | None = None,
 ) -> Video:
-    """Reads the frames on display at times `k / fps`, or as many spread from the first frame to the last.
+    """Reads the frames on display at times `k / fps` from the first frame on, or as many from the first to the last.
 
     A video with more than `max_frames` such times is sampled evenly at the lower rate that gives `max_frames`, and a
     note says so; one with fewer than `min_frames` is sampled at the higher rate that gives `min_frames`, repeating
