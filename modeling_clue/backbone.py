@@ -70,7 +70,7 @@ class Backbone:
     unused: tuple[str, ...] = ()
 
     def upstream(self, kind: str) -> type:
-        """Imports its class of a kind from transformers, such as `"Processor"` or `"ThinkerForConditionalGeneration"`."""
+        """Imports its class of a kind from transformers, such as `"Processor"` or `"ThinkerConfig"`."""
         return getattr(transformers, self.prefix + kind)
 
     def times(self, steps: int, second_per_grid: torch.Tensor) -> torch.Tensor:
