@@ -145,7 +145,8 @@ def main() -> None:
     become(job["environment"], job["folder"])
     more = [folder for folder in job["environment"].get("PYTHONPATH", "").split(os.pathsep) if folder]
     try:
-        run([*more, *path], *job["command"])
+        # What both name stands once, as site has it.
+        run([*more, *(folder for folder in path if folder not in more)], *job["command"])
         status = 0
     except SystemExit as end:
         if not isinstance(end.code, int | None):

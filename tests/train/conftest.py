@@ -1,10 +1,12 @@
 """A small urn world in which the probability of a row is its name, and a tiny checkpoint that goes with it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from datasets_scripts.build import main as build
 from modeling_clue.modalities import MODALITIES
@@ -14,6 +16,13 @@ CONFIGS = [f"urn-{modality}" for modality in MODALITIES]
 HYPOTHESES = 4
 TRAIN_PREMISES = {"text": 7, "audio": 5, "video": 5, "audiovisual": 5}
 VALIDATION_PREMISES = 3
+
+
+@pytest.fixture(autouse=True)
+def no_deepspeed_left() -> Iterator[None]:
+    """transformers keeps DeepSpeed's settings of the last arguments, until the memory of these is freed."""
+    yield
+    unset_hf_deepspeed_config()
 
 
 @pytest.fixture(scope="session")

@@ -222,9 +222,9 @@ def test_a_missing_split_is_told_before_anything_is_loaded(tmp_path):
             drafts[split] = [Draft(split, row)]
         write_config(tmp_path / "umui", config, drafts, {"source": "made-up"})
     run = (tmp_path / "umui", tmp_path / "nowhere", tmp_path / "out", "--dataset-configs", "whole", "bare")
-    with pytest.raises(ValueError, match="^bare of .* has no split 'validation', but whole has: .*eval_configs"):
+    with pytest.raises(ValueError, match="^bare of .* has no split 'validation', but whole has: .*--eval-configs"):
         train(*run, "--eval_strategy", "steps", "--eval_steps", "1")
-    with pytest.raises(ValueError, match="^whole, bare of .* has no split 'pilot': .*train_split"):
+    with pytest.raises(ValueError, match="^whole, bare of .* has no split 'pilot': .*--train-split"):
         train(*run, "--train_split", "pilot")
 
 
