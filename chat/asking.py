@@ -97,7 +97,7 @@ def yes_no_answer(tokens: Iterable[tuple[str, float]], likeliest: str) -> dict:
     return {"text": f"{likeliest!r}; yes and no together {both:.3g}", "probability": probability, "reason": None}
 
 
-def said(token: str) -> str | None:
+def yes_or_no(token: str) -> str | None:
     """Returns `"yes"` or `"no"`, whichever a token is but for case and white space around; `None` for any other."""
     word = token.strip().strip(STORED_SPACE).strip().casefold()
     return word if word in ("yes", "no") else None
@@ -112,7 +112,7 @@ def yes_among(tokens: Iterable[tuple[str, float]]) -> tuple[float | None, float]
             tokens that are the word; if none is either word, the probability is `None`.
     """
     sums = {"yes": 0.0, "no": 0.0}
-    found = [(word, logprob) for token, logprob in tokens if (word := said(token)) is not None]
+    found = [(word, logprob) for token, logprob in tokens if (word := yes_or_no(token)) is not None]
     if not found:
         return None, 0.0
     # Relative to the largest: of words that are hardly ever said, the quotient is right still.

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 from chat.replies import AnswerFailedError, DeclinedError, ReplyError, read_reply
-from common.cli import above_zero, not_negative, positive, whole
+from common.cli import non_negative_float, non_negative_int, positive_float, positive_int
 from common.errors import InputError
 from modeling_clue.servers import check_address, read_key, without_key
 
@@ -90,14 +90,21 @@ class ServerOptions:
 
 def add_sending_options(group, failures: int) -> None:
     """Adds how requests are sent to a group of options; `failures` is the default of `--stop-after-failures`."""
-    group.add_argument("--in-flight", type=positive, default=32, help="requests at once, each task (default: 32)")
-    group.add_argument("--timeout", type=above_zero, default=300.0, help="seconds an attempt (default: 300)")
-    group.add_argument("--retries", type=whole, default=5, help="after the first attempt (default: %(default)s)")
-    group.add_argument("--backoff", type=not_negative, default=1.0, help="seconds of the first pause (default: 1)")
+    group.add_argument("--in-flight", type=positive_int, default=32, help="requests at once, each task (default: 32)")
+    group.add_argument("--timeout", type=positive_float, default=300.0, help="seconds an attempt (default: 300)")
     group.add_argument(
-        "--stop-after-failures", type=positive, default=failures, help="of requests in a row (default: %(default)s)"
+        "--retries", type=non_negative_int, default=5, help="after the first attempt (default: %(default)s)"
     )
-    group.add_argument("--max-media-mb", type=above_zero, default=64.0, help="of one file (default: 64)")
+    group.add_argument(
+        "--backoff", type=non_negative_float, default=1.0, help="seconds of the first pause (default: 1)"
+    )
+    group.add_argument(
+        "--stop-after-failures",
+        type=positive_int,
+        default=failures,
+        help="of requests in a row (default: %(default)s)",
+    )
+    group.add_argument("--max-media-mb", type=positive_float, default=64.0, help="of one file (default: 64)")
     group.add_argument(
         "--api-key-env", default="OPENAI_API_KEY", help="environment variable with the key (default: %(default)s)"
     )

@@ -44,7 +44,7 @@ class ArgumentParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """Reads a whole number of at least 1."""
     number = int(text)
     if number < 1:
@@ -52,7 +52,7 @@ def positive(text: str) -> int:
     return number
 
 
-def whole(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """Reads a whole number of at least 0."""
     number = int(text)
     if number < 0:
@@ -61,10 +61,10 @@ def whole(text: str) -> int:
 
 
 # What a seed may be.
-seed = whole
+seed = non_negative_int
 
 
-def not_negative(text: str) -> float:
+def non_negative_float(text: str) -> float:
     """Reads a finite number of at least 0."""
     number = float(text)
     if not 0 <= number < float("inf"):
@@ -72,9 +72,9 @@ def not_negative(text: str) -> float:
     return number
 
 
-def above_zero(text: str) -> float:
+def positive_float(text: str) -> float:
     """Reads a finite number above 0."""
-    number = not_negative(text)
+    number = non_negative_float(text)
     if number == 0:
         raise argparse.ArgumentTypeError("must be above 0")
     return number
@@ -101,7 +101,7 @@ def named_path(text: str) -> tuple[str, Path]:
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Ends a command whose input is wrong with the message alone; `python -X dev` shows the traceback."""
     try:
         yield

@@ -43,7 +43,7 @@ class Repository:
     head: str | None = None  # the commit that the release goes on from
     files: dict[str, RepoFile] = field(default_factory=dict)  # at that commit, by their paths
 
-    def standing(self, private: bool) -> str:
+    def visibility(self, private: bool) -> str:
         """Says whether it is there and who may see it; `private` is what was asked for."""
         if self.info is None:
             return f"is not there, or not open to this token; to be made {'private' if private else 'public'}"
@@ -62,7 +62,7 @@ def connect(repo: str, token_needed: bool = True) -> HfApi:
     return HfApi(token=token)
 
 
-def look_at(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
+def find_repository(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
     """Returns what is there of a `"dataset"` or `"space"`; a branch that isn't there would begin as main is."""
     with explain_hub_errors(repo):
         try:
@@ -82,9 +82,9 @@ def files_at(api: HfApi, kind: str, repo: str, commit: str) -> dict[str, RepoFil
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
-def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> None:
+def check(kind: str, repo: str, remote: Repository, private: bool, card: str) -> None:
     """Refuses, before anything is sent, to leave public what should be private, and a card that the Hub refuses."""
-    if private and there.info is not None and not there.info.private:
+    if private and remote.info is not None and not remote.info.private:
         raise InputError(
             f"{repo} is public, and --private would not change that: make it private in its settings, or leave "
             "--private out. Nothing was sent"
@@ -96,12 +96,12 @@ def check(kind: str, repo: str, there: Repository, private: bool, card: str) -> 
             raise InputError(f"the Hub refuses the front matter of README.md: {error}") from error
 
 
-def changed_files(files: dict[str, Path], there: Repository) -> dict[str, Path]:
+def changed_files(files: dict[str, Path], remote: Repository) -> dict[str, Path]:
     """Returns what a release would send: the files whose content, told by size and hash, is not there."""
     return {
         path: local
         for path, local in tqdm(files.items(), "comparing", unit=" files", disable=None)
-        if path not in there.files or _differs(local, there.files[path])
+        if path not in remote.files or _differs(local, remote.files[path])
     }
 
 
@@ -113,7 +113,7 @@ def stage(files: dict[str, Path], folder: Path) -> Path:
     return folder
 
 
-def amount(files: Iterable[Path]) -> str:
+def count_and_size(files: Iterable[Path]) -> str:
     """Tells a number of files and of bytes as people read it."""
     sizes = [local.stat().st_size for local in files]
     return f"{counted(len(sizes), 'file')}, {tqdm.format_sizeof(sum(sizes), 'B')}" if sizes else "nothing"
@@ -125,7 +125,7 @@ def explain_hub_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except (*HUB_ERRORS, EntryNotFoundError, HFValidationError) as error:
-        raise HubError(_words(error, repo)) from error
+        raise HubError(_explain(error, repo)) from error
 
 
 def _differs(local: Path, remote: RepoFile) -> bool:
@@ -140,7 +140,7 @@ def _differs(local: Path, remote: RepoFile) -> bool:
         return blob.hexdigest() != remote.blob_id
 
 
-def _words(error: Exception, repo: str) -> str:
+def _explain(error: Exception, repo: str) -> str:
     match error:
         case HFValidationError():
             return f"{repo!r} is no name of a repository: it must be ORG/NAME. {error}"
@@ -164,7 +164,7 @@ def _words(error: Exception, repo: str) -> str:
         case HTTPError():
             return f"{constants.ENDPOINT} can't be reached ({type(error).__name__}: {error}): try again, it goes on"
         case ConnectionError() | PermissionError() | RuntimeError():
-            cause = f" {_words(error.__cause__, repo)}" if error.__cause__ is not None else ""
+            cause = f" {_explain(error.__cause__, repo)}" if error.__cause__ is not None else ""
             return f"contents could not be sent to {repo} ({error}){cause}: try again, it goes on where it stopped"
     return str(error)
 

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from common.cli import ArgumentParser, in_words, refuse_old
+from common.cli import ArgumentParser, exit_on_error, refuse_old
 from common.errors import InputError
 from common.files import write_text
 from datasets_scripts.judgements.read import add_raw_options, aggregate, read_and_tell
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     refuse_old(arguments, {"agreement": "python -m evaluation.figures agreement --annotations FILE"})
     options = parse_arguments(arguments)
-    with in_words():
+    with exit_on_error():
         _run_aggregate(options)
 
 

@@ -22,7 +22,7 @@ import os
 import re
 from pathlib import Path
 
-from common.cli import ArgumentParser, in_words, positive, seed
+from common.cli import ArgumentParser, exit_on_error, positive_int, seed
 from datasets_scripts.building.folder import check_free
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
@@ -53,7 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default="full",
         help="positives to negatives in the training split: 1:0.5, 1:1, 1:2, 1:3, or full (default)",
     )
-    common.add_argument("--workers", type=positive, default=os.cpu_count(), help="default: one a core")
+    common.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="default: one a core")
     parsers = {}
     for name, source in SOURCES.items():
         parsers[name] = sources.add_parser(name, parents=[common], help=source.DESCRIPTION)
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
     plan = {name: value for name, value in vars(options).items() if name not in NOT_IN_THE_PLAN}
-    with in_words():
+    with exit_on_error():
         configs = SOURCES[options.source].configs(options)
         for config in configs:
             check_free(options.output_dir, config, options.overwrite)

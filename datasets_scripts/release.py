@@ -29,17 +29,17 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 from huggingface_hub.hf_api import RepoFile
 
-from common.cli import ArgumentParser, counted, in_words
+from common.cli import ArgumentParser, counted, exit_on_error
 from common.errors import InputError
 from common.hub import (
     HubError,
     Repository,
-    amount,
     changed_files,
     check,
     connect,
+    count_and_size,
     explain_hub_errors,
-    look_at,
+    find_repository,
     stage,
 )
 from datasets_scripts.building.folder import folder_lock
@@ -143,39 +143,39 @@ def release(options: argparse.Namespace) -> None:
         files["README.md"] = Path(scratch) / "README.md"
         files["README.md"].write_text(card, encoding="utf-8", newline="\n")
         try:
-            there = look_at(api, "dataset", options.repo, options.revision)
-            check("dataset", options.repo, there, options.private, card)
-            print(f"{options.repo}: {there.standing(options.private)}")
+            remote = find_repository(api, "dataset", options.repo, options.revision)
+            check("dataset", options.repo, remote, options.private, card)
+            print(f"{options.repo}: {remote.visibility(options.private)}")
         except HubError as error:
             if not options.dry_run:
                 raise
             print(f"{error}\nWithout it, this is what a first release would send:")
-            there = Repository()
-        changed = changed_files(files, there)
-        deleted = sorted(_released(there.files, files) - files.keys())
+            remote = Repository()
+        changed = changed_files(files, remote)
+        deleted = sorted(_released(remote.files, files) - files.keys())
         _print_plan(configs, files, changed, deleted)
         if options.dry_run:
             return
         if not changed and not deleted:
             print("All of it is there already: nothing sent")
             return
-        _send(api, options, there, changed, deleted)
+        _send(api, options, remote, changed, deleted)
     print(f"{counted(len(changed), 'file')} sent, {len(deleted):,} deleted: {api.endpoint}/datasets/{options.repo}")
 
 
-def _released(there: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
+def _released(remote: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
     """Returns what releases put there: what a config consists of, of this one's and of those with a `build.json`."""
     ours = {path.partition("/")[0] for path in files}
     pattern = re.compile(rf"([^/]+)/(build\.json|({'|'.join(SPLITS)})/(metadata\.parquet|media/[^/]+))")
-    found = [match for match in map(pattern.fullmatch, there) if match]
-    return {match[0] for match in found if match[1] in ours or f"{match[1]}/build.json" in there}
+    found = [match for match in map(pattern.fullmatch, remote) if match]
+    return {match[0] for match in found if match[1] in ours or f"{match[1]}/build.json" in remote}
 
 
-def _send(api: HfApi, options, there: Repository, changed: dict[str, Path], deleted: list[str]) -> None:
+def _send(api: HfApi, options, remote: Repository, changed: dict[str, Path], deleted: list[str]) -> None:
     target = {"repo_id": options.repo, "repo_type": "dataset", "revision": options.revision}
     clips = {path: local for path, local in changed.items() if "/media/" in path}
     with explain_hub_errors(options.repo), TemporaryDirectory() as staged:
-        head = there.head
+        head = remote.head
         if head is None:
             api.create_repo(options.repo, repo_type="dataset", private=options.private, exist_ok=True)
             head = api.repo_info(options.repo, repo_type="dataset").sha
@@ -210,7 +210,7 @@ def _print_plan(
 ) -> None:
     for config in configs:
         total, sent = (
-            amount(local for path, local in some.items() if path.startswith(f"{config.name}/"))
+            count_and_size(local for path, local in some.items() if path.startswith(f"{config.name}/"))
             for some in (files, changed)
         )
         note = ", labels without clips" * config.labels_only
@@ -280,7 +280,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
-    with in_words():
+    with exit_on_error():
         if not options.dataset.is_dir():
             raise InputError(f"--dataset {options.dataset} is not a folder")
         # Nobody builds in a folder that can't be written to.

@@ -98,12 +98,12 @@ def describe(dataset: str, config: str, rows: Dataset) -> dict:
     `build.json` tells them; `None` where nothing does.
     """
     build = read_build(dataset, config) or {}
-    told = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
+    values = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
     restored = build.get("source") == "restore"  # of which only the rows tell what it was
     return {
-        "sources": told["source"] if restored or "source" not in build else [build["source"]],
-        "modalities": told["modality"],
-        "probability_sources": told["probability_source"],
+        "sources": values["source"] if restored or "source" not in build else [build["source"]],
+        "modalities": values["modality"],
+        "probability_sources": values["probability_source"],
         "ratio": None if restored else build.get("ratio"),
         "teacher": build.get("options", {}).get("labelled_by"),
     }

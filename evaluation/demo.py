@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from transformers import pipeline
 
-from common.cli import ArgumentParser, in_words
+from common.cli import ArgumentParser, exit_on_error
 from common.files import write_text
 from evaluation.data import load_rows, premise_keys
 from evaluation.tables import comparison_table
@@ -188,5 +188,5 @@ def write_report(reports: dict[str, dict], out: Path, answering: float) -> None:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

@@ -23,7 +23,7 @@ from datasets import Dataset
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from common.cli import ArgumentParser, in_words, positive
+from common.cli import ArgumentParser, exit_on_error, positive_int
 from common.digests import weights_digest
 from common.files import replacing, write_text
 from common.hub import find_checkpoint
@@ -82,7 +82,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation", help="split to fit to (default: validation)")
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
-    parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
     parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
@@ -152,5 +152,5 @@ def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

@@ -14,8 +14,14 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from evaluation.predictors.prediction import HYPOTHESES_PER_PASS, AnyPrediction, Predictor
-from evaluation.processes import told_by_main
-from evaluation.unfinished import append_predictions, check_settings, finish_predictions, only_run, read_predictions
+from evaluation.processes import compute_on_main
+from evaluation.unfinished import (
+    append_predictions,
+    check_settings,
+    finish_predictions,
+    lock_output_dir,
+    read_predictions,
+)
 
 
 # What a prediction is about beside its premise, by what it is called there, and the columns of rows that have it.
@@ -64,8 +70,8 @@ def predict_split(
         done = read_predictions(out, asked)
         return [index for index, name in enumerate(ids) if name not in done]
 
-    with only_run(out, processes):
-        left = told_by_main(processes, missing)
+    with lock_output_dir(out, processes):
+        left = compute_on_main(processes, missing)
         if processes.is_main_process and 0 < len(left) < len(ids):
             print(f"{out} holds {len(ids) - len(left):,} of {len(ids):,} rows already: going on with the others.")
         batches = make_batches(left, keys, batch_size)[processes.process_index :: processes.num_processes]
@@ -116,17 +122,17 @@ def score_batches(
 
     def read(batch: list[int]) -> tuple[list[dict], Any]:
         chosen = [rows[index] for index in batch]
-        with naming(chosen, [keys[index] for index in batch]):
+        with name_rows_in_errors(chosen, [keys[index] for index in batch]):
             return chosen, predictor.prepare(chosen)
 
-    for batch, (chosen, prepared) in one_ahead(read, batches):
+    for batch, (chosen, prepared) in prefetch(read, batches):
         about = [keys[index] for index in batch]
-        with naming(chosen, about):
+        with name_rows_in_errors(chosen, about):
             answers = predictor.answer(prepared)
         yield as_rows(chosen, about, answers)
 
 
-def one_ahead(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def prefetch(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """Yields items with what `prepare` makes of each on another thread, where it is one item ahead and no further."""
     waiting = iter(items)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as thread:
@@ -144,7 +150,7 @@ def one_ahead(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[t
 
 
 @contextmanager
-def naming(chosen: list[dict], about: list[str]) -> Iterator[None]:
+def name_rows_in_errors(chosen: list[dict], about: list[str]) -> Iterator[None]:
     """Lets an error within it name the first row of each premise."""
     first = {key: row["id"] for key, row in zip(reversed(about), reversed(chosen), strict=True)}
     names = ", ".join(first[key] for key in dict.fromkeys(about))

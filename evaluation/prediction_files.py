@@ -74,7 +74,7 @@ def _default_name(settings: dict, folder: Path) -> str:
 
 
 def _read_object(path: Path) -> dict:
-    with _reading(path):
+    with _name_file_in_errors(path):
         found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold a JSON object.")
@@ -83,7 +83,7 @@ def _read_object(path: Path) -> dict:
 
 def _read_rows(path: Path) -> list[dict]:
     rows = []
-    with _reading(path):
+    with _name_file_in_errors(path):
         found = list(read_objects(path))
     for number, row in found:
         if isinstance(row, str):
@@ -101,7 +101,7 @@ def _read_rows(path: Path) -> list[dict]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _name_file_in_errors(path: Path) -> Iterator[None]:
     """Tells what is wrong with a file that can't be read within it."""
     try:
         yield

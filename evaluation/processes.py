@@ -38,6 +38,6 @@ def joined_processes() -> Iterator[PartialState]:
     processes.destroy_process_group()
 
 
-def told_by_main(processes: PartialState, make: Callable[[], Value]) -> Value:
+def compute_on_main(processes: PartialState, make: Callable[[], Value]) -> Value:
     """Returns on each process what `make` gives on the main one: what reads every file of a dataset is done once."""
     return broadcast_object_list([make() if processes.is_main_process else None])[0]

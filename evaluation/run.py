@@ -28,13 +28,13 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 
-from common.cli import ArgumentParser, counted, in_words, positive
+from common.cli import ArgumentParser, counted, exit_on_error, positive_int
 from common.digests import digest
 from evaluation.baselines import describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import ChosenPredictor, add_predictor_options, choose_predictor
-from evaluation.processes import joined_processes, told_by_main
+from evaluation.processes import compute_on_main, joined_processes
 from evaluation.report import make_report, without_number, write_report
 from evaluation.tables import measures_table
 
@@ -67,8 +67,8 @@ def evaluate(
     out = Path(args.output_dir or f"runs/evaluation/{chosen.name}/{args.dataset_config}-{args.split}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
-    keys = told_by_main(processes, lambda: premise_keys(rows))
-    baselines = told_by_main(
+    keys = compute_on_main(processes, lambda: premise_keys(rows))
+    baselines = compute_on_main(
         processes,
         lambda: fit_baselines(args.dataset, args.dataset_config, args.split, rows, keys, args.baselines_from),
     )
@@ -122,15 +122,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output-dir",
         help="folder to write to; of several configs each has one in it (default: runs/evaluation/MODEL/CONFIG-SPLIT)",
     )
-    parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
         "--baselines-from", metavar="CONFIG", help="config to fit the baselines to (default: --dataset-config)"
     )
-    parser.add_argument("--limit", type=positive, help="evaluate only the first rows of the split")
+    parser.add_argument("--limit", type=positive_int, help="evaluate only the first rows of the split")
     add_predictor_options(parser, models_only=False)
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

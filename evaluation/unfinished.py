@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def only_run(out: Path, processes: PartialState) -> Iterator[None]:
+def lock_output_dir(out: Path, processes: PartialState) -> Iterator[None]:
     """
     One evaluation at a time writes to a folder. Each of its processes holds a lock, until it ends: one that outlived
     its launcher keeps the next evaluation out.

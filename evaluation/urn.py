@@ -23,13 +23,13 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 
-from common.cli import ArgumentParser, counted, in_words, positive, seed
+from common.cli import ArgumentParser, counted, exit_on_error, positive_int, seed
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources import urn_stress
 from evaluation.data import load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
-from evaluation.processes import joined_processes, told_by_main
+from evaluation.processes import compute_on_main, joined_processes
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
 
@@ -64,7 +64,7 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
             rows = load_rows(str(suite), f"stress-{modality}", "test")
         if not context:
             rows = without_context(rows)
-        keys = told_by_main(processes, partial(premise_keys, rows))
+        keys = compute_on_main(processes, partial(premise_keys, rows))
         content[modality] = rows_digest(rows, keys)
         settings = {**chosen.settings, "suite": digest, "rows": content[modality], "context": context}
         folder = out / modality
@@ -111,7 +111,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--suites", type=Path, default=Path("runs/urn/suites"), help="where suites are built (default: %(default)s)"
     )
-    parser.add_argument("--batch-size", type=positive, default=8, help="premises scored together (default: 8)")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
         "--context",
         action=argparse.BooleanOptionalAction,
@@ -119,7 +119,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the suite (default: 0)")
     parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count(), help="that make clips (default: one a core)"
+        "--workers", type=positive_int, default=os.cpu_count(), help="that make clips (default: one a core)"
     )
     urn_stress.add_arguments(parser.add_argument_group("suite", "by default the standard one"))
     return parser.parse_args(arguments)
@@ -140,5 +140,5 @@ def without_context(rows: Dataset) -> Dataset:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

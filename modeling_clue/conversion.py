@@ -549,7 +549,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:  # like `common.cli.in_words`, which this package does not import
+    try:  # like `common.cli.exit_on_error`, which this package does not import
         main()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -25,9 +25,19 @@ import yaml
 from huggingface_hub import HfApi, RepoCard
 from huggingface_hub.errors import RevisionNotFoundError
 
-from common.cli import ArgumentParser, counted, in_words
+from common.cli import ArgumentParser, counted, exit_on_error
 from common.errors import InputError
-from common.hub import Repository, amount, changed_files, check, connect, explain_hub_errors, files_at, look_at, stage
+from common.hub import (
+    Repository,
+    changed_files,
+    check,
+    connect,
+    count_and_size,
+    explain_hub_errors,
+    files_at,
+    find_repository,
+    stage,
+)
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,26 +203,26 @@ def release(options: Namespace) -> None:
     if lacking:
         raise InputError(f"{SPACES / options.space} has no {min(lacking)} that git has too: no Space runs without")
     title = f"Release of spaces/{options.space} at"
-    there = look_at(api, "space", options.repo)
+    remote = find_repository(api, "space", options.repo)
     running, secrets = {}, {}
-    if there.info is not None:
-        _refuse_foreign(api, options, there, title)
+    if remote.info is not None:
+        _refuse_foreign(api, options, remote, title)
         with explain_hub_errors(options.repo):
             running = {key: variable.value for key, variable in api.get_space_variables(options.repo).items()}
             secrets = api.get_space_secrets(options.repo)
     settings = settings_of(api, options, running)
     card = render_card(folder.files["README.md"].read_text(encoding="utf-8"), settings.links)
-    check("space", options.repo, there, options.private, card)
+    check("space", options.repo, remote, options.private, card)
     with TemporaryDirectory() as scratch:
         files = folder.files | settings.files | {"README.md": Path(scratch) / "README.md"}
         files["README.md"].write_text(card, encoding="utf-8", newline="\n")
-        changed = changed_files(files, there)
+        changed = changed_files(files, remote)
         # A release is the whole Space: other files go.
-        deleted = sorted(there.files.keys() - files.keys() - {".gitattributes"})
+        deleted = sorted(remote.files.keys() - files.keys() - {".gitattributes"})
         to_set = {key: value for key, value in settings.variables.items() if running.get(key) != value}
 
-        print(f"{options.repo}: {there.standing(options.private)}")
-        print(f"  files: {amount(files.values())}; to send: {amount(changed.values())}")
+        print(f"{options.repo}: {remote.visibility(options.private)}")
+        print(f"  files: {count_and_size(files.values())}; to send: {count_and_size(changed.values())}")
         for path in changed:
             print(f"    {path}")
         if deleted:
@@ -228,7 +238,7 @@ def release(options: Namespace) -> None:
             return
         if changed or deleted or to_set:
             message = f"{title} {folder.commit[:12]}{', with local changes' if folder.changed else ''}"
-            _send(api, options, there, files if changed or deleted else {}, to_set, message)
+            _send(api, options, remote, files if changed or deleted else {}, to_set, message)
             print(
                 f"{counted(len(changed), 'file')} sent, {len(deleted):,} deleted, "
                 f"{counted(len(to_set), 'variable')} set: {api.endpoint}/spaces/{options.repo}"
@@ -240,14 +250,14 @@ def release(options: Namespace) -> None:
             print(f"Still missing is the secret {name} ({what}): hf spaces secrets add {options.repo} -s {name}")
 
 
-def _refuse_foreign(api: HfApi, options: Namespace, there: Repository, title: str) -> None:
-    if there.info.sdk not in ("gradio", None):
+def _refuse_foreign(api: HfApi, options: Namespace, remote: Repository, title: str) -> None:
+    if remote.info.sdk not in ("gradio", None):
         raise InputError(
-            f"--repo {options.repo} is a Space with the SDK {there.info.sdk}, and {options.space} is one with Gradio"
+            f"--repo {options.repo} is a Space with the SDK {remote.info.sdk}, and {options.space} is one with Gradio"
         )
-    others = sorted(there.files.keys() - OF_THE_HUB)
+    others = sorted(remote.files.keys() - OF_THE_HUB)
     with explain_hub_errors(options.repo):
-        history = api.list_repo_commits(options.repo, repo_type="space", revision=there.head) if others else []
+        history = api.list_repo_commits(options.repo, repo_type="space", revision=remote.head) if others else []
     if others and not any(commit.title.startswith(title) for commit in history):
         raise InputError(
             f"--repo {options.repo} holds {others[0]} and {len(others) - 1} more files, and no release of "
@@ -256,11 +266,11 @@ def _refuse_foreign(api: HfApi, options: Namespace, there: Repository, title: st
 
 
 def _send(
-    api: HfApi, options: Namespace, there: Repository, files: dict[str, Path], to_set: dict[str, str], title: str
+    api: HfApi, options: Namespace, remote: Repository, files: dict[str, Path], to_set: dict[str, str], title: str
 ) -> None:
     target = {"repo_id": options.repo, "repo_type": "space"}
     with explain_hub_errors(options.repo), TemporaryDirectory() as staged:
-        head = there.head
+        head = remote.head
         if head is None:
             api.create_repo(**target, space_sdk="gradio", private=options.private)
             head = api.repo_info(**target).sha
@@ -299,7 +309,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    with in_words():
+    with exit_on_error():
         release(parse_arguments(arguments))
 
 

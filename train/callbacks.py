@@ -20,7 +20,7 @@ from train.arguments import CLUETrainingArguments
 from train.hub import stage, upload
 from train.logs import TrainingSums
 from train.model_card import write_card
-from train.record import told, validation_results
+from train.record import redact, validation_results
 from train.trained import dtype_name
 
 
@@ -172,8 +172,8 @@ class PushCallback(TrainerCallback):
             upload(staged, repo, "End of training", args.hub_token, args.hub_revision)
         except HUB_ERRORS as error:
             raise ConnectionError(
-                f"The model is saved in {output_dir}, but could not be pushed to {repo}: {told(str(error))}. Push it "
-                f"with `python -m train.push --model {output_dir} --repo {repo}`."
+                f"The model is saved in {output_dir}, but could not be pushed to {repo}: {redact(str(error))}. Push "
+                f"it with `python -m train.push --model {output_dir} --repo {repo}`."
             ) from error
 
     def _stage(self, folder: Path) -> Path:
@@ -189,7 +189,7 @@ class PushCallback(TrainerCallback):
         if error is not None:
             logger.warning(
                 f"A push to {self.trainer.hub_model_id} failed, the checkpoint is in {self.trainer.args.output_dir} "
-                f"alone; the next save pushes again: {told(str(error))}"
+                f"alone; the next save pushes again: {redact(str(error))}"
             )
 
 

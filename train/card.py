@@ -12,7 +12,7 @@ python -m train.card --model runs/clue-3b --base-model Qwen/Qwen2.5-Omni-3B --li
 
 from pathlib import Path
 
-from common.cli import ArgumentParser, in_words
+from common.cli import ArgumentParser, exit_on_error
 from train.model_card import add_report, write_card
 from train.record import read_record, shown_path
 
@@ -41,5 +41,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

@@ -45,7 +45,7 @@ class CheckpointError(ValueError):
 
 
 @contextmanager
-def alone(output_dir: Path) -> Iterator[None]:
+def lock_output_dir(output_dir: Path) -> Iterator[None]:
     """Lets this run alone write to its folder; processes outlive their launcher where that alone is killed. The lock
     goes with the process that holds it."""
     taken = CheckpointError(
@@ -57,7 +57,7 @@ def alone(output_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(output_dir: Path, name: str) -> Iterator[Path]:
+def partial_checkpoint(output_dir: Path, name: str) -> Iterator[Path]:
     """Gives every process a folder to write a checkpoint to, which need not exist, and removes it if the writing
     fails: a full disk shows in several ways, of which few say so."""
     partial = output_dir / PARTIAL / name
@@ -74,7 +74,7 @@ def writing(output_dir: Path, name: str) -> Iterator[Path]:
         ) from error
 
 
-def seal(folder: Path, settings: dict[str, object], num_processes: int) -> None:
+def write_manifest(folder: Path, settings: dict[str, object], num_processes: int) -> None:
     """Brings the files of a folder that all processes have written to the disk, and writes its manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
@@ -170,7 +170,7 @@ def check_files(checkpoint: Path) -> None:
 
 
 @contextmanager
-def state_only(classes: list[type]) -> Iterator[None]:
+def safe_torch_load(classes: list[type]) -> Iterator[None]:
     """Has `torch.load` build nothing but tensors, plain values and objects of the classes given, whatever its caller
     asked for. DeepSpeed would run any code that it finds in a checkpoint."""
     before = os.environ.get(WEIGHTS_ONLY)
@@ -185,7 +185,7 @@ def state_only(classes: list[type]) -> Iterator[None]:
             os.environ[WEIGHTS_ONLY] = before
 
 
-def newest_sound(checkpoints: list[str]) -> str | None:
+def newest_intact(checkpoints: list[str]) -> str | None:
     """Finds the newest of some checkpoints, oldest first, whose files are all as they were written."""
     for checkpoint in reversed(checkpoints):
         try:
@@ -222,7 +222,7 @@ def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
         if args.local_process_index == 0:  # the others would only read the same again
             check_files(Path(checkpoint))
     except CheckpointError as error:
-        sound = newest_sound([path for path in checkpoints if not Path(path) == Path(checkpoint)])
+        sound = newest_intact([path for path in checkpoints if not Path(path) == Path(checkpoint)])
         advice = (
             f"the newest that is sound is {sound}: go on from it with `--resume-from-checkpoint {sound}`."
             if sound is not None

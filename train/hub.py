@@ -15,7 +15,7 @@ from trl import ModelConfig
 from common.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import MANIFEST
-from train.record import told
+from train.record import redact
 
 
 # Files of a checkpoint that are sent, in its folder and in the adapter's below; less what is about the run alone.
@@ -66,7 +66,7 @@ def open_repo(name: str, token: str | None = None, private: bool | None = None, 
             api.create_branch(repo, branch=revision, exist_ok=True)
     except HUB_ERRORS as error:
         raise ConnectionError(
-            f"Nothing can be pushed to {name} at {api.endpoint}: {told(str(error))}. Look at --hub-model-id, at the "
+            f"Nothing can be pushed to {name} at {api.endpoint}: {redact(str(error))}. Look at --hub-model-id, at the "
             "token (`hf auth login`, HF_TOKEN or --hub-token) and at the network, or leave --push-to-hub out."
         ) from error
     return repo
@@ -91,7 +91,7 @@ def stage(checkpoint: Path, output_dir: Path) -> Path:
                 shutil.copyfile(path, target)
             if path.name == ADAPTER_CONFIG:
                 config = json.loads(path.read_text())
-                config["base_model_name_or_path"] = told(config["base_model_name_or_path"])
+                config["base_model_name_or_path"] = redact(config["base_model_name_or_path"])
                 target.unlink()
                 target.write_text(json.dumps(config, indent=2))
     return staged

@@ -11,7 +11,7 @@ from common.cards import fill_template, joined
 from common.digests import weights_digest
 from common.files import write_text
 from modeling_clue.modalities import MODALITIES, TABLE
-from train.record import ROOT, told, write_record
+from train.record import ROOT, redact, write_record
 
 
 TEMPLATE = ROOT / "model_card.md"
@@ -79,8 +79,8 @@ def add_report(record: dict, checkpoint: Path, path: Path) -> None:
         "command": report["command"],
         "date": report["date"],
     }
-    added = told(added)
-    where = told(where)
+    added = redact(added)
+    where = redact(where)
     others = [one for one in record["reports"] if any(one[name] != value for name, value in where.items())]
     record["reports"] = sorted([*others, added], key=lambda one: (one["dataset"], one["config"], one["split"]))
 

@@ -45,10 +45,10 @@ def parse_options(
         if any(word.partition("=")[0] == f"--{old}" for word in line):
             parser.error(f"--{old} is now --{new.replace('_', '-')}")
     recipe = {} if found.config is None else read_recipe(found.config)
-    words = [word for name, value in recipe.items() for word in _words(parser, name, value, found.config)]
+    words = [word for name, value in recipe.items() for word in _as_arguments(parser, name, value, found.config)]
     options, unknown = parser.parse_known_args([*words, *line])
     if unknown:
-        raise ValueError(f"{PROGRAM}: {_unknown(parser, unknown[0])}")
+        raise ValueError(f"{PROGRAM}: {_unknown_option(parser, unknown[0])}")
 
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
@@ -100,10 +100,10 @@ def check_metric(training_args: CLUETrainingArguments, variant: str, modalities:
 
 def _check_available(training_args: CLUETrainingArguments) -> None:
     """Has what transformers would say of trackers, optimizer and schedule as training begins said at the start."""
-    there = get_available_reporting_integrations()
+    available = get_available_reporting_integrations()
     for name in training_args.report_to:
-        if name not in there:
-            raise ValueError(f"report_to={name} is not installed here: there is {', '.join(there) or 'none'}.")
+        if name not in available:
+            raise ValueError(f"report_to={name} is not installed here: there is {', '.join(available) or 'none'}.")
     try:
         with suppress(ValueError):  # some want the model, which is not there yet
             Trainer.get_optimizer_cls_and_kwargs(training_args)
@@ -116,11 +116,11 @@ def _check_available(training_args: CLUETrainingArguments) -> None:
         raise ValueError(f"lr_scheduler_type={training_args.lr_scheduler_type.value}: {error}") from error
 
 
-def _words(parser: HfArgumentParser, name: str, value: object, recipe: str) -> list[str]:
+def _as_arguments(parser: HfArgumentParser, name: str, value: object, recipe: str) -> list[str]:
     """An option of a recipe as the command line has it: there, values are looked at more closely than defaults are."""
     action = parser._option_string_actions.get(f"--{name}")
     if action is None:
-        raise ValueError(f"The recipe '{recipe}': {_unknown(parser, name)}")
+        raise ValueError(f"The recipe '{recipe}': {_unknown_option(parser, name)}")
     if value is None:
         return []
     if name in RECIPE_ONLY:
@@ -133,7 +133,7 @@ def _words(parser: HfArgumentParser, name: str, value: object, recipe: str) -> l
     return [f"--{name}", *map(str, value)]
 
 
-def _unknown(parser: HfArgumentParser, name: str) -> str:
+def _unknown_option(parser: HfArgumentParser, name: str) -> str:
     """What to say of an option that there is not."""
     if name in OLD_OPTIONS:
         return f"{name} is now {OLD_OPTIONS[name]}"

@@ -11,7 +11,7 @@ accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --save-strat
 
 from pathlib import Path
 
-from common.cli import ArgumentParser, in_words
+from common.cli import ArgumentParser, exit_on_error
 from train.hub import open_repo, stage, upload
 from train.model_card import write_card
 from train.record import read_record
@@ -34,5 +34,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

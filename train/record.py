@@ -59,17 +59,17 @@ def shown_path(path: str) -> str:
     return ".../" + ("" if path == Path.home() else path.name)
 
 
-def told(value: object, secrets: tuple[str, ...] = ()) -> object:
+def redact(value: object, secrets: tuple[str, ...] = ()) -> object:
     """Returns a value, or what lists and dictionaries hold, with `***` in the place of secrets and of all that looks
     like a token of the Hub, and with shortened paths."""
     if isinstance(value, dict):
-        return {key: told(item, secrets) for key, item in value.items()}
+        return {key: redact(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [told(item, secrets) for item in value]
+        return [redact(item, secrets) for item in value]
     if isinstance(value, ExplicitEnum):
         return value.value
     if not isinstance(value, str):
-        return value if isinstance(value, bool | int | float | None) else told(str(value), secrets)
+        return value if isinstance(value, bool | int | float | None) else redact(str(value), secrets)
     for secret in secrets:
         value = value.replace(secret, HIDDEN)
     value = TOKEN.sub(HIDDEN, value)
@@ -109,7 +109,7 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
         "validation": [],
         "reports": [],
     }
-    return told(record, tuple(token for token in (args.hub_token, get_token()) if token))
+    return redact(record, tuple(token for token in (args.hub_token, get_token()) if token))
 
 
 def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:

@@ -33,7 +33,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import ModelConfig
 
-from common.cli import in_words
+from common.cli import exit_on_error
 from modeling_clue import CLUEProcessor
 from modeling_clue.backbone import TOWERS
 from modeling_clue.configuration_clue import CLUEFields
@@ -51,7 +51,7 @@ from train.premises import PremiseDataset, check_split
 from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
-from train.trained import add_lora, hold_in_float32, trained_in
+from train.trained import add_lora, keep_trained_in_float32, trained_in
 from train.trainer import CLUETrainer
 
 
@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     set_seed(training_args.seed)
     model = load_model(data_args, model_args)
-    hold_in_float32(model, training_args)
+    keep_trained_in_float32(model, training_args)
     processor = read(AutoProcessor, model_args.model_name_or_path, revision=model_args.model_revision)
     if data_args.variant == "text":
         processor = answering_processor(processor)
@@ -199,5 +199,5 @@ def save(trainer: CLUETrainer, processor: CLUEProcessor, card: CardCallback) -> 
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

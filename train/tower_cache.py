@@ -216,7 +216,7 @@ class CorruptEntryError(ValueError):
     """An entry of the cache is not as it was written."""
 
 
-def _narrowed(embeds: torch.Tensor) -> torch.Tensor:
+def _halved_if_exact(embeds: torch.Tensor) -> torch.Tensor:
     """Returns the same numbers in half the bytes, where that is possible."""
     for dtype in NARROW_DTYPES:
         narrow = embeds.to(dtype)
@@ -236,9 +236,9 @@ def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
 def _serialize(premise: EncodedPremise) -> bytes:
     tensors = {"input_ids": torch.tensor(premise.input_ids, dtype=torch.int32)}
     if premise.audio_embeds is not None:
-        tensors["audio_embeds"] = _narrowed(premise.audio_embeds)
+        tensors["audio_embeds"] = _halved_if_exact(premise.audio_embeds)
     if premise.video_embeds is not None:
-        tensors["video_embeds"] = _narrowed(premise.video_embeds)
+        tensors["video_embeds"] = _halved_if_exact(premise.video_embeds)
         tensors["video_grid_thw"] = premise.video_grid_thw.cpu()
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     facts = json.dumps(

@@ -47,7 +47,7 @@ def add_lora(
             found = [place for place in places if f".{place}".endswith(f".{name}")]
             if not found:
                 raise ValueError(f"{option} names {name}, and the model has no such layer: leave it out.")
-            if all(_lies_in(place, closed) for place in found):
+            if all(_is_part_of(place, closed) for place in found):
                 raise ValueError(
                     f"{option} names {name}, which is only in what it can't be put on ({', '.join(closed)}): leave it "
                     "out. Towers are frozen unless `--freeze-towers false`, the head and lora_modules_to_save are "
@@ -69,7 +69,7 @@ def add_lora(
         )
     unrestricted = copy(model.active_peft_config)
     unrestricted.exclude_modules = None
-    left = [name for name in layers if _lies_in(name, untrained) and check_target_module_exists(unrestricted, name)]
+    left = [name for name in layers if _is_part_of(name, untrained) and check_target_module_exists(unrestricted, name)]
     if left:
         logger.warning(f"LoRA leaves out {len(left)} layers that fit lora_target_modules, such as {left[0]}: frozen.")
     return model
@@ -78,10 +78,10 @@ def add_lora(
 def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list[str]:
     """Finds what is trained of some parts of a model: returns the names of the weights, adapters among them."""
     trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
-    return [name for name in trained if _lies_in(name, parts)]
+    return [name for name in trained if _is_part_of(name, parts)]
 
 
-def hold_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
+def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
     """Brings trained weights to float32: in bfloat16 most updates are too small to change a weight, and are lost.
     DeepSpeed holds copies of its own. Without LoRA all weights are brought there: a checkpoint is then of one dtype,
     and is read as it was written."""
@@ -120,6 +120,6 @@ def dtype_name(model: PreTrainedModel) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def _lies_in(place: str, parts: Sequence[str]) -> bool:
+def _is_part_of(place: str, parts: Sequence[str]) -> bool:
     """Whether a layer or weight is one of some parts of the model, or within."""
     return any(f".{part}." in f".{place}." for part in parts)

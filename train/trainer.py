@@ -21,14 +21,14 @@ from train.callbacks import EpochCallback, LogsCallback, TrainingBar
 from train.checkpoints import (
     PARTIAL,
     CheckpointError,
-    alone,
     discard_old,
+    lock_output_dir,
+    partial_checkpoint,
     publish,
     put_in_place,
     remove_partial,
-    seal,
-    state_only,
-    writing,
+    safe_torch_load,
+    write_manifest,
 )
 from train.logs import TrainingSums
 from train.premises import PremiseDataset
@@ -219,14 +219,14 @@ class CLUETrainer(Trainer):
         """Trains as the Trainer does; goes on from a checkpoint only with the options it was trained with."""
         if resume_from_checkpoint is not None:
             check_settings(resume_from_checkpoint, self.settings)
-        with self._alone():
+        with self._output_dir_lock():
             if self.args.should_save:
                 remove_partial(Path(self.args.output_dir))
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
-    def _alone(self) -> AbstractContextManager:
+    def _output_dir_lock(self) -> AbstractContextManager:
         """Where the main process holds the lock of the output folder."""
-        return alone(Path(self.args.output_dir)) if self.args.should_save else nullcontext()
+        return lock_output_dir(Path(self.args.output_dir)) if self.args.should_save else nullcontext()
 
     def _get_output_dir(self, trial) -> str:
         """Where checkpoints are; while one is written, where it is written."""
@@ -238,7 +238,7 @@ class CLUETrainer(Trainer):
         once every process has written its part. Only then are old ones removed."""
         output_dir = Path(self._get_output_dir(trial))
         checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        with writing(output_dir, checkpoint.name) as partial:
+        with partial_checkpoint(output_dir, checkpoint.name) as partial:
             self._saving = True
             super()._save_checkpoint(model, trial)
             self._saving = False
@@ -248,7 +248,7 @@ class CLUETrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self.state.save_to_json(str(partial / TRAINER_STATE_NAME))
-                seal(partial, self.settings, self.args.world_size)
+                write_manifest(partial, self.settings, self.args.world_size)
                 put_in_place(partial, checkpoint)
         if self.args.should_save:
             discard_old(output_dir, checkpoint, None if best is None else Path(best), self.args.save_total_limit)
@@ -295,7 +295,7 @@ class CLUETrainer(Trainer):
     def whole_model(self) -> Iterator[Path]:
         """Gives a folder for all processes to write the final model to, and moves its files to the output folder."""
         output_dir = Path(self.args.output_dir)
-        with self._alone(), writing(output_dir, "model") as folder:
+        with self._output_dir_lock(), partial_checkpoint(output_dir, "model") as folder:
             yield folder
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -312,17 +312,17 @@ class CLUETrainer(Trainer):
 
     def _prepare_for_training(self, max_steps, train_dataloader, resume_from_checkpoint):
         """Prepares as the Trainer does, which under DeepSpeed loads the state of the checkpoint."""
-        with self._state_only():
+        with self._safe_torch_load():
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         """Loads the best checkpoint at the end, by its names on disk as well."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            with self._state_only():
+            with self._safe_torch_load():
                 return super()._load_best_model()
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
-    def _state_only(self) -> AbstractContextManager:
+    def _safe_torch_load(self) -> AbstractContextManager:
         """Where DeepSpeed reads checkpoints, see [`~train.checkpoints.state_only`]."""
         if not self.is_deepspeed_enabled:
             return nullcontext()
@@ -330,7 +330,7 @@ class CLUETrainer(Trainer):
         from deepspeed.runtime.zero.config import ZeroStageEnum
         from deepspeed.utils.tensor_fragment import fragment_address
 
-        return state_only([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])
+        return safe_torch_load([DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address])
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -18,7 +18,7 @@ _LIGER = "Liger has no kernels for this model"
 _SORTED = "batches have one modality and premises of similar length already: see `--modality-batching`"
 
 # Options that are never looked at, or that the rest does not go together with: what there is instead.
-LEFT_OUT = {
+UNUSED = {
     "load_in_8bit": _QUANTIZED,
     "load_in_4bit": _QUANTIZED,
     "bnb_4bit_quant_type": _QUANTIZED,
@@ -57,7 +57,7 @@ LEFT_OUT = {
 }
 
 
-class Beside(NamedTuple):
+class DependentOptions(NamedTuple):
     """Options that count only beside another."""
 
     names: Sequence[str]
@@ -79,8 +79,8 @@ def _is_not(*values: object) -> Callable[[object], bool]:
 # transformers makes these of a learning rate and Adam's options alone.
 _WITHOUT_ARGS = re.compile(r"adamw_torch(_fused|_xla|_npu_fused)?|adafactor|(paged_)?(adamw|lion)(_bnb)?_\d+bit")
 
-BESIDE = [
-    Beside(
+DEPENDENT = [
+    DependentOptions(
         (
             *("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_parameters"),
             *("lora_modules_to_save", "use_rslora", "use_dora"),
@@ -89,7 +89,7 @@ BESIDE = [
         _is(False),
         "without LoRA: add `--use-peft true`",
     ),
-    Beside(
+    DependentOptions(
         (
             *("eval_split", "eval_configs", "max_eval_premises", "eval_steps", "eval_delay", "eval_on_start"),
             *("do_eval", "metric_for_best_model", "load_best_model_at_end"),
@@ -98,72 +98,76 @@ BESIDE = [
         _is("no"),
         "without evaluation: add `--eval-strategy epoch` or `steps`",
     ),
-    Beside(("eval_steps",), "eval_strategy", _is_not("steps"), "but with `--eval-strategy steps`: add it"),
-    Beside(("save_steps",), "save_strategy", _is_not("steps"), "but with `--save-strategy steps`: add it"),
-    Beside(
+    DependentOptions(("eval_steps",), "eval_strategy", _is_not("steps"), "but with `--eval-strategy steps`: add it"),
+    DependentOptions(("save_steps",), "save_strategy", _is_not("steps"), "but with `--save-strategy steps`: add it"),
+    DependentOptions(
         ("num_train_epochs",),
         "max_steps",
         lambda value: value > 0,
         "beside max_steps, which is the length of the run: set `--max-steps -1`",
     ),
-    Beside(
+    DependentOptions(
         ("hub_model_id", "hub_revision", "hub_strategy", "hub_always_push"),
         "push_to_hub",
         _is(False),
         "where nothing is pushed: add `--push-to-hub true`",
     ),
-    Beside(
+    DependentOptions(
         ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         "report_to",
         lambda value: not {"trackio", "all"} & set(value.split() if isinstance(value, str) else value or ()),
         "without trackio: add `--report-to trackio`",
     ),
-    Beside(("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower-cache`"),
-    Beside(("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"),
-    Beside(
+    DependentOptions(
+        ("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower-cache`"
+    ),
+    DependentOptions(
+        ("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"
+    ),
+    DependentOptions(
         ("model_revision",),
         "model_name_or_path",
         lambda value: value is not None and Path(value).is_dir(),
         "on a folder, which has no revisions: name a repository as ORG/NAME",
     ),
-    Beside(
+    DependentOptions(
         ("decay_ratio",),
         "lr_scheduler_type",
         _is_not("warmup_stable_decay"),
         "but with `--lr-scheduler-type warmup_stable_decay`: add it",
     ),
-    Beside(
+    DependentOptions(
         ("warmup_steps",),
         "lr_scheduler_type",
         _is("constant", "reduce_lr_on_plateau", "greedy"),
         "with this lr_scheduler_type: a constant rate is warmed up to by `--lr-scheduler-type constant_with_warmup`",
     ),
-    Beside(
+    DependentOptions(
         ("lr_scheduler_kwargs",),
         "lr_scheduler_type",
         _is("constant", "constant_with_warmup"),
         "on a constant rate: choose another `--lr-scheduler-type`",
     ),
-    Beside(
+    DependentOptions(
         ("adam_beta1", "adam_beta2", "adam_epsilon"),
         "optim",
         _is("sgd", "adagrad", "rmsprop", "adafactor"),
         "on this optim, which is no Adam: choose another `--optim`",
     ),
-    Beside(
+    DependentOptions(
         ("optim_args",),
         "optim",
         lambda value: _WITHOUT_ARGS.fullmatch(value) is not None,
         "on this optim: AdamW's options are `--adam-beta1`, `--adam-beta2`, `--adam-epsilon`, `--weight-decay`",
     ),
-    Beside(
+    DependentOptions(
         ("optim_target_modules",),
         "optim",
         lambda value: not value.startswith(("galore", "apollo")),
         "but on GaLore and APOLLO: choose another `--optim`",
     ),
-    Beside(("fsdp_config",), "fsdp", lambda value: not value, "without `--fsdp`: add it"),
-    Beside(
+    DependentOptions(("fsdp_config",), "fsdp", lambda value: not value, "without `--fsdp`: add it"),
+    DependentOptions(
         ("dataloader_multiprocessing_context",),
         "dataloader_num_workers",
         _is(0),
@@ -180,7 +184,7 @@ def default(field) -> object:
 def idle_options(values: dict[str, object], defaults: dict[str, object]) -> Iterator[tuple[str, str, str]]:
     """Finds the options that would do nothing as the others are: yields the name of each, that of the option that
     decides, and an error."""
-    for names, master, idle, why in BESIDE:
+    for names, master, idle, why in DEPENDENT:
         if master in values and idle(values[master]):
             for name in names:
                 if name in values and values[name] != defaults[name]:
@@ -191,7 +195,7 @@ def refuse_idle(options: object) -> None:
     """Refuses what would do nothing in one of the classes of options."""
     defaults = {field.name: default(field) for field in fields(options)}
     values = {name: getattr(options, name) for name in defaults}
-    for name, why in LEFT_OUT.items():
+    for name, why in UNUSED.items():
         if name in values and values[name] != defaults[name]:
             raise ValueError(f"Leave {name} out, it has no effect here: {why}.")
     for _, _, error in idle_options(values, defaults):

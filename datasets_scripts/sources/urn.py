@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import positive
+from common.cli import positive_int
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import SPLITS
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="default: all four")
     explained = "premises a modality (default: %(default)s)"
     for split, size in {"train": 2500, "validation": 100, "test": 300}.items():
-        parser.add_argument(f"--{split}", type=positive, default=size, help=explained)
-    parser.add_argument("--text-train", type=positive, help="text premises for training (default: 3 x --train)")
-    parser.add_argument("--hypotheses-per-premise", type=positive, default=12, help="default: %(default)s")
+        parser.add_argument(f"--{split}", type=positive_int, default=size, help=explained)
+    parser.add_argument("--text-train", type=positive_int, help="text premises for training (default: 3 x --train)")
+    parser.add_argument("--hypotheses-per-premise", type=positive_int, default=12, help="default: %(default)s")
 
 
 @dataclass(frozen=True)

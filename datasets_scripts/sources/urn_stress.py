@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import positive
+from common.cli import positive_int
 from common.digests import digest
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, new_row
@@ -145,10 +145,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the knobs. The first level of each is that of the base cell."""
     add = parser.add_argument
     add("--modalities", nargs="+", choices=MODALITIES, default=list(MODALITIES), help="default: all four")
-    add("--premises", type=positive, default=40, help="premises in a cell (default: %(default)s)")
-    add("--hypotheses-per-premise", dest="hypotheses", type=positive, default=6, help="default: %(default)s")
+    add("--premises", type=positive_int, default=40, help="premises in a cell (default: %(default)s)")
+    add("--hypotheses-per-premise", dest="hypotheses", type=positive_int, default=6, help="default: %(default)s")
     balls = "numbers of balls or beeps; the first level of each knob is the base cell's (default: 5 2 10 20)"
-    add("--balls", nargs="+", type=positive, default=[5, 2, 10, 20], help=balls)
+    add("--balls", nargs="+", type=positive_int, default=[5, 2, 10, 20], help=balls)
     distractors, numbers = "numbers of sentences, squares or tones to be ignored (default: 0 1 3)", range(4)
     add("--distractors", nargs="+", type=int, choices=numbers, default=[0, 1, 3], help=distractors)
     negations = 'negations in a hypothesis, 2 as in "It is not true that it is not red." (default: 0 1 2)'

@@ -37,7 +37,7 @@ from chat.client import (
     read_sending_options,
 )
 from chat.messages import questions
-from common.cli import ArgumentParser, in_words, json_object, not_negative, positive, whole
+from common.cli import ArgumentParser, exit_on_error, json_object, non_negative_float, non_negative_int, positive_int
 from common.errors import InputError
 from common.files import differences, write_text
 from datasets_scripts.load import load_split
@@ -142,9 +142,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     teacher.add_argument("--server-model", help="the server's name for the model")
 
     asking = parser.add_argument_group("what is asked (the same for all answers in one --output-dir)")
-    asking.add_argument("--num-answers", type=positive, default=5, help="answers a pair (default: %(default)s)")
-    asking.add_argument("--temperature", type=not_negative, default=0.7, help="default: %(default)s")
-    asking.add_argument("--max-tokens", type=positive, default=512, help="of an answer (default: %(default)s)")
+    asking.add_argument("--num-answers", type=positive_int, default=5, help="answers a pair (default: %(default)s)")
+    asking.add_argument("--temperature", type=non_negative_float, default=0.7, help="default: %(default)s")
+    asking.add_argument("--max-tokens", type=positive_int, default=512, help="of an answer (default: %(default)s)")
     asking.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     asking.add_argument(
         "--extra",
@@ -158,8 +158,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     sending.add_argument("--ask-again-failed", action="store_true", help="ask again for pairs with a failed answer")
 
     running = parser.add_argument_group("where it runs")
-    running.add_argument("--tasks", type=positive, default=1, help="parts of the rows (default: %(default)s)")
-    running.add_argument("--workers", type=positive, default=1, help="tasks at once (default: %(default)s)")
+    running.add_argument("--tasks", type=positive_int, default=1, help="parts of the rows (default: %(default)s)")
+    running.add_argument("--workers", type=positive_int, default=1, help="tasks at once (default: %(default)s)")
     cluster = running.add_mutually_exclusive_group()
     cluster.add_argument("--slurm-partition", help="run the tasks as Slurm jobs in this partition")
     cluster.add_argument(
@@ -168,10 +168,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="run the tasks on the Ray cluster at $RAY_ADDRESS, whose nodes have the key, this code and --output-dir",
     )
     running.add_argument("--slurm-time", default="24:00:00", help="limit of a task (default: %(default)s)")
-    running.add_argument("--slurm-cpus", type=positive, default=2, help="of a task (default: %(default)s)")
-    running.add_argument("--slurm-gpus", type=whole, default=0, help="of a task, for --model (default: 0)")
-    running.add_argument("--ray-cpus", type=positive, default=1, help="of a task (default: %(default)s)")
-    running.add_argument("--ray-gpus", type=whole, default=0, help="of a task, for --model (default: 0)")
+    running.add_argument("--slurm-cpus", type=positive_int, default=2, help="of a task (default: %(default)s)")
+    running.add_argument("--slurm-gpus", type=non_negative_int, default=0, help="of a task, for --model (default: 0)")
+    running.add_argument("--ray-cpus", type=positive_int, default=1, help="of a task (default: %(default)s)")
+    running.add_argument("--ray-gpus", type=non_negative_int, default=0, help="of a task, for --model (default: 0)")
 
     options = parser.parse_args(arguments)
     if options.server and (options.model or not options.server_model):
@@ -331,5 +331,5 @@ def keep_record(out: Path, question: Question) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse_arguments(arguments)
-    with in_words():
+    with exit_on_error():
         run(options)

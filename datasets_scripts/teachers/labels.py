@@ -34,7 +34,7 @@ from pathlib import Path
 
 from chat.answers import summarise
 from chat.messages import questions
-from common.cli import ArgumentParser, in_words, positive, seed
+from common.cli import ArgumentParser, exit_on_error, positive_int, seed
 from common.digests import digest
 from common.errors import InputError
 from common.files import replacing
@@ -216,7 +216,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--to", help="the new config (default: <config>-teacher)")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=["train"], help="default: train")
     parser.add_argument("--vote", choices=VOTES, default="mean", help="default: %(default)s")
-    parser.add_argument("--min-valid", type=positive, default=3, help="answers a vote needs (default: %(default)s)")
+    parser.add_argument(
+        "--min-valid", type=positive_int, default=3, help="answers a vote needs (default: %(default)s)"
+    )
     parser.add_argument(
         "--drop-disagreeing", action="store_true", help="leave out rows whose vote contradicts their label"
     )
@@ -274,5 +276,5 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
-    with in_words():
+    with exit_on_error():
         run(parse_arguments(arguments))

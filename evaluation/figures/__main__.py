@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.cli import ArgumentParser, in_words, named_path, positive, seed
+from common.cli import ArgumentParser, exit_on_error, named_path, positive_int, seed
 from common.files import write_text
 from common.hub import find_checkpoint
 from datasets_scripts.judgements.read import add_raw_options, read_and_tell
@@ -50,7 +50,7 @@ Drawn = tuple[Figure, str, dict[str, str]]
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse(arguments)
-    with in_words():
+    with exit_on_error():
         if options.command in ("ratios", "reliability", "risk-coverage"):
             _refuse_equal_names(options.runs)
         figure, words, beside = options.draw(options)
@@ -146,7 +146,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     resampling = ArgumentParser(add_help=False)
     resampling.add_argument(
-        "--resamples", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
+        "--resamples", type=positive_int, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
     )
     resampling.add_argument("--seed", type=seed, default=0, help="their seed (default: %(default)s)")
     runs = ArgumentParser(add_help=False)
@@ -163,7 +163,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             metavar="FILE",
             help=f"{', '.join(FORMATS)}; several are written alike (default: {out})",
         )
-        one.add_argument("--dpi", type=positive, default=200, help="of PNG files (default: %(default)s)")
+        one.add_argument("--dpi", type=positive_int, default=200, help="of PNG files (default: %(default)s)")
         return one
 
     add_raw_options(command("agreement", agreement, "figure3.png", "annotators, pair by pair", resampling))
@@ -177,7 +177,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     one = command("ratios", ratios, "figure6.png", "predictions of models trained on different ratios", runs)
     one.add_argument("--targets-are", default="targets", metavar="WORD", help="name of the rows' probabilities")
     one = command("reliability", reliability, "reliability.png", "reliability diagrams", resampling, runs)
-    one.add_argument("--bins", type=positive, default=10, help="default: %(default)s")
+    one.add_argument("--bins", type=positive_int, default=10, help="default: %(default)s")
     one.add_argument("--equal-mass", action="store_true", help="bins that hold as many rows each")
     words = "error, the least certain deferred"
     one = command("risk-coverage", risk_coverage, "risk-coverage.png", words, resampling, runs)

@@ -15,7 +15,7 @@ bash makes two of the first). README.md beside this file tells of each table.
 import argparse
 from pathlib import Path
 
-from common.cli import ArgumentParser, in_words, named_path, positive, seed
+from common.cli import ArgumentParser, exit_on_error, named_path, positive_int, seed
 from datasets_scripts.paper_numbers import paper_title
 from evaluation.metrics.uncertain_inference.measures import MEASURES, RESAMPLES
 from evaluation.paper import tables, teachers
@@ -26,7 +26,7 @@ from evaluation.paper.layout import Table
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line."""
     options = parse(arguments)
-    with in_words():
+    with exit_on_error():
         table = make(options)
         table.write(options.output_dir)
     print(table.markdown())
@@ -74,7 +74,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for command in commands.choices.values():
         command.add_argument("--output-dir", type=Path, default=Path("tables"), help="default: %(default)s")
         command.add_argument(
-            "--resamples", type=positive, default=RESAMPLES, help="resamples of whole premises (default: %(default)s)"
+            "--resamples",
+            type=positive_int,
+            default=RESAMPLES,
+            help="resamples of whole premises (default: %(default)s)",
         )
         command.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
     options = parser.parse_args(arguments)

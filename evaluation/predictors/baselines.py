@@ -66,17 +66,17 @@ class RidgeText:
         """Fits texts (n,) to probabilities (n,); returns itself."""
         # One-letter words count ("a", "I"): the usual token pattern drops them.
         self.features = CountVectorizer(ngram_range=(1, 3), token_pattern=r"(?u)\b\w+\b", binary=True)
-        texts, places = _distinct(hypotheses)
+        texts, places = _unique(hypotheses)
         self.regression = Ridge(alpha=self.alpha).fit(self.features.fit_transform(texts)[places], probabilities)
         return self
 
     def predict(self, hypotheses: list[str]) -> np.ndarray:
         """Returns probabilities `(n,)`."""
-        texts, places = _distinct(hypotheses)
+        texts, places = _unique(hypotheses)
         return self.regression.predict(self.features.transform(texts)).clip(0, 1)[places]
 
 
-def _distinct(texts: list[str]) -> tuple[list[str], list[int]]:
+def _unique(texts: list[str]) -> tuple[list[str], list[int]]:
     """The different ones of some texts, whose words are counted once, and where among them each text is."""
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     return list(places), [places[text] for text in texts]

@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import PreTrainedConfig
 
 from chat.client import add_sending_options
-from common.cli import json_object, positive
+from common.cli import json_object, positive_int
 from evaluation.predictors.prediction import Predictor
 
 
@@ -104,7 +104,7 @@ def add_predictor_options(parser: argparse.ArgumentParser, models_only: bool = T
         "--server", help="ask an OpenAI-compatible server, http://127.0.0.1:8000/v1: texts and media are sent there"
     )
     prompting.add_argument("--server-model", help="the server's name for the model")
-    prompting.add_argument("--max-tokens", type=positive, default=512, help="scalar: of an answer (default: 512)")
+    prompting.add_argument("--max-tokens", type=positive_int, default=512, help="scalar: of an answer (default: 512)")
     prompting.add_argument("--extra", type=json_object, default={}, help="more fields of a request (JSON, no secrets)")
     add_sending_options(prompting, failures=20)
 

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from datasets import config as datasets_config
 
-from chat.asking import YES_NO_FIELDS, ask, read_choice, read_yes_no, said, yes_no_answer
+from chat.asking import YES_NO_FIELDS, ask, read_choice, read_yes_no, yes_no_answer, yes_or_no
 from chat.client import ChatClient, FailureCounter, RunStoppedError, ServerOptions, check_server, read_sending_options
 from chat.local import LocalTeacher, check_local
 from chat.messages import UnfitPairError, chat_messages
@@ -184,8 +184,8 @@ class LocalBinary(LocalPrompting):
         super().__post_init__()
         tokenizer = self.model.tokenizer
         texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
-        self.words = {index: text for index, text in enumerate(texts) if said(text) is not None}
-        if {said(text) for text in self.words.values()} != {"yes", "no"}:
+        self.words = {index: text for index, text in enumerate(texts) if yes_or_no(text) is not None}
+        if {yes_or_no(text) for text in self.words.values()} != {"yes", "no"}:
             raise RunStoppedError(
                 f"--model {self.folder} has no single token for both yes and no: use --predictor scalar"
             )

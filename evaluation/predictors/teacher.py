@@ -54,7 +54,7 @@ class TeacherPredictor(Predictor):
         found = self.answers.get(asked)
         if found is None:
             return WrittenPrediction(None, "", NOT_ASKED)
-        told = ", ".join(p.reason if p.probability is None else f"{p.probability:g}" for p in found.parsed)
+        text = ", ".join(p.reason if p.probability is None else f"{p.probability:g}" for p in found.parsed)
         mean = summarise(found.parsed).mean
         reason = Counter(parsed.reason for parsed in found.parsed).most_common(1)[0][0] if mean is None else None
-        return WrittenPrediction(mean, told, reason)
+        return WrittenPrediction(mean, text, reason)

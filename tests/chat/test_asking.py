@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from chat.asking import answer_seed, read_answer, read_yes_no, said, yes_among
+from chat.asking import answer_seed, read_answer, read_yes_no, yes_among, yes_or_no
 
 
 def test_words_that_are_yes_and_no():
     """All spellings but for case and space, also as vocabularies store them; nothing that only begins so."""
-    assert {said(token) for token in ("Yes", " yes", "YES\n", "Ġyes", "▁Yes", "yEs ")} == {"yes"}
-    assert {said(token) for token in ("No", " no", "NO", "ĠNo")} == {"no"}
-    assert {said(token) for token in ("Yes.", "yesterday", "Not", "n", "", " ", "y es", "None")} == {None}
+    assert {yes_or_no(token) for token in ("Yes", " yes", "YES\n", "Ġyes", "▁Yes", "yEs ")} == {"yes"}
+    assert {yes_or_no(token) for token in ("No", " no", "NO", "ĠNo")} == {"no"}
+    assert {yes_or_no(token) for token in ("Yes.", "yesterday", "Not", "n", "", " ", "y es", "None")} == {None}
 
 
 def test_yes_among_hand_made_probabilities():

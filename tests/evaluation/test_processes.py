@@ -12,7 +12,7 @@ from common.errors import InputError
 from common.files import locked
 from evaluation import run, urn
 from evaluation.prediction_files import read_run
-from evaluation.unfinished import only_run
+from evaluation.unfinished import lock_output_dir
 from tests.launching import launch
 
 
@@ -134,9 +134,9 @@ def test_a_process_that_outlived_its_launcher_keeps_others_out(tiny_checkpoint, 
         with pytest.raises(ValueError, match="Another evaluation is writing to"):
             run.main(options(tiny_checkpoint, urn_world, out))
         assert not list(out.glob("[!.]*"))
-    with only_run(out, PartialState()):
+    with lock_output_dir(out, PartialState()):
         with pytest.raises(ValueError, match="Another evaluation"):
-            with only_run(out, PartialState()):
+            with lock_output_dir(out, PartialState()):
                 pytest.fail("two runs at once")
     run.main(options(tiny_checkpoint, urn_world, out))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import ArgumentParser, in_words
+from common.cli import ArgumentParser, exit_on_error
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,10 +202,10 @@ def test_a_command_that_moved_names_the_new_one(module, words, new, monkeypatch)
 def test_developers_see_where(monkeypatch):
     """Under `python -X dev` the error is raised as it is; what is no fault of the input always is."""
 
-    with pytest.raises(SystemExit, match="^error: wrong$"), in_words():
+    with pytest.raises(SystemExit, match="^error: wrong$"), exit_on_error():
         raise ValueError("wrong")
-    with pytest.raises(KeyError), in_words():
+    with pytest.raises(KeyError), exit_on_error():
         raise KeyError("broken")
     monkeypatch.setattr("common.cli.sys.flags", type("Flags", (), {"dev_mode": True}))
-    with pytest.raises(ValueError, match="^wrong$"), in_words():
+    with pytest.raises(ValueError, match="^wrong$"), exit_on_error():
         raise ValueError("wrong")

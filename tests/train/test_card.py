@@ -18,7 +18,7 @@ from tests.cards import check_layout
 from tests.train.conftest import CONFIGS, HYPOTHESES, TRAIN_PREMISES, VALIDATION_PREMISES
 from train.card import main as card
 from train.model_card import add_report, render_card
-from train.record import ROOT, shown_path, told
+from train.record import ROOT, redact, shown_path
 from train.sft import main
 
 
@@ -298,7 +298,7 @@ def test_what_is_told(value, expected, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/alice")
     if isinstance(value, str):
         value, expected = (text.format(cwd=tmp_path, home="/home/alice") for text in (value, expected))
-    assert told(value, ("secret",)) == expected
+    assert redact(value, ("secret",)) == expected
 
 
 def test_paths_of_the_repository_are_relative_to_it(tmp_path, monkeypatch):

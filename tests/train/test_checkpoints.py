@@ -22,11 +22,11 @@ from train.checkpoints import (
     check_files,
     checkpoint_to_resume,
     discard_old,
-    newest_sound,
+    newest_intact,
     publish,
     put_in_place,
-    seal,
-    state_only,
+    safe_torch_load,
+    write_manifest,
 )
 from train.trainer import CLUETrainer
 
@@ -57,7 +57,7 @@ def write_checkpoint(output_dir: Path, step: int) -> None:
     (partial / "state").mkdir(parents=True)
     (partial / "weights").write_text(f"weights {step}")
     (partial / "state" / "rank").write_text(f"state {step}")
-    seal(partial, {}, 1)
+    write_manifest(partial, {}, 1)
     put_in_place(partial, output_dir / partial.name)
     discard_old(output_dir, output_dir / partial.name, None, limit=2)
 
@@ -122,11 +122,11 @@ def test_whenever_a_save_is_killed_a_whole_checkpoint_is_left(tmp_path):
     def check(folder):
         checkpoints = sort_checkpoints(str(folder))
         assert str(folder / "checkpoint-10") in checkpoints
-        assert all(newest_sound([path]) == path for path in checkpoints)
+        assert all(newest_intact([path]) == path for path in checkpoints)
         seen.add(frozenset(Path(path).name for path in checkpoints))
         shutil.rmtree(folder / "_partial")
         write_checkpoint(folder, 11)
-        assert newest_sound(sort_checkpoints(str(folder))) == str(folder / "checkpoint-11")
+        assert newest_intact(sort_checkpoints(str(folder))) == str(folder / "checkpoint-11")
 
     seen = set()
     assert kill_at_every_moment(prepare, lambda folder: write_checkpoint(folder, 11), check, tmp_path) > 20
@@ -315,7 +315,7 @@ def test_a_checkpoint_can_not_run_code(tmp_path):
     """Under DeepSpeed, whose loads ask for anything, only what it needs itself is built of a file."""
     torch.save({"state": torch.ones(2), "count": Counter(a=1)}, tmp_path / "state.pt")
     torch.save({"state": Trap(tmp_path / "sprung")}, tmp_path / "trap.pt")
-    with state_only([Counter]):
+    with safe_torch_load([Counter]):
         loaded = torch.load(tmp_path / "state.pt", weights_only=False)
         assert loaded["count"] == Counter(a=1) and loaded["state"].sum() == 2
         with pytest.raises(UnpicklingError):

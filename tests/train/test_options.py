@@ -10,7 +10,7 @@ from transformers.training_args import OptimizerNames
 
 from train.arguments import CLUETrainingArguments, DataArguments, ModelArguments
 from train.options import GROUPS, parse_options
-from train.without_effect import BESIDE, LEFT_OUT, default
+from train.without_effect import DEPENDENT, UNUSED, default
 
 
 # What a training looks at: in our own code, in transformers' Trainer below it, or in what makes LoRA and the model.
@@ -120,15 +120,15 @@ def test_every_option_counts_or_is_refused():
     there is to be looked up in the Trainer: does it count with our batches, loss and evaluation?"""
     known = [name for names in EFFECTIVE.values() for name in names]
     assert len(known) == len(set(known))
-    assert set(known).isdisjoint(LEFT_OUT)
-    assert {*known, *LEFT_OUT} == FIELDS.keys()
+    assert set(known).isdisjoint(UNUSED)
+    assert {*known, *UNUSED} == FIELDS.keys()
     theirs = {field.name for group in (TrainingArguments, trl.ModelConfig) for field in fields(group)}
     assert theirs < FIELDS.keys()
-    assert {name for beside in BESIDE for name in (*beside.names, beside.master)} <= set(known)
+    assert {name for beside in DEPENDENT for name in (*beside.names, beside.master)} <= set(known)
 
 
 @pytest.mark.parametrize("how", ["line", "recipe", "python"])
-@pytest.mark.parametrize("name", LEFT_OUT)
+@pytest.mark.parametrize("name", UNUSED)
 def test_what_is_never_looked_at_is_refused(name, how, tmp_path):
     """By its name, with what to do instead, wherever it is set."""
     if (name, how) in NO_WORDS:
@@ -144,7 +144,7 @@ def test_what_is_never_looked_at_is_refused(name, how, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "beside"), [pytest.param(name, one, id=f"{name}-{one.master}") for one in BESIDE for name in one.names]
+    ("name", "beside"), [pytest.param(name, one, id=f"{name}-{one.master}") for one in DEPENDENT for name in one.names]
 )
 def test_what_counts_only_beside_another_is_refused_without_it(name, beside, tmp_path):
     """On the line and in the recipe. Where the line switches off what the recipe has both of, the other goes along."""

@@ -6,7 +6,7 @@ import torch
 from modeling_clue.backbone import TOWERS
 from train.arguments import CLUETrainingArguments, DataArguments, ModelArguments
 from train.sft import load_model
-from train.trained import hold_in_float32, trained_in
+from train.trained import keep_trained_in_float32, trained_in
 
 
 def load(checkpoint, variant="distribution", freeze_towers=None, **options):
@@ -52,8 +52,8 @@ def test_what_is_trained_is_held_in_float32(lora, tiny_checkpoint, tmp_path):
     model = load(tiny_checkpoint, dtype="bfloat16", **lora)
     if "lora_modules_to_save" in lora:
         with pytest.raises(ValueError, match="^dtype=bfloat16 without mixed precision .* add `--bf16 true`"):
-            hold_in_float32(model, CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True))
-    hold_in_float32(model, CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=bool(lora)))
+            keep_trained_in_float32(model, CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True))
+    keep_trained_in_float32(model, CLUETrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=bool(lora)))
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
     assert model.get_input_embeddings().weight.dtype == (torch.bfloat16 if lora else torch.float32)
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from common.cli import ArgumentParser, in_words
+from common.cli import ArgumentParser, exit_on_error
 from modeling_clue.auto import BACKBONES
 from train import tiny
 
@@ -40,5 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with in_words():
+    with exit_on_error():
         main()

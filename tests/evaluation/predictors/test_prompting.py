@@ -295,7 +295,7 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
 
 def test_a_model_without_the_words_is_refused(tmp_path, talker, urn_world, monkeypatch):  # noqa: F811
     """There is nothing to compare then, and the other kind of prompt is named."""
-    monkeypatch.setattr("evaluation.predictors.prompting.said", lambda token: "yes" if token == "Yes" else None)
+    monkeypatch.setattr("evaluation.predictors.prompting.yes_or_no", lambda token: "yes" if token == "Yes" else None)
     with pytest.raises(RunStoppedError, match="no single token for both yes and no: use --predictor scalar"):
         LocalBinary(prompt("binary", urn_world), talker)
 
