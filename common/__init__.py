@@ -1,1 +1,1 @@
-"""What commands of every folder share: their options and errors, files, digests, cards, and the Hub."""
+"""Holds what commands of every folder share: options and errors, files, digests, cards, and the Hub."""

@@ -11,10 +11,9 @@ CITATION_FILE = Path(__file__).resolve().parents[1] / "CITATION.cff"
 
 
 def fill_template(template: Path, metadata: CardData, **facts) -> str:
-    """
-    Fills the template of a card with front matter and facts, and returns the whole README.md.
+    """Fills the template of a card with front matter and facts, and returns the whole README.md.
 
-    Beside the facts a template can use `bibtex`, the paper's entry, and `number`, which writes a count with commas.
+    Beside the facts a template has `bibtex`, the paper's entry, and `number`, which writes a count with commas.
     """
     facts |= {"bibtex": bibtex(), "number": "{:,}".format}
     return str(RepoCard.from_template(metadata, template_path=template, **facts)).rstrip("\n") + "\n"

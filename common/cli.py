@@ -1,4 +1,4 @@
-"""Parses command lines, checks values of options, ends a command whose input is wrong, puts counts in words."""
+"""Parses command lines, checks values of options, ends a command whose input is wrong, and writes counts."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def parse_known_args(self, args=None, namespace=None):
-        """Ends the command, before anything else is said of it, where an option has another name now."""
+        """Ends the command, before any other error, where an option has another name now."""
         known = self._option_string_actions
         for word in sys.argv[1:] if args is None else args:
             old = word.partition("=")[0]
@@ -112,7 +112,7 @@ def exit_on_error() -> Iterator[None]:
 
 
 def refuse_old(arguments: list[str] | None, old: dict[str, str]) -> None:
-    """Ends a command line (by default that of the process) whose command has another name now, and tells it."""
+    """Ends a command line (by default that of the process) whose command has another name now, with that name."""
     command = (sys.argv[1:] if arguments is None else arguments)[:1]
     if command and command[0] in old:
         sys.exit(f"error: {command[0]} is now {old[command[0]]}")

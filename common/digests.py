@@ -1,4 +1,4 @@
-"""Digests that tell whether two things are the same: values, files, clips, and the weights of a checkpoint."""
+"""Digests values, files, clips, and the weights of a checkpoint, to tell whether two are the same."""
 
 import hashlib
 import json
@@ -23,11 +23,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def clip_digest(clip: Mapping) -> str:
-    """
-    Returns the SHA-256 of the content of a clip (`{"bytes", "path"}`), in hexadecimal.
-
-    A file that many rows share is read once, until it changes.
-    """
+    """Returns the SHA-256 of a clip's content (`{"bytes", "path"}`) in hexadecimal; an unchanged file is read once."""
     if clip["bytes"] is not None:
         return hashlib.sha256(clip["bytes"]).hexdigest()
     found = Path(clip["path"]).stat()
@@ -41,13 +37,8 @@ def _unchanged_file_digest(path: str, number: int, changed: int, size: int) -> s
 
 
 def weights_digest(checkpoint: str | Path) -> str:
-    """
-    Returns a digest of the configuration, tokenizer, processor and weights of a checkpoint folder: 16 hexadecimal
-    digits, the same for a copy of the folder or one that came from the Hub.
-
-    Raises:
-        `ValueError`: if it has no weights.
-    """
+    """Returns 16 hexadecimal digits for a checkpoint folder's configuration, tokenizer, processor and weights, the
+    same for a copy of the folder or from the Hub; a `ValueError` if it has no weights."""
     files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
     if not any(path.suffix == ".safetensors" for path in files):
         raise ValueError(f"{checkpoint} is no checkpoint: there are no .safetensors weights in it.")

@@ -1,5 +1,5 @@
-"""The error for wrong input, in words that say what to do."""
+"""Defines the error for wrong input."""
 
 
 class InputError(ValueError):
-    """What was asked for can't be done; the message says what is wrong and what to do."""
+    """Says what is wrong with what was asked for, and what to do."""

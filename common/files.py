@@ -1,4 +1,5 @@
-"""Files that outlive a kill: whole or not there, written by one process alone, or a line at a time; JSON lines."""
+"""Writes files that outlive a kill: whole or not there, by one process alone, or a line at a time; reads JSON
+lines."""
 
 import gzip
 import json
@@ -15,15 +16,14 @@ from common.errors import InputError
 
 @contextmanager
 def replacing(path: str | Path, synced: bool = False) -> Iterator[Path]:
-    """
-    Gives another name to write a file or a folder under. Once written, it takes its place in one rename.
+    """Gives another name to write a file or a folder under, and renames it to `path` once written.
 
     Nobody finds half of it: what was there stays until then, and if the writing fails. What is linked to the earlier
     file stays as it was.
 
     Args:
         path (`str` or `Path`): The file, or a folder that isn't there yet.
-        synced (`bool`, *optional*, defaults to `False`): Whether the file outlives a failure of the machine too.
+        synced (`bool`, *optional*, defaults to `False`): Outlive a failure of the machine too.
 
     Yields:
         `Path`: a hidden name beside it. What a killed process left there is gone.
@@ -60,7 +60,6 @@ def sync(*paths: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -69,8 +68,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, error: Exception) -> Iterator[None]:
-    """
-    Holds a lock, which goes with the process that holds it, however that ends.
+    """Holds a lock, which goes with the process that holds it, however that ends.
 
     Args:
         path (`Path`): The lock's file, which only a kill leaves behind.
@@ -91,11 +89,8 @@ def locked(path: Path, error: Exception) -> Iterator[None]:
 
 @contextmanager
 def journal(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
-    """
-    Opens a file of JSON lines to add to, and cuts off the last line if a killed process did not finish it.
-
-    Args:
-        path (`Path`): The file, which one process at a time adds to; made if it isn't there.
+    """Opens a file of JSON lines, which one process at a time adds to; cuts off a last line that a kill left
+    unfinished.
 
     Yields:
         `Callable[[Iterable[dict]], None]`: adds objects, which are on disk when it returns.
@@ -114,12 +109,8 @@ def journal(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
 
 
 def read_journal(path: Path) -> Iterator[dict]:
-    """
-    Reads what was added to a [`journal`], which another process may be adding to.
-
-    Raises:
-        `InputError`: at a line that holds no object.
-    """
+    """Reads what was added to a [`journal`], which another process may be adding to; an `InputError` at a line without
+    an object."""
     for number, found in read_objects(path, whole_lines=True):
         if isinstance(found, str):
             raise InputError(f"{path} line {number} {found}: remove the line, and what it told is made anew")
@@ -127,16 +118,14 @@ def read_journal(path: Path) -> Iterator[dict]:
 
 
 def read_objects(path: Path, whole_lines: bool = False) -> Iterator[tuple[int, dict | str]]:
-    """
-    Reads a file of JSON lines, compressed if it ends in `.gz`.
+    """Reads a file of JSON lines, compressed if it ends in `.gz`, empty lines aside.
 
     Args:
         path (`Path`): The file.
         whole_lines (`bool`, *optional*, defaults to `False`): Leave out a last line that has no end.
 
     Yields:
-        `tuple[int, dict | str]`: the number of each line with the object it holds, or with what is wrong with it;
-        empty lines aside.
+        `tuple[int, dict | str]`: the number of each line with the object it holds, or with what is wrong with it.
     """
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):

@@ -32,7 +32,7 @@ HUB_ERRORS = (HTTPError, OSError, RuntimeError)
 
 
 class HubError(InputError):
-    """The Hub can't be reached, or refuses."""
+    """Says that the Hub can't be reached, or refuses, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Repository:
 
 
 def connect(repo: str, token_needed: bool = True) -> HfApi:
-    """Returns the client that a release speaks through; refuses what is no name, and to go on without a token."""
+    """Returns the client of a release; refuses a wrong name of a repository, and a missing token that is needed."""
     if repo.count("/") != 1:
         raise InputError(f"--repo {repo}: must be ORG/NAME")
     token = get_token()
@@ -63,7 +63,7 @@ def connect(repo: str, token_needed: bool = True) -> HfApi:
 
 
 def find_repository(api: HfApi, kind: str, repo: str, revision: str = "main") -> Repository:
-    """Returns what is there of a `"dataset"` or `"space"`; a branch that isn't there would begin as main is."""
+    """Returns a `"dataset"` or `"space"` as it is there; a branch that isn't there would begin as main is."""
     with explain_hub_errors(repo):
         try:
             info = api.repo_info(repo, repo_type=kind)
@@ -97,7 +97,7 @@ def check(kind: str, repo: str, remote: Repository, private: bool, card: str) ->
 
 
 def changed_files(files: dict[str, Path], remote: Repository) -> dict[str, Path]:
-    """Returns what a release would send: the files whose content, told by size and hash, is not there."""
+    """Returns the files that a release would send, whose content, by size and hash, is not there."""
     return {
         path: local
         for path, local in tqdm(files.items(), "comparing", unit=" files", disable=None)
@@ -106,7 +106,7 @@ def changed_files(files: dict[str, Path], remote: Repository) -> dict[str, Path]
 
 
 def stage(files: dict[str, Path], folder: Path) -> Path:
-    """Lays files out, as links, as they are to be in a repository; returns `folder`."""
+    """Links files into `folder` as they are to lie in a repository, and returns it."""
     for path, local in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).symlink_to(local.absolute())
@@ -114,7 +114,7 @@ def stage(files: dict[str, Path], folder: Path) -> Path:
 
 
 def count_and_size(files: Iterable[Path]) -> str:
-    """Tells a number of files and of bytes as people read it."""
+    """Writes a number of files and of bytes as people read it."""
     sizes = [local.stat().st_size for local in files]
     return f"{counted(len(sizes), 'file')}, {tqdm.format_sizeof(sum(sizes), 'B')}" if sizes else "nothing"
 
@@ -184,12 +184,7 @@ def _status(error: HfHubHTTPError, repo: str) -> str:
 
 
 def find_checkpoint(model: str) -> Path:
-    """
-    Returns the folder of a checkpoint, fetched from the Hub if `model` is a name there.
-
-    Raises:
-        `ValueError`: if it is neither a folder nor can be a name.
-    """
+    """Returns the folder of a checkpoint, fetched from the Hub if `model` is a name there; else a `ValueError`."""
     if Path(model).is_dir():
         return Path(model)
     try:

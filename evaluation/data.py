@@ -1,4 +1,4 @@
-"""Rows of a UMUI dataset for evaluation, the premises they share, and digests that tell one set from another."""
+"""Loads rows of a UMUI dataset for evaluation, names the premises they share, and digests what tells sets apart."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,7 @@ from datasets_scripts.load import load_split, read_build
 
 
 def load_rows(dataset: str, config: str, split: str) -> Dataset:
-    """
-    Loads one split with its media undecoded, as `{"bytes", "path"}`.
+    """Loads one split with its media undecoded, as `{"bytes", "path"}`.
 
     Args:
         dataset (`str`): A UMUI folder, or its name on the Hub.
@@ -59,22 +58,14 @@ def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[st
 
 
 def premise_keys(rows: Dataset) -> list[str]:
-    """
-    Names the premise of each row, so that rows with equal names share a premise.
-
-    Args:
-        rows (`datasets.Dataset`): Rows as `load_rows` gives them.
-
-    Returns:
-        `list[str]`: one name for each row, a digest of its modality, its text and the content of its file: the same
-        wherever the dataset lies, another when a clip is rendered anew.
-    """
+    """Names the premise of each row by a digest of its modality, its text and the content of its file: the same
+    wherever the dataset lies, another when a clip is rendered anew."""
     columns = [column for column in ("modality", "premise", "audio", "video") if column in rows.features]
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 
 
 def shuffled_premises(keys: Iterable[str]) -> list[str]:
-    """Sorts the different keys of premises into an order that is always the same and has nothing to do with them."""
+    """Sorts the distinct keys of premises into an order that is always the same and unrelated to them."""
     return sorted(set(keys), key=digest)
 
 
@@ -92,11 +83,8 @@ def about_other_premises(rows: Dataset, others: Dataset) -> Dataset:
 
 
 def describe(dataset: str, config: str, rows: Dataset) -> dict:
-    """
-    Tells what rows are, whatever their config is called: their `sources` and `modalities`, what their probabilities
-    are by (`probability_sources`), and, of the training split, the `ratio` and the `teacher` that labelled it, as
-    `build.json` tells them; `None` where nothing does.
-    """
+    """Describes rows, whatever their config is called: their `sources`, `modalities` and `probability_sources`, and of
+    the training split the `ratio` and the `teacher` in `build.json`; `None` for what nothing tells."""
     build = read_build(dataset, config) or {}
     values = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
     restored = build.get("source") == "restore"  # of which only the rows tell what it was
@@ -115,7 +103,6 @@ def rows_digest(rows: Dataset, keys: list[str]) -> str:
 
 
 def _contents(rows: Dataset) -> Iterator[str | dict | None]:
-    """The text or the clip that each row is about."""
     for row in rows.select_columns(["premise", "audio", "video"]):
         yield row["premise"] or row["audio"] or row["video"]
 

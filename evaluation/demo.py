@@ -1,5 +1,4 @@
-"""
-The whole chain on generated data whose exact probabilities are known, on a CPU: `make demo`.
+"""Runs the whole chain on generated data whose exact probabilities are known, on a CPU: `make demo`.
 
 ```bash
 python -m evaluation.demo            # anew, in runs/demo
@@ -40,7 +39,7 @@ QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the demo from the root of the repository."""
-    parser = ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[1])
+    parser = ArgumentParser(prog="python -m evaluation.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", type=Path, default=Path("runs/demo"), help="default: %(default)s")
     parser.add_argument("--config", default=RECIPE, help=f"training recipe (default: {RECIPE})")
     parser.add_argument(
@@ -66,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def stages(out: Path, recipe: str) -> dict[str, str]:
-    """The commands of the demo by name, in their order, for the folder `out`."""
+    """Returns the commands of the demo by name, in their order, for the folder `out`."""
     data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
     recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MOST_THREADS)
     return {
@@ -94,12 +93,7 @@ def clear(out: Path, resume: bool) -> None:
 
 
 def read_stages(out: Path) -> dict[str, dict]:
-    """
-    Reads the stages that were finished, with their commands and seconds.
-
-    Raises:
-        `ValueError`: if the file can't be read.
-    """
+    """Reads the stages that were finished, with their commands and seconds."""
     try:
         return json.loads((out / "stages.json").read_text())
     except ValueError as error:
@@ -107,13 +101,10 @@ def read_stages(out: Path) -> dict[str, dict]:
 
 
 def run_stage(name: str, command: str, out: Path) -> None:
-    """
-    Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
+    """Runs a command, and notes it with its seconds in `stages.json`; skips it if it is there already.
 
-    Stages stand on the ones before: where one runs, those that came after it in an earlier demo are forgotten.
-
-    Raises:
-        `SystemExit`: with the command's own exit status, if it fails.
+    Stages depend on the ones before: where one runs, those after it in an earlier demo are forgotten. A failed command
+    ends the demo with its exit status.
     """
     finished = read_stages(out)
     if name in finished and finished[name]["command"] == command:
@@ -160,7 +151,7 @@ def ask(out: Path) -> str:
 
 
 def premise(row: dict) -> dict[str, str]:
-    """The premise of a row as a person gives it to the pipeline: the text, or the path of a file."""
+    """Returns the premise of a row as a person gives it to the pipeline: the text, or the path of a file."""
     if row["modality"] == "text":
         return {"text": row["premise"]}
     if row["modality"] == "audio":

@@ -1,4 +1,5 @@
-"""Scoring of a split: batches of premises, the next decoded while the model is at one, kept as they are made."""
+"""Scores a split in batches of premises: the next is decoded while the model is at one, and each is kept as it is
+made."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,20 +38,19 @@ def predict_split(
     batch_size: int,
     processes: PartialState,
 ) -> list[dict]:
-    """
-    Scores every row once, going on from what an interrupted run has written, whatever number of processes it had.
+    """Scores every row once, going on from what an interrupted run has written, whatever number of processes it had.
 
-    Processes take turns at the batches, and keep what they make in files of their own. The file `predictions.jsonl` is
-    there when it holds every row.
+    Processes take turns at the batches, and keep what they make in files of their own; `predictions.jsonl` is there
+    once it holds every row. Each process has to call this function.
 
     Args:
         make_predictor (`Callable`): Loads what scores them; called only if rows are left to score.
-        rows (`datasets.Dataset`): Rows as `evaluation.data.load_rows` gives them.
+        rows (`datasets.Dataset`): Rows of [`~evaluation.data.load_rows`].
         keys (`list[str]`): The premise of each row.
         out (`Path`): Folder of the predictions, on a disk that all processes share.
         settings (`dict`): What the predictions depend on, kept in `settings.json` beside them.
         batch_size (`int`): Premises scored together.
-        processes (`PartialState`): Those that score them; each has to call this function.
+        processes (`PartialState`): Those that score them.
 
     Returns:
         `list[dict]`: the predictions, in the order of the rows; on other processes than the main one, nothing.
@@ -89,17 +89,8 @@ def predict_split(
 
 
 def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[int]]:
-    """
-    Groups rows by premise, and premises into batches; one with too many rows for a pass counts as several.
-
-    Args:
-        indices (`list[int]`): Rows to score.
-        keys (`list[str]`): The premise of each row of the split.
-        batch_size (`int`): Premises in a batch.
-
-    Returns:
-        `list[list[int]]`: the rows of each batch, those about one premise one after the other.
-    """
+    """Groups the rows `indices` by their premise in `keys`, and premises into batches of `batch_size`; one with too
+    many rows for a pass counts as several."""
     by_premise = {}
     for index in indices:
         by_premise.setdefault(keys[index], []).append(index)
@@ -114,11 +105,8 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
 def score_batches(
     predictor: Predictor, rows: Dataset | list[dict], batches: Iterable[list[int]], keys: list[str]
 ) -> Iterator[list[dict]]:
-    """
-    Yields the predictions of each batch, a JSON-ready `dict` a row; the next is prepared while the model is at one.
-
-    A `ValueError` names the rows that can't be scored, any other error has a note that does.
-    """
+    """Yields the predictions of each batch, a JSON-ready `dict` a row; an error names the rows that can't be
+    scored."""
 
     def read(batch: list[int]) -> tuple[list[dict], Any]:
         chosen = [rows[index] for index in batch]
@@ -151,7 +139,7 @@ def prefetch(prepare: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tu
 
 @contextmanager
 def name_rows_in_errors(chosen: list[dict], about: list[str]) -> Iterator[None]:
-    """Lets an error within it name the first row of each premise."""
+    """Names the first row of each premise in an error."""
     first = {key: row["id"] for key, row in zip(reversed(about), reversed(chosen), strict=True)}
     names = ", ".join(first[key] for key in dict.fromkeys(about))
     try:

@@ -1,4 +1,4 @@
-"""What an evaluation has written, read back: the folder that `python -m evaluation.run --output-dir` fills."""
+"""Reads back what `python -m evaluation.run` has written to its `--output-dir`."""
 
 import json
 from collections import Counter
@@ -12,16 +12,7 @@ from common.files import read_objects
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """
-    One evaluation that is complete.
-
-    Args:
-        folder (`Path`): Where it lies.
-        name (`str`): What it is called in tables and figures.
-        settings (`dict`): What its predictions depend on: `model`, `weights`, `dataset`, `config`, `split` ...
-        predictions (`list[dict]`): A row for each hypothesis, in the order of the split, those without a number too.
-        report (`dict`): Its `report.json`.
-    """
+    """Holds one evaluation that is complete."""
 
     folder: Path
     name: str
@@ -31,24 +22,14 @@ class EvaluationRun:
 
     @property
     def measurable(self) -> list[dict]:
-        """The predictions that are a number, which every measure is taken over."""
+        """Returns the predictions that are a number, over which every measure is taken."""
         return [row for row in self.predictions if row["prediction"] is not None]
 
 
 def read_run(folder: str | Path, name: str | None = None) -> EvaluationRun:
-    """
-    Reads the output folder of one evaluation.
+    """Reads the output folder of one evaluation; by default it is called after its predictor, model and configuration.
 
-    Args:
-        folder (`str` or `Path`): The folder.
-        name (`str`, *optional*): What to call it; the names of its predictor, model and configuration by
-            default.
-
-    Returns:
-        [`EvaluationRun`]: what is in it.
-
-    Raises:
-        `ValueError`: if it is no such folder, was not finished, a file is torn, or its files do not belong together.
+    Refuses what is no such folder or unfinished, torn files, and files that do not belong together.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -102,7 +83,7 @@ def _read_rows(path: Path) -> list[dict]:
 
 @contextmanager
 def _name_file_in_errors(path: Path) -> Iterator[None]:
-    """Tells what is wrong with a file that can't be read within it."""
+    """Names a file that can't be read, and why."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,5 +1,4 @@
-"""
-The processes of a command that `accelerate launch` has started several times; one of them otherwise.
+"""Joins the processes of a command that `accelerate launch` has started several times; one of them otherwise.
 
 ```bash
 accelerate launch --multi-gpu --num-processes 8 -m evaluation.run --model CHECKPOINT --dataset umui \\
@@ -27,8 +26,8 @@ Value = TypeVar("Value")
 
 @contextmanager
 def joined_processes() -> Iterator[PartialState]:
-    """
-    Joins the other processes of this command, and parts from them when all is done; after an error the launcher does.
+    """Joins the other processes of this command, and parts from them when all is done; after an error the launcher
+    does.
 
     Yields which process this is, of how many. On GPUs each has its own as the current device.
     """
@@ -39,5 +38,5 @@ def joined_processes() -> Iterator[PartialState]:
 
 
 def compute_on_main(processes: PartialState, make: Callable[[], Value]) -> Value:
-    """Returns on each process what `make` gives on the main one: what reads every file of a dataset is done once."""
+    """Returns on each process what `make` gives on the main one, so that files of a dataset are read once."""
     return broadcast_object_list([make() if processes.is_main_process else None])[0]

@@ -1,5 +1,4 @@
-"""
-Evaluates a checkpoint on a split of a UMUI dataset.
+"""Evaluates a checkpoint on a split of a UMUI dataset.
 
 ```bash
 python -m evaluation.run --model checkpoints/clue-urn-tiny --dataset umui --dataset-config urn-audio --split test
@@ -40,7 +39,7 @@ from evaluation.tables import measures_table
 
 
 def main(arguments: list[str] | None = None) -> dict | None:
-    """Runs the command line, config by config: predictions, then the report; the main process returns the last one."""
+    """Runs the command line, config by config: predictions, then the report. The main process returns the last one."""
     args = parse(arguments)
     jobs = [argparse.Namespace(**vars(args) | {"dataset_config": config}) for config in args.dataset_config]
     if args.output_dir is not None and len(jobs) > 1:

@@ -1,5 +1,4 @@
-"""
-Predictions that are being made: whatever is killed, what was written is kept, and nothing is scored twice.
+"""Keeps predictions as they are made: a kill loses nothing that was written, and nothing is scored twice.
 
 Each process appends to a file of its own, `predictions.jsonl.partial`, `predictions.jsonl.1.partial` ... When every
 row is in one of them, the main process puts them into `predictions.jsonl`, in the order of the split.
@@ -21,17 +20,8 @@ LOCK = ".lock"
 
 @contextmanager
 def lock_output_dir(out: Path, processes: PartialState) -> Iterator[None]:
-    """
-    One evaluation at a time writes to a folder. Each of its processes holds a lock, until it ends: one that outlived
-    its launcher keeps the next evaluation out.
-
-    Args:
-        out (`Path`): The folder.
-        processes (`PartialState`): Those of this evaluation.
-
-    Raises:
-        `ValueError`: if a process of another one is at it.
-    """
+    """Lets one evaluation at a time write to a folder. Each of its processes holds a lock until it ends: one that
+    outlived its launcher keeps the next evaluation out."""
     taken = ValueError(
         f"Another evaluation is writing to {out}: wait for it, or end its processes (those of a launcher that was "
         "killed may still be there)."
@@ -49,12 +39,7 @@ def lock_output_dir(out: Path, processes: PartialState) -> Iterator[None]:
 
 
 def check_settings(out: Path, settings: dict) -> None:
-    """
-    Writes `settings.json`, or compares with the one that is there.
-
-    Raises:
-        `ValueError`: if the folder holds predictions made with other settings.
-    """
+    """Writes `settings.json`, or compares it with the one that is there."""
     path = out / "settings.json"
     if not path.exists():
         write_text(path, json.dumps(settings, indent=2) + "\n")
@@ -67,19 +52,8 @@ def check_settings(out: Path, settings: dict) -> None:
 
 
 def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
-    """
-    Reads the predictions written so far, by however many processes.
-
-    Args:
-        out (`Path`): The folder.
-        asked (`dict[str, dict]`): The rows that are evaluated by id: what each asks, and its answer is measured by.
-
-    Returns:
-        `dict[str, dict]`: predictions by id.
-
-    Raises:
-        `ValueError`: if a row is there twice, is none of the split's, or was another when it was predicted.
-    """
+    """Reads the predictions of all processes so far by id. Refuses a row that is there twice, is not in the split, or
+    has changed since: `asked` has, by id, what each row asks and its answer is measured by."""
     finished = out / FINISHED
     done = {}
     for path in [finished] if finished.exists() else _partial_files(out):
@@ -99,17 +73,8 @@ def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
 
 
 def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -> Iterator[list[dict]]:
-    """
-    Writes predictions as they are made, whole batches at a time, synced to disk.
-
-    Args:
-        out (`Path`): The folder.
-        process (`int`): The index of this process, which no other writes for.
-        batches (`Iterable[list[dict]]`): The predictions.
-
-    Yields:
-        `list[dict]`: each batch, once it is on disk.
-    """
+    """Writes predictions as they are made, and yields each batch once it is on disk; `process` writes to its own
+    file."""
     name = f"{FINISHED}.{process}.partial" if process else f"{FINISHED}.partial"
     with journal(out / name) as add:
         for answers in batches:
@@ -118,16 +83,8 @@ def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -
 
 
 def finish_predictions(out: Path, asked: dict[str, dict]) -> list[dict]:
-    """
-    Makes one file of what all processes have written, when every row is there; it may be there already.
-
-    Args:
-        out (`Path`): The folder.
-        asked (`dict[str, dict]`): The rows, as in [`read_predictions`], in the order of the split.
-
-    Returns:
-        `list[dict]`: the predictions in that order.
-    """
+    """Makes one file of what all processes have written, in the order of `asked`, and returns it; it may be there
+    already."""
     done = read_predictions(out, asked)
     predictions = [done[name] for name in asked]
     if not (out / FINISHED).exists():

@@ -1,1 +1,1 @@
-"""Training of CLUE: `accelerate launch train/sft.py --config train/recipes/<name>.yaml`."""
+"""Trains CLUE: `accelerate launch train/sft.py --config train/recipes/<name>.yaml`."""

@@ -1,12 +1,12 @@
-"""CLUE-T, the paper's token-based baseline (section 3.2): the model writes the probability as text.
+"""Trains CLUE-T, the paper's token-based baseline (section 3.2), which writes the probability as text.
 
 Data, prompts, batches and logs are those of the variant with confidence tokens. An answer such as "0.73" and the token
 that ends it follow each hypothesis in its branch, and the loss is on the answer alone. The format of answers is the
 part `"answer"` of the processor's prompt, and saved with it.
 
-TRL gives the options of the model (`ModelConfig`) and the settings of LoRA (`get_peft_config`). Its `SFTTrainer`
-has no place for the rest: it tokenizes and collates conversations itself, one hypothesis a row, projects every
-position onto the vocabulary, and takes the mean over tokens where we take it over hypotheses.
+TRL gives the options of the model (`ModelConfig`) and the settings of LoRA (`get_peft_config`). Its `SFTTrainer` has
+no place for the rest: it tokenizes and collates conversations itself, one hypothesis a row, projects every position
+onto the vocabulary, and takes the mean over tokens where we take it over hypotheses.
 """
 
 import torch
@@ -26,7 +26,7 @@ MAX_NEW_TOKENS = 16
 
 # Not "ForConditionalGeneration": by that name the Trainer would take the first of the labels for one without a loss.
 class CLUEForTextAnswers(BranchedThinker, Qwen2_5OmniThinkerForConditionalGeneration):
-    """Qwen2.5-Omni's Thinker, trained to write probabilities. What it saves is a plain Thinker."""
+    """Learns to write probabilities: Qwen2.5-Omni's Thinker, saved as a plain Thinker."""
 
     backbone = QWEN2_5_OMNI
     # It starts from a checkpoint of CLUE, and leaves the head there.
@@ -41,23 +41,11 @@ class CLUEForTextAnswers(BranchedThinker, Qwen2_5OmniThinkerForConditionalGenera
         num_items_in_batch: torch.Tensor | int | None = None,
         **inputs,
     ) -> CLUEOutput:
-        """Computes the loss of the answers in a batch.
+        """Computes the loss of the answers in a batch: the mean negative log-likelihood of each hypothesis's answer.
 
-        Args:
-            input_ids, branch_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                As of [`~modeling_clue.CLUEForConfidenceEstimation.forward`]; answers are part of the branches.
-            answer_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-                1 for the tokens of answers, the end token included.
-            labels (`torch.Tensor` of shape `(H,)`, *optional*):
-                The probabilities; only their number is looked at.
-            num_items_in_batch (`int` or `torch.Tensor`, *optional*):
-                Number of hypotheses to divide the summed loss by; their number in this batch if not given.
-            **inputs:
-                The rest of what [`~modeling_clue.CLUEForConfidenceEstimation.forward`] takes.
-
-        Returns:
-            [`~modeling_clue.CLUEOutput`]: without logits and probability. `hypothesis_loss` is the mean negative
-            log-likelihood of the tokens of each hypothesis's answer, in float32.
+        Takes what [`~modeling_clue.CLUEForConfidenceEstimation.forward`] takes, with the answers as part of the
+        branches, and `answer_mask`, 1 for the tokens of answers with the end token. Of `labels` only the number is
+        looked at. The summed loss is divided by `num_items_in_batch`, by default the number of hypotheses.
         """
         if answer_mask is None:
             raise ValueError("`answer_mask` is missing: give the processor's `collate` the probabilities.")
@@ -84,7 +72,7 @@ class CLUEForTextAnswers(BranchedThinker, Qwen2_5OmniThinkerForConditionalGenera
         )
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Saves a plain Thinker, which transformers loads with nothing of ours. Arguments as of every model."""
+        """Saves a plain Thinker, which transformers loads without code of ours."""
         thinker = change_class(self, Qwen2_5OmniThinkerForConditionalGeneration, self.config)
         thinker.save_pretrained(save_directory, **kwargs)
 
@@ -101,9 +89,8 @@ def answering_processor(processor: CLUEProcessor) -> CLUEProcessor:
 
 
 def load_text_model(checkpoint: str, revision: str | None, **options) -> CLUEForTextAnswers:
-    """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with. The model generates greedily by
-    default. A checkpoint of another backbone, or one that counts positions in a way that a plain Thinker can't be told
-    of, is refused."""
+    """Loads a checkpoint of CLUE, without its head, or one of CLUE-T to go on with; by default it generates greedily.
+    Refuses another backbone, and positions that a plain Thinker doesn't know."""
     config = read(AutoConfig, checkpoint, revision=revision)
     if not isinstance(config, CLUEForTextAnswers.config_class):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The options of a training run, beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
+"""Holds the options of a training run beside those of `transformers.TrainingArguments` and `trl.ModelConfig`."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ DEALING = ("split_batches", "dispatch_batches", "even_batches", "use_seedable_sa
 
 @dataclass
 class DataArguments:
-    """What to train on, and with what loss."""
+    """Says what to train on, and with what loss."""
 
     dataset: str = HfArg(help="Folder or Hub name of the dataset.")
     dataset_configs: list[str] = HfArg(help="Names of its configs; several are trained on together.")
@@ -98,8 +98,8 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with one option more, for `lr_scheduler_type="warmup_stable_decay"`, and other
-    defaults. Those that would do nothing here are refused: see `train/without_effect.py`."""
+    """Extends `transformers.TrainingArguments` by `decay_ratio` and other defaults, and refuses what would do nothing
+    here (see `train/without_effect.py`)."""
 
     decay_ratio: float = HfArg(
         default=0.3,
@@ -147,7 +147,7 @@ class CLUETrainingArguments(TrainingArguments):
             raise ValueError(f"decay_ratio must be in [0, 1], got {self.decay_ratio}.")
 
     def scheduler_kwargs(self, num_training_steps: int) -> dict[str, object]:
-        """Returns the arguments of the schedule: `lr_scheduler_kwargs`, and of a decay the number of its steps."""
+        """Returns `lr_scheduler_kwargs`, with the number of decay steps for a schedule that has a decay."""
         decay = {}
         if self.lr_scheduler_type == "warmup_stable_decay":
             decay = {"num_decay_steps": round(self.decay_ratio * num_training_steps), "decay_type": "linear"}
@@ -156,7 +156,7 @@ class CLUETrainingArguments(TrainingArguments):
 
 @dataclass
 class ModelArguments(ModelConfig):
-    """`trl.ModelConfig`, without what would do nothing here."""
+    """Restricts `trl.ModelConfig` to what has an effect here."""
 
     def __post_init__(self):
         refuse_idle(self)
@@ -164,8 +164,7 @@ class ModelArguments(ModelConfig):
 
 
 def _keep_to_torch_collectives() -> None:
-    """Has DeepSpeed use torch's collectives on the CPU. Its own, for processors with AVX-512, would be compiled when
-    the processes meet: two minutes, and an error without a C++ compiler."""
+    """Has DeepSpeed use torch's collectives on the CPU: its own take two minutes and a C++ compiler to build."""
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
         import deepspeed
 

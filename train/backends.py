@@ -1,4 +1,4 @@
-"""What the processes of a run train with: DDP, DeepSpeed's ZeRO or FSDP; and what does not go together with them."""
+"""Refuses what does not go together with the backend of a run: DDP, DeepSpeed's ZeRO or FSDP."""
 
 import os
 
@@ -41,7 +41,7 @@ def check_backend(trainer: Trainer) -> None:
 
 
 def _check_attention(trainer: Trainer) -> None:
-    """Branches need a mask, which flash attention does not take."""
+    """Refuses flash attention where branches need a mask, which it does not take."""
     attention = trainer.model.config.text_config._attn_implementation
     if attention in MASKED_ATTENTION or trainer.data_collator.processor.one_hypothesis_a_row:
         return
@@ -57,7 +57,7 @@ def _check_attention(trainer: Trainer) -> None:
 
 
 def _check_sharded(trainer: Trainer, name: str) -> None:
-    """Each process has a part of the parameters, and waits for the others' where its batch needs them."""
+    """Refuses what hangs or can't be saved where each process holds a part of the parameters."""
     if trainer.modality_batching == "mixed":
         raise ValueError(
             f"modality_batching=mixed hangs under {name}: the processes would go through different towers at one "
@@ -78,7 +78,7 @@ def _check_sharded(trainer: Trainer, name: str) -> None:
 
 
 def _check_zero3(trainer: Trainer, gathers: bool) -> None:
-    """What ZeRO-3 would get wrong without a word."""
+    """Refuses what ZeRO-3 would get wrong without a word."""
     if trained_in(trainer.model, TOWERS):
         raise ValueError(
             "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "

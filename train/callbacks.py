@@ -1,4 +1,4 @@
-"""What goes along with a training: epochs, logs, the progress bar, trackio, the card, and pushes to the Hub."""
+"""Accompanies a training: epochs, logs, the progress bar, trackio, the card, and pushes to the Hub."""
 
 import os
 import time
@@ -31,8 +31,8 @@ ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class EpochCallback(TrainerCallback):
-    """Tells the sampler and the collator which epoch begins. The Trainer does so itself, except where a run resumes in
-    the middle of an epoch on several processes: accelerate's skipping then hides the sampler."""
+    """Tells sampler and collator which epoch begins. The Trainer does so too, except where a run resumes within an
+    epoch on several processes: accelerate's skipping then hides the sampler."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -43,8 +43,8 @@ class EpochCallback(TrainerCallback):
 
 
 class LogsCallback(TrainerCallback):
-    """Starts the clock with the training, and closes the logs at each save and evaluation: no sum is cut in two where
-    a run is cut off, so the logs of a resumed run are those of one that was left alone."""
+    """Starts the clock with the training, and closes the logs at each save and evaluation, so that the logs of a
+    resumed run equal those of one that was never cut off."""
 
     def __init__(self, sums: TrainingSums):
         self.sums = sums
@@ -60,7 +60,7 @@ class LogsCallback(TrainerCallback):
 
 
 class TrainingBar(ProgressCallback):
-    """The Trainer's progress bar, with the last log's loss, throughput and share of padding behind it."""
+    """Adds the last log's loss, throughput and share of padding to the Trainer's progress bar."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         super().on_log(args, state, control, logs=logs, **kwargs)
@@ -75,12 +75,7 @@ class TrainingBar(ProgressCallback):
 
 
 class CardCallback(TrainerCallback):
-    """Follows a run for its card, whose numbers are those of the weights at the moment it is written.
-
-    Args:
-        trainer ([`~train.trainer.CLUETrainer`]): Before training.
-        record (`dict`): What [`~train.record.describe_run`] collected.
-    """
+    """Follows a run, and writes its card with the numbers of the weights as they are at that moment."""
 
     def __init__(self, trainer: Trainer, record: dict):
         self.trainer = trainer
@@ -93,21 +88,20 @@ class CardCallback(TrainerCallback):
 
     @property
     def best_step(self) -> int | None:
-        """The step of the weights, once the best ones were loaded at the end."""
+        """Returns the step of the weights, once the best ones were loaded at the end."""
         trainer = self.trainer
         best = trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint
         return trainer.state.best_global_step if best and not trainer.is_in_train else None
 
     def measured(self) -> dict | None:
-        """Returns the log's entry of an evaluation of the weights as they are, if there was one."""
+        """Returns the log entry of an evaluation of the present weights, if there was one."""
         state = self.trainer.state
         step = self.best_step or state.global_step
         found = [entry for entry in state.log_history if "eval_loss" in entry and entry["step"] == step]
         return found[-1] if found else None
 
     def write(self, folder: Path, kind: str = "whole") -> None:
-        """Writes the card, and the record it is filled from, to a folder (`kind`: see
-        [`~train.model_card.write_card`])."""
+        """Writes the card and its record to a folder; `kind` as in [`~train.model_card.write_card`]."""
         state = self.trainer.state
         self.record["progress"] = {
             "step": state.global_step,
@@ -127,15 +121,9 @@ class CardCallback(TrainerCallback):
 
 
 class PushCallback(TrainerCallback):
-    """Pushes what others can load, and nothing else: no pickle, no folder of optimizer states, a card that tells of
-    the run. Each push is one commit: the repository always holds a whole checkpoint.
+    """Pushes what others can load, without pickles or optimizer states, and with its card; each push is one commit.
 
-    A push during training goes on in the background. One that fails is told in the log, and the next save pushes
-    again; the checkpoint is on the disk all the same.
-
-    Args:
-        trainer ([`~train.trainer.CLUETrainer`]): Before training.
-        card ([`CardCallback`]): Writes the card beside what is pushed.
+    A push during training runs in the background. If it fails, the log says so, and the next save pushes again.
     """
 
     def __init__(self, trainer: Trainer, card: CardCallback):
@@ -161,8 +149,7 @@ class PushCallback(TrainerCallback):
         self._wait()
 
     def push_saved(self) -> None:
-        """Sends the output folder as it was saved at the end, from the main process, and waits for it. If that fails,
-        a `ConnectionError` says how to push it later; what was saved is as it was."""
+        """Pushes the output folder at the end, from the main process; an error says how to push it later."""
         if not self.trainer.is_world_process_zero():
             return
         args, repo = self.trainer.args, self.trainer.hub_model_id
@@ -177,13 +164,12 @@ class PushCallback(TrainerCallback):
             ) from error
 
     def _stage(self, folder: Path) -> Path:
-        """Gathers what is sent of a folder, once other callbacks have done what they do before a push."""
         trainer = self.trainer
         trainer.callback_handler.on_push_begin(trainer.args, trainer.state, trainer.control)
         return stage(folder, Path(trainer.args.output_dir))
 
     def _wait(self) -> None:
-        """Waits for the push on its way, and tells if it failed."""
+        """Waits for the push on its way, and logs its failure."""
         error = None if self.pushing is None else self.pushing.exception()
         self.pushing = None
         if error is not None:
@@ -197,11 +183,9 @@ class PushCallback(TrainerCallback):
 
 
 class LocalTrackioCallback(TrackioCallback):
-    """Tracks in a folder of this machine, and asks nobody anything: `TRACKIO_DIR`, or `trackio/` beside the folder of
-    the run, so that runs that lie side by side are seen together, and nothing of it is pushed with the model.
+    """Tracks on this machine alone, asking nobody: in `TRACKIO_DIR`, or `trackio/` beside the run's folder.
 
-    The run has the name of its folder. One that resumes goes on under its name; a new one in a folder whose name is
-    taken has a number behind it.
+    The run has the name of its folder. A resumed run keeps it; a new one whose name is taken gets a number behind it.
     """
 
     def __init__(self, args: CLUETrainingArguments, resumes: bool):
@@ -212,7 +196,6 @@ class LocalTrackioCallback(TrackioCallback):
         self.resumes = resumes
 
     def setup(self, args, state, model, **kwargs):
-        """Begins the run, or goes on with it, on the main process."""
         if state.is_world_process_zero:
             if args.run_name is None:
                 args.run_name = self._run_name(args)
@@ -222,7 +205,7 @@ class LocalTrackioCallback(TrackioCallback):
             super().setup(args, state, model, **kwargs)
 
     def on_push_begin(self, args, state, control, model, **kwargs):
-        """Leaves the logs here when the model is pushed, unless a Space is named for them."""
+        """Keeps the logs here when the model is pushed, unless a Space is named for them."""
         if args.trackio_static_space_id:
             super().on_push_begin(args, state, control, model, **kwargs)
 
@@ -239,8 +222,7 @@ class LocalTrackioCallback(TrackioCallback):
 
 
 def local_trackers(args: CLUETrainingArguments, resumes: bool) -> list[TrackioCallback]:
-    """Takes trackio out of `report_to` where it would track on this machine, and returns a [`LocalTrackioCallback`]
-    that does it."""
+    """Takes trackio out of `report_to` where it would track on this machine, and returns our callback instead."""
     elsewhere = args.trackio_space_id is not None or any(os.environ.get(name) for name in ELSEWHERE)
     if "trackio" not in args.report_to or elsewhere:
         return []

@@ -1,4 +1,4 @@
-"""What a run leaves behind to go on from: checkpoints that are whole or not there, checked before they are used.
+"""Writes checkpoints that are whole or not there, and checks them before a run goes on from them.
 
 A checkpoint is written to `_partial/` and renamed when every process has written its part: `checkpoint-20` is there
 with everything in it, or not at all, whenever the run is killed. Its `manifest.json` has the size and the SHA-256 of
@@ -38,7 +38,7 @@ WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint can't be written, or can't be gone on from."""
+    """Says why a checkpoint can't be written, or can't be gone on from."""
 
 
 # Writing
@@ -46,8 +46,7 @@ class CheckpointError(ValueError):
 
 @contextmanager
 def lock_output_dir(output_dir: Path) -> Iterator[None]:
-    """Lets this run alone write to its folder; processes outlive their launcher where that alone is killed. The lock
-    goes with the process that holds it."""
+    """Lets only this run write to its folder until its process ends, which a killed launcher may leave running."""
     taken = CheckpointError(
         f"Another run is writing to {output_dir}, perhaps processes whose launcher was killed: end them first "
         f"(`fuser {output_dir / LOCK}` names them)."
@@ -58,8 +57,8 @@ def lock_output_dir(output_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def partial_checkpoint(output_dir: Path, name: str) -> Iterator[Path]:
-    """Gives every process a folder to write a checkpoint to, which need not exist, and removes it if the writing
-    fails: a full disk shows in several ways, of which few say so."""
+    """Gives every process a folder to write a checkpoint to, and removes it if the writing fails. A full disk shows in
+    several ways, few of which say so."""
     partial = output_dir / PARTIAL / name
     try:
         yield partial
@@ -75,7 +74,7 @@ def partial_checkpoint(output_dir: Path, name: str) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, settings: dict[str, object], num_processes: int) -> None:
-    """Brings the files of a folder that all processes have written to the disk, and writes its manifest."""
+    """Syncs the files of a folder that all processes have written, and writes its manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "processes": num_processes,
@@ -90,16 +89,15 @@ def write_manifest(folder: Path, settings: dict[str, object], num_processes: int
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Makes a sealed folder the checkpoint, by one rename. One that is there is replaced: a run went on from an
-    earlier one."""
+    """Renames a finished folder to the checkpoint's name, in place of one that a run has left there."""
     discard(target)
     partial.rename(target)
     sync(target.parent)
 
 
 def publish(partial: Path, output_dir: Path) -> None:
-    """Moves the files of a folder to the folder above. No moment shows a model that is not whole: `config.json`,
-    without which nothing loads, is the first to go and the last to come."""
+    """Moves a folder's files to the folder above: `config.json`, without which nothing loads, goes first and comes
+    last."""
     sync(*partial.rglob("*"))
     (output_dir / CONFIG).unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG):
@@ -111,7 +109,7 @@ def publish(partial: Path, output_dir: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Removes a checkpoint, if it is there, by one rename; the files go after."""
+    """Removes a checkpoint, if it is there, by one rename; the files are deleted after that."""
     if folder.exists():
         removed = folder.parent / PARTIAL / f"removed-{folder.name}"
         removed.parent.mkdir(exist_ok=True)
@@ -121,8 +119,7 @@ def discard(folder: Path) -> None:
 
 
 def discard_old(output_dir: Path, newest: Path, best: Path | None, limit: int | None) -> None:
-    """Removes the oldest checkpoints beyond a number, if there is a limit. The one just written stays, whatever the
-    others' numbers are, and so does the best."""
+    """Removes the oldest checkpoints beyond `limit`, but neither the newest nor the best."""
     if not limit:
         return
     others = [path for path in map(Path, sort_checkpoints(str(output_dir))) if path not in (newest, best)]
@@ -137,7 +134,6 @@ def remove_partial(output_dir: Path) -> None:
 
 
 def _digests(files: list[Path]) -> list[str]:
-    """Returns the SHA-256 of each file."""
     with ThreadPoolExecutor() as pool:
         return [*pool.map(file_digest, files)]
 
@@ -171,8 +167,8 @@ def check_files(checkpoint: Path) -> None:
 
 @contextmanager
 def safe_torch_load(classes: list[type]) -> Iterator[None]:
-    """Has `torch.load` build nothing but tensors, plain values and objects of the classes given, whatever its caller
-    asked for. DeepSpeed would run any code that it finds in a checkpoint."""
+    """Restricts `torch.load` to tensors, plain values and the given classes, even for DeepSpeed, which would run any
+    code that it finds in a checkpoint."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -186,7 +182,7 @@ def safe_torch_load(classes: list[type]) -> Iterator[None]:
 
 
 def newest_intact(checkpoints: list[str]) -> str | None:
-    """Finds the newest of some checkpoints, oldest first, whose files are all as they were written."""
+    """Returns the newest of some checkpoints, oldest first, whose files are all as they were written."""
     for checkpoint in reversed(checkpoints):
         try:
             check_files(Path(checkpoint))
@@ -197,9 +193,8 @@ def newest_intact(checkpoints: list[str]) -> str | None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint to go on from, of `resume_from_checkpoint`: a path, or `"true"` for the newest. Nothing to
-    resume is an error, and so are checkpoints that a new run would be mixed up with, one of another number of
-    processes, and one that is damaged, which is never passed over in silence."""
+    """Finds the checkpoint that `resume_from_checkpoint` means: a path, or `"true"` for the newest. A damaged one is
+    never passed over, and an earlier run's are never mixed with a new one's."""
     checkpoints = sort_checkpoints(args.output_dir)
     wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
     if wanted.lower() in ("none", "false"):

@@ -13,8 +13,8 @@ from train.tower_cache import UncachedClip
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
-    """Draws hypotheses of a premise for an epoch, by their indices: without replacement from epoch to epoch, so that
-    each is seen exactly once in every `ceil(count / most)` epochs, in parts that differ by one at most."""
+    """Draws the hypotheses of a premise for an epoch, by index: each is seen exactly once in `ceil(count / most)`
+    epochs, in parts that differ by one at most."""
     if most is None or count <= most:
         return list(range(count))
     parts = -(-count // most)
@@ -33,10 +33,12 @@ class PremiseCollator:
     epoch: int = 0  # to be set before the epoch begins
 
     def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
-        """Builds a batch: the model's inputs, with the answers in them if the processor's prompt has a place for
-        these, and `labels` of shape `(hypotheses,)`. To be taken out before the model are `modality`, the index in
-        `MODALITIES` of each hypothesis, and, if some premises are to be stored in the tower cache, `uncached_clips` in
-        row order."""
+        """Builds a batch: the model's inputs, with answers where the processor's prompt has a place for them, and
+        `labels` of shape `(hypotheses,)`.
+
+        The Trainer takes out `modality`, the index in `MODALITIES` of each hypothesis, and `uncached_clips`, in row
+        order, where some premises are to be stored in the tower cache.
+        """
         hypotheses, probabilities, modalities, uncached = [], [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)

@@ -1,5 +1,7 @@
-"""What of a checkpoint is sent to the Hub: what `from_pretrained` reads, the card and its record. Weights go as
-safetensors; the state of the optimizer is a pickle and stays where it is, so a run is resumed from its output folder.
+"""Sends of a checkpoint what `from_pretrained` reads, the card and its record.
+
+Weights go as safetensors. The state of the optimizer is a pickle and stays where it is: a run is resumed from its
+output folder.
 """
 
 import json
@@ -31,8 +33,7 @@ STAGED = "_push"
 
 
 def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, model_args: ModelConfig) -> None:
-    """Finds out before anything is loaded whether the run will be able to push: raises a `ValueError` if what is to be
-    pushed would hold pickles, or could not be loaded by others, and a `ConnectionError` if the Hub refuses."""
+    """Refuses, before anything is loaded, a push of pickles, of what nobody could load, or that the Hub refuses."""
     if not training_args.push_to_hub:
         return
     strategy = training_args.hub_strategy
@@ -56,8 +57,8 @@ def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, m
 
 
 def open_repo(name: str, token: str | None = None, private: bool | None = None, revision: str | None = None) -> str:
-    """Makes a repository and a branch if they are not there, checks that they can be written to, and returns the
-    repository's name with that of its owner."""
+    """Makes a repository and a branch if they are not there, checks write access, and returns the repository's full
+    name."""
     api = HfApi(token=token)
     try:
         repo = api.create_repo(name, private=private, exist_ok=True).repo_id
@@ -73,8 +74,7 @@ def open_repo(name: str, token: str | None = None, private: bool | None = None, 
 
 
 def stage(checkpoint: Path, output_dir: Path) -> Path:
-    """Gathers the files of a checkpoint that are sent, without copying: it may be removed while they are on their way.
-    Returns the folder that they are gathered in."""
+    """Gathers the files that are sent as links in a folder, which it returns: the checkpoint may go meanwhile."""
     staged = output_dir / STAGED
     shutil.rmtree(staged, ignore_errors=True)
     folders = [checkpoint, *([checkpoint / ADAPTER] if (checkpoint / ADAPTER).is_dir() else [])]
@@ -98,7 +98,7 @@ def stage(checkpoint: Path, output_dir: Path) -> Path:
 
 
 def upload(staged: Path, repo: str, message: str, token: str | None, revision: str | None) -> CommitInfo:
-    """Sends gathered files as one commit, and removes them here whatever comes of it."""
+    """Sends staged files as one commit, and removes them here whether or not that succeeds."""
     try:
         return HfApi(token=token).upload_folder(
             repo_id=repo,

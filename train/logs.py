@@ -1,4 +1,4 @@
-"""The numbers in the logs of a training: loss and gradient norm by modality, throughput, padding."""
+"""Computes what the logs of a training hold: loss and gradient norm by modality, throughput, padding."""
 
 import time
 
@@ -16,10 +16,7 @@ COLUMNS = 2 * len(MODALITIES) + 2
 
 
 class TrainingSums:
-    """Sums of one process over the steps since the last log, kept on its device: nothing waits for it at a step.
-
-    Only [`TrainingSums.logs`] brings the processes together.
-    """
+    """Sums up the steps since the last log on this process's device, without synchronizing at a step."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -41,18 +38,16 @@ class TrainingSums:
         self.step[PLACES] += attention_mask.numel()
 
     def end_step(self, grad_norm: torch.Tensor | float | None) -> None:
-        """Ends the step, with the norm of its gradient where the backend tells one."""
+        """Ends the step, with its gradient norm where the backend gives one."""
         self.steps.append(self.step)
         self.grad_norms.append(grad_norm)
         self.step = self._zeros()
 
     def logs(self, accelerator: Accelerator) -> dict[str, float]:
-        """Sums up the ended steps over all processes, and begins anew. Every process must call it.
+        """Reduces the ended steps over all processes, each of which must call it, and begins anew.
 
-        Returns:
-            `dict[str, float]`: `loss_audio`, the mean over hypotheses; `grad_norm_audio`, the mean over the steps
-            whose batches were all of that modality, or `grad_norm_mixed`; `hypotheses_per_second`,
-            `tokens_per_second` (without padding), and `padding_share`, that of padding among all tokens.
+        `loss_audio` is the mean over hypotheses; `grad_norm_audio` the mean over the steps whose batches were all of
+        that modality, else `grad_norm_mixed`; `tokens_per_second` is without padding.
         """
         seconds = time.perf_counter() - self.started
         steps = accelerator.reduce(torch.stack(self.steps), reduction="sum").cpu()

@@ -41,7 +41,7 @@ def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
 
 
 def render_card(record: dict, kind: str = "whole") -> str:
-    """Returns the whole README.md. Arguments as of [`write_card`]."""
+    """Returns the whole README.md."""
     return fill_template(
         TEMPLATE,
         _metadata(record, kind),
@@ -55,8 +55,8 @@ def render_card(record: dict, kind: str = "whole") -> str:
 
 
 def add_report(record: dict, checkpoint: Path, path: Path) -> None:
-    """Adds what `evaluation.run` wrote to a `report.json` to a record, in the place of an earlier measurement on the
-    same split. A report of other weights than the checkpoint's is refused."""
+    """Adds a `report.json` of `evaluation.run` to a record, in place of one on the same split; refuses other
+    weights'."""
     report = json.loads(path.read_text(encoding="utf-8"))
     settings = report["settings"]
     if settings["weights"] != weights_digest(checkpoint):
@@ -106,13 +106,12 @@ def _metadata(record: dict, kind: str) -> ModelCardData:
 
 
 def _trained_on(record: dict) -> list[str]:
-    """The modalities of the training data."""
     modalities = {row["modality"] for row in record["data"]["rows"] if row["use"] == "training"}
     return [name for name in MODALITIES if name in modalities]
 
 
 def _eval_results(record: dict) -> list[EvalResult]:
-    """What was measured, as the Hub has it: a later evaluation goes before that of the training on the same rows."""
+    """Lists measurements as the Hub has them; a later evaluation replaces that of the training on the same rows."""
     results = []
     evaluated = {_where(one) for one in record["reports"]}
     for one in record["validation"]:

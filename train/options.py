@@ -31,9 +31,9 @@ OLD_OPTIONS = {"configs": "dataset_configs"}
 def parse_options(
     arguments: list[str] | None = None,
 ) -> tuple[DataArguments, CLUETrainingArguments, ModelArguments]:
-    """Reads the options of a run: those of the recipe `--config`, and over them those of the command line, by default
-    that of the process. What the command line switches off takes along the options of the recipe that count only
-    beside it. An option that is unknown, has no effect, or contradicts another is an error."""
+    """Reads the options of a run from the recipe `--config` and, over it, the command line. What the command line
+    switches off takes along the recipe's options that count only beside it; an unknown, idle or contradictory option
+    is an error."""
     first = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     found, line = first.parse_known_args(arguments)
@@ -70,7 +70,7 @@ def parse_options(
 
 
 def read_recipe(path: str) -> dict:
-    """Reads the options of a recipe, and sets the variables of the environment that it has under `env`."""
+    """Reads the options of a recipe, and sets the environment variables that it has under `env`."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no recipe '{path}': those of this repository are in train/recipes.")
     try:
@@ -87,7 +87,7 @@ def read_recipe(path: str) -> dict:
 
 
 def check_metric(training_args: CLUETrainingArguments, variant: str, modalities: Iterable[str]) -> None:
-    """Makes sure that evaluation of some modalities has the measure by which the best model is found."""
+    """Checks that evaluation of some modalities has the measure by which the best model is found."""
     names = ("loss",) if variant == "text" else ("loss", "mse", "mae")
     parts = ["", *(f"_{modality}" for modality in MODALITIES if modality in modalities)]
     names = [name + part for part in parts for name in names]
@@ -99,7 +99,7 @@ def check_metric(training_args: CLUETrainingArguments, variant: str, modalities:
 
 
 def _check_available(training_args: CLUETrainingArguments) -> None:
-    """Has what transformers would say of trackers, optimizer and schedule as training begins said at the start."""
+    """Checks trackers, optimizer and schedule at the start, where transformers does as training begins."""
     available = get_available_reporting_integrations()
     for name in training_args.report_to:
         if name not in available:
@@ -117,7 +117,7 @@ def _check_available(training_args: CLUETrainingArguments) -> None:
 
 
 def _as_arguments(parser: HfArgumentParser, name: str, value: object, recipe: str) -> list[str]:
-    """An option of a recipe as the command line has it: there, values are looked at more closely than defaults are."""
+    """Writes an option of a recipe as the command line would, where values are checked more closely than defaults."""
     action = parser._option_string_actions.get(f"--{name}")
     if action is None:
         raise ValueError(f"The recipe '{recipe}': {_unknown_option(parser, name)}")
@@ -134,7 +134,6 @@ def _as_arguments(parser: HfArgumentParser, name: str, value: object, recipe: st
 
 
 def _unknown_option(parser: HfArgumentParser, name: str) -> str:
-    """What to say of an option that there is not."""
     if name in OLD_OPTIONS:
         return f"{name} is now {OLD_OPTIONS[name]}"
     known = [action.dest for action in parser._actions]

@@ -28,7 +28,7 @@ ENCODED_AT_ONCE = 32
 
 @dataclass
 class Premise:
-    """One premise and what is claimed about it."""
+    """Holds a premise and what is claimed about it."""
 
     key: str  # config and number of the premise: its hypotheses are drawn by it, the same on every machine
     row: int  # the first that holds the premise
@@ -41,7 +41,7 @@ class Premise:
 
 @dataclass
 class PremiseItem:
-    """What the collator gets of a premise."""
+    """Holds what the collator needs of a premise."""
 
     key: str
     premise: EncodedPremise
@@ -51,7 +51,7 @@ class PremiseItem:
 
 
 def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
-    """Returns what tells one clip from another, and how many bytes it has."""
+    """Returns what tells one clip from another, and its bytes."""
     # A file by its path: to read terabytes first would cost hours, and a build stores a clip once. What is compared
     # between datasets goes by content (`evaluation.data.premise_keys`), and a build also finds one text in two
     # spellings, which a model reads as two.
@@ -63,8 +63,8 @@ def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
 
 
 def first_answer(row: dict, config: str) -> float:
-    """Returns what a teacher answered first about a row, in place of the vote over all its answers (section 3.1); the
-    row's probability where no teacher was asked."""
+    """Returns a teacher's first answer in place of the vote over all of them (section 3.1), or the row's probability
+    where no teacher was asked."""
     if row["probability_source"] != "teacher":
         return row["probability"]
     answers = row["teacher_probabilities"]
@@ -77,8 +77,8 @@ def first_answer(row: dict, config: str) -> float:
 
 
 def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") -> list[Premise]:
-    """Groups rows by premise, in the order of first appearance; `teacher_answers="first"` takes a teacher's first
-    answer alone. The hypotheses of all premises together are exactly the rows."""
+    """Groups rows by premise, in order of first appearance; `teacher_answers` is `"vote"` or a teacher's `"first"`
+    answer."""
     premises = {}
     index = 0
     for batch in rows.iter(batch_size=256):
@@ -110,7 +110,7 @@ def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") ->
 
 
 def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> None:
-    """Makes sure that all configs have a split, before anything large is loaded."""
+    """Checks that all configs have a split, before anything large is loaded."""
     splits = {config: split_names(dataset, config) for config in configs}
     without = [config for config, names in splits.items() if split not in names]
     if without:
@@ -122,8 +122,8 @@ def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> No
 
 
 class PremiseDataset(TorchDataset):
-    """The premises of one or several configs, encoded by the processor when they are asked for, or with `cache` all
-    now: they are kept in memory, each clip is decoded only once, and every process keeps a copy."""
+    """Encodes the premises of some configs when they are asked for, or with `cache` all at once, kept in memory by
+    every process."""
 
     # Where premises with the outputs of the towers are looked for before a clip is decoded.
     tower_cache: TowerCache | None = None
@@ -148,8 +148,8 @@ class PremiseDataset(TorchDataset):
         seed: int = 0,
         teacher_answers: str = "vote",
     ) -> "PremiseDataset":
-        """Loads and groups a split of several configs; of each at most `max_premises`, a random choice by `seed`.
-        First answers of teachers are an error where no teacher was asked about any of them."""
+        """Loads and groups a split of several configs, of each a random choice of at most `max_premises`. First
+        answers are an error where no row has a teacher's."""
         parts, premises, offset = [], [], 0
         for config in configs:
             rows = load_split(dataset, config, split)
@@ -171,12 +171,12 @@ class PremiseDataset(TorchDataset):
 
     @property
     def modalities(self) -> list[str]:
-        """The modality of each premise."""
+        """Returns the modality of each premise."""
         return [premise.modality for premise in self.premises]
 
     def lengths(self, max_hypotheses: int | None = None) -> list[int]:
-        """Estimates how long the row of each premise is in a batch, in tokens where the premises are encoded or texts,
-        else in bytes of the clip: to compare within a modality only."""
+        """Estimates the length of each premise's row, in tokens where it is encoded or a text, else in bytes of the
+        clip: comparable within a modality only."""
         lengths = []
         for index, premise in enumerate(self.premises):
             count = len(premise.hypotheses)
@@ -197,8 +197,7 @@ class PremiseDataset(TorchDataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[PremiseItem]:
-        """Returns the premises of a batch, as the loader asks for them. Those with clips come from the tower cache if
-        all of them are there."""
+        """Returns a batch for the loader; premises with clips come from the tower cache if all of them are there."""
         keys = {}
         if self.tower_cache is not None:
             keys = {index: self._cache_key(index) for index in indices if self.premises[index].modality != "text"}
@@ -217,7 +216,6 @@ class PremiseDataset(TorchDataset):
         return items
 
     def _cache_key(self, index: int) -> str:
-        """Key of a premise in the tower cache."""
         row = self.rows[self.premises[index].row]
         try:
             return self.tower_cache.key(row["modality"], row["audio"], row["video"])
@@ -246,7 +244,6 @@ class PremiseDataset(TorchDataset):
         return encoded
 
     def _encode(self, premise: Premise) -> EncodedPremise:
-        """Encodes the premise from the row that holds it."""
         row = self.rows[premise.row]
         try:
             # Labels are for whole texts: one that the model has no positions for is an error in training.
@@ -256,7 +253,7 @@ class PremiseDataset(TorchDataset):
 
 
 class _Encoding(TorchDataset):
-    """The encoded premises of a dataset; where one can't be encoded, the error, which another process would wrap."""
+    """Encodes the premises of a dataset, and returns errors, which another process would wrap."""
 
     def __init__(self, dataset: PremiseDataset):
         self.dataset = dataset

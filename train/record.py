@@ -1,7 +1,7 @@
-"""What a run is, as it can be told to others: written to `training.yaml` beside the weights, and shown by the card.
+"""Records what a run is, for others to read: `training.yaml` beside the weights, which the card shows.
 
-Nothing in it is typed by hand, and nothing is said of the machine that others should not know: no token, no folder
-above the one that the run was started in.
+Nothing in it is typed by hand, and it holds nothing private of the machine: no token, no folder above the one that the
+run was started in.
 """
 
 import argparse
@@ -46,8 +46,7 @@ ABSOLUTE_PATH = re.compile(r"(?<![\w.:/~-])/[^\s'\",;:=(){}\[\]]+")
 
 
 def shown_path(path: str) -> str:
-    """Returns a path as it can be told: relative where it lies below the folder of the run or the repository, else its
-    last part alone, as `"runs/demo"`, `"~/data/umui"` or `".../umui"`."""
+    """Shortens a path for others: relative to the run's folder or the repository, or its last part, `".../umui"`."""
     path = Path(os.path.normpath(path))
     if not path.is_absolute():
         return path.as_posix()
@@ -60,8 +59,7 @@ def shown_path(path: str) -> str:
 
 
 def redact(value: object, secrets: tuple[str, ...] = ()) -> object:
-    """Returns a value, or what lists and dictionaries hold, with `***` in the place of secrets and of all that looks
-    like a token of the Hub, and with shortened paths."""
+    """Replaces secrets and Hub tokens by `***` and shortens paths, also within lists and dictionaries."""
     if isinstance(value, dict):
         return {key: redact(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -79,8 +77,7 @@ def redact(value: object, secrets: tuple[str, ...] = ()) -> object:
 
 
 def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArguments, model_args: ModelConfig) -> dict:
-    """Collects what is known of a run, whose command line has the `arguments`, before its first step: the record, of
-    plain types."""
+    """Collects the record of a run before its first step, in plain types; `arguments` is its command line."""
     args = trainer.args
     rows = count_rows(trainer.train_dataset, data_args.train_split, "training")
     if trainer.eval_dataset is not None:
@@ -113,8 +110,8 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
 
 
 def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
-    """Counts what a run has of a split, for `"training"` or `"evaluation"`: for each config and modality the premises,
-    the hypotheses, and these by the source of their probability."""
+    """Counts premises, hypotheses and their sources by config and modality; `use` is `"training"` or
+    `"evaluation"`."""
     premises, sources = Counter(), {}
     for premise in dataset.premises:
         group = premise.key.rsplit("/", 1)[0], premise.modality
@@ -137,8 +134,7 @@ def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
 
 
 def validation_results(rows: list[dict], entry: dict) -> list[dict]:
-    """Returns the numbers of one evaluation during training, an entry of the Trainer's log, by modality, with the
-    config and split they are of, which are among the `rows` of [`count_rows`]."""
+    """Returns the numbers of an evaluation in the Trainer's log by modality, with their configs and split."""
     names = ("loss", "mse", "mae", "constant_mean_mse", "hypotheses")
     rows = [row for row in rows if row["use"] == "evaluation"]
     results = []
@@ -163,7 +159,7 @@ def write_record(folder: Path, record: dict) -> None:
 
 
 def _base(name: str, revision: str | None) -> dict:
-    """The checkpoint that a run starts from, with what its own card says of its licence and its base."""
+    """Describes the checkpoint that a run starts from, with the licence and base that its own card names."""
     local = Path(name).is_dir()
     if local:
         card = Path(name) / "README.md"
@@ -184,8 +180,8 @@ def _base(name: str, revision: str | None) -> dict:
 
 
 def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
-    """What is saved of a model, and how many of its weights are trained: those of a tower that no row goes through are
-    not, and what LoRA trains beside the weights it finds is merged into them."""
+    """Describes what is saved of a model, and counts its trained weights: without towers that no row goes through, and
+    with LoRA's own, which are merged."""
     unused = [tower for tower, media in TOWERS.items() if not modalities & media]
     idle = set(trained_in(model, unused))
     # Under ZeRO-3 a weight is in parts, and empty itself; those of a new adapter are whole.
@@ -214,7 +210,7 @@ def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
 
 
 def _patterns(names: list[str]) -> list[str] | None:
-    """Names of layers or weights, those of all layers of a stack as one."""
+    """Merges the names of layers or weights over all layers of a stack."""
     return sorted({re.sub(r"\.\d+(?=\.)", ".*", name) for name in names}) or None
 
 
@@ -225,7 +221,7 @@ def _recipe(arguments: list[str]) -> str | None:
 
 
 def _options(*groups) -> dict:
-    """The options that are not at their defaults. The Trainer fills some in by itself, with other ways to say no."""
+    """Collects the options that differ from their defaults; the Trainer fills some in with other ways to say no."""
     options = {}
     for group in groups:
         for field in dataclasses.fields(group):
@@ -236,7 +232,7 @@ def _options(*groups) -> dict:
 
 
 def _code() -> dict:
-    """Commit of the repository, and whether files differ from it; of a copy that is no git checkout, neither."""
+    """Returns the repository's commit and whether files differ from it; neither for a copy that is no git checkout."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -253,7 +249,7 @@ def _code() -> dict:
 
 
 def _hardware(trainer: Trainer) -> dict:
-    """The main process's device; the others' is as a rule the same."""
+    """Describes the main process's device, which as a rule the others share."""
     state, device = trainer.accelerator.state, trainer.args.device
     if trainer.is_deepspeed_enabled:
         backend = f"DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}"

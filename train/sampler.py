@@ -1,4 +1,4 @@
-"""Batches of one modality, the same on every rank at every step."""
+"""Samples batches of one modality, the same on every rank at every step."""
 
 from collections.abc import Iterator
 
@@ -13,32 +13,23 @@ STEPS_IN_POOL = 32
 class ModalityBatchSampler(Sampler[list[int]]):
     """Yields the batches of all ranks, in the order in which `accelerate` deals them out.
 
-    Batch 0 goes to rank 0, batch 1 to rank 1, and so on. Every run of `world_size` consecutive batches is one step
-    and has one modality, so that all ranks go through the same towers at the same time (ranks that don't hang ZeRO-3).
+    Every run of `world_size` consecutive batches is one step and has one modality, so that all ranks go through the
+    same towers at the same time (ranks that don't hang ZeRO-3).
 
     Every premise is in exactly one batch of an epoch. The premises of a modality are dealt evenly over its batches,
     whose sizes differ by one at most: there are no tails to drop or to fill up. The number of batches is the same in
     every epoch. There is no `batch_size` attribute on purpose: with one, `accelerate` drops the short batches.
 
     Args:
-        modalities (`list[str]`):
-            Modality of each premise.
-        lengths (`list[int]`):
-            Length of each premise. Premises of similar length share a step, to save padding.
-        batch_size (`int`):
-            Most premises in a batch, that is on one rank at one step. Only where a batch size of 1 leaves a last step
-            that can't give every rank a premise do some batches of a modality hold two.
-        world_size (`int`, *optional*, defaults to 1):
-            Number of ranks.
-        seed (`int`, *optional*, defaults to 0):
-            Seed of the order, together with the epoch.
-        shuffle (`bool`, *optional*, defaults to `True`):
-            Whether each epoch has an order of its own. `False` is for evaluation: modality by modality, by length.
-        mixed (`bool`, *optional*, defaults to `False`):
-            Whether batches mix the modalities at random: the paper's ablation.
-
-    Raises:
-        ValueError: if a modality has fewer premises than there are ranks.
+        modalities (`list[str]`): Modality of each premise; each needs as many premises as there are ranks.
+        lengths (`list[int]`): Length of each premise. Premises of similar length share a step, to save padding.
+        batch_size (`int`): Most premises on one rank at one step. Only where a batch size of 1 leaves a last step that
+            can't give every rank a premise do some batches hold two.
+        world_size (`int`, *optional*, defaults to 1): Number of ranks.
+        seed (`int`, *optional*, defaults to 0): Seed of the order, together with the epoch.
+        shuffle (`bool`, *optional*, defaults to `True`): Give each epoch its own order; if not, sort by modality and
+            length.
+        mixed (`bool`, *optional*, defaults to `False`): Mix the modalities in a batch: the paper's ablation.
     """
 
     def __init__(
@@ -75,7 +66,6 @@ class ModalityBatchSampler(Sampler[list[int]]):
             self.batch_sizes[name] = [len(part) for part in np.array_split(members, steps * world_size)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch whose order the next iteration follows."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The options that decide what a run computes: a resumed run must have those it was begun with."""
+"""Compares the options that decide what a run computes: a resumed run must have those it was begun with."""
 
 import json
 from dataclasses import asdict
@@ -35,8 +35,7 @@ def run_settings(
     model_args: ModelConfig,
     train_dataset: PremiseDataset,
 ) -> dict[str, object]:
-    """Collects the options of a run, as JSON has them, and a digest of the premises, hypotheses and probabilities that
-    it trains on, wherever they lie."""
+    """Collects the options of a run, as JSON has them, with a digest of its premises, hypotheses and probabilities."""
     rows = blake2b(digest_size=16)
     for premise in train_dataset.premises:
         rows.update(json.dumps(asdict(premise)).encode())

@@ -107,7 +107,7 @@ def load_model(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a training with the options of a command line, by default that of the process."""
+    """Trains with the options of a command line, by default that of the process."""
     data_args, training_args, model_args = parse_options(arguments)
     resume_from_checkpoint = checkpoint_to_resume(training_args)
     check_push(data_args, training_args, model_args)
@@ -184,9 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def save(trainer: CLUETrainer, processor: CLUEProcessor, card: CardCallback) -> None:
-    """Saves a whole checkpoint with its card in the output folder, which transformers loads with nothing of this
-    repository: by `AutoModel`, or of CLUE-T, which is a plain Thinker, by the Thinker's own class. With LoRA it is the
-    merged model, and the adapter alone lies in `adapter/`."""
+    """Saves a whole checkpoint with its card in the output folder, which transformers loads without this repository:
+    by `AutoModel`, or CLUE-T by the Thinker's class. With LoRA it is the merged model, and `adapter/` has the adapter
+    alone."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     with trainer.whole_model() as folder:
         trainer.save_model(folder / "adapter" if isinstance(model, PeftModel) else folder, _internal_call=True)

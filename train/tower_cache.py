@@ -1,11 +1,10 @@
-"""What frozen towers give for a clip, kept on disk: over all epochs and runs, a clip is decoded and goes through the
-towers once.
+"""Keeps on disk what frozen towers give for a clip: each is decoded and goes through the towers once, over all runs.
 
 The folder of a cache holds
 
 - `ab/ab12....safetensors`: an entry, one premise with the outputs of the towers in place of its sound and frames;
-- `digests/`: what the content of a clip was, by its path, size and time, so that it is read for its digest only once;
-- `size`, `lock` and `tmp/`: bytes of all entries, who may write, and what is just being written.
+- `digests/`: the digest of a clip's content, by its path, size and time, so that it is read for that only once;
+- `size`, `lock` and `tmp/`: bytes of all entries, who may write, and what is being written.
 
 Several processes and runs may share it. Whoever writes holds the lock, so a file in `tmp/` that the lock's next holder
 finds was left by a process that died: it is removed, and the entries are counted anew. An entry appears by being
@@ -41,25 +40,21 @@ DIGEST_SIZE = 16
 
 @dataclass
 class UncachedClip:
-    """A premise of a batch that has to go through the towers."""
+    """Holds a premise of a batch that has to go through the towers."""
 
     key: str
     premise: EncodedPremise  # with all that an entry holds but the outputs
 
 
 class TowerCache:
-    """A folder of premises with the outputs of the towers.
+    """Stores premises with the outputs of the towers in a folder.
 
     Args:
-        folder (`str` or `Path`):
-            Folder of the cache; made if it is not there.
-        fingerprint (`str`):
-            Stands for everything but the clip that the outputs depend on: entries under another one are not seen.
-        max_bytes (`int`):
-            Most bytes of all entries together, whatever their fingerprint. When the next one would not fit, nothing
-            more is stored.
-        audio_token_id, video_token_id (`int`):
-            Tokens that hold the places of the outputs in a premise.
+        folder (`str` or `Path`): The folder, made if it is not there.
+        fingerprint (`str`): Stands for all that the outputs depend on but the clip; entries under another are not
+            seen.
+        max_bytes (`int`): Most bytes of all entries, under any fingerprint. Nothing is stored that would exceed it.
+        audio_token_id, video_token_id (`int`): Tokens that hold the places of the outputs in a premise.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str, max_bytes: int, audio_token_id: int, video_token_id: int):
@@ -85,8 +80,8 @@ class TowerCache:
         return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
 
     def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
-        """Reads the premises of a batch, all or none: a batch goes through the towers or it does not. An entry that is
-        not as it was written is told by its name, removed, and counts as missing."""
+        """Reads the premises of a batch, all or none, as a batch goes through the towers whole. Warns of an entry that
+        is not as it was written, removes it, and counts it as missing."""
         if not all(key in self for key in keys):
             return {}
         premises = {}
@@ -100,7 +95,7 @@ class TowerCache:
     def store(
         self, clips: list[UncachedClip], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
     ) -> None:
-        """Stores what the towers gave for the premises with media of a batch, in row order; one of several rows
+        """Stores the towers' outputs for a batch's premises with media, in row order; a premise of several rows
         repeats."""
         if self._closed:
             return
@@ -156,7 +151,6 @@ class TowerCache:
                 self._close(f"cannot grow: {error.strerror}")
 
     def _close(self, reason: str) -> None:
-        """Stores nothing more in this process."""
         self._closed = True
         logger.warning(
             "The tower cache %s %s. Nothing more is stored; a batch with a clip that it lacks is decoded and goes "
@@ -176,7 +170,7 @@ class TowerCache:
         self._write_size(self._count()[1])
 
     def _count(self) -> tuple[int, int]:
-        """Number of entries and their bytes, by looking."""
+        """Counts entries and their bytes by looking."""
         sizes = [file.stat().st_size for file in self.folder.glob("??/*.safetensors")]
         return len(sizes), sum(sizes)
 
@@ -192,7 +186,7 @@ class TowerCache:
     # Clips
 
     def _clip_digest(self, clip: dict) -> str:
-        """Digest of a clip's content. That of a file is noted: a large video is not read every epoch."""
+        """Digests a clip's content, and notes the digest of a file: a large video is not read every epoch."""
         if clip["bytes"] is not None:
             return blake2b(clip["bytes"], digest_size=DIGEST_SIZE).hexdigest()
         path = os.path.abspath(clip["path"])
@@ -213,7 +207,7 @@ class TowerCache:
 
 
 class CorruptEntryError(ValueError):
-    """An entry of the cache is not as it was written."""
+    """Says how an entry of the cache is not as it was written."""
 
 
 def _halved_if_exact(embeds: torch.Tensor) -> torch.Tensor:
@@ -226,7 +220,6 @@ def _halved_if_exact(embeds: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
-    """Returns a checksum of everything that an entry holds."""
     checksum = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         checksum = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy(), checksum)

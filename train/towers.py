@@ -1,4 +1,4 @@
-"""Frozen towers: when what they give for a clip may be kept, and what it depends on beside the clip."""
+"""Decides when the outputs of frozen towers may be kept, and what they depend on beside the clip."""
 
 import inspect
 import json
@@ -23,8 +23,8 @@ ORIGIN = ("auto_map", "processor_class")
 
 
 def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> TowerCache:
-    """Opens the cache of the outputs of a run's towers. An error if these may change during the run, or if ranks would
-    wait for each other."""
+    """Opens the cache of the towers' outputs; refuses it if these may change in the run, or ranks would wait for each
+    other."""
     if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
         raise ValueError(
             "tower_cache does not go together with ZeRO-3 or FSDP: a process whose batch is in the cache passes the "
@@ -64,7 +64,7 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
 
 
 def towers_digest(towers: dict[str, torch.nn.Module]) -> str:
-    """Returns a digest of the towers' weights: names, dtypes, shapes and values."""
+    """Digests the towers' weights: names, dtypes, shapes and values."""
     digest = blake2b()
     for tower_name, tower in towers.items():
         for name, tensor in tower.state_dict().items():
@@ -74,7 +74,7 @@ def towers_digest(towers: dict[str, torch.nn.Module]) -> str:
 
 
 def processor_parts(processor: CLUEProcessor) -> dict:
-    """Returns what of a processor decides on a clip's way into the towers and on its places in a row."""
+    """Returns the parts of a processor that decide how a clip enters the towers and which places it takes in a row."""
     makers = {"feature_extractor": processor.feature_extractor, "video_processor": processor.video_processor}
     return {
         **{

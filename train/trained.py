@@ -1,4 +1,4 @@
-"""What of a model is trained: adapters, parts that stay as they are, and the precision of the weights."""
+"""Decides what of a model is trained: adapters, parts that stay as they are, and the precision of the weights."""
 
 import re
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ logger = logging.get_logger(__name__)
 def add_lora(
     model: ConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
 ) -> PeftModel:
-    """Puts the adapter `"default"` on a model, wherever it is asked for but in the parts that stay as they are. A
-    confidence head is trained whole. What is named and is not there, or not to be trained, is an error."""
+    """Puts the adapter `"default"` on a model, but not in its untrained parts, and trains a confidence head whole.
+    Refuses names that are not there or not to be trained."""
     config = get_peft_config(model_args)
     # With a task type, peft passes inputs on that only models of that task take.
     config.task_type = None
@@ -76,15 +76,14 @@ def add_lora(
 
 
 def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list[str]:
-    """Finds what is trained of some parts of a model: returns the names of the weights, adapters among them."""
+    """Returns the names of trained weights in some parts of a model, adapters among them."""
     trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
     return [name for name in trained if _is_part_of(name, parts)]
 
 
 def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
-    """Brings trained weights to float32: in bfloat16 most updates are too small to change a weight, and are lost.
-    DeepSpeed holds copies of its own. Without LoRA all weights are brought there: a checkpoint is then of one dtype,
-    and is read as it was written."""
+    """Casts trained weights to float32: in bfloat16 most updates are too small to change a weight. DeepSpeed holds
+    such copies itself. Without LoRA all weights are cast, so that a checkpoint has one dtype."""
     autocast = training_args.mixed_precision != "no"
     if training_args.deepspeed_plugin is not None and autocast:
         return
@@ -116,10 +115,10 @@ def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: C
 
 
 def dtype_name(model: PreTrainedModel) -> str:
-    """Returns the name of the type of a model's weights, as `"bfloat16"`."""
+    """Returns the name of the dtype of a model's weights, as `"bfloat16"`."""
     return str(model.dtype).removeprefix("torch.")
 
 
 def _is_part_of(place: str, parts: Sequence[str]) -> bool:
-    """Whether a layer or weight is one of some parts of the model, or within."""
+    """Tells whether a layer or weight is one of some parts of the model, or within."""
     return any(f".{part}." in f".{place}." for part in parts)

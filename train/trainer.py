@@ -1,5 +1,5 @@
-"""The Trainer of CLUE: one modality at a step, a loss per hypothesis, numbers by modality, and checkpoints that are
-whole or not there, from which a run goes on exactly."""
+"""Extends the Trainer for CLUE: one modality at a step, a loss per hypothesis, numbers by modality, and checkpoints
+that are whole or not there."""
 
 import os
 import time
@@ -38,7 +38,7 @@ from train.tower_cache import TowerCache, UncachedClip
 
 
 class CLUETrainer(Trainer):
-    """A `transformers.Trainer` for batches of premises with their hypotheses.
+    """Trains on batches of premises with their hypotheses.
 
     The loss of a step is the sum over the hypotheses of all processes and accumulated batches, divided by their
     number. The logs have loss and gradient norm by modality (`loss_audio`, `grad_norm_audio`), throughput and the
@@ -46,20 +46,16 @@ class CLUETrainer(Trainer):
     the mean (`eval_mse_audio`, `eval_constant_mean_mse_audio`), over the rows of all processes. Of CLUE-T there is
     neither MSE nor MAE: answers would have to be generated, as `evaluation.run` does.
 
-    It can be killed at any moment. Its checkpoints become so by one rename; it resumes with the options it was begun
-    with, or not at all; and it loads weights by their names on disk.
+    It can be killed at any moment: a checkpoint appears by one rename. It resumes only with the options it was begun
+    with, and loads weights by their names on disk.
 
     Args:
-        modality_batching (`str`, *optional*, defaults to `"batched"`):
-            `"batched"`, or `"mixed"` for the paper's ablation.
-        eval_collator ([`~train.collator.PremiseCollator`], *optional*):
-            Collates evaluation batches with all hypotheses; needed with an `eval_dataset`.
-        settings (`dict[str, object]`, *optional*):
-            Options of the run ([`~train.settings.run_settings`]), written to its checkpoints: it can be resumed with
-            no others.
-        **kwargs:
-            As of [`~transformers.Trainer`]; `data_collator` is a [`~train.collator.PremiseCollator`], datasets are
-            [`~train.premises.PremiseDataset`].
+        modality_batching (`str`, *optional*, defaults to `"batched"`): `"batched"`, or `"mixed"`: the paper's
+            ablation.
+        eval_collator ([`~train.collator.PremiseCollator`], *optional*): Collates all hypotheses of an `eval_dataset`.
+        settings (`dict[str, object]`, *optional*): Options ([`~train.settings.run_settings`]) kept in checkpoints.
+        **kwargs: As of [`~transformers.Trainer`]; `data_collator` is a [`~train.collator.PremiseCollator`], datasets
+            are [`~train.premises.PremiseDataset`].
     """
 
     def __init__(
@@ -90,7 +86,6 @@ class CLUETrainer(Trainer):
     # Batches
 
     def get_train_dataloader(self) -> DataLoader:
-        """Returns the training batches of this process, in modality batches."""
         self.train_sampler = ModalityBatchSampler(
             self.train_dataset.modalities,
             self.train_dataset.lengths(self.data_collator.max_hypotheses),
@@ -114,7 +109,6 @@ class CLUETrainer(Trainer):
         return self._prepare_dataloader(dataset, sampler, self.eval_collator)
 
     def _prepare_dataloader(self, dataset, sampler, collator) -> DataLoader:
-        """Deals the batches of the sampler to the processes."""
         loader = DataLoader(
             dataset,
             batch_sampler=sampler,
@@ -127,8 +121,8 @@ class CLUETrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def _prepare_input(self, data):
-        """Brings a tensor to the device as it is. Under DeepSpeed the Trainer would round what is no integer to the
-        weights' type: labels, and the seconds that positions follow from."""
+        """Brings a tensor to the device as it is. Under DeepSpeed the Trainer would round labels, and the seconds that
+        positions follow from, to the weights' dtype."""
         return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
 
     # Outputs of the towers
@@ -141,7 +135,6 @@ class CLUETrainer(Trainer):
             self.eval_dataset.tower_cache = cache
 
     def _store_towers(self, uncached_clips: list[UncachedClip], outputs: CLUEOutput) -> None:
-        """Stores what the towers gave for the clips of a batch that were not in the cache."""
         if uncached_clips:
             self.tower_cache.store(uncached_clips, outputs.audio_embeds, outputs.video_embeds)
 
@@ -159,7 +152,6 @@ class CLUETrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
-        """Adds the number of decay steps to the schedule that has a decay."""
         self.args.lr_scheduler_kwargs = self.args.scheduler_kwargs(num_training_steps)
         return super().create_scheduler(num_training_steps, optimizer)
 
@@ -172,7 +164,6 @@ class CLUETrainer(Trainer):
         return grad_norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds what the sums give to the logs of training."""
         if "loss" in logs:
             logs |= self.sums.logs(self.accelerator)
         super().log(logs, start_time)
@@ -180,21 +171,16 @@ class CLUETrainer(Trainer):
     # Evaluation
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        """Evaluates as the Trainer does; the time does not count in the speed of training."""
+        """Evaluates as the Trainer does, outside the clock of training's throughput."""
         started = time.perf_counter()
         metrics = super().evaluate(*args, **kwargs)
         self.sums.started += time.perf_counter() - started
         return metrics
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Scores one batch.
-
-        Returns:
-            `tuple`: No loss (the mean of batches of unequal size would be wrong), then probability (not of CLUE-T,
-            which would have to write it) and loss, then label and modality of each hypothesis. All have shape
-            `(1, hypotheses)`: the Trainer pads the second dimension to that of the other processes with -100 and
-            gathers along the first.
-        """
+        """Scores one batch: returns no loss (the mean over unequal batches would be wrong), then probability (not of
+        CLUE-T) and loss, then label and modality, each `(1, hypotheses)`: the Trainer pads the second dimension with
+        -100 and gathers along the first."""
         inputs = self._prepare_inputs(inputs)
         modality = inputs.pop("modality")
         uncached_clips = inputs.pop("uncached_clips", [])
@@ -210,13 +196,13 @@ class CLUETrainer(Trainer):
     # Checkpoints
 
     def _backend(self) -> str:
-        """What holds the state of the optimizer: one can't read what another has written."""
+        """Names what holds the state of the optimizer: one can't read what another has written."""
         if self.is_deepspeed_enabled:
             return f"DeepSpeed ZeRO-{self.accelerator.state.deepspeed_plugin.zero_stage}"
         return "FSDP" if self.is_fsdp_enabled else "whole on every process"
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
-        """Trains as the Trainer does; goes on from a checkpoint only with the options it was trained with."""
+        """Trains as the Trainer does; resumes only with the options that the checkpoint was trained with."""
         if resume_from_checkpoint is not None:
             check_settings(resume_from_checkpoint, self.settings)
         with self._output_dir_lock():
@@ -225,17 +211,17 @@ class CLUETrainer(Trainer):
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _output_dir_lock(self) -> AbstractContextManager:
-        """Where the main process holds the lock of the output folder."""
+        """Locks the output folder on the main process."""
         return lock_output_dir(Path(self.args.output_dir)) if self.args.should_save else nullcontext()
 
     def _get_output_dir(self, trial) -> str:
-        """Where checkpoints are; while one is written, where it is written."""
+        """Returns the folder of checkpoints, and while one is written that of partial ones."""
         output_dir = super()._get_output_dir(trial)
         return os.path.join(output_dir, PARTIAL) if self._saving else output_dir
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Saves a checkpoint as the Trainer does, but in another folder, which becomes the checkpoint by one rename
-        once every process has written its part. Only then are old ones removed."""
+        """Saves a checkpoint as the Trainer does, but beside its place, and renames it once every process has written
+        its part. Only then are old ones removed."""
         output_dir = Path(self._get_output_dir(trial))
         checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with partial_checkpoint(output_dir, checkpoint.name) as partial:
@@ -277,10 +263,9 @@ class CLUETrainer(Trainer):
         """Leaves it to [`~train.callbacks.PushCallback`], once the checkpoint is whole."""
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine. FSDP,
-        which makes the model one of a class of its own, would save its own code as the model's. Under ZeRO-3
-        transformers takes every way to name weights for one that it met as it loaded them: here it shall take its
-        usual ones."""
+        """Saves as the Trainer does, without a pickle that nothing reads and that has the paths of this machine. FSDP
+        would save the code of its own class as the model's. Under ZeRO-3 transformers would name weights by every way
+        that it met in loading: here it shall take its usual ones."""
         sharded_class, self.model.__class__ = type(self.model), self._model_class
         if is_deepspeed_zero3_enabled():
             self.model._weight_conversions = None
@@ -303,15 +288,14 @@ class CLUETrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Loads the weights of a checkpoint by their names on disk, the published Qwen2.5-Omni's. The Trainer would
-        look for those that they have in memory, and leave the language model as it is, with a warning only."""
+        """Loads weights by their names on disk, the published Qwen2.5-Omni's. The Trainer would look for those in
+        memory, and leave the language model as it is, with a warning only."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
         self.model.load_state_dict(loaded.state_dict())
 
     def _prepare_for_training(self, max_steps, train_dataloader, resume_from_checkpoint):
-        """Prepares as the Trainer does, which under DeepSpeed loads the state of the checkpoint."""
         with self._safe_torch_load():
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
@@ -323,7 +307,7 @@ class CLUETrainer(Trainer):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def _safe_torch_load(self) -> AbstractContextManager:
-        """Where DeepSpeed reads checkpoints, see [`~train.checkpoints.state_only`]."""
+        """Restricts what DeepSpeed loads, see [`~train.checkpoints.safe_torch_load`]."""
         if not self.is_deepspeed_enabled:
             return nullcontext()
         from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
@@ -334,9 +318,8 @@ class CLUETrainer(Trainer):
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Computes `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses` over all that
-    [`CLUETrainer.prediction_step`] returned, and each by modality, whose name is behind it. Without probabilities
-    there is neither `mse` nor `mae`."""
+    """Computes `loss`, `mse`, `mae`, `constant_mean_mse` and `hypotheses` over what [`CLUETrainer.prediction_step`]
+    returned, and each by modality, as `mse_audio`; without probabilities neither `mse` nor `mae`."""
     *probability, loss = prediction.predictions
     label, modality = prediction.label_ids
     real = label != -100

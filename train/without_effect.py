@@ -1,5 +1,4 @@
-"""Which options of a training would do nothing: all that there are can be set, whether this training looks at them or
-not, and one that is taken and does nothing lets a run pass for what it is not.
+"""Finds options of a training that would do nothing: one that is taken and ignored lets a run pass for what it is not.
 
 `tests/train/test_options.py` asks of every option that there is which it is.
 """
@@ -58,7 +57,7 @@ UNUSED = {
 
 
 class DependentOptions(NamedTuple):
-    """Options that count only beside another."""
+    """Holds options that count only beside another."""
 
     names: Sequence[str]
     # The option that decides whether they count, and whether they do not, from its value.
@@ -177,13 +176,12 @@ DEPENDENT = [
 
 
 def default(field) -> object:
-    """Returns the value of a dataclass's field where none is given."""
+    """Returns the default of a dataclass's field."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def idle_options(values: dict[str, object], defaults: dict[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Finds the options that would do nothing as the others are: yields the name of each, that of the option that
-    decides, and an error."""
+    """Yields each option that would do nothing as the others are, the option that decides, and an error."""
     for names, master, idle, why in DEPENDENT:
         if master in values and idle(values[master]):
             for name in names:

@@ -1,1 +1,1 @@
-"""The model under evaluation, and those that it is compared with."""
+"""Holds the model under evaluation, and those that it is compared with."""

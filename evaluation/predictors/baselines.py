@@ -1,4 +1,4 @@
-"""The predictors that a model has to beat because they look at less."""
+"""Predicts from less than a model sees, which it therefore has to beat."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BASELINES = ("constant_mean", "hypothesis_only")
 @register_predictor("hypothesis_only", model=False)
 @register_predictor("constant_mean", model=False)
 def baseline(args: Namespace, dataset: str) -> ChosenPredictor:
-    """One of the baselines that stand in every report, by what they were fitted to there."""
+    """Chooses one of the baselines of every report, by what they were fitted to there."""
     kind = args.predictor
 
     def fit(baselines) -> ChosenPredictor:
@@ -40,30 +40,23 @@ class ConstantMean:
     """Answers everything with the mean probability of what it was fitted to."""
 
     def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
-        """Takes the mean of `probabilities`; returns itself."""
         self.mean = float(np.mean(probabilities))
         return self
 
     def predict(self, hypotheses: list[str]) -> np.ndarray:
-        """Returns the mean for each of `hypotheses`, `(n,)`."""
         return np.full(len(hypotheses), self.mean)
 
 
 class RidgeText:
-    """
-    Ridge regression on which words, pairs and triples of words a text has, clipped to [0, 1].
+    """Regresses, with ridge, on which words, pairs and triples of words a text has; clipped to [0, 1].
 
     Presence, not TF-IDF: there a word seen once, such as a name, outweighs all others of its text.
-
-    Args:
-        alpha (`float`): Strength of the penalty.
     """
 
     def __init__(self, alpha: float):
         self.alpha = alpha
 
     def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
-        """Fits texts (n,) to probabilities (n,); returns itself."""
         # One-letter words count ("a", "I"): the usual token pattern drops them.
         self.features = CountVectorizer(ngram_range=(1, 3), token_pattern=r"(?u)\b\w+\b", binary=True)
         texts, places = _unique(hypotheses)
@@ -71,32 +64,25 @@ class RidgeText:
         return self
 
     def predict(self, hypotheses: list[str]) -> np.ndarray:
-        """Returns probabilities `(n,)`."""
         texts, places = _unique(hypotheses)
         return self.regression.predict(self.features.transform(texts)).clip(0, 1)[places]
 
 
 def _unique(texts: list[str]) -> tuple[list[str], list[int]]:
-    """The different ones of some texts, whose words are counted once, and where among them each text is."""
+    """Returns the distinct texts, whose words are counted once, and where among them each text is."""
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     return list(places), [places[text] for text in texts]
 
 
 class TextMean:
-    """
-    The mean training probability of the same text, drawn towards another predictor where the text is rare.
-
-    Args:
-        prior (`RidgeText` or `ConstantMean`): A fitted predictor that counts as `strength` occurrences of each text.
-        strength (`float`): Its weight.
-    """
+    """Answers with the mean training probability of the same text, with a fitted `prior` as `strength` more of each
+    text."""
 
     def __init__(self, prior: RidgeText | ConstantMean, strength: float):
         self.prior = prior
         self.strength = strength
 
     def fit(self, hypotheses: list[str], probabilities: ArrayLike) -> Self:
-        """Sums the probabilities of each text; returns itself."""
         self.sums, self.counts = {}, {}
         for text, probability in zip(hypotheses, probabilities, strict=True):
             self.sums[text] = self.sums.get(text, 0.0) + probability
@@ -104,19 +90,17 @@ class TextMean:
         return self
 
     def predict(self, hypotheses: list[str]) -> np.ndarray:
-        """Returns probabilities `(n,)`."""
         sums = np.array([self.sums.get(text, 0.0) for text in hypotheses])
         counts = np.array([self.counts.get(text, 0) for text in hypotheses])
         return (sums + self.strength * self.prior.predict(hypotheses)) / (counts + self.strength)
 
 
 class HypothesisOnly:
-    """
-    The best of several predictors that see the text of the hypothesis and nothing of the premise.
+    """Answers with the best of several predictors that see the text of the hypothesis and nothing of the premise.
 
     What it reaches can be had by knowing which hypotheses tend to be true; only what a model does better was learnt
     from premises. Candidates are the mean of identical texts and ridge regressions on their words; the one with the
-    least squared error on the pairs to choose by is kept, as `name` and `validation_mse` tell.
+    least squared error on the validation pairs is kept, as `name` and `validation_mse` tell.
     """
 
     def fit(
@@ -126,7 +110,6 @@ class HypothesisOnly:
         validation_hypotheses: list[str],
         validation_probabilities: ArrayLike,
     ) -> Self:
-        """Fits every candidate and keeps the best; returns itself."""
         candidates = {"constant mean": ConstantMean().fit(hypotheses, probabilities)}
         for alpha in (1.0, 10.0, 30.0, 100.0):
             candidates[f"ridge on words, alpha {alpha:g}"] = RidgeText(alpha).fit(hypotheses, probabilities)
@@ -142,16 +125,14 @@ class HypothesisOnly:
         return self
 
     def predict(self, hypotheses: list[str]) -> np.ndarray:
-        """Returns the best candidate's probabilities `(n,)`."""
         return self.best.predict(hypotheses)
 
 
 @dataclass
 class BaselinePredictor(Predictor):
-    """A baseline by its answers to each row, by id: what it was fitted to may depend on the row."""
+    """Looks up a baseline's answer to each row, by id: what it was fitted to may depend on the row."""
 
     answers: dict[str, float]
 
     def answer(self, prepared: list[dict]) -> list[PointPrediction]:
-        """Looks the answers up."""
         return [PointPrediction(self.answers[row["id"]]) for row in prepared]

@@ -1,4 +1,5 @@
-"""Checkpoints that were trained for the task: CLUE, which gives a distribution, and CLUE-T, which writes a number."""
+"""Predicts by checkpoints trained for the task: CLUE, which gives a distribution, and CLUE-T, which writes a
+number."""
 
 import json
 from argparse import Namespace
@@ -31,7 +32,7 @@ TOKENS_PER_PASS = 8192
 
 @register_predictor("auto")
 def trained(args: Namespace, dataset: str) -> ChosenPredictor:
-    """CLUE or CLUE-T, whichever the checkpoint is."""
+    """Chooses CLUE or CLUE-T, whichever the checkpoint is."""
     checkpoint = find_checkpoint(args.model)
     config = read(AutoConfig, checkpoint, trust_remote_code=True)
     answer = answer_format(checkpoint)
@@ -46,7 +47,7 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
 
 
 def by_premise(rows: list[dict]) -> list[list[dict]]:
-    """The rows that follow each other about one premise, as many as go through a model together."""
+    """Groups neighbouring rows about one premise, as many as go through a model together."""
     columns = ("modality", "premise", "audio", "video")
     groups = [list(group) for _, group in groupby(rows, key=lambda row: [row.get(column) for column in columns])]
     return [
@@ -57,7 +58,7 @@ def by_premise(rows: list[dict]) -> list[list[dict]]:
 
 
 class CLUEPredictor(Predictor):
-    """A checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
+    """Answers by a checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
 
     def __init__(self, checkpoint: str | Path):
         self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
@@ -65,14 +66,13 @@ class CLUEPredictor(Predictor):
         self.model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
 
     def prepare(self, rows: list[dict]) -> tuple[CLUEInputs, list[int]]:
-        """Encodes each premise once for all of its hypotheses, of which it tells the number."""
+        """Encodes each premise once for all of its hypotheses, and counts these."""
         groups = by_premise(rows)
         hypotheses = [[row["hypothesis"] for row in group] for group in groups]
         return self.processor([group[0] for group in groups], hypotheses), list(map(len, groups))
 
     @torch.inference_mode()
     def answer(self, prepared: tuple[CLUEInputs, list[int]]) -> list[Prediction]:
-        """Runs the model once for all."""
         inputs, counts = prepared
         notes = [list(of_one) for count, of_one in zip(counts, inputs.notes, strict=True) for _ in range(count)]
         output = self.model(**inputs.to(self.model.device))
@@ -90,8 +90,7 @@ class CLUEPredictor(Predictor):
 
 
 class TextPredictor(Predictor):
-    """
-    A checkpoint of CLUE-T, the token-based baseline of section 3.2: a plain Thinker that writes the probability.
+    """Answers by a checkpoint of CLUE-T (section 3.2): a plain Thinker that writes the probability.
 
     It generates as its `generation_config.json` says, greedily, and its answers are read by the rules for teachers'.
     """
@@ -107,7 +106,7 @@ class TextPredictor(Predictor):
         return [(premise, row["hypothesis"]) for premise, group in encoded for row in group]
 
     def answer(self, prepared: list[tuple[EncodedPremise, str]]) -> list[WrittenPrediction]:
-        """Has the answers written, those to prompts of like length together."""
+        """Generates the answers, those to prompts of similar length together."""
         lengths = [premise.num_tokens + len(self.processor.encode_hypothesis(claim)) for premise, claim in prepared]
         passes = {}
         for index in sorted(range(len(prepared)), key=lengths.__getitem__):
@@ -127,7 +126,8 @@ class TextPredictor(Predictor):
 
     @torch.inference_mode()
     def _write(self, prompts: list[tuple[EncodedPremise, str]]) -> list[tuple[str, bool]]:
-        """What follows each prompt, a premise and a claim (all of one modality): text, and whether it has an end."""
+        """Generates what follows each prompt, a premise and a claim (all of one modality): text, and whether it has an
+        end."""
         premises, claims = zip(*prompts, strict=True)
         inputs = self.processor.collate(list(premises), [[claim] for claim in claims])
         inputs.pop("branch_ids")
@@ -147,12 +147,8 @@ class TextPredictor(Predictor):
 
 
 def answer_format(checkpoint: Path) -> str | None:
-    """
-    Tells how the model of a checkpoint writes a probability: `"{probability:.2f}<|im_end|>"`; `None` for CLUE.
-
-    Raises:
-        `ValueError`: if the checkpoint is neither of CLUE nor of CLUE-T.
-    """
+    """Returns how a checkpoint writes a probability, `"{probability:.2f}<|im_end|>"`, or `None` for CLUE; refuses
+    others."""
     kind = read(AutoConfig, checkpoint, trust_remote_code=True).model_type
     if kind == "clue":
         return None

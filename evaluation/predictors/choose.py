@@ -1,5 +1,4 @@
-"""
-The register of predictors, and the options that say which one scores rows, for every command that scores some.
+"""Registers predictors, and reads the options that say which one scores rows, for every command that scores some.
 
 A predictor is a file of this folder: a [`Predictor`], and a function by which `--predictor NAME` is chosen.
 """
@@ -24,19 +23,7 @@ RESERVED = {"messages", "model", "temperature", "max_tokens", "seed", "n", "stre
 
 @dataclass(frozen=True)
 class ChosenPredictor:
-    """
-    What scores the rows, not loaded yet.
-
-    Args:
-        name (`str`): What to call it, also as a folder.
-        settings (`dict`): What its predictions depend on beside the rows, for `settings.json`.
-        make (`Callable[[], Predictor]`): Loads it.
-        fit (`Callable`, *optional*): Instead of these two, for what has to be fitted first: takes the `Baselines` of
-            an evaluation, and gives what is chosen then.
-        reads_context (`bool`): Whether its answers depend on the rows' `context`.
-        config (`CLUEConfig`, *optional*): Of a checkpoint of CLUE or CLUE-T: the target that it was trained on.
-        answer (`str`, *optional*): The format of CLUE-T's answers.
-    """
+    """Holds what scores the rows, not loaded yet."""
 
     name: str
     settings: dict = field(default_factory=dict)
@@ -49,7 +36,7 @@ class ChosenPredictor:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of predictor: how it is chosen, and whether by a `--model`, which may be behind a `--server`."""
+    """Says how a kind of predictor is chosen, and whether by a `--model`, which may be behind a `--server`."""
 
     choose: Callable[[argparse.Namespace, str], ChosenPredictor]
     model: bool
@@ -60,18 +47,16 @@ _KINDS: dict[str, _Kind] = {}
 
 
 def register_predictor(name: str, model: bool = True, server: bool = False) -> Callable[[Callable], Callable]:
-    """
-    Makes a predictor known to all commands.
+    """Registers, as a decorator, the function that chooses a predictor.
+
+    The function takes the command line and the dataset's folder or Hub name, and returns a [`ChosenPredictor`], or
+    raises a `ValueError` if options do not go together.
 
     Args:
         name (`str`): Its `--predictor`.
         model (`bool`): Whether it needs a `--model`; what doesn't takes rows of a dataset that are there, by
             `--dataset-config` and `--split`.
         server (`bool`): Whether that may be behind a `--server`.
-
-    Returns:
-        A decorator of a function that takes the command line and the dataset's folder, or its name on the Hub, and
-        gives a [`ChosenPredictor`], or raises a `ValueError` if options do not go together.
     """
 
     def register(choose: Callable) -> Callable:
@@ -82,17 +67,15 @@ def register_predictor(name: str, model: bool = True, server: bool = False) -> C
 
 
 def known_predictors() -> dict[str, _Kind]:
-    """Every predictor by its name: each file of this folder registers what is in it."""
+    """Returns every predictor by its name: each file of this folder registers what is in it."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         import_module(f"{__package__}.{module.name}")
     return _KINDS
 
 
 def add_predictor_options(parser: argparse.ArgumentParser, models_only: bool = True) -> None:
-    """
-    Adds `--predictor` and what goes with it; unless `models_only`, also those predictors that have no `--model`, for
-    which the command has `--dataset-config` and `--split`.
-    """
+    """Adds `--predictor` and what goes with it; unless `models_only`, also the predictors without a `--model`, for
+    which the command has `--dataset-config` and `--split`."""
     kinds = [name for name, kind in known_predictors().items() if kind.model or not models_only]
     group = parser.add_argument_group("what scores the rows (evaluation/predictors/README.md)")
     group.add_argument("--predictor", choices=kinds, default="auto", help="default: CLUE or CLUE-T, by --model")
@@ -110,12 +93,7 @@ def add_predictor_options(parser: argparse.ArgumentParser, models_only: bool = T
 
 
 def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
-    """
-    Reads the options that [`add_predictor_options`] added, for a dataset's folder or its name on the Hub.
-
-    Raises:
-        `ValueError`: if the options do not go together, or name what isn't there.
-    """
+    """Reads the options that [`add_predictor_options`] added, for a dataset's folder or its name on the Hub."""
     name, kinds = args.predictor, known_predictors()
     kind = kinds[name]
     if args.server is not None and not kind.server:
@@ -137,5 +115,5 @@ def choose_predictor(args: argparse.Namespace, dataset: str) -> ChosenPredictor:
 
 
 def model_name(model: str) -> str:
-    """A model as part of a folder's name."""
+    """Writes a model as part of a folder's name."""
     return f"{Path(model).resolve().parent.name}-{Path(model).name}"

@@ -1,4 +1,4 @@
-"""What every predictor takes and gives."""
+"""Defines what every predictor takes and gives."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -13,16 +13,7 @@ HYPOTHESES_PER_PASS = 64
 
 @dataclass
 class Prediction:
-    """
-    The answer to one hypothesis by what gives a distribution.
-
-    Args:
-        probability (`float`): The expectation of the predicted distribution.
-        standard_deviation (`float`): Its standard deviation.
-        entropy (`float`): Its entropy in nats.
-        interval (`list[float]`): Low and high end of the central `INTERVAL_MASS` of it.
-        notes (`list[str]`): What was cut or left out of the premise on the way into the model.
-    """
+    """Holds the answer to one hypothesis by what gives a distribution."""
 
     probability: float
     standard_deviation: float
@@ -33,16 +24,7 @@ class Prediction:
 
 @dataclass
 class WrittenPrediction:
-    """
-    The answer to one hypothesis by a model that writes it; there is no distribution to take a spread from.
-
-    Args:
-        probability (`float`, *optional*): The number in the answer, `None` if it has none.
-        answer (`str`): The text, without the token that ends it.
-        reason (`str`, *optional*): Why there is no number: one of `chat.answers.REASONS`, or
-            what kept the answer from coming.
-        notes (`list[str]`): As those of [`Prediction`].
-    """
+    """Holds the answer to one hypothesis by a model that writes it; there is no distribution to take a spread from."""
 
     probability: float | None
     answer: str
@@ -52,13 +34,7 @@ class WrittenPrediction:
 
 @dataclass
 class PointPrediction:
-    """
-    The answer to one hypothesis by what gives a probability and nothing with it.
-
-    Args:
-        probability (`float`): The probability.
-        notes (`list[str]`): As those of [`Prediction`].
-    """
+    """Holds the answer to one hypothesis by what gives a probability and nothing with it."""
 
     probability: float
     notes: list[str] = field(default_factory=list)
@@ -68,27 +44,16 @@ AnyPrediction = Prediction | WrittenPrediction | PointPrediction
 
 
 class Predictor(ABC):
-    """What answers rows of a UMUI dataset: a subclass has `answer`, and `prepare` where work can be done ahead."""
+    """Answers rows of a UMUI dataset: a subclass has `answer`, and `prepare` where work can be done ahead."""
 
     def predict(self, rows: list[dict]) -> list[AnyPrediction]:
-        """
-        Answers the hypotheses of rows.
-
-        Args:
-            rows (`list[dict]`): Rows of a UMUI dataset, those about one premise one after the other.
-
-        Returns:
-            `list[AnyPrediction]`: an answer to each. One without a number has `probability` `None` and a `reason`.
-        """
+        """Answers the hypotheses of rows, those about one premise one after the other."""
         return self.answer(self.prepare(rows))
 
     def prepare(self, rows: list[dict]) -> Any:
-        """
-        Decodes and tokenizes rows, on another thread than `answer`, while that is at the rows before; leaves the model
-        alone.
+        """Decodes and tokenizes rows into what `answer` takes, by default the rows; leaves the model alone.
 
-        Returns:
-            What `answer` takes: the rows, unless this is overridden. Two batches of it are held in memory.
+        It runs on another thread than `answer`, while that is at the rows before. Two batches are held in memory.
         """
         return rows
 

@@ -1,6 +1,4 @@
-"""
-Zero-shot prompting: a row becomes a prompt, which a model that was never trained for this answers, here or behind a
-server.
+"""Prompts models that were never trained for this, here or behind a server, zero-shot.
 
 `scalar` has a number written and reads it as a teacher's. `binary` takes the probability of yes among yes and no, from
 what follows the prompt, so that the model must answer without words or thoughts before. `digits` takes the
@@ -51,7 +49,7 @@ EXAMPLE = {"id": "", "premise": "PREMISE", "hypothesis": "HYPOTHESIS", "context"
 
 @register_predictor("scalar", server=True)
 def scalar(args: Namespace, dataset: str) -> ChosenPredictor:
-    """A number, written greedily."""
+    """Chooses a number, written greedily."""
     fields = {"temperature": 0, "max_tokens": args.max_tokens, "seed": 0}
     local = partial(LocalScalar, max_tokens=args.max_tokens)
     return _prompted(args, dataset, rubric, local, fields, read_choice, {"max_tokens": args.max_tokens})
@@ -59,14 +57,14 @@ def scalar(args: Namespace, dataset: str) -> ChosenPredictor:
 
 @register_predictor("binary", server=True)
 def binary(args: Namespace, dataset: str) -> ChosenPredictor:
-    """A yes or a no."""
+    """Chooses a yes or a no."""
     read = partial(read_yes_no, url=args.server and read_sending_options(args).url, model=args.server_model)
     return _prompted(args, dataset, yes_no_rubric, LocalBinary, YES_NO_FIELDS, read)
 
 
 @register_predictor("digits")
 def digits(args: Namespace, dataset: str) -> ChosenPredictor:
-    """The distribution over numbers of two decimals."""
+    """Chooses the distribution over numbers of two decimals."""
     return _prompted(args, dataset, decimals_rubric, LocalDigits)
 
 
@@ -79,7 +77,7 @@ def _prompted(
     read: Callable[[dict], dict] = read_choice,
     more: dict | None = None,
 ) -> ChosenPredictor:
-    """What prompting with the texts of `write` depends on; `fields` and `read` are for a server."""
+    """Chooses prompting with the texts of `write`; `fields` and `read` are for a server."""
     kind = args.predictor
 
     def messages() -> Messages:
@@ -148,7 +146,6 @@ class LocalPrompting(PromptingPredictor):
         return self.model.encode(messages, notes), notes
 
     def answer(self, prepared: list[tuple[Any, str | None]]) -> list[Prediction | WrittenPrediction]:
-        """Asks about the rows that can be asked about."""
         return [self._answer_row(*row) for row in prepared]
 
     def _answer_row(self, asked: tuple[dict, list[str]] | None, reason: str | None) -> Prediction | WrittenPrediction:
@@ -167,18 +164,18 @@ class LocalPrompting(PromptingPredictor):
 
 @dataclass
 class LocalScalar(LocalPrompting):
-    """Has an answer of `max_tokens` at most written."""
+    """Generates an answer of at most `max_tokens`, greedily."""
 
     max_tokens: int
 
     def ask(self, inputs: dict) -> WrittenPrediction:
-        """Has it written greedily."""
         reply = self.model.reply(inputs, seed=0, max_tokens=self.max_tokens, temperature=0)
         return as_prediction(read_choice(reply["choices"][0]))
 
 
 class LocalBinary(LocalPrompting):
-    """Reads the next token's distribution; raises `RunStoppedError` if yes or no is no token of the vocabulary."""
+    """Sums the probabilities of yes and no as the next token; `RunStoppedError` if either is no token of the
+    vocabulary."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -192,14 +189,13 @@ class LocalBinary(LocalPrompting):
 
     @torch.inference_mode()
     def ask(self, inputs: dict) -> WrittenPrediction:
-        """Sums what the words have of the next token."""
         logprobs, _ = self.model.next_token(inputs)
         words = ((text, float(logprobs[index])) for index, text in self.words.items())
         return as_prediction(yes_no_answer(words, self.model.tokenizer.decode(logprobs.argmax())))
 
 
 class LocalDigits(LocalPrompting):
-    """Has the probability of every number of two decimals that could follow."""
+    """Compares the probabilities of every number of two decimals that could follow."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -207,7 +203,6 @@ class LocalDigits(LocalPrompting):
         self.continuations = [tuple(encode(OPENING + number, add_special_tokens=False)) for number in NUMBERS]
 
     def ask(self, inputs: dict) -> Prediction:
-        """Takes the distribution over the numbers alone."""
         distribution = self.model.continuation_scores(inputs, self.continuations).softmax(-1)
         return Prediction(
             probability=min(1.0, float(expectation(distribution))),
@@ -219,17 +214,7 @@ class LocalDigits(LocalPrompting):
 
 @dataclass
 class ServerPrompting(PromptingPredictor):
-    """
-    A model behind an OpenAI-compatible server; the rows of a batch are asked about at the same time.
-
-    Args:
-        messages (`Callable`): Builds the messages for a row.
-        model (`str`): The server's name for it.
-        options (`ServerOptions`): The server; an `InputError` if none is there, or it refuses the key.
-        in_flight (`int`): Requests at the same time.
-        fields (`dict`): Further fields of each request.
-        read (`Callable[[dict], dict]`): Reads the choice of a reply.
-    """
+    """Asks a model behind an OpenAI-compatible server, about the rows of a batch at the same time."""
 
     model: str
     options: ServerOptions
@@ -262,5 +247,5 @@ class ServerPrompting(PromptingPredictor):
 
 
 def as_prediction(answer: dict) -> WrittenPrediction:
-    """An answer of a chat model as a prediction."""
+    """Writes an answer of a chat model as a prediction."""
     return WrittenPrediction(answer["probability"], answer["text"] or "", answer["reason"])

@@ -1,4 +1,4 @@
-"""Answers that a teacher has given before, from its answer files."""
+"""Reads the answers that a teacher has given before, from its answer files."""
 
 from argparse import Namespace
 from collections import Counter
@@ -18,7 +18,7 @@ NOT_ASKED = "the teacher was not asked"
 
 @register_predictor("teacher", model=False)
 def teacher(args: Namespace, dataset: str) -> ChosenPredictor:
-    """The answers to the rows of the split."""
+    """Chooses the teacher's answers to the rows of the split."""
     if args.answers is None:
         raise ValueError("--predictor teacher needs --answers: run python -m datasets_scripts.teacher ask.")
     asked = {question for question, _ in questions(load_rows(dataset, args.dataset_config, args.split))}
@@ -38,16 +38,16 @@ def teacher(args: Namespace, dataset: str) -> ChosenPredictor:
 
 @dataclass
 class TeacherPredictor(Predictor):
-    """The mean of a teacher's answers to each row, by its question; one without has the commonest reason for it."""
+    """Looks up the mean of a teacher's answers to each row, by its question, or the commonest reason why there is
+    none."""
 
     answers: dict[str, Answers]
 
     def prepare(self, rows: list[dict]) -> list[str]:
-        """Tells what rows ask, for which their clips are read."""
+        """Returns the questions of rows, for which their clips are read."""
         return list(map(question, rows))
 
     def answer(self, prepared: list[str]) -> list[WrittenPrediction]:
-        """Looks the answers up."""
         return list(map(self._look_up, prepared))
 
     def _look_up(self, asked: str) -> WrittenPrediction:

@@ -53,16 +53,10 @@ EMBEDDING_SCALE = 7.0
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, num_bins: int, backbone: str = "qwen2.5-omni"
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with a backbone's special tokens and `<CONF_0>` ... `<CONF_{num_bins - 1}>`.
+    """Trains a byte-level BPE tokenizer with a backbone's special tokens and `<CONF_0>` ... `<CONF_{num_bins - 1}>`.
 
-    Args:
-        texts: what to learn the merges from.
-        vocab_size (`int`): number of tokens in all, special ones included; fewer where the texts hold no more.
-        num_bins (`int`): number of confidence tokens.
-        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
-
-    Raises:
-        ValueError: if the vocabulary is too small for all bytes and special tokens.
+    `vocab_size` counts special tokens too; the texts may hold fewer. A `ValueError` says that it has no room for all
+    bytes and special tokens.
     """
     own = BACKBONES[backbone][0].backbone.tokens.values()
     special = [*SPECIAL_TOKENS, *own, *(f"<CONF_{index}>" for index in range(num_bins))]
@@ -93,12 +87,9 @@ def train_tokenizer(
 
 
 def tiny_config(tokenizer: PreTrainedTokenizerFast, backbone: str = "qwen2.5-omni", **overrides) -> CLUEFields:
-    """The configuration of a model of about a million parameters for the given tokenizer.
+    """Returns the configuration of a model of about a million parameters for a tokenizer.
 
-    Args:
-        tokenizer ([`PreTrainedTokenizerFast`]): gives the size of the vocabulary and the ids of special tokens.
-        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
-        **overrides: fields of the configuration, and `hidden_size` and `num_hidden_layers` of its language model.
+    `overrides` are fields of the configuration, and `hidden_size` and `num_hidden_layers` of its language model.
     """
     hidden_size, num_layers = overrides.pop("hidden_size", 128), overrides.pop("num_hidden_layers", 4)
     num_heads = 4
@@ -167,18 +158,12 @@ def build_tiny(
     """Writes a tiny checkpoint: configuration, random weights, processor and remote code.
 
     Args:
-        texts: what to train the tokenizer on.
-        out (`str` or `Path`): folder to write; it must not exist yet.
-        seed (`int`): of the random weights.
-        vocab_size (`int`): of the tokenizer.
-        backbone (`str`): one of [`~modeling_clue.auto.BACKBONES`].
-        **overrides: see [`tiny_config`].
-
-    Returns:
-        `Path`: the folder.
-
-    Raises:
-        FileExistsError: if the folder exists.
+        texts (`Iterable[str]`): Trains the tokenizer.
+        out (`str` or `Path`): Folder to write, returned; a `FileExistsError` if it is there.
+        seed (`int`): Of the random weights.
+        vocab_size (`int`): Of the tokenizer.
+        backbone (`str`): One of [`~modeling_clue.auto.BACKBONES`].
+        **overrides: As of [`tiny_config`].
     """
     out = new_folder(out)
     _, model_class, processor_class = BACKBONES[backbone]
@@ -204,7 +189,7 @@ def build_tiny(
 
 
 def training_texts(dataset: str, configs: list[str] | None = None) -> list[str]:
-    """Every distinct premise and hypothesis in the training splits of a dataset folder or repository."""
+    """Returns the distinct premises and hypotheses in the training splits of a dataset folder or repository."""
     texts: set[str] = set()
     for config in configs or get_dataset_config_names(dataset):
         rows = load_split(dataset, config, "train")

@@ -8,7 +8,7 @@ from train import tiny
 
 
 def main() -> None:
-    """Reads the command line and writes the checkpoint."""
+    """Writes the checkpoint that the command line asks for."""
     parser = ArgumentParser(
         prog="python -m train.tiny",
         description=tiny.__doc__,
