@@ -15,9 +15,9 @@ class EvaluationRun:
     """Holds one evaluation that is complete."""
 
     folder: Path
-    name: str
-    settings: dict
-    predictions: list[dict]
+    name: str  # in tables and figures
+    settings: dict  # what its predictions depend on: `model`, `weights`, `dataset`, `config`, `split` ...
+    predictions: list[dict]  # a row for each hypothesis, in the order of the split, those without a number too
     report: dict
 
     @property

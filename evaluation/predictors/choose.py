@@ -25,13 +25,14 @@ RESERVED = {"messages", "model", "temperature", "max_tokens", "seed", "n", "stre
 class ChosenPredictor:
     """Holds what scores the rows, not loaded yet."""
 
-    name: str
-    settings: dict = field(default_factory=dict)
-    make: Callable[[], Predictor] | None = None
+    name: str  # also of its folder
+    settings: dict = field(default_factory=dict)  # what its predictions depend on beside the rows
+    make: Callable[[], Predictor] | None = None  # loads it
+    # In place of these two, for what has to be fitted first: takes the `Baselines` of an evaluation.
     fit: Callable[..., "ChosenPredictor"] | None = None
-    reads_context: bool = False
-    config: PreTrainedConfig | None = None
-    answer: str | None = None
+    reads_context: bool = False  # whether its answers depend on the rows' `context`
+    config: PreTrainedConfig | None = None  # of CLUE or CLUE-T: the target that it was trained on
+    answer: str | None = None  # the format of CLUE-T's answers
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ HYPOTHESES_PER_PASS = 64
 class Prediction:
     """Holds the answer to one hypothesis by what gives a distribution."""
 
-    probability: float
+    probability: float  # the expectation of the distribution
     standard_deviation: float
-    entropy: float
-    interval: list[float]
-    notes: list[str] = field(default_factory=list)
+    entropy: float  # in nats
+    interval: list[float]  # low and high end of the central `INTERVAL_MASS`
+    notes: list[str] = field(default_factory=list)  # what was cut or left out of the premise
 
 
 @dataclass
@@ -27,8 +27,8 @@ class WrittenPrediction:
     """Holds the answer to one hypothesis by a model that writes it; there is no distribution to take a spread from."""
 
     probability: float | None
-    answer: str
-    reason: str | None
+    answer: str  # without the token that ends it
+    reason: str | None  # why there is no number: one of `chat.answers.REASONS`, or what kept the answer from coming
     notes: list[str] = field(default_factory=list)
 
 

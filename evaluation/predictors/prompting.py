@@ -216,11 +216,11 @@ class LocalDigits(LocalPrompting):
 class ServerPrompting(PromptingPredictor):
     """Asks a model behind an OpenAI-compatible server, about the rows of a batch at the same time."""
 
-    model: str
+    model: str  # the server's name for it
     options: ServerOptions
-    in_flight: int
-    fields: dict
-    read: Callable[[dict], dict]
+    in_flight: int  # requests at the same time
+    fields: dict  # of each request, beside model and messages
+    read: Callable[[dict], dict]  # reads the choice of a reply
 
     def __post_init__(self):
         check_server(self.options)
