@@ -32,7 +32,7 @@ CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
 RECIPE = "train/recipes/demo_cpu.yaml"
 QUESTIONS_PER_PREMISE = 3
 # Steps of a tiny model are too short for more.
-MOST_THREADS = 4
+MAX_THREADS = 4
 # Threads that spin between two steps would take the cores from whatever else runs on them.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def stages(out: Path, recipe: str) -> dict[str, str]:
     """Returns the commands of the demo by name, in their order, for the folder `out`."""
     data, initial, checkpoint = (shlex.quote(f"{out}/{name}") for name in ("umui", "init", "checkpoint"))
-    recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MOST_THREADS)
+    recipe, threads = shlex.quote(recipe), min(torch.get_num_threads(), MAX_THREADS)
     return {
         "build": f"python -m datasets_scripts.build urn --output-dir {data} --overwrite",
         "initialise": f"python -m train.tiny --dataset {data} --output-dir {initial}",

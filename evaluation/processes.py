@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 
 # How long a process waits for the others. They may have clips of another length, or a server that is busy; one that
 # fails ends all of them through its launcher, whatever this says.
-PATIENCE = timedelta(days=7)
+TIMEOUT = timedelta(days=7)
 
 Value = TypeVar("Value")
 
@@ -31,7 +31,7 @@ def joined_processes() -> Iterator[PartialState]:
 
     Yields which process this is, of how many. On GPUs each has its own as the current device.
     """
-    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
     yield processes
     processes.wait_for_everyone()
     processes.destroy_process_group()

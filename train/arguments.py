@@ -13,7 +13,7 @@ from train.without_effect import refuse_idle
 
 
 # Of `accelerator_config`, what says how batches are dealt out.
-DEALING = ("split_batches", "dispatch_batches", "even_batches", "use_seedable_sampler")
+BATCH_OPTIONS = ("split_batches", "dispatch_batches", "even_batches", "use_seedable_sampler")
 
 
 @dataclass
@@ -123,7 +123,7 @@ class CLUETrainingArguments(TrainingArguments):
         _keep_to_torch_collectives()  # before the processes meet, below
         super().__post_init__()
         dealt, as_ever = asdict(self.accelerator_config), asdict(AcceleratorConfig())
-        for name in DEALING:
+        for name in BATCH_OPTIONS:
             if dealt[name] != as_ever[name]:
                 raise ValueError(f"Leave {name} out of accelerator_config: batches are dealt out by modality.")
         if self.fp16 and self.device.type == "cpu":

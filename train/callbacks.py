@@ -27,7 +27,7 @@ from train.trained import dtype_name
 logger = logging.get_logger(__name__)
 
 # Set by somebody who wants to track elsewhere: these settings of trackio's are left to work as it says.
-ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+REMOTE_TRACKING = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class EpochCallback(TrainerCallback):
@@ -223,7 +223,7 @@ class LocalTrackioCallback(TrackioCallback):
 
 def local_trackers(args: CLUETrainingArguments, resumes: bool) -> list[TrackioCallback]:
     """Takes trackio out of `report_to` where it would track on this machine, and returns our callback instead."""
-    elsewhere = args.trackio_space_id is not None or any(os.environ.get(name) for name in ELSEWHERE)
+    elsewhere = args.trackio_space_id is not None or any(os.environ.get(name) for name in REMOTE_TRACKING)
     if "trackio" not in args.report_to or elsewhere:
         return []
     args.report_to = [name for name in args.report_to if name != "trackio"]

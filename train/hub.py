@@ -22,7 +22,7 @@ from train.record import redact
 
 # Files of a checkpoint that are sent, in its folder and in the adapter's below; less what is about the run alone.
 SUFFIXES = {".safetensors", ".json", ".py", ".jinja", ".txt", ".md", ".yaml"}
-STAY = {TRAINER_STATE_NAME, MANIFEST}
+NOT_SENT = {TRAINER_STATE_NAME, MANIFEST}
 ADAPTER = "adapter"
 ADAPTER_CONFIG = "adapter_config.json"
 # What of an earlier push must not stay beside the files of a later one: an adapter beside the model it is merged into
@@ -82,7 +82,7 @@ def stage(checkpoint: Path, output_dir: Path) -> Path:
     if not any(path.suffix == ".safetensors" for path in files):
         raise ValueError(f"{checkpoint} has no weights as safetensors to push.")
     for path in files:
-        if path.name not in STAY:
+        if path.name not in NOT_SENT:
             target = staged / path.relative_to(checkpoint)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:

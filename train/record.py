@@ -38,7 +38,7 @@ RECORD_NAME = "training.yaml"
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ["torch", "transformers", "peft", "trl", "accelerate", "datasets"]
 # A token is nobody's business.
-UNTOLD_OPTIONS = {"hub_token"}
+SECRET_OPTIONS = {"hub_token"}
 
 HIDDEN = "***"
 TOKEN = re.compile(r"\bhf_\w{8,}")
@@ -226,7 +226,7 @@ def _options(*groups) -> dict:
     for group in groups:
         for field in dataclasses.fields(group):
             value, usual = getattr(group, field.name), default(field)
-            if field.name not in UNTOLD_OPTIONS and value not in (usual, AcceleratorConfig()) and (value or usual):
+            if field.name not in SECRET_OPTIONS and value not in (usual, AcceleratorConfig()) and (value or usual):
                 options[field.name] = value
     return options
 
