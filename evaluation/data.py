@@ -58,8 +58,8 @@ def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[st
 
 
 def premise_keys(rows: Dataset) -> list[str]:
-    """Names the premise of each row by a digest of its modality, its text and the content of its file: the same
-    wherever the dataset lies, another when a clip is rendered anew."""
+    """Names each row's premise by a digest of its modality, text and file's content, the same wherever the dataset
+    lies."""
     columns = [column for column in ("modality", "premise", "audio", "video") if column in rows.features]
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 

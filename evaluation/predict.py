@@ -89,8 +89,8 @@ def predict_split(
 
 
 def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[int]]:
-    """Groups the rows `indices` by their premise in `keys`, and premises into batches of `batch_size`; one with too
-    many rows for a pass counts as several."""
+    """Groups the rows `indices` by premise, and premises into batches; one with too many rows for a pass counts as
+    several."""
     by_premise = {}
     for index in indices:
         by_premise.setdefault(keys[index], []).append(index)

@@ -20,8 +20,8 @@ LOCK = ".lock"
 
 @contextmanager
 def lock_output_dir(out: Path, processes: PartialState) -> Iterator[None]:
-    """Lets one evaluation at a time write to a folder. Each of its processes holds a lock until it ends: one that
-    outlived its launcher keeps the next evaluation out."""
+    """Lets one evaluation at a time write to a folder. Each process holds a lock, so that one that outlived its
+    launcher keeps the next evaluation out."""
     taken = ValueError(
         f"Another evaluation is writing to {out}: wait for it, or end its processes (those of a launcher that was "
         "killed may still be there)."

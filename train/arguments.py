@@ -98,8 +98,8 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """Extends `transformers.TrainingArguments` by `decay_ratio` and other defaults, and refuses what would do nothing
-    here (see `train/without_effect.py`)."""
+    """Extends `transformers.TrainingArguments` by `decay_ratio` and other defaults; refuses what would do nothing
+    here."""
 
     decay_ratio: float = HfArg(
         default=0.3,

@@ -31,8 +31,8 @@ REMOTE_TRACKING = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class EpochCallback(TrainerCallback):
-    """Tells sampler and collator which epoch begins. The Trainer does so too, except where a run resumes within an
-    epoch on several processes: accelerate's skipping then hides the sampler."""
+    """Tells sampler and collator which epoch begins: where a run resumes within one, accelerate hides the sampler from
+    the Trainer."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -43,8 +43,8 @@ class EpochCallback(TrainerCallback):
 
 
 class LogsCallback(TrainerCallback):
-    """Starts the clock with the training, and closes the logs at each save and evaluation, so that the logs of a
-    resumed run equal those of one that was never cut off."""
+    """Starts the clock, and closes the logs at each save and evaluation: a resumed run has the logs of one never cut
+    off."""
 
     def __init__(self, sums: TrainingSums):
         self.sums = sums

@@ -57,8 +57,8 @@ def lock_output_dir(output_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def partial_checkpoint(output_dir: Path, name: str) -> Iterator[Path]:
-    """Gives every process a folder to write a checkpoint to, and removes it if the writing fails. A full disk shows in
-    several ways, few of which say so."""
+    """Gives every process a folder to write a checkpoint to, and removes it if the writing fails, as on a full
+    disk."""
     partial = output_dir / PARTIAL / name
     try:
         yield partial
@@ -96,7 +96,7 @@ def put_in_place(partial: Path, target: Path) -> None:
 
 
 def publish(partial: Path, output_dir: Path) -> None:
-    """Moves a folder's files to the folder above: `config.json`, without which nothing loads, goes first and comes
+    """Moves a folder's files to the folder above; `config.json`, without which nothing loads, goes first, comes
     last."""
     sync(*partial.rglob("*"))
     (output_dir / CONFIG).unlink(missing_ok=True)
@@ -167,8 +167,8 @@ def check_files(checkpoint: Path) -> None:
 
 @contextmanager
 def safe_torch_load(classes: list[type]) -> Iterator[None]:
-    """Restricts `torch.load` to tensors, plain values and the given classes, even for DeepSpeed, which would run any
-    code that it finds in a checkpoint."""
+    """Restricts `torch.load` to tensors, plain values and the given classes; DeepSpeed would run any code in a
+    checkpoint."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -193,8 +193,8 @@ def newest_intact(checkpoints: list[str]) -> str | None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint that `resume_from_checkpoint` means: a path, or `"true"` for the newest. A damaged one is
-    never passed over, and an earlier run's are never mixed with a new one's."""
+    """Finds the checkpoint that `resume_from_checkpoint` means, a path or `"true"` for the newest; passes over no
+    damage."""
     checkpoints = sort_checkpoints(args.output_dir)
     wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
     if wanted.lower() in ("none", "false"):

@@ -13,8 +13,8 @@ from train.tower_cache import UncachedClip
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
-    """Draws the hypotheses of a premise for an epoch, by index: each is seen exactly once in `ceil(count / most)`
-    epochs, in parts that differ by one at most."""
+    """Draws hypotheses of a premise by index: each once in `ceil(count / most)` epochs, in parts of nearly equal
+    size."""
     if most is None or count <= most:
         return list(range(count))
     parts = -(-count // most)
@@ -33,12 +33,9 @@ class PremiseCollator:
     epoch: int = 0  # to be set before the epoch begins
 
     def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
-        """Builds a batch: the model's inputs, with answers where the processor's prompt has a place for them, and
-        `labels` of shape `(hypotheses,)`.
-
-        The Trainer takes out `modality`, the index in `MODALITIES` of each hypothesis, and `uncached_clips`, in row
-        order, where some premises are to be stored in the tower cache.
-        """
+        """Builds a batch: the model's inputs and labels, and what the Trainer takes out before the model: `modality`,
+        the index in `MODALITIES` of each hypothesis, and `uncached_clips` in row order, if some are to go to the tower
+        cache."""
         hypotheses, probabilities, modalities, uncached = [], [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)

@@ -31,9 +31,8 @@ OLD_OPTIONS = {"configs": "dataset_configs"}
 def parse_options(
     arguments: list[str] | None = None,
 ) -> tuple[DataArguments, CLUETrainingArguments, ModelArguments]:
-    """Reads the options of a run from the recipe `--config` and, over it, the command line. What the command line
-    switches off takes along the recipe's options that count only beside it; an unknown, idle or contradictory option
-    is an error."""
+    """Reads the options of a run: those of the recipe `--config`, and over them those of the command line. What this
+    switches off takes along the options of the recipe that count only beside it."""
     first = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     found, line = first.parse_known_args(arguments)

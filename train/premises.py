@@ -63,8 +63,7 @@ def _identity_and_size(media: dict | None) -> tuple[str | bytes, int]:
 
 
 def first_answer(row: dict, config: str) -> float:
-    """Returns a teacher's first answer in place of the vote over all of them (section 3.1), or the row's probability
-    where no teacher was asked."""
+    """Returns a teacher's first answer (section 3.1), or the row's probability where no teacher was asked."""
     if row["probability_source"] != "teacher":
         return row["probability"]
     answers = row["teacher_probabilities"]
@@ -77,8 +76,7 @@ def first_answer(row: dict, config: str) -> float:
 
 
 def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") -> list[Premise]:
-    """Groups rows by premise, in order of first appearance; `teacher_answers` is `"vote"` or a teacher's `"first"`
-    answer."""
+    """Groups rows by premise, in order of first appearance; `teacher_answers` is `"vote"`, or `"first"` alone."""
     premises = {}
     index = 0
     for batch in rows.iter(batch_size=256):
@@ -122,8 +120,7 @@ def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> No
 
 
 class PremiseDataset(TorchDataset):
-    """Encodes the premises of some configs when they are asked for, or with `cache` all at once, kept in memory by
-    every process."""
+    """Encodes premises of some configs as they are asked for, or with `cache` all at once, kept in memory."""
 
     # Where premises with the outputs of the towers are looked for before a clip is decoded.
     tower_cache: TowerCache | None = None
@@ -148,8 +145,7 @@ class PremiseDataset(TorchDataset):
         seed: int = 0,
         teacher_answers: str = "vote",
     ) -> "PremiseDataset":
-        """Loads and groups a split of several configs, of each a random choice of at most `max_premises`. First
-        answers are an error where no row has a teacher's."""
+        """Loads and groups a split of several configs, of each a random choice of at most `max_premises`."""
         parts, premises, offset = [], [], 0
         for config in configs:
             rows = load_split(dataset, config, split)
@@ -175,8 +171,8 @@ class PremiseDataset(TorchDataset):
         return [premise.modality for premise in self.premises]
 
     def lengths(self, max_hypotheses: int | None = None) -> list[int]:
-        """Estimates the length of each premise's row, in tokens where it is encoded or a text, else in bytes of the
-        clip: comparable within a modality only."""
+        """Estimates the length of each premise's row in tokens, or of a clip in bytes: comparable within a modality
+        only."""
         lengths = []
         for index, premise in enumerate(self.premises):
             count = len(premise.hypotheses)

@@ -110,8 +110,7 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
 
 
 def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
-    """Counts premises, hypotheses and their sources by config and modality; `use` is `"training"` or
-    `"evaluation"`."""
+    """Counts premises, hypotheses and sources by config and modality; `use` is `"training"` or `"evaluation"`."""
     premises, sources = Counter(), {}
     for premise in dataset.premises:
         group = premise.key.rsplit("/", 1)[0], premise.modality
@@ -180,8 +179,7 @@ def _base(name: str, revision: str | None) -> dict:
 
 
 def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
-    """Describes what is saved of a model, and counts its trained weights: without towers that no row goes through, and
-    with LoRA's own, which are merged."""
+    """Describes a model as saved, and counts its trained weights, without towers that no row goes through."""
     unused = [tower for tower, media in TOWERS.items() if not modalities & media]
     idle = set(trained_in(model, unused))
     # Under ZeRO-3 a weight is in parts, and empty itself; those of a new adapter are whole.

@@ -14,22 +14,16 @@ class ModalityBatchSampler(Sampler[list[int]]):
     """Yields the batches of all ranks, in the order in which `accelerate` deals them out.
 
     Every run of `world_size` consecutive batches is one step and has one modality, so that all ranks go through the
-    same towers at the same time (ranks that don't hang ZeRO-3).
+    same towers at the same time (ranks that don't hang ZeRO-3). Premises of similar `lengths` share a step, to save
+    padding.
 
     Every premise is in exactly one batch of an epoch. The premises of a modality are dealt evenly over its batches,
-    whose sizes differ by one at most: there are no tails to drop or to fill up. The number of batches is the same in
-    every epoch. There is no `batch_size` attribute on purpose: with one, `accelerate` drops the short batches.
+    whose sizes differ by one at most: there are no tails to drop or to fill up. Where `batch_size` 1 leaves a last
+    step that can't give every rank a premise, some batches hold two. The number of batches is the same in every epoch.
+    There is no `batch_size` attribute on purpose: with one, `accelerate` drops the short batches.
 
-    Args:
-        modalities (`list[str]`): Modality of each premise; each needs as many premises as there are ranks.
-        lengths (`list[int]`): Length of each premise. Premises of similar length share a step, to save padding.
-        batch_size (`int`): Most premises on one rank at one step. Only where a batch size of 1 leaves a last step that
-            can't give every rank a premise do some batches hold two.
-        world_size (`int`, *optional*, defaults to 1): Number of ranks.
-        seed (`int`, *optional*, defaults to 0): Seed of the order, together with the epoch.
-        shuffle (`bool`, *optional*, defaults to `True`): Give each epoch its own order; if not, sort by modality and
-            length.
-        mixed (`bool`, *optional*, defaults to `False`): Mix the modalities in a batch: the paper's ablation.
+    Without `shuffle` the order is by modality and length, for evaluation. `mixed` mixes the modalities in a batch, the
+    paper's ablation.
     """
 
     def __init__(

@@ -184,9 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def save(trainer: CLUETrainer, processor: CLUEProcessor, card: CardCallback) -> None:
-    """Saves a whole checkpoint with its card in the output folder, which transformers loads without this repository:
-    by `AutoModel`, or CLUE-T by the Thinker's class. With LoRA it is the merged model, and `adapter/` has the adapter
-    alone."""
+    """Saves a whole checkpoint with its card in the output folder, which transformers loads without this repository.
+    With LoRA it is the merged model, and `adapter/` has the adapter alone."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     with trainer.whole_model() as folder:
         trainer.save_model(folder / "adapter" if isinstance(model, PeftModel) else folder, _internal_call=True)

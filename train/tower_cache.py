@@ -49,12 +49,8 @@ class UncachedClip:
 class TowerCache:
     """Stores premises with the outputs of the towers in a folder.
 
-    Args:
-        folder (`str` or `Path`): The folder, made if it is not there.
-        fingerprint (`str`): Stands for all that the outputs depend on but the clip; entries under another are not
-            seen.
-        max_bytes (`int`): Most bytes of all entries, under any fingerprint. Nothing is stored that would exceed it.
-        audio_token_id, video_token_id (`int`): Tokens that hold the places of the outputs in a premise.
+    Entries of another `fingerprint`, which stands for all that the outputs depend on but the clip, are not seen, but
+    count in `max_bytes`, beyond which nothing is stored.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str, max_bytes: int, audio_token_id: int, video_token_id: int):
@@ -80,8 +76,8 @@ class TowerCache:
         return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
 
     def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
-        """Reads the premises of a batch, all or none, as a batch goes through the towers whole. Warns of an entry that
-        is not as it was written, removes it, and counts it as missing."""
+        """Reads the premises of a batch, all or none; removes an entry that is not as it was written, with a
+        warning."""
         if not all(key in self for key in keys):
             return {}
         premises = {}
@@ -95,8 +91,7 @@ class TowerCache:
     def store(
         self, clips: list[UncachedClip], audio_embeds: torch.Tensor | None, video_embeds: torch.Tensor | None
     ) -> None:
-        """Stores the towers' outputs for a batch's premises with media, in row order; a premise of several rows
-        repeats."""
+        """Stores the towers' outputs for a batch's premises with media, in row order, where a premise may repeat."""
         if self._closed:
             return
         outputs = (None if embeds is None else embeds.cpu() for embeds in (audio_embeds, video_embeds))

@@ -23,8 +23,7 @@ ORIGIN = ("auto_map", "processor_class")
 
 
 def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> TowerCache:
-    """Opens the cache of the towers' outputs; refuses it if these may change in the run, or ranks would wait for each
-    other."""
+    """Opens the cache of the towers' outputs; refuses it if these may change, or ranks would wait for each other."""
     if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
         raise ValueError(
             "tower_cache does not go together with ZeRO-3 or FSDP: a process whose batch is in the cache passes the "

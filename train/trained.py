@@ -23,8 +23,7 @@ logger = logging.get_logger(__name__)
 def add_lora(
     model: ConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
 ) -> PeftModel:
-    """Puts the adapter `"default"` on a model, but not in its untrained parts, and trains a confidence head whole.
-    Refuses names that are not there or not to be trained."""
+    """Puts the adapter `"default"` on a model but for its untrained parts, and trains a confidence head whole."""
     config = get_peft_config(model_args)
     # With a task type, peft passes inputs on that only models of that task take.
     config.task_type = None
@@ -82,8 +81,8 @@ def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list
 
 
 def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
-    """Casts trained weights to float32: in bfloat16 most updates are too small to change a weight. DeepSpeed holds
-    such copies itself. Without LoRA all weights are cast, so that a checkpoint has one dtype."""
+    """Casts trained weights to float32, or all without LoRA: in bfloat16 most updates are too small to change a
+    weight."""
     autocast = training_args.mixed_precision != "no"
     if training_args.deepspeed_plugin is not None and autocast:
         return

@@ -1,5 +1,5 @@
-"""Extends the Trainer for CLUE: one modality at a step, a loss per hypothesis, numbers by modality, and checkpoints
-that are whole or not there."""
+"""Extends the Trainer for CLUE: one modality at a step, a loss per hypothesis, numbers by modality, safe
+checkpoints."""
 
 import os
 import time
@@ -121,8 +121,8 @@ class CLUETrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def _prepare_input(self, data):
-        """Brings a tensor to the device as it is. Under DeepSpeed the Trainer would round labels, and the seconds that
-        positions follow from, to the weights' dtype."""
+        """Brings a tensor to the device as it is: under DeepSpeed the Trainer would round labels and seconds to
+        bfloat16."""
         return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
 
     # Outputs of the towers
@@ -178,9 +178,9 @@ class CLUETrainer(Trainer):
         return metrics
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Scores one batch: returns no loss (the mean over unequal batches would be wrong), then probability (not of
-        CLUE-T) and loss, then label and modality, each `(1, hypotheses)`: the Trainer pads the second dimension with
-        -100 and gathers along the first."""
+        """Scores one batch: returns no loss (a mean over unequal batches would be wrong), then probability (not of
+        CLUE-T) and loss, then label and modality, as `(1, hypotheses)`: the Trainer pads the second dimension with
+        -100."""
         inputs = self._prepare_inputs(inputs)
         modality = inputs.pop("modality")
         uncached_clips = inputs.pop("uncached_clips", [])
@@ -220,8 +220,8 @@ class CLUETrainer(Trainer):
         return os.path.join(output_dir, PARTIAL) if self._saving else output_dir
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Saves a checkpoint as the Trainer does, but beside its place, and renames it once every process has written
-        its part. Only then are old ones removed."""
+        """Saves a checkpoint as the Trainer does, but beside its place; it is renamed once every process has written
+        its part."""
         output_dir = Path(self._get_output_dir(trial))
         checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with partial_checkpoint(output_dir, checkpoint.name) as partial:
@@ -288,8 +288,8 @@ class CLUETrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Loads weights by their names on disk, the published Qwen2.5-Omni's. The Trainer would look for those in
-        memory, and leave the language model as it is, with a warning only."""
+        """Loads weights by their names on disk. The Trainer would look for those in memory, and leave out the language
+        model."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
