@@ -109,8 +109,7 @@ def journal(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
 
 
 def read_journal(path: Path) -> Iterator[dict]:
-    """Reads what was added to a [`journal`], which another process may be adding to; an `InputError` at a line without
-    an object."""
+    """Reads what was added to a [`journal`], maybe by another process still; an `InputError` at what is no object."""
     for number, found in read_objects(path, whole_lines=True):
         if isinstance(found, str):
             raise InputError(f"{path} line {number} {found}: remove the line, and what it told is made anew")

@@ -58,8 +58,7 @@ def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[st
 
 
 def premise_keys(rows: Dataset) -> list[str]:
-    """Names each row's premise by a digest of its modality, text and file's content, the same wherever the dataset
-    lies."""
+    """Names each row's premise by a digest of its modality, text and file, the same wherever the dataset lies."""
     columns = [column for column in ("modality", "premise", "audio", "video") if column in rows.features]
     return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
 

@@ -89,8 +89,7 @@ def predict_split(
 
 
 def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[int]]:
-    """Groups the rows `indices` by premise, and premises into batches; one with too many rows for a pass counts as
-    several."""
+    """Groups the rows `indices` by premise, and premises into batches, one with too many rows as several."""
     by_premise = {}
     for index in indices:
         by_premise.setdefault(keys[index], []).append(index)
@@ -105,8 +104,7 @@ def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[l
 def score_batches(
     predictor: Predictor, rows: Dataset | list[dict], batches: Iterable[list[int]], keys: list[str]
 ) -> Iterator[list[dict]]:
-    """Yields the predictions of each batch, a JSON-ready `dict` a row; an error names the rows that can't be
-    scored."""
+    """Yields the predictions of each batch, a JSON-ready `dict` a row; errors name the rows that can't be scored."""
 
     def read(batch: list[int]) -> tuple[list[dict], Any]:
         chosen = [rows[index] for index in batch]

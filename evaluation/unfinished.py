@@ -73,8 +73,7 @@ def read_predictions(out: Path, asked: dict[str, dict]) -> dict[str, dict]:
 
 
 def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -> Iterator[list[dict]]:
-    """Writes predictions as they are made, and yields each batch once it is on disk; `process` writes to its own
-    file."""
+    """Writes predictions as they are made, to a file of this process, and yields each batch once it is on disk."""
     name = f"{FINISHED}.{process}.partial" if process else f"{FINISHED}.partial"
     with journal(out / name) as add:
         for answers in batches:
@@ -83,8 +82,8 @@ def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -
 
 
 def finish_predictions(out: Path, asked: dict[str, dict]) -> list[dict]:
-    """Makes one file of what all processes have written, in the order of `asked`, and returns it; it may be there
-    already."""
+    """Makes one file of what all processes have written, if that isn't done, and returns it in the order of
+    `asked`."""
     done = read_predictions(out, asked)
     predictions = [done[name] for name in asked]
     if not (out / FINISHED).exists():

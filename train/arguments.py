@@ -98,7 +98,7 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """Extends `transformers.TrainingArguments` by `decay_ratio` and other defaults; refuses what would do nothing
+    """Adds `decay_ratio` and other defaults to `transformers.TrainingArguments`, and refuses what does nothing
     here."""
 
     decay_ratio: float = HfArg(

@@ -31,8 +31,7 @@ REMOTE_TRACKING = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class EpochCallback(TrainerCallback):
-    """Tells sampler and collator which epoch begins: where a run resumes within one, accelerate hides the sampler from
-    the Trainer."""
+    """Tells sampler and collator which epoch begins, which the Trainer can't where it resumes within one."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -43,8 +42,7 @@ class EpochCallback(TrainerCallback):
 
 
 class LogsCallback(TrainerCallback):
-    """Starts the clock, and closes the logs at each save and evaluation: a resumed run has the logs of one never cut
-    off."""
+    """Starts the clock, and closes the logs at saves and evaluations, so that a resumed run logs like a whole one."""
 
     def __init__(self, sums: TrainingSums):
         self.sums = sums

@@ -57,8 +57,7 @@ def lock_output_dir(output_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def partial_checkpoint(output_dir: Path, name: str) -> Iterator[Path]:
-    """Gives every process a folder to write a checkpoint to, and removes it if the writing fails, as on a full
-    disk."""
+    """Gives every process a folder to write a checkpoint to, and removes it if that fails, as on a full disk."""
     partial = output_dir / PARTIAL / name
     try:
         yield partial
@@ -96,8 +95,7 @@ def put_in_place(partial: Path, target: Path) -> None:
 
 
 def publish(partial: Path, output_dir: Path) -> None:
-    """Moves a folder's files to the folder above; `config.json`, without which nothing loads, goes first, comes
-    last."""
+    """Moves a folder's files to the folder above; `config.json`, without which nothing loads, comes last."""
     sync(*partial.rglob("*"))
     (output_dir / CONFIG).unlink(missing_ok=True)
     for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG):
@@ -167,8 +165,8 @@ def check_files(checkpoint: Path) -> None:
 
 @contextmanager
 def safe_torch_load(classes: list[type]) -> Iterator[None]:
-    """Restricts `torch.load` to tensors, plain values and the given classes; DeepSpeed would run any code in a
-    checkpoint."""
+    """Restricts `torch.load`, also DeepSpeed's, to tensors, plain values and the given classes: nothing else is
+    run."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -193,8 +191,8 @@ def newest_intact(checkpoints: list[str]) -> str | None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint that `resume_from_checkpoint` means, a path or `"true"` for the newest; passes over no
-    damage."""
+    """Finds the checkpoint of `resume_from_checkpoint`, a path or `"true"` for the newest; a damaged one is an
+    error."""
     checkpoints = sort_checkpoints(args.output_dir)
     wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
     if wanted.lower() in ("none", "false"):

@@ -13,8 +13,7 @@ from train.tower_cache import UncachedClip
 
 
 def draw_hypotheses(key: str, count: int, most: int | None, seed: int, epoch: int) -> list[int]:
-    """Draws hypotheses of a premise by index: each once in `ceil(count / most)` epochs, in parts of nearly equal
-    size."""
+    """Draws hypotheses of a premise by index: each once in `ceil(count / most)` epochs, in parts of similar size."""
     if most is None or count <= most:
         return list(range(count))
     parts = -(-count // most)
@@ -33,9 +32,8 @@ class PremiseCollator:
     epoch: int = 0  # to be set before the epoch begins
 
     def __call__(self, items: list[PremiseItem]) -> dict[str, torch.Tensor]:
-        """Builds a batch: the model's inputs and labels, and what the Trainer takes out before the model: `modality`,
-        the index in `MODALITIES` of each hypothesis, and `uncached_clips` in row order, if some are to go to the tower
-        cache."""
+        """Builds a batch: what the model takes, and `modality`, the index in `MODALITIES` of each hypothesis. Premises
+        that are to go to the tower cache are in `uncached_clips`, in row order."""
         hypotheses, probabilities, modalities, uncached = [], [], [], []
         for item in items:
             drawn = draw_hypotheses(item.key, len(item.hypotheses), self.max_hypotheses, self.seed, self.epoch)

@@ -57,8 +57,7 @@ def check_push(data_args: DataArguments, training_args: CLUETrainingArguments, m
 
 
 def open_repo(name: str, token: str | None = None, private: bool | None = None, revision: str | None = None) -> str:
-    """Makes a repository and a branch if they aren't there, checks write access, and returns the repository's full
-    name."""
+    """Makes a repository and a branch if needed, checks write access, and returns the repository's full name."""
     api = HfApi(token=token)
     try:
         repo = api.create_repo(name, private=private, exist_ok=True).repo_id

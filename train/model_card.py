@@ -31,9 +31,8 @@ BASELINES = ("constant_mean", "hypothesis_only")
 
 
 def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
-    """Writes the card of a checkpoint, that of the adapter within, and their record. The folder holds `"whole"`
-    weights, an `"adapter"` that `AutoModel` loads with its base, or a `"part"`: the folder `adapter` of a whole
-    one."""
+    """Writes the card of a checkpoint, that of the adapter within, and their record. `kind` is `"whole"`, `"adapter"`
+    for one that `AutoModel` loads with its base, or `"part"` for the folder `adapter` of a whole one."""
     write_record(folder, record)
     write_text(folder / "README.md", render_card(record, kind))
     if (folder / "adapter").is_dir():
@@ -55,8 +54,7 @@ def render_card(record: dict, kind: str = "whole") -> str:
 
 
 def add_report(record: dict, checkpoint: Path, path: Path) -> None:
-    """Adds a `report.json` of `evaluation.run` to a record, in place of one on the same split; refuses other
-    weights."""
+    """Adds a `report.json` of `evaluation.run` to a record, over one on the same split; refuses other weights."""
     report = json.loads(path.read_text(encoding="utf-8"))
     settings = report["settings"]
     if settings["weights"] != weights_digest(checkpoint):

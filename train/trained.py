@@ -81,8 +81,7 @@ def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list
 
 
 def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
-    """Casts trained weights to float32, or all without LoRA: in bfloat16 most updates are too small to change a
-    weight."""
+    """Casts trained weights to float32, or all without LoRA: most updates are too small for a bfloat16 weight."""
     autocast = training_args.mixed_precision != "no"
     if training_args.deepspeed_plugin is not None and autocast:
         return

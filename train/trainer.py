@@ -121,8 +121,8 @@ class CLUETrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def _prepare_input(self, data):
-        """Brings a tensor to the device as it is: under DeepSpeed the Trainer would round labels and seconds to
-        bfloat16."""
+        """Moves a tensor in its own dtype; under DeepSpeed the Trainer would round labels and seconds to the
+        weights'."""
         return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
 
     # Outputs of the towers
@@ -178,9 +178,8 @@ class CLUETrainer(Trainer):
         return metrics
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Scores one batch: returns no loss (a mean over unequal batches would be wrong), then probability (not of
-        CLUE-T) and loss, then label and modality, as `(1, hypotheses)`: the Trainer pads the second dimension with
-        -100."""
+        """Scores one batch: no loss (a mean over unequal batches would be wrong), but probability (not of CLUE-T) and
+        loss, then label and modality, each `(1, hypotheses)`, which the Trainer pads with -100."""
         inputs = self._prepare_inputs(inputs)
         modality = inputs.pop("modality")
         uncached_clips = inputs.pop("uncached_clips", [])
@@ -220,8 +219,7 @@ class CLUETrainer(Trainer):
         return os.path.join(output_dir, PARTIAL) if self._saving else output_dir
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Saves a checkpoint as the Trainer does, but beside its place; it is renamed once every process has written
-        its part."""
+        """Saves a checkpoint beside its place, and renames it once every process has written its part."""
         output_dir = Path(self._get_output_dir(trial))
         checkpoint = output_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         with partial_checkpoint(output_dir, checkpoint.name) as partial:
@@ -288,8 +286,7 @@ class CLUETrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Loads weights by their names on disk. The Trainer would look for those in memory, and leave out the language
-        model."""
+        """Loads weights by their names on disk, where the Trainer would leave out the language model."""
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         loaded = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)

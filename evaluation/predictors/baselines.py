@@ -75,8 +75,7 @@ def _unique(texts: list[str]) -> tuple[list[str], list[int]]:
 
 
 class TextMean:
-    """Answers with the mean training probability of the same text, with a fitted `prior` as `strength` more of each
-    text."""
+    """Answers with the mean training probability of the same text, with `prior` counted as `strength` more of it."""
 
     def __init__(self, prior: RidgeText | ConstantMean, strength: float):
         self.prior = prior

@@ -126,8 +126,7 @@ class TextPredictor(Predictor):
 
     @torch.inference_mode()
     def _write(self, prompts: list[tuple[EncodedPremise, str]]) -> list[tuple[str, bool]]:
-        """Generates what follows each prompt, a premise and a claim (all of one modality): text, and whether it has an
-        end."""
+        """Generates what follows each premise and claim, all of one modality: text, and whether it has an end."""
         premises, claims = zip(*prompts, strict=True)
         inputs = self.processor.collate(list(premises), [[claim] for claim in claims])
         inputs.pop("branch_ids")
@@ -147,8 +146,7 @@ class TextPredictor(Predictor):
 
 
 def answer_format(checkpoint: Path) -> str | None:
-    """Returns how a checkpoint writes a probability, `"{probability:.2f}<|im_end|>"`, or `None` for CLUE; refuses
-    others."""
+    """Returns how a checkpoint writes a probability, `"{probability:.2f}<|im_end|>"`, or `None` for CLUE."""
     kind = read(AutoConfig, checkpoint, trust_remote_code=True).model_type
     if kind == "clue":
         return None

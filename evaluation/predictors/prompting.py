@@ -174,8 +174,7 @@ class LocalScalar(LocalPrompting):
 
 
 class LocalBinary(LocalPrompting):
-    """Sums the probabilities of yes and no as the next token; `RunStoppedError` if either is no token of the
-    vocabulary."""
+    """Sums the probabilities of yes and no as the next token; `RunStoppedError` if the vocabulary lacks one."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -38,8 +38,7 @@ def teacher(args: Namespace, dataset: str) -> ChosenPredictor:
 
 @dataclass
 class TeacherPredictor(Predictor):
-    """Looks up the mean of a teacher's answers to each row, by its question, or the commonest reason why there is
-    none."""
+    """Looks up the mean of a teacher's answers to each row's question, or the commonest reason for none."""
 
     answers: dict[str, Answers]
 
