@@ -82,8 +82,7 @@ def append_predictions(out: Path, process: int, batches: Iterable[list[dict]]) -
 
 
 def finish_predictions(out: Path, asked: dict[str, dict]) -> list[dict]:
-    """Makes one file of what all processes have written, if that isn't done, and returns it in the order of
-    `asked`."""
+    """Makes one file of what all processes have written, if need be, and returns it in the order of `asked`."""
     done = read_predictions(out, asked)
     predictions = [done[name] for name in asked]
     if not (out / FINISHED).exists():

@@ -98,8 +98,7 @@ class DataArguments:
 
 @dataclass
 class CLUETrainingArguments(TrainingArguments):
-    """Adds `decay_ratio` and other defaults to `transformers.TrainingArguments`, and refuses what does nothing
-    here."""
+    """Adds `decay_ratio` and other defaults to `transformers.TrainingArguments`; refuses what does nothing here."""
 
     decay_ratio: float = HfArg(
         default=0.3,

@@ -165,8 +165,7 @@ def check_files(checkpoint: Path) -> None:
 
 @contextmanager
 def safe_torch_load(classes: list[type]) -> Iterator[None]:
-    """Restricts `torch.load`, also DeepSpeed's, to tensors, plain values and the given classes: nothing else is
-    run."""
+    """Restricts `torch.load`, DeepSpeed's too, to tensors, plain values and the given classes: no code is run."""
     before = os.environ.get(WEIGHTS_ONLY)
     os.environ[WEIGHTS_ONLY] = "1"
     try:
@@ -191,8 +190,7 @@ def newest_intact(checkpoints: list[str]) -> str | None:
 
 
 def checkpoint_to_resume(args: CLUETrainingArguments) -> str | None:
-    """Finds the checkpoint of `resume_from_checkpoint`, a path or `"true"` for the newest; a damaged one is an
-    error."""
+    """Finds the checkpoint of `resume_from_checkpoint`, a path or `"true"` for the newest; damage is an error."""
     checkpoints = sort_checkpoints(args.output_dir)
     wanted = str(args.resume_from_checkpoint)  # of a recipe, true is a boolean
     if wanted.lower() in ("none", "false"):

@@ -1,4 +1,4 @@
-"""Figure 5 is drawn from the logs of training by `python -m evaluation.figures batching`."""
+"""Points to figure 5, which `python -m evaluation.figures batching` draws from the logs of training."""
 
 import sys
 

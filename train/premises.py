@@ -171,8 +171,7 @@ class PremiseDataset(TorchDataset):
         return [premise.modality for premise in self.premises]
 
     def lengths(self, max_hypotheses: int | None = None) -> list[int]:
-        """Estimates the length of each premise's row in tokens, or of a clip in bytes, to compare within a
-        modality."""
+        """Estimates each premise's row in tokens, or its clip in bytes, to compare within a modality."""
         lengths = []
         for index, premise in enumerate(self.premises):
             count = len(premise.hypotheses)

@@ -76,8 +76,7 @@ class TowerCache:
         return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
 
     def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
-        """Reads the premises of a batch, all or none; removes an entry that isn't as it was written, with a
-        warning."""
+        """Reads the premises of a batch, all or none; removes, with a warning, an entry that has changed."""
         if not all(key in self for key in keys):
             return {}
         premises = {}

@@ -121,8 +121,7 @@ class CLUETrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def _prepare_input(self, data):
-        """Moves a tensor in its own dtype; under DeepSpeed the Trainer would round labels and seconds to the
-        weights'."""
+        """Moves a tensor in its own dtype; under DeepSpeed the Trainer would round it to the weights'."""
         return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)
 
     # Outputs of the towers

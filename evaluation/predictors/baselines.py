@@ -48,7 +48,7 @@ class ConstantMean:
 
 
 class RidgeText:
-    """Regresses, with ridge, on which words, pairs and triples of words a text has; clipped to [0, 1].
+    """Fits a ridge regression on which words, pairs and triples of words a text has, clipped to [0, 1].
 
     Presence, not TF-IDF: there a word seen once, such as a name, outweighs all others of its text.
     """
