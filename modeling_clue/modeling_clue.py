@@ -138,7 +138,7 @@ class BranchedThinker:
 
         Returns:
             `tuple`: the language model's output, with last hidden states of shape `(batch_size, sequence_length,
-            hidden_size)`, and the outputs of audio and vision tower, `(num_tokens, hidden_size)` each, or `None`.
+            hidden_size)`, and the outputs of audio and vision tower, as in [`CLUEOutput`], or `None`.
 
         Raises:
             ValueError: if `branch_ids` are missing or malformed, the places and the inputs of media do not agree, a
@@ -262,8 +262,7 @@ class BranchedThinker:
     def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
         """Computes `(3, num_tokens)`: frames have time and place, sound its own time, and text counts on."""
         frames, sounds = ids == self.config.video_token_id, ids == self.config.audio_token_id
-        places = (frames | sounds).nonzero()[:, 0].tolist()
-        first, last = places[0], places[-1]
+        first, last = (frames | sounds).nonzero()[[0, -1], 0].tolist()
         shared = int(self.backbone.markers_share_position and _has_sound_in_video(ids, self.config))
         positions = torch.arange(len(ids), device=ids.device, dtype=self.backbone.position_dtype).repeat(3, 1)
         positions[:, first - 1 :] -= shared
@@ -378,9 +377,10 @@ class ConfidenceEstimation(BranchedThinker):
                 Patches of each video in time, height and width.
             video_second_per_grid (`torch.Tensor` of shape `(num_videos,)`, *optional*):
                 Seconds between two steps of each video's grid.
-            audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*):
-                Outputs of the towers, of all sounds and all videos in row order, instead of `input_features` and
-                `pixel_values_videos`. Masks and grids are needed all the same: positions follow from them.
+            audio_embeds, video_embeds (`torch.Tensor`, *optional*):
+                Outputs of the towers as in [`CLUEOutput`], of all sounds and all videos in row order, instead of
+                `input_features` and `pixel_values_videos`. Masks and grids are needed all the same: positions follow
+                from them.
             labels (`torch.Tensor` of shape `(H,)`, *optional*):
                 Target probabilities in [0, 1], flat over hypotheses in row order.
             num_items_in_batch (`int` or `torch.Tensor`, *optional*):

@@ -33,7 +33,6 @@ def _by_time(steps: int, tokens_per_step: int, second_per_grid: float, num_sound
 
 QWEN3_OMNI = Backbone(
     name="Qwen3-Omni",
-    model_type="qwen3_omni_moe",
     prefix="Qwen3OmniMoe",
     tokens={
         "audio_token": "<|audio_pad|>",
@@ -54,7 +53,6 @@ QWEN3_OMNI = Backbone(
         "<|video_pad|>": "video_token_id",
     },
     fixed={"position_id_per_seconds": 13, "audio_config.n_window": _WINDOW // 2},
-    position_ids_per_second=13,
     position_dtype=torch.float32,
     markers_share_position=False,
     pads_sound=False,

@@ -5,7 +5,7 @@ import os
 from peft import PeftModel
 from transformers import Trainer
 
-from modeling_clue.backbone import TOWERS
+from modeling_clue.backbone import QWEN2_5_OMNI, TOWERS
 from train.answers import CLUEForTextAnswers
 from train.trained import trained_in
 
@@ -69,6 +69,11 @@ def _check_sharded(trainer: Trainer, name: str) -> None:
         raise ValueError(
             f"LoRA is not supported under {name}: the merged model could not be saved. Take DDP or ZeRO-2; an adapter "
             "has little to shard."
+        )
+    if trainer.model.backbone != QWEN2_5_OMNI:
+        raise ValueError(
+            f"{trainer.model.backbone.name} hangs under {name}: short clips go through its audio tower one at a time, "
+            "in some processes more often than in others. Take DDP or ZeRO-2."
         )
     if trainer.args.load_best_model_at_end:
         raise ValueError(

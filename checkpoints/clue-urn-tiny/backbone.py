@@ -9,6 +9,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 import transformers
+from transformers import PreTrainedTokenizerBase
 
 from .modalities import TABLE
 
@@ -37,12 +38,10 @@ class Backbone:
 
     Args:
         name (`str`): Name in messages.
-        model_type (`str`): Model type of a full checkpoint; a Thinker's has `_thinker` appended.
         prefix (`str`): Prefix of its class names in transformers.
         tokens (`dict[str, str]`): Special tokens, by the names under which its processor asks the tokenizer.
         token_id_fields (`dict[str, str]`): Fields of the Thinker's configuration that hold their ids, by token.
         fixed (`dict[str, int]`): Fields of the configuration that the processor relies on, and their values.
-        position_ids_per_second (`int`): Temporal position ids per second.
         position_dtype (`torch.dtype`): Dtype of position ids; integers round times down.
         markers_share_position (`bool`): Whether the two markers before a video with its sound share one position, and
             the two after it.
@@ -56,12 +55,10 @@ class Backbone:
     """
 
     name: str
-    model_type: str
     prefix: str
     tokens: dict[str, str]
     token_id_fields: dict[str, str]
     fixed: dict[str, int]
-    position_ids_per_second: int
     position_dtype: torch.dtype
     markers_share_position: bool
     pads_sound: bool
@@ -73,14 +70,29 @@ class Backbone:
         """Imports its class of a kind from transformers, such as `"Processor"` or `"ThinkerConfig"`."""
         return getattr(transformers, self.prefix + kind)
 
+    @property
+    def model_type(self) -> str:
+        """Returns the model type of a full checkpoint; a Thinker's has `_thinker` appended."""
+        return self.upstream("Config").model_type
+
+    @property
+    def position_ids_per_second(self) -> int:
+        """Returns the temporal position ids per second."""
+        return self.fixed["position_id_per_seconds"]
+
+    def token_ids(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+        """Returns the fields of a configuration that hold the ids of special tokens."""
+        return {field: tokenizer.convert_tokens_to_ids(token) for token, field in self.token_id_fields.items()}
+
     def times(self, steps: int, second_per_grid: torch.Tensor) -> torch.Tensor:
         """Returns the times of a video's grid steps, in position ids."""
         times = torch.arange(steps, device=second_per_grid.device) * second_per_grid * self.position_ids_per_second
         return times.to(self.position_dtype)
 
 
-# Position ids in a chunk of two seconds (`seconds_per_chunk`), in which Qwen2.5-Omni puts frames before sound.
-_CHUNK_POSITIONS = 50
+# Position ids in a second, and in a chunk, in which Qwen2.5-Omni puts frames before sound.
+_PER_SECOND, _CHUNK_SECONDS = 25, 2
+_CHUNK_POSITIONS = _PER_SECOND * _CHUNK_SECONDS
 
 
 def _num_audio_tokens(num_frames: int) -> int:
@@ -108,7 +120,6 @@ def _chunk_sizes(times: np.ndarray) -> list[int]:
 
 QWEN2_5_OMNI = Backbone(
     name="Qwen2.5-Omni",
-    model_type="qwen2_5_omni",
     prefix="Qwen2_5Omni",
     tokens={
         "audio_token": "<|AUDIO|>",
@@ -128,8 +139,7 @@ QWEN2_5_OMNI = Backbone(
         "<|IMAGE|>": "image_token_index",
         "<|VIDEO|>": "video_token_index",
     },
-    fixed={"position_id_per_seconds": 25, "seconds_per_chunk": 2},
-    position_ids_per_second=25,
+    fixed={"position_id_per_seconds": _PER_SECOND, "seconds_per_chunk": _CHUNK_SECONDS},
     position_dtype=torch.long,
     markers_share_position=True,
     pads_sound=True,

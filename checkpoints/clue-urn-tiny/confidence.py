@@ -65,10 +65,10 @@ def mean_preserving_target(labels: torch.Tensor, num_bins: int, sigma: float, it
     """
     device = labels.device if labels.device.type != "mps" else torch.device("cpu")  # MPS has no float64
     # Labels repeat: each is solved for once.
-    labels, places = _check_labels(labels).unique(return_inverse=True)
-    logits = _gaussian_logits(labels.to(device), num_bins, sigma).double()
+    values, places = _check_labels(labels).to(device).unique(return_inverse=True)
+    logits = _gaussian_logits(values, num_bins, sigma).double()
     bins = bin_values(num_bins, device).double()
-    mean = labels.to(device).double().unsqueeze(-1)
+    mean = values.double().unsqueeze(-1)
     # A tilt of 745 between neighbouring bins underflows exp() in float64: beyond it the mass sits in one bin.
     step = 745.0 * (num_bins - 1) + 1.0 / sigma**2
     tilt = torch.zeros_like(mean)

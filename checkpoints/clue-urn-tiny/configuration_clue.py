@@ -37,7 +37,7 @@ class CLUEFields:
             `"gaussian"` is the paper's target, whose mean is off near 0 and 1; `"mean_preserving"` tilts it until its
             mean is the label; `"mse"` is the squared error of the expectation, as an ablation.
         audiovisual_positions (`str`, defaults to `"timed"`):
-            Positions of a video with its sound: `"timed"` are Qwen2.5-Omni's, by the clock, in which a frame and the
+            Positions of a video with its sound: `"timed"` are the backbone's, by the clock, in which a frame and the
             sound that goes with it are close; `"plain"` count the tokens, for models trained that way.
         calibration (`dict`, *optional*):
             Post-hoc calibration, as described in `posthoc.py`. It changes the probabilities of a model in eval mode,

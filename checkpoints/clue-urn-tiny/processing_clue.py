@@ -183,7 +183,7 @@ class CLUEProcessor(ProcessorMixin):
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): makes log-mel spectrograms.
         video_processor ([`Qwen2VLVideoProcessor`]): makes patches; its `size` bounds the pixels of a frame.
-        tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of the backbone, Qwen2.5-Omni.
+        tokenizer ([`PreTrainedTokenizerBase`]): with the special tokens of its backbone.
         prompt (`dict`, *optional*): the parts `"premise"` and `"hypothesis"`, with `{premise}` and `{hypothesis}`
             where their content goes; or for each modality a `dict` of these two. For a model that writes its answer,
             also the part `"answer"`: `{probability}` with a format, and the special token that ends the answer.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 import train.sft
+from modeling_clue.backbone import QWEN2_5_OMNI
+from modeling_clue.qwen3_omni import QWEN3_OMNI
 from tests.launching import TIMEOUT, launch
 from tests.train.backend_run import BackendTrainer, ZeroGradientsTrainer
 from tests.train.conftest import CONFIGS
@@ -140,15 +143,20 @@ def test_deepspeed_needs_no_compiler(dataset, tiny_checkpoint, tmp_path):
     bfloat16 = ("--dtype", "bfloat16", "--bf16", "true", *FROZEN)
     launcher = ["--config_file", f"{ACCELERATE}/zero2.yaml", "--num_processes", "2", "--main_process_port", "0"]
     command = ["tests/train/backend_run.py", *options(tmp_path / "two", dataset, tiny_checkpoint, 2), *bfloat16]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *launcher, *command],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | bare,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    assert done.returncode == 0, done.stderr
+    with (tmp_path / "log.txt").open("w") as log:
+        launched = subprocess.Popen(
+            [sys.executable, "-m", "accelerate.commands.launch", *launcher, *command],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | bare,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        assert launched.wait(TIMEOUT) == 0, (tmp_path / "log.txt").read_text()
+    finally:
+        if launched.poll() is None:
+            os.killpg(launched.pid, signal.SIGKILL)
     assert not (tmp_path / "extensions").exists()
     train_on_one(tmp_path / "one", dataset, tiny_checkpoint, *FROZEN)
     losses = [[entry["loss"] for entry in steps(tmp_path / run)] for run in ("two", "one")]
@@ -174,12 +182,14 @@ def trainer(**changes) -> SimpleNamespace:
         "eval_dataset": None,
         "best": False,
         "trained": "language_model.layers.0.mlp.up_proj.weight",
+        "backbone": QWEN2_5_OMNI,
     } | changes
     collator.max_hypotheses = facts["most"]
     collator.processor.one_hypothesis_a_row = facts["one_hypothesis_a_row"]
     model = object.__new__(facts["model_class"])
     torch.nn.Module.__init__(model)
     text_config = SimpleNamespace(_attn_implementation=facts["attention"])
+    model.__dict__["backbone"] = facts["backbone"]
     model.__dict__["config"] = SimpleNamespace(text_config=text_config)
     parameter = torch.nn.Parameter(torch.zeros(1))
     model.__dict__["named_parameters"] = lambda: [(facts["trained"], parameter)]
@@ -217,6 +227,7 @@ TOWER = "model.audio_tower.layers.0.fc1.weight"
         {"stage": 2, "model_class": CLUEForTextAnswers},
         {"stage": 3},
         {"fsdp": FSDP2, "trained": TOWER},
+        {"stage": 2, "backbone": QWEN3_OMNI},
         {"attention": "flash_attention_2", "most": 1},
         {"attention": "flash_attention_2", "one_hypothesis_a_row": True, "eval_dataset": True},
         {"attention": "eager"},
@@ -241,6 +252,8 @@ def test_what_works_is_not_refused(changes):
         ({"stage": 3, "model_class": PeftModel}, "LoRA is not supported under ZeRO-3"),
         ({"fsdp": FSDP2, "model_class": PeftModel}, "LoRA is not supported under FSDP"),
         ({"stage": 3, "model_class": CLUEForTextAnswers}, "variant=text is not supported under ZeRO-3"),
+        ({"stage": 3, "backbone": QWEN3_OMNI}, "Qwen3-Omni hangs under ZeRO-3"),
+        ({"fsdp": FSDP2, "backbone": QWEN3_OMNI}, "Qwen3-Omni hangs under FSDP"),
         ({"stage": 3, "best": True}, "load_best_model_at_end is not supported under ZeRO-3"),
         ({"fsdp": SimpleNamespace(fsdp_version=1, state_dict_type="FULL_STATE_DICT")}, "fsdp_version: 2"),
         ({"fsdp": SimpleNamespace(fsdp_version=2, state_dict_type="SHARDED_STATE_DICT")}, "FULL_STATE_DICT"),

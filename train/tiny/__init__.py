@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, Whisper
 from datasets_scripts.load import load_split
 from modeling_clue.auto import BACKBONES
 from modeling_clue.configuration_clue import CLUEFields
-from modeling_clue.conversion import new_folder, save_whole
+from modeling_clue.conversion import confidence_tokens, new_folder, save_whole
 
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -59,7 +59,7 @@ def train_tokenizer(
     bytes and special tokens.
     """
     own = BACKBONES[backbone][0].backbone.tokens.values()
-    special = [*SPECIAL_TOKENS, *own, *(f"<CONF_{index}>" for index in range(num_bins))]
+    special = [*SPECIAL_TOKENS, *own, *confidence_tokens(num_bins)]
     if vocab_size < 256 + len(special):
         raise ValueError(
             f"A vocabulary of {vocab_size} is too small: bytes and special tokens are {256 + len(special)}."
@@ -136,10 +136,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, backbone: str = "qwen2.5-omn
             "initializer_range": INITIALIZER_RANGE,
             **own["vision_config"],
         },
-        **{
-            field: tokenizer.convert_tokens_to_ids(token)
-            for token, field in config_class.backbone.token_id_fields.items()
-        },
+        **config_class.backbone.token_ids(tokenizer),
         initializer_range=INITIALIZER_RANGE,
         tie_word_embeddings=False,
         **overrides,
