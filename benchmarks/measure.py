@@ -69,17 +69,19 @@ def benchmark(
         return
     threads = f", {arguments.number} threads of {os.cpu_count()} cores" if option == "--threads" else ""
     command = f"python benchmarks/{Path(sys.argv[0]).name} {option} {arguments.number}"
-    print(f"{machine()}{threads}, Python {platform.python_version()}; `{command}`\n", flush=True)
+    print(f"{', '.join(machine())}{threads}, Python {platform.python_version()}; `{command}`\n", flush=True)
     for line in run(arguments.number):
         print(line, flush=True)
 
 
-def in_process(*case: str | Path, threads: int = 1, launcher: Iterable[str] = (), **environment: str) -> dict:
+def in_process(
+    *case: str | Path, threads: int | None = None, launcher: Iterable[str] = (), **environment: str
+) -> dict:
     """Calls the running benchmark's `measure(*case)` in a process of its own, or in those that a launcher starts."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, *launcher, sys.argv[0], "--measure", *map(str, case), str(result)]
-        told = {"OMP_NUM_THREADS": str(threads), "TRANSFORMERS_VERBOSITY": "error"}
+        told = {"TRANSFORMERS_VERBOSITY": "error"} | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | told | environment)
         return json.loads(result.read_text())
 
@@ -97,9 +99,9 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
 
 
-def machine() -> str:
+def machine() -> tuple[str, str]:
     """Returns today's date and the system, as reports begin."""
-    return f"{datetime.date.today()}, {platform.system()} {platform.machine()}"
+    return str(datetime.date.today()), f"{platform.system()} {platform.machine()}"
 
 
 def table_line(cells: Iterable[object]) -> str:
@@ -165,7 +167,7 @@ def build_config(tokenizer, text: tuple, mrope_section: tuple, audio: tuple, vis
         text_config={"tie_word_embeddings": False} | shared | dict(zip(TEXT, text, strict=True)),
         audio_config=dict(zip(AUDIO, audio, strict=True)) | {"output_dim": text[0]},
         vision_config=dict(zip(VISION, vision, strict=True)) | {"out_hidden_size": text[0]},
-        **{field: tokenizer.convert_tokens_to_ids(token) for token, field in QWEN2_5_OMNI.token_id_fields.items()},
+        **QWEN2_5_OMNI.token_ids(tokenizer),
     )
 
 

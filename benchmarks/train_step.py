@@ -46,7 +46,6 @@ from train.trained import LORA_TARGET_MODULES
 
 
 MODALITIES = ("text", "audio", "video")
-WAYS = ("reference", "clue", "cached")
 LORA_RANK = 16
 REFERENCE_MEL_FRAMES = 30_000
 
@@ -349,7 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     warmup = options.warmup if options.warmup is not None else (3 if on_gpu else 1)
     dtype = torch.bfloat16 if size == "3b" else torch.float32
 
-    date, system = machine().split(", ")
+    date, system = machine()
     peak = matmul_peak(device, dtype)
     tokenizer = train_tokenizer([PREMISE, *HYPOTHESES, *DEFAULT_PROMPT.values()] * 2, 800, num_bins=100)
     torch.manual_seed(0)
@@ -379,7 +378,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     keep(header)
     print(
-        f"{machine()}, {header['device']}, Python {platform.python_version()}, torch "
+        f"{date}, {system}, {header['device']}, Python {platform.python_version()}, torch "
         f"{torch.__version__}; `{header['command']}`\n\n"
         f"{size}: {header['parameters'] / 1e9:.4g} billion parameters in {header['dtype']}, gradient checkpointing "
         f"{'on' if options.gradient_checkpointing else 'off'}; peak of a matmul {peak / 1e12:,.3g} TFLOP/s; medians "

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import random
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,16 @@ class FailureCounter:
 
     def __init__(self, limit: int):
         self.limit, self.in_a_row, self.any_succeeded = limit, 0, False
+
+    async def count(self, answer: Awaitable[dict]) -> dict:
+        """Awaits the answer to a request and counts it; raises as [`failed`], and the error of one that failed."""
+        try:
+            reply = await answer
+        except AnswerFailedError as error:
+            self.failed(error)
+            raise
+        self.succeeded()
+        return reply
 
     def succeeded(self) -> None:
         """Counts a request that was answered."""
@@ -169,13 +180,7 @@ class ChatClient:
             `AnswerFailedError`: if there is no answer to this request.
             `RunStoppedError`: if there would be none to others either.
         """
-        try:
-            reply = await self._ask(payload)
-        except AnswerFailedError as error:
-            self.failures.failed(error)
-            raise
-        self.failures.succeeded()
-        return reply
+        return await self.failures.count(self._ask(payload))
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -24,11 +24,13 @@ def file_digest(path: str | Path) -> str:
 
 def clip_digest(clip: Mapping) -> str:
     """Returns the SHA-256 of a clip's content (`{"bytes", "path"}`) in hexadecimal; an unchanged file is read once."""
-    if clip["bytes"] is not None:
-        return hashlib.sha256(clip["bytes"]).hexdigest()
-    found = Path(clip["path"]).stat()
+    return _digest_once(clip["path"]) if clip["bytes"] is None else hashlib.sha256(clip["bytes"]).hexdigest()
+
+
+def _digest_once(path: str | Path) -> str:
+    found = Path(path).stat()
     # Not the time of modification: a build takes over that of the raw file.
-    return _unchanged_file_digest(clip["path"], found.st_ino, found.st_ctime_ns, found.st_size)
+    return _unchanged_file_digest(str(path), found.st_ino, found.st_ctime_ns, found.st_size)
 
 
 @cache
@@ -38,8 +40,9 @@ def _unchanged_file_digest(path: str, number: int, changed: int, size: int) -> s
 
 def weights_digest(checkpoint: str | Path) -> str:
     """Returns 16 hexadecimal digits for a checkpoint folder's configuration, tokenizer, processor and weights, the
-    same for a copy of the folder or from the Hub; a `ValueError` if it has no weights."""
+    same for a copy of the folder or from the Hub; a `ValueError` if it has no weights. An unchanged file is
+    read once."""
     files = [path for path in Path(checkpoint).iterdir() if path.suffix in (".json", ".safetensors")]
     if not any(path.suffix == ".safetensors" for path in files):
         raise ValueError(f"{checkpoint} is no checkpoint: there are no .safetensors weights in it.")
-    return digest([[path.name, file_digest(path)] for path in sorted(files) if path.name not in NOT_THE_MODEL])
+    return digest([[path.name, _digest_once(path)] for path in sorted(files) if path.name not in NOT_THE_MODEL])

@@ -3,11 +3,14 @@ lines."""
 
 import gzip
 import json
+import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -96,8 +99,10 @@ def journal(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
         `Callable[[Iterable[dict]], None]`: adds objects, which are on disk when it returns.
     """
     with path.open("a+b") as file:
-        file.seek(0)
-        file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
+        if file.seek(0, os.SEEK_END):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end = content.rfind(b"\n") + 1
+            file.truncate(end)
 
         def add(objects: Iterable[dict]) -> None:
             # Escaped: a text may hold half of a character, which UTF-8 can't.
@@ -127,7 +132,7 @@ def read_objects(path: Path, whole_lines: bool = False) -> Iterator[tuple[int, d
         `tuple[int, dict | str]`: the number of each line with the object it holds, or with what is wrong with it.
     """
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_lines(lines), start=1):
             ended = line.endswith(b"\n")
             if whole_lines and not ended:
                 return
@@ -142,6 +147,13 @@ def read_objects(path: Path, whole_lines: bool = False) -> Iterator[tuple[int, d
                 yield number, f"is no JSON: {error}{'' if ended else ' (the line has no end: was it written whole?)'}"
             else:
                 yield number, found if isinstance(found, dict) else "is no JSON object"
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, zlib.error) as error:  # of a compressed file that is torn or broken
+        raise OSError(f"{file.name}: {error}") from error
 
 
 def differences(before: dict, now: dict) -> str:

@@ -24,6 +24,7 @@ from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 
 from common.cli import counted
+from common.digests import file_digest
 from common.errors import InputError
 
 
@@ -132,12 +133,11 @@ def _differs(local: Path, remote: RepoFile) -> bool:
     size = local.stat().st_size
     if size != remote.size:
         return True
-    with local.open("rb") as file:
-        if remote.lfs is not None:
-            return hashlib.file_digest(file, "sha256").hexdigest() != remote.lfs.sha256
-        # What git keeps itself, it calls by this hash.
-        blob = hashlib.sha1(f"blob {size}\0".encode() + file.read(), usedforsecurity=False)
-        return blob.hexdigest() != remote.blob_id
+    if remote.lfs is not None:
+        return file_digest(local) != remote.lfs.sha256
+    # What git keeps itself, it calls by this hash.
+    blob = hashlib.sha1(f"blob {size}\0".encode() + local.read_bytes(), usedforsecurity=False)
+    return blob.hexdigest() != remote.blob_id
 
 
 def _explain(error: Exception, repo: str) -> str:

@@ -85,7 +85,7 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     if missing:
         raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
     rows = rows.select_columns(list(FEATURES))
-    # Casting rewrites every row: the rows of a folder of texts have their types already.
+    # Casting rewrites every row: those of tables alone, without clips beside them, have their types already.
     return rows if rows.features == FEATURES else rows.cast(FEATURES)
 
 

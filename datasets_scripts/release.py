@@ -166,7 +166,7 @@ def release(options: argparse.Namespace) -> None:
 def _released(remote: dict[str, RepoFile], files: dict[str, Path]) -> set[str]:
     """Returns what releases put there: what a config consists of, of this one's and of those with a `build.json`."""
     ours = {path.partition("/")[0] for path in files}
-    pattern = re.compile(rf"([^/]+)/(build\.json|({'|'.join(SPLITS)})/(metadata\.parquet|media/[^/]+))")
+    pattern = re.compile(rf"([^/]+)/(build\.json|({'|'.join(SPLITS)})/({re.escape(ROWS_FILE)}|media/[^/]+))")
     found = [match for match in map(pattern.fullmatch, remote) if match]
     return {match[0] for match in found if match[1] in ours or f"{match[1]}/build.json" in remote}
 

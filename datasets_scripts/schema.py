@@ -94,7 +94,7 @@ def row_complaint(row: Mapping) -> str | None:
         if not (values is None or (isinstance(values, list) and all(map(is_probability, values)))):
             return f"{column} must be None or a list of values in [0, 1], got {values!r}"
     evidence = row["evidence"]
-    if not (evidence is None or (isinstance(evidence, list) and all(sense in SENSES for sense in evidence))):
+    if evidence is not None and not is_evidence(evidence):
         return f"evidence must be None or a list out of {SENSES}, got {evidence!r}"
     for column in ("topic", "context"):
         if not (row[column] is None or is_text(row[column])):
@@ -105,6 +105,11 @@ def row_complaint(row: Mapping) -> str | None:
 def is_text(value) -> bool:
     """Returns whether a value is a text that says something."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def is_evidence(value) -> bool:
+    """Returns whether a value is a list out of `SENSES`."""
+    return isinstance(value, list) and all(sense in SENSES for sense in value)
 
 
 def is_probability(value) -> bool:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 from torch.nn.functional import binary_cross_entropy
 
-from common.digests import digest
+from evaluation.data import shuffled_premises
 from modeling_clue.confidence import bin_values, expectation
 from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, check_calibration, conformal_scale
 
@@ -41,7 +41,7 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
         raise ValueError("There are no rows to fit to: the split is empty.")
     mapped = widened = np.ones(len(keys), dtype=bool)
     if "conformal" in methods and len(set(methods)) > 1:
-        premises = sorted(set(keys.tolist()), key=digest)  # an order that has nothing to do with what they are
+        premises = shuffled_premises(keys.tolist())
         mapped = np.isin(keys, premises[: len(premises) // 2])
         widened = ~mapped
     if not mapped.any():

@@ -21,6 +21,7 @@ are complete. Processes of several machines need a disk that they share; evaluat
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from datasets import Dataset
 
 from common.cli import ArgumentParser, counted, exit_on_error, positive_int
 from common.digests import digest
-from evaluation.baselines import describe_baselines, fit_baselines
+from evaluation.baselines import Baselines, describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import ChosenPredictor, add_predictor_options, choose_predictor
@@ -50,15 +51,27 @@ def main(arguments: list[str] | None = None) -> dict | None:
         with processes.local_main_process_first():
             chosen = [choose_predictor(job, job.dataset) for job in jobs]
             rows = [load_rows(job.dataset, job.dataset_config, job.split) for job in jobs]
-        for job in zip(jobs, chosen, rows, strict=True):
-            report = evaluate(*job, processes, sys.argv[1:] if arguments is None else arguments)
+        plans = [prepare(*job, processes) for job in zip(jobs, chosen, rows, strict=True)]
+        for plan in plans:
+            report = evaluate(plan, processes, sys.argv[1:] if arguments is None else arguments)
     return report
 
 
-def evaluate(
-    args: argparse.Namespace, chosen: ChosenPredictor, rows: Dataset, processes: PartialState, arguments: list[str]
-) -> dict | None:
-    """Evaluates one config as one of several processes, of which the main one returns the report."""
+@dataclass(frozen=True)
+class Plan:
+    """Holds what is to be evaluated, which can be."""
+
+    args: argparse.Namespace
+    chosen: ChosenPredictor
+    rows: Dataset
+    keys: list[str]  # the premise of each row
+    baselines: Baselines
+    settings: dict  # what its predictions depend on
+    out: Path
+
+
+def prepare(args: argparse.Namespace, chosen: ChosenPredictor, rows: Dataset, processes: PartialState) -> Plan:
+    """Fits the baselines of one config, and collects what its predictions depend on."""
     if args.limit:
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
@@ -83,13 +96,19 @@ def evaluate(
     contexts = rows["context"][:]
     if chosen.reads_context and any(contexts):
         settings["contexts"] = digest(contexts)
+    return Plan(args, chosen, rows, keys, baselines, settings, out)
+
+
+def evaluate(plan: Plan, processes: PartialState, arguments: list[str]) -> dict | None:
+    """Evaluates one config as one of several processes, of which the main one returns the report."""
+    args, chosen, out = plan.args, plan.chosen, plan.out
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictions = predict_split(chosen.make, rows, keys, out, settings, args.batch_size, processes)
+    predictions = predict_split(chosen.make, plan.rows, plan.keys, out, plan.settings, args.batch_size, processes)
     if not processes.is_main_process:
         return None
-    data = describe(args.dataset, args.dataset_config, rows)
-    report = make_report(chosen.config, chosen.answer, predictions, baselines, settings, data)
+    data = describe(args.dataset, args.dataset_config, plan.rows)
+    report = make_report(chosen.config, chosen.answer, predictions, plan.baselines, plan.settings, data)
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()

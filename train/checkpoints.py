@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -44,15 +44,13 @@ class CheckpointError(ValueError):
 # Writing
 
 
-@contextmanager
-def lock_output_dir(output_dir: Path) -> Iterator[None]:
+def lock_output_dir(output_dir: Path) -> AbstractContextManager[None]:
     """Lets only this run write to its folder until its process ends, which a killed launcher may leave running."""
     taken = CheckpointError(
         f"Another run is writing to {output_dir}, perhaps processes whose launcher was killed: end them first "
         f"(`fuser {output_dir / LOCK}` names them)."
     )
-    with locked(output_dir / LOCK, taken):
-        yield
+    return locked(output_dir / LOCK, taken)
 
 
 @contextmanager

@@ -28,14 +28,20 @@ RECIPE_ONLY = ("report_to", "optim_target_modules", "liger_kernel_config")
 OLD_OPTIONS = {"configs": "dataset_configs"}
 
 
+def split_recipe(arguments: list[str] | None) -> tuple[str | None, list[str]]:
+    """Takes the recipe `--config` out of a command line."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    found, line = parser.parse_known_args(arguments)
+    return found.config, line
+
+
 def parse_options(
     arguments: list[str] | None = None,
 ) -> tuple[DataArguments, CLUETrainingArguments, ModelArguments]:
     """Reads the options of a run: those of the recipe `--config`, and over them those of the command line. What this
     switches off takes along the options of the recipe that count only beside it."""
-    first = argparse.ArgumentParser(prog=PROGRAM, add_help=False, allow_abbrev=False)
-    first.add_argument("--config")
-    found, line = first.parse_known_args(arguments)
+    path, line = split_recipe(arguments)
     # Without a usage of its own, each error would be printed below all options.
     parser = HfArgumentParser(
         GROUPS, prog=PROGRAM, usage=f"{PROGRAM} [--config RECIPE] [--OPTION VALUE ...]", allow_abbrev=False
@@ -43,8 +49,8 @@ def parse_options(
     for old, new in OLD_OPTIONS.items():
         if any(word.partition("=")[0] == f"--{old}" for word in line):
             parser.error(f"--{old} is now --{new.replace('_', '-')}")
-    recipe = {} if found.config is None else read_recipe(found.config)
-    words = [word for name, value in recipe.items() for word in _as_arguments(parser, name, value, found.config)]
+    recipe = {} if path is None else read_recipe(path)
+    words = [word for name, value in recipe.items() for word in _as_arguments(parser, name, value, path)]
     options, unknown = parser.parse_known_args([*words, *line])
     if unknown:
         raise ValueError(f"{PROGRAM}: {_unknown_option(parser, unknown[0])}")

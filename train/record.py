@@ -4,7 +4,6 @@ Nothing in it is typed by hand, and it holds nothing private of the machine: no 
 run was started in.
 """
 
-import argparse
 import dataclasses
 import os
 import platform
@@ -29,6 +28,7 @@ from modeling_clue.backbone import TOWERS
 from modeling_clue.configuration_clue import CLUEFields
 from modeling_clue.modalities import MODALITIES
 from train.arguments import DataArguments
+from train.options import split_recipe
 from train.premises import PremiseDataset
 from train.trained import dtype_name, trained_in
 from train.without_effect import default
@@ -89,7 +89,7 @@ def describe_run(trainer: Trainer, arguments: list[str], data_args: DataArgument
         "license": None,
         "model": _model(trainer.model, set(trainer.train_dataset.modalities)),
         "command": ["train/sft.py", *arguments],
-        "recipe": _recipe(arguments),
+        "recipe": split_recipe(arguments)[0],
         "options": _options(data_args, args, model_args),
         "data": {
             "dataset": data_args.dataset,
@@ -210,12 +210,6 @@ def _model(model: PreTrainedModel | PeftModel, modalities: set[str]) -> dict:
 def _patterns(names: list[str]) -> list[str] | None:
     """Merges the names of layers or weights over all layers of a stack."""
     return sorted({re.sub(r"\.\d+(?=\.)", ".*", name) for name in names}) or None
-
-
-def _recipe(arguments: list[str]) -> str | None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
-    return parser.parse_known_args(arguments)[0].config
 
 
 def _options(*groups) -> dict:

@@ -10,6 +10,7 @@ from trl import ModelConfig
 from common.files import differences
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import CheckpointError, read_manifest
+from train.options import OLD_OPTIONS
 from train.premises import PremiseDataset
 
 
@@ -49,8 +50,7 @@ def run_settings(
 def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
     """Checks that a run has the options that its checkpoint was trained with."""
     before = read_manifest(Path(checkpoint))["settings"]
-    if "configs" in before:  # what `dataset_configs` was called
-        before["dataset_configs"] = before.pop("configs")
+    before = {OLD_OPTIONS.get(name, name): value for name, value in before.items()}
     if changes := differences(before, settings):
         raise CheckpointError(
             f"{checkpoint} was trained with other options: {changes}. A run goes on as it was "

@@ -22,7 +22,7 @@ import numpy as np
 from common.errors import InputError
 from datasets_scripts.building.drafts import Problem
 from datasets_scripts.judgements.scale import Scale
-from datasets_scripts.schema import SENSES, name_of, one_form
+from datasets_scripts.schema import SENSES, is_evidence, name_of, one_form
 from datasets_scripts.tables import DELIMITERS, column_names, columns_there, read_table
 
 
@@ -182,15 +182,11 @@ def _complaints(record: dict) -> list[str]:
     if not is_number or not 0 <= probability <= 100:
         found.append(f"probability must be a number from 0 to 100 (per cent), got {probability!r}")
     evidence = record.get("evidence")
-    if evidence is not None and not (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)):
+    if evidence is not None and not is_evidence(evidence):
         found.append(f"evidence must be a list out of {', '.join(SENSES)}, got {evidence!r}")
     for name in ("note", *FACTS):
         if not isinstance(record.get(name), (str, type(None))):
             found.append(f"{name} must be a string, got {record[name]!r}")
-    # JSON can spell halves of characters, which no file in UTF-8 can hold.
-    texts = [record.get(name) for name in COLUMNS if isinstance(record.get(name), str)]
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-        found.append("half a character (a lone surrogate)")
     return found
 
 

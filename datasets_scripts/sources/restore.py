@@ -22,7 +22,7 @@ from common.hub import explain_hub_errors
 from datasets_scripts.building.clips import files_below, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
-from datasets_scripts.schema import FEATURES, SPLITS
+from datasets_scripts.schema import FEATURES, MEDIA_COLUMNS, ROWS_FILE, SPLITS
 from datasets_scripts.tables import Record, column_names, read_table
 from modeling_clue.modalities import TABLE
 
@@ -94,7 +94,8 @@ class ClipFinder:
 
 def _drafts(split: str, file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
     """Yields the released rows of a split with their clips."""
-    for record in read_table(file):
+    # Its columns of clips are empty; rows that held some would be read a few at a time.
+    for record in read_table(file, [name for name in column_names(file) if name not in MEDIA_COLUMNS]):
         if isinstance(record, Problem):
             yield replace(record, place=f"{split}, {record.place}")
             continue
@@ -133,7 +134,7 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
 
 def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:
     """Returns the table of each split that the config has, in a folder or on the Hub."""
-    wanted = {split: f"{config}/{split}/metadata.parquet" for split in SPLITS}
+    wanted = {split: f"{config}/{split}/{ROWS_FILE}" for split in SPLITS}
     if Path(origin).is_dir():
         files = {split: Path(origin, path) for split, path in wanted.items() if Path(origin, path).is_file()}
     elif origin.count("/") == 1:

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from datasets_scripts.building.clips import NamedFiles, only_one
+from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.wikivideo_judgements import Judgements
@@ -142,9 +142,9 @@ def _split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dic
 
 def _find_clip(video: str, modality: str, videos: NamedFiles, sounds: NamedFiles | None) -> Clip:
     """Returns the clip that shows a modality of a video, which need not be there; several are an error."""
-    if modality == "audio" and sounds and (sound := only_one(sounds.find_all(video), video)):
+    if modality == "audio" and sounds and (sound := sounds.find(video)):
         return Clip(sound, sound.name)
-    path = only_one(videos.find_all(video), video) or videos.folder / f"{video}.mp4"
+    path = videos.find(video) or videos.folder / f"{video}.mp4"
     return Clip(path, path.name, sound_only=modality == "audio")
 
 

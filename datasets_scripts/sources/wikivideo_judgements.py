@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from common.errors import InputError
 from common.files import read_objects
 from datasets_scripts.building.drafts import Problem
-from datasets_scripts.schema import SENSES, is_probability, one_form
+from datasets_scripts.schema import SENSES, is_evidence, is_probability, one_form
 from datasets_scripts.sources.wikivideo_labels import Topic, plain_title
 
 
@@ -118,7 +118,7 @@ def _read(place: str, record: object) -> tuple[str, str, Judgement]:
     if several is not None and not (isinstance(several, list) and several and all(map(is_probability, several))):
         raise ValueError(f"human_probabilities must be a list of numbers in [0, 1], got {several!r}")
     evidence, topic = record.get("evidence"), record.get("topic")
-    if evidence is not None and not (isinstance(evidence, list) and all(sense in SENSES for sense in evidence)):
+    if evidence is not None and not is_evidence(evidence):
         raise ValueError(f"evidence must be a list out of {', '.join(SENSES)}, got {evidence!r}")
     if topic is not None and not isinstance(topic, str):
         raise ValueError(f"topic must be a string, got {topic!r}")

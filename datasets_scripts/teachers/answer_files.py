@@ -12,7 +12,6 @@ judgements of the same ids, but rows of a dataset need the question.
 """
 
 import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +135,7 @@ def _records(file: Path) -> Iterator[tuple[int, dict | str]]:
     try:
         for number, record in tqdm(read_objects(file), file.name, unit=" pairs", mininterval=0.5, disable=None):
             yield number, record
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         yield number + 1, f"can't be read: {error}"
 
 

@@ -19,6 +19,7 @@ from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors.checkpoints import CLUEPredictor, answer_format
 from evaluation.predictors.prediction import INTERVAL_MASS
 from modeling_clue.confidence import bin_values
+from modeling_clue.conversion import read
 
 
 # What the model says now may differ from what it said then by the rounding of other batches, bfloat16's included.
@@ -74,10 +75,10 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
         raise ValueError(f"{run.folder} is of the predictor {settings['predictor']}: only CLUE gives a distribution.")
     if weights_digest(checkpoint) != settings["weights"]:
         raise ValueError(f"--model {checkpoint} has other weights than the model of {run.folder}.")
-    calibration = AutoConfig.from_pretrained(checkpoint, trust_remote_code=True).to_dict().get("calibration")
-    if calibration != settings.get("calibration"):
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
+    if config.to_dict().get("calibration") != settings.get("calibration"):
         raise ValueError(f"--model {checkpoint} has another calibration than when {run.folder} was evaluated.")
-    if answer_format(checkpoint) is not None:
+    if answer_format(checkpoint, config) is not None:
         raise ValueError(f"--model {checkpoint} writes its answers: there is no distribution to draw.")
     rows = load_rows(dataset or settings["dataset"], settings["config"], settings["split"])
     place = {name: index for index, name in enumerate(rows["id"][:])}

@@ -7,7 +7,13 @@ from itertools import chain, groupby
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    PreTrainedConfig,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+)
 
 from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from common.digests import weights_digest
@@ -35,7 +41,7 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
     """Chooses CLUE or CLUE-T, whichever the checkpoint is."""
     checkpoint = find_checkpoint(args.model)
     config = read(AutoConfig, checkpoint, trust_remote_code=True)
-    answer = answer_format(checkpoint)
+    answer = answer_format(checkpoint, config)
     settings = {
         "predictor": "auto",
         "model": args.model,
@@ -145,9 +151,9 @@ class TextPredictor(Predictor):
         return texts
 
 
-def answer_format(checkpoint: Path) -> str | None:
+def answer_format(checkpoint: Path, config: PreTrainedConfig) -> str | None:
     """Returns how a checkpoint writes a probability, `"{probability:.2f}<|im_end|>"`, or `None` for CLUE."""
-    kind = read(AutoConfig, checkpoint, trust_remote_code=True).model_type
+    kind = config.model_type
     if kind == "clue":
         return None
     settings = checkpoint / "processor_config.json"

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from common.errors import InputError
 from common.files import differences, journal, locked, read_journal, read_objects, replacing, write_text
+from tests.launching import wait_for
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,14 @@ def kill(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
+
+
+def has_ended(process: int) -> bool:
+    """Tells whether a process that is not a child of this one is there no more."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.parametrize("before", [None, "before"])
@@ -98,8 +106,7 @@ def test_a_lock_goes_with_its_process_and_not_with_its_launcher(tmp_path):
             pytest.fail("two holders")
     holder = int((tmp_path / "pid").read_text())
     os.kill(holder, signal.SIGKILL)
-    while Path(f"/proc/{holder}").exists() and Path(f"/proc/{holder}/stat").read_text().split()[2] != "Z":
-        time.sleep(0.01)
+    wait_for(lambda: has_ended(holder))
     with locked(lock, taken), pytest.raises(InputError, match="taken"), locked(lock, taken):
         pytest.fail("two holders")
     assert not lock.exists()
@@ -145,6 +152,14 @@ def test_lines_are_told_by_their_numbers(name, tmp_path):
     assert all(found[number].startswith("is no JSON: ") for number in (5, 7, 9))
     assert "has no end" in found[9] and "has no end" not in found[5]
     assert 9 not in dict(read_objects(tmp_path / name, whole_lines=True))
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b'{"a": 1}\n' * 100)[:-12], b"no gzip\n"])
+def test_a_compressed_file_that_is_torn_is_named(tmp_path, content):
+    """What can't be unpacked is an error of reading, as any other that a disk may have."""
+    (tmp_path / "torn.jsonl.gz").write_bytes(content)
+    with pytest.raises(OSError, match="torn.jsonl.gz|gzipped"):
+        list(read_objects(tmp_path / "torn.jsonl.gz"))
 
 
 def test_differences_of_settings_are_told():

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from evaluation import run
 from evaluation.data import load_rows
@@ -12,6 +13,7 @@ from evaluation.predictors import checkpoints
 from evaluation.predictors.checkpoints import TextPredictor, answer_format
 from evaluation.target_floor import written_predictions
 from modeling_clue.modalities import MODALITIES
+from tests.reading import lines
 from train.answers import CLUEForTextAnswers
 from train.sft import main as train
 
@@ -49,11 +51,6 @@ def evaluate(model, dataset, out, *options: str) -> dict:
     """The report of an evaluation."""
     given = ("--model", model, "--dataset", dataset, "--dataset-config", "urn-text", "--output-dir", out, *options)
     return run.main([str(part) for part in given])
-
-
-def lines(path) -> list[dict]:
-    """The rows of a JSONL file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_what_was_learnt_by_heart_is_answered(trained, urn_world, tmp_path):
@@ -147,11 +144,12 @@ def test_the_format_leaves_an_error_of_its_own():
 
 def test_other_models_are_refused(tiny_checkpoint, trained, tmp_path):
     """A Thinker without a prompt for answers is no CLUE-T; CLUE itself writes nothing."""
-    assert answer_format(tiny_checkpoint) is None
-    assert answer_format(trained) == "{probability:.2f}<|im_end|>"
+    configs = {path: AutoConfig.from_pretrained(path, trust_remote_code=True) for path in (tiny_checkpoint, trained)}
+    assert answer_format(tiny_checkpoint, configs[tiny_checkpoint]) is None
+    assert answer_format(trained, configs[trained]) == "{probability:.2f}<|im_end|>"
     shutil.copytree(trained, tmp_path / "other")
     settings = json.loads((tmp_path / "other/processor_config.json").read_text())
     del settings["prompt"]["answer"]
     (tmp_path / "other/processor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="neither CLUE, nor trained with"):
-        answer_format(tmp_path / "other")
+        answer_format(tmp_path / "other", configs[trained])
