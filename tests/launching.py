@@ -145,6 +145,14 @@ def address() -> str:
     return place
 
 
+def wait_for(condition) -> None:
+    """Looks at `condition` every 20 ms until it holds."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
 def free_port() -> str:
     """A port that nobody listens on."""
     with socket.socket() as free:

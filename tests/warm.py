@@ -20,6 +20,7 @@ import runpy
 import select
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 from types import ModuleType
@@ -98,6 +99,7 @@ def become(environment: dict[str, str], folder: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    tempfile.tempdir = None
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", os.cpu_count())))
     constants = importlib.reload(huggingface_hub.constants)
     # Not the class that has taken the module's name.

@@ -13,7 +13,6 @@ import os
 import re
 import socket
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,14 +182,6 @@ def serve(delay_ms: float = 1, key: str = "", model: str = "teacher", hold_after
                 await server.serve(sockets=[socket.socket(fileno=0)])
 
     asyncio.run(run())
-
-
-def wait_for(condition) -> None:
-    """Looks at `condition` every 20 ms until it holds."""
-    end = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

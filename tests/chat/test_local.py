@@ -31,10 +31,11 @@ from chat.local import LocalTeacher
 from chat.messages import chat_messages
 from chat.replies import AnswerFailedError
 from datasets_scripts.teachers.ask import main as teacher
-from tests.chat.bad_server import wait_for
+from modeling_clue.backbone import QWEN2_5_OMNI
 from tests.datasets_scripts.teachers.test_ask import read, write_pairs
 from tests.datasets_scripts.teachers.test_parts import MANY, row
 from tests.datasets_scripts.teachers.test_parts import dataset as media  # noqa: F401
+from tests.launching import wait_for
 from train.tiny import tiny_config, train_tokenizer
 
 
@@ -47,25 +48,22 @@ CHAT = """{% for message in messages %}<|im_start|>{{ message.role }}
 {% endif %}"""
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    """A byte-level tokenizer with a chat template."""
-    trained = train_tokenizer(["A dog barks.", "How probable is it?"], 420, 2)
+def chat_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with a chat template, trained on `texts` and two more."""
+    trained = train_tokenizer([*texts, "A dog barks.", "How probable is it?"], 420, 2)
     return PreTrainedTokenizerFast(
         tokenizer_object=trained.backend_tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         chat_template=CHAT,
-        extra_special_tokens={
-            "image_token": "<|IMAGE|>",
-            "audio_token": "<|AUDIO|>",
-            "video_token": "<|VIDEO|>",
-            "vision_bos_token": "<|vision_bos|>",
-            "vision_eos_token": "<|vision_eos|>",
-            "audio_bos_token": "<|audio_bos|>",
-            "audio_eos_token": "<|audio_eos|>",
-        },
+        extra_special_tokens=QWEN2_5_OMNI.tokens,
     )
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with a chat template."""
+    return chat_tokenizer([])
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from evaluation import run, urn
 from evaluation.prediction_files import read_run
 from evaluation.unfinished import lock_output_dir
 from tests.launching import launch
+from tests.reading import lines
 
 
 pytestmark = pytest.mark.processes
@@ -50,11 +51,6 @@ def options(checkpoint: Path, dataset: Path, out: Path) -> list[str]:
     given = {"--model": checkpoint, "--dataset": dataset, "--dataset-config": "urn-audio", "--output-dir": out}
     given |= {"--batch-size": 1}
     return [str(part) for pair in given.items() for part in pair]
-
-
-def lines(path: Path) -> list[dict]:
-    """The rows of a JSONL file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from evaluation.data import load_rows
 from evaluation.predictors import checkpoints
 from evaluation.predictors.checkpoints import CLUEPredictor
 from tests import launching
+from tests.reading import lines
 
 
 def options(checkpoint, dataset, out, config="urn-text"):
@@ -23,11 +24,6 @@ def options(checkpoint, dataset, out, config="urn-text"):
     given = {"--model": checkpoint, "--dataset": dataset, "--dataset-config": config, "--output-dir": out}
     given |= {"--batch-size": 1}
     return [str(part) for pair in given.items() for part in pair]
-
-
-def lines(path):
-    """The rows of a JSONL file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("config", ["urn-text", "urn-audio", "urn-video", "urn-audiovisual"])
@@ -179,7 +175,7 @@ def test_new_weights_in_the_same_folder_are_noticed(tiny_checkpoint, tmp_path):
         weights_digest(tmp_path)
 
 
-def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_world, tmp_path):
+def test_a_prediction_that_is_no_number_names_its_rows(tiny_checkpoint, urn_world):
     """Broken weights stop the run before anything is written for the rows they spoil."""
     predictor = CLUEPredictor(str(tiny_checkpoint))
     torch.nn.init.constant_(predictor.model.confidence_head.weight, float("nan"))

@@ -27,7 +27,8 @@ from evaluation.stress import findings
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text
 from modeling_clue.modalities import MODALITIES
-from tests.datasets_scripts.sources.test_urn import files_of, is_true, read_premise, read_text
+from tests.datasets_scripts.sources.test_urn import is_true, read_premise, read_text
+from tests.reading import files_of
 
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "clue-urn-tiny"
@@ -241,7 +242,7 @@ def test_answers_without_a_number_are_counted_and_in_no_measure(suite):
     assert report["findings"] == []
 
 
-def test_too_few_premises_for_any_finding_is_told(suite):
+def test_too_few_premises_for_any_finding_is_told():
     """A report that could not find anything says so."""
     report = {"findings": [], "without_number": 0, "n": 9, "tests": [{}] * 50}
     few = findings_text(report | {"suite": {"options": {"premises": 8}}})

@@ -25,8 +25,7 @@ from datasets_scripts.release import choose_configs, list_files, parse_arguments
 from datasets_scripts.releasing.card import own_facts
 from datasets_scripts.schema import FEATURES
 from datasets_scripts.sources.urn_media import write_video
-from tests.chat.bad_server import wait_for
-from tests.launching import Process, run
+from tests.launching import Process, run, wait_for
 
 
 pytestmark = pytest.mark.processes

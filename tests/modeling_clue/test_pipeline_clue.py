@@ -334,7 +334,7 @@ def test_real_clips(clue):
     assert_same(answers, [clue(question, **limits) for question in inputs], tolerance=1e-5)
 
 
-def test_a_loaded_model_makes_its_pipeline(clue, tiny_checkpoint, clips):
+def test_a_loaded_model_makes_its_pipeline(clue, clips):
     """`pipeline` takes a model that is loaded already, with its processor, and answers as from the folder."""
     loaded = pipeline("uncertain-inference", model=clue.model, processor=clue.processor)
     assert loaded(questions(clips)[0]) == clue(questions(clips)[0])

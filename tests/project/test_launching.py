@@ -15,7 +15,7 @@ pytestmark = pytest.mark.processes
 
 # What libraries read of the environment when they are imported.
 TELL = """
-import json, sys
+import json, sys, tempfile
 from pathlib import Path
 import datasets.config, gradio.http_server, huggingface_hub.constants, huggingface_hub.utils.tqdm, torch
 import transformers.dynamic_module_utils, transformers.utils.hub
@@ -29,8 +29,9 @@ told = {
     for module in modules for name, value in vars(module).items()
     if name.isupper() and isinstance(value, (str, int, Path)) and name != "SESSION_ID"
 }
-told |= {"threads": torch.get_num_threads(), "endpoints": [HfApi().endpoint, hf_api.api.endpoint]}
-ours = {"modeling_clue", "datasets_scripts", "train", "evaluation"} & sys.modules.keys()
+told |= {"temporary": tempfile.gettempdir(), "threads": torch.get_num_threads()}
+told |= {"endpoints": [HfApi().endpoint, hf_api.api.endpoint]}
+ours = {"modeling_clue", "common", "chat", "datasets_scripts", "train", "evaluation"} & sys.modules.keys()
 print(json.dumps(told | {"argv": sys.argv, "path": sys.path, "name": __name__, "ours": sorted(ours)}))
 """
 
@@ -38,6 +39,7 @@ print(json.dumps(told | {"argv": sys.argv, "path": sys.path, "name": __name__, "
 def test_it_has_the_environment_of_its_own(tmp_path):
     """Addresses, caches, threads and the path of imports are those of a process that was started so."""
     told = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_DATASETS_OFFLINE": "1"}
+    told |= {"TMPDIR": str(tmp_path)}
     told |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "2", "GRADIO_SERVER_PORT": "1234"}
     environment = os.environ | told | {"PYTHONPATH": str(ROOT)}
     environment.pop("HF_HUB_OFFLINE", None)

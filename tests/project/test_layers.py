@@ -115,6 +115,7 @@ def test_a_name_of_the_package_makes_it_known_to_transformers():
         "print(type(config).__module__, type(AutoModel.from_config(config)).__module__)"
     )
     done = run("-c", code)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["modeling_clue.configuration_clue", "modeling_clue.modeling_clue"]
     with pytest.raises(AttributeError, match="module 'modeling_clue' has no attribute 'CLUEModel'"):
         _ = modeling_clue.CLUEModel

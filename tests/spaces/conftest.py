@@ -77,15 +77,15 @@ def start_space(folder: Path, home: Path, environment: dict[str, str]) -> Space:
     """
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     log = home / "log.txt"
-    told = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    told |= {"GRADIO_SERVER_PORT": free_port()} | environment
+    told = {"GRADIO_SERVER_PORT": free_port()} | environment
+    told |= {"HOME": str(home), "TMPDIR": str(home / "tmp"), "GRADIO_SERVER_NAME": "127.0.0.1"}
     with log.open("ab") as output:
         # As on the Hub: the folder of the Space is the root, and nothing beside it is there to import.
         process = Process("app.py", folder=folder, environment=told, stdout=output, stderr=output)
     space = Space(f"http://127.0.0.1:{told['GRADIO_SERVER_PORT']}", process, log)
     try:
         _wait_until_it_answers(space)
-    except AssertionError:
+    except BaseException:
         space.kill()
         raise
     return space

@@ -12,6 +12,7 @@ from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGenerati
 from modeling_clue import CLUEConfig, CLUEProcessor
 from modeling_clue.modalities import MODALITIES
 from tests.launching import launch
+from tests.reading import history
 from tests.train.conftest import CONFIGS, HYPOTHESES
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.collator import PremiseCollator
@@ -87,11 +88,6 @@ def changed(output: Path, checkpoint: Path) -> set[str]:
     return {name for name in after if not torch.equal(before[name], after[name])}
 
 
-def history(output: Path) -> list[dict]:
-    """The logs of a run."""
-    return json.loads((output / "trainer_state.json").read_text())["log_history"]
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_each_loss_is_that_of_transformers_own_model(tiny_checkpoint, processor, items, thinker, modality):
@@ -138,7 +134,7 @@ def test_a_mixed_batch_has_the_gradients_of_one_by_one(tiny_checkpoint, processo
 
 
 @torch.no_grad()
-def test_only_the_positions_before_answers_meet_the_vocabulary(tiny_checkpoint, processor, items, monkeypatch):
+def test_only_the_positions_before_answers_meet_the_vocabulary(tiny_checkpoint, processor, items):
     """`lm_head` sees one vector for each token of an answer, and its loss is in float32 in bfloat16 too."""
     model = load_text_model(str(tiny_checkpoint), None, dtype=torch.bfloat16).eval()
     batch = PremiseCollator(processor)(items["text"])

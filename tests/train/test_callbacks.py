@@ -90,6 +90,7 @@ def track(dataset, tiny_checkpoint, tmp_path):
 def tracked(store: Path) -> dict[str, list[dict]]:
     """What trackio kept of each run."""
     result = launching.run("-c", READ, environment=os.environ | {"TRACKIO_DIR": str(store)})
+    assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 

@@ -7,7 +7,8 @@ import torch
 from accelerate import Accelerator
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from tests.train.test_sft import history, train
+from tests.reading import history
+from tests.train.test_sft import train
 from train.callbacks import TrainingBar
 from train.logs import TrainingSums
 from train.trainer import CLUETrainer

@@ -289,7 +289,7 @@ def test_a_wrong_value_in_a_recipe_ends_in_words(options, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["--load_in_4_bit", "true"], ["surplus"], ["--lora-rank", "3"], ["--config"]])
-def test_what_is_no_option_is_told(words, tmp_path, capsys):
+def test_what_is_no_option_is_told(words, capsys):
     """With the option that is nearest."""
     with pytest.raises((ValueError, SystemExit)) as error:
         parse_options([*words, "--dataset", "umui", "--dataset-configs", "urn-text"])

@@ -15,6 +15,7 @@ from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.modalities import MODALITIES
 from tests.launching import run
+from tests.reading import history
 from tests.train.conftest import CONFIGS
 from train.sft import main
 
@@ -42,11 +43,6 @@ def changed(output: Path, checkpoint: Path) -> set[str]:
     before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, output))
     assert before.keys() == after.keys()
     return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def history(output: Path) -> list[dict]:
-    """The logs of a run."""
-    return json.loads((output / "trainer_state.json").read_text())["log_history"]
 
 
 @pytest.mark.processes

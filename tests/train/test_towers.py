@@ -11,9 +11,10 @@ from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as upstream
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
 from modeling_clue.conversion import save_whole
+from tests.reading import history
 from tests.train.conftest import CONFIGS, TRAIN_PREMISES, VALIDATION_PREMISES
 from tests.train.test_processes import train_on_two
-from tests.train.test_sft import history, train
+from tests.train.test_sft import train
 from train import towers
 from train.arguments import CLUETrainingArguments
 from train.callbacks import EpochCallback

@@ -23,6 +23,7 @@ from datasets_scripts.building.writer import DiskDict, write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.urn_media import write_video
+from tests.reading import files_of
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,11 +62,6 @@ def good_splits(**more) -> dict[str, list]:
     """A row for each split."""
     splits = {split: [text_draft(number)] for number, split in enumerate(SPLITS)}
     return splits | more
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their contents."""
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("existing", [False, True])

@@ -24,6 +24,7 @@ from datasets_scripts.sources.urn_language import sample_hypotheses
 from datasets_scripts.sources.urn_media import draw, synthesize, write_video
 from modeling_clue.media import load_audio, load_video
 from modeling_clue.modalities import MODALITIES
+from tests.reading import files_of
 
 
 COLOURS = {"red": (215, 40, 40), "green": (40, 175, 60), "blue": (50, 80, 220), "yellow": (230, 210, 50)}
@@ -171,11 +172,6 @@ def test_no_premise_is_in_two_splits(umui):
         assert len({clip.read_bytes() for clip in clips}) == len(clips) == 24 + 6 + 12
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file with its content."""
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 def test_a_rebuild_is_byte_identical(tmp_path):
     """Seed and sizes decide every byte, not the number of workers; another seed gives other files."""
     sizes = "--train 5 --validation 2 --test 2".split()
@@ -224,7 +220,7 @@ def test_audio_clips_are_16_khz_mono_flac(umui):
         assert about.frames % EVENT == 0
 
 
-def test_more_hypotheses_than_exist_are_refused(tmp_path, capsys):
+def test_more_hypotheses_than_exist_are_refused(tmp_path):
     """The error says how many there are, and nothing is left behind."""
     with pytest.raises(SystemExit, match="only 72 different hypotheses exist about audio premises"):
         build(["urn", "--output-dir", str(tmp_path), "--modalities", "audio", "--hypotheses-per-premise", "73"])

@@ -22,7 +22,8 @@ from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answer_files import by_question, read_answers
 from datasets_scripts.teachers.ask import main as teacher
 from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question, finished_pairs, locked
-from tests.chat.bad_server import bad_server, wait_for
+from tests.chat.bad_server import bad_server
+from tests.launching import wait_for
 
 
 pytestmark = pytest.mark.processes
@@ -64,7 +65,8 @@ def read(out: Path) -> dict[str, list[dict]]:
 
 
 def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
-    """N requests a pair, with N seeds of its own, never more in flight than allowed; a second run asks nothing."""
+    """N requests a pair, with N seeds of its own, never more in flight than allowed; a second run asks nothing,
+    and one with another `--seed` all of it, with other seeds."""
     dataset = write_pairs(tmp_path / "umui", ["is true."] * 12)
     with bad_server(delay_ms=5) as server:
         teacher(arguments(dataset, tmp_path / "out", server.url, "--in-flight", "4"))
@@ -74,6 +76,9 @@ def test_every_pair_gets_its_answers_and_no_more(tmp_path, capsys):
         assert counts["most"] == 4
         teacher(arguments(dataset, tmp_path / "out", server.url, "--in-flight", "4"))
         assert server.counts()["asked"] == counts["asked"]
+        teacher(arguments(dataset, tmp_path / "other", server.url, "--seed", "1"))
+        for name, seeds in server.counts()["seeds"].items():
+            assert len(seeds) == 10 and not set(seeds[5:]) & set(counts["seeds"][name])
     answers = read(tmp_path / "out")
     for number in range(12):
         seeds = counts["seeds"][f"#{number}"]

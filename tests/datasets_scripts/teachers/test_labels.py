@@ -18,6 +18,7 @@ from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.teachers.answer_files import Answers, read_answers
 from datasets_scripts.teachers.labels import Rules, apply_answers, main
+from tests.reading import files_of
 
 
 PLAN = {"source": "made-up", "raw": Path("/somewhere/raw.csv")}
@@ -84,11 +85,6 @@ def dataset(tmp_path) -> Path:
 def rows_of(dataset: Path, config: str, split: str = "train") -> dict[str, dict]:
     """The rows of a split by id."""
     return {row["id"]: row for row in load_split(str(dataset), config, split)}
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their contents."""
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def listed(dataset: Path, config: str) -> list[dict]:

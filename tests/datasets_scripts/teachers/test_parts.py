@@ -149,7 +149,7 @@ def test_a_question_is_all_that_is_asked_and_no_more(change):
     assert (question(asked) == question(asked | (SEEN | UNSEEN)[change])) == (change in UNSEEN)
 
 
-def test_a_question_has_the_content_of_the_file_and_the_words_of_the_prompt(dataset, tmp_path, monkeypatch):
+def test_a_question_has_the_content_of_the_file_and_the_words_of_the_prompt(tmp_path, monkeypatch):
     """A file is read anew when it changes in place, and is the same wherever it lies and however it is held; a missing
     one is none of those that are there, nor another missing one. A text counts by itself, as do the rubric's words."""
     clip = tmp_path / "a.wav"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from datasets.config import HF_CACHE_HOME
 from scipy import stats
-from transformers import PreTrainedTokenizerFast
 
 from chat.answers import parse_answer
 from chat.client import RunStoppedError
@@ -28,41 +27,20 @@ from evaluation.predictors.prediction import WrittenPrediction
 from evaluation.predictors.prompting import NUMBERS, LocalBinary, LocalDigits, LocalScalar
 from modeling_clue.modalities import MODALITIES
 from tests.chat.bad_server import bad_server
-from tests.chat.test_local import CHAT, omni, talker  # noqa: F401
-from tests.datasets_scripts.teachers.test_ask import write_pairs, write_rows
-from train.tiny import train_tokenizer
+from tests.chat.test_local import chat_tokenizer, omni, talker  # noqa: F401
+from tests.datasets_scripts.teachers.test_ask import QUICK, write_pairs, write_rows
+from tests.reading import lines
 
 
 WRITERS = {"scalar": rubric, "binary": yes_no_rubric, "digits": decimals_rubric}
 MANY = 10**9
-QUICK = "--backoff 0.01 --timeout 20".split()
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     """A byte-level tokenizer with a chat template, whose vocabulary has yes and no in several spellings."""
     words = ["Yes", "No", " Yes", " No", "yes", "no", " yes", " no", "YES", "<answer>0.85</answer>"] * 20
-    trained = train_tokenizer(words + ["A dog barks.", "How probable is it?"], 420, 2)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=trained.backend_tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        chat_template=CHAT,
-        extra_special_tokens={
-            "image_token": "<|IMAGE|>",
-            "audio_token": "<|AUDIO|>",
-            "video_token": "<|VIDEO|>",
-            "vision_bos_token": "<|vision_bos|>",
-            "vision_eos_token": "<|vision_eos|>",
-            "audio_bos_token": "<|audio_bos|>",
-            "audio_eos_token": "<|audio_eos|>",
-        },
-    )
-
-
-def lines(path) -> list[dict]:
-    """The rows of a JSONL file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return chat_tokenizer(words)
 
 
 def evaluate(dataset, config, out, *options) -> tuple[dict, list[dict]]:
@@ -293,7 +271,7 @@ def test_a_local_model_says_yes_or_no(talker, urn_world, monkeypatch):  # noqa: 
     assert predictor.ask(inputs).probability == pytest.approx(0.75)
 
 
-def test_a_model_without_the_words_is_refused(tmp_path, talker, urn_world, monkeypatch):  # noqa: F811
+def test_a_model_without_the_words_is_refused(talker, urn_world, monkeypatch):  # noqa: F811
     """There is nothing to compare then, and the other kind of prompt is named."""
     monkeypatch.setattr("evaluation.predictors.prompting.yes_or_no", lambda token: "yes" if token == "Yes" else None)
     with pytest.raises(RunStoppedError, match="no single token for both yes and no: use --predictor scalar"):
@@ -377,7 +355,7 @@ def test_media_that_cannot_be_used_are_a_reason(omni, urn_world, tmp_path):  # n
     assert astray.probability is None and astray.reason == "media: secret.wav lies outside the dataset folder"
 
 
-def test_what_is_cut_of_a_clip_is_noted(omni, urn_world, tmp_path, monkeypatch):  # noqa: F811
+def test_what_is_cut_of_a_clip_is_noted(omni, urn_world, monkeypatch):  # noqa: F811
     """Frames that are left out and sound behind the longest that the model hears are told with the answer."""
     row = load_rows(str(urn_world), "urn-audiovisual", "test")[0]
     predictor = LocalDigits(prompt("digits", urn_world), omni)

@@ -49,7 +49,7 @@ def test_items_are_those_of_the_folder(umui, tmp_path):
         assert chunks == sorted(chunks) and [place.pilot for place in place_list] == [True] * 2 + [False] * 4
 
 
-def test_an_item_is_the_same_as_long_as_people_see_the_same(tmp_path):
+def test_an_item_is_the_same_as_long_as_people_see_the_same():
     """What is read, seen or told counts; a clip by its name, whose ending may change."""
     clip = Item("i", "audiovisual", "/there/a.mp4", "It rains.", "Rain", "A story.")
     changes = ({"claim": "It snows."}, {"modality": "video"}, {"premise": "/there/b.mp4"}, {"context": None})

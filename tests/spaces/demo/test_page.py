@@ -136,7 +136,7 @@ def test_names_and_announcements(demo, visit):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the phone has to scroll sideways"
 
 
-def test_refusals_are_told_on_the_page(demo, visit, tmp_path):
+def test_refusals_are_told_on_the_page(demo, visit):
     """What can't be judged is told where the answers stand, and markup is shown to nobody as markup."""
     page = visit(demo.url)
     page.get_by_label("Hypotheses, one a line").fill("<img src=x onerror=alert(1)>")
