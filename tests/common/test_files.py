@@ -154,7 +154,7 @@ def test_lines_are_told_by_their_numbers(name, tmp_path):
     assert 9 not in dict(read_objects(tmp_path / name, whole_lines=True))
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b'{"a": 1}\n' * 100)[:-12], b"no gzip\n"])
+@pytest.mark.parametrize("content", [gzip.compress(b'{"a": 1}\n' * 100)[:-12], b"no gzip\n"], ids=["torn", "other"])
 def test_a_compressed_file_that_is_torn_is_named(tmp_path, content):
     """What can't be unpacked is an error of reading, as any other that a disk may have."""
     (tmp_path / "torn.jsonl.gz").write_bytes(content)
