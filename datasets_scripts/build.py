@@ -5,6 +5,8 @@ Builds configs of the UMUI dataset into a folder that `datasets.load_dataset` re
 python -m datasets_scripts.build urn --output-dir umui
 python -m datasets_scripts.build urn --modalities audio --train 500 --validation 50 --test 100 --output-dir umui
 python -m datasets_scripts.build unli --raw data/unli --output-dir umui
+python -m datasets_scripts.build nli --raw data/nli --output-dir umui --on-error skip \\
+    --leave-out unli/validation unli/test
 python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --output-dir umui \\
     --on-error skip
 python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl \\
@@ -24,6 +26,7 @@ from pathlib import Path
 
 from common.cli import ArgumentParser, exit_on_error, positive_int, seed
 from datasets_scripts.building.folder import check_free
+from datasets_scripts.building.leave_out import LeftOut
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources.registry import FACTS, SOURCES
@@ -53,6 +56,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default="full",
         help="positives to negatives in the training split: 1:0.5, 1:1, 1:2, 1:3, or full (default)",
     )
+    common.add_argument(
+        "--leave-out",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="leave out rows about these text premises, whatever their blanks and punctuation: files of their SHA-256 "
+        "digests, a line each, or splits of this dataset, as CONFIG/SPLIT",
+    )
     common.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="default: one a core")
     parsers = {}
     for name, source in SOURCES.items():
@@ -74,10 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
         for config in configs:
             check_free(options.output_dir, config, options.overwrite)
         for config, splits in configs.items():
+            left_out = LeftOut.read(options.leave_out, options.output_dir)
             summary = write_config(
                 options.output_dir,
                 config,
-                splits,
+                {split: left_out.filter_split(drafts) for split, drafts in splits.items()},
                 plan,
                 overwrite=options.overwrite,
                 on_error=options.on_error,
@@ -88,6 +100,8 @@ def main(arguments: list[str] | None = None) -> None:
             sizes = ", ".join(f"{split} {size['rows']} rows" for split, size in summary.splits.items())
             skipped = ", ".join(f"{count} {kind}" for kind, count in summary.skipped.items())
             report = f"; left out: {skipped} (see {options.output_dir / config}.problems.csv)" if skipped else ""
+            if options.leave_out:
+                report += f"; {left_out.count} rows about premises of {', '.join(options.leave_out)} left out"
             print(f"{config}: {sizes}{report}")
 
 
