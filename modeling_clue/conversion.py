@@ -29,17 +29,12 @@ it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 
 import argparse
 import re
-import shutil
 import sys
 from operator import attrgetter
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from torch import nn
 from transformers import (
-    AddedToken,
     AutoConfig,
     AutoTokenizer,
     PreTrainedConfig,
@@ -49,9 +44,22 @@ from transformers import (
 )
 
 from .adapter import merge_adapter
+from .assembly import AUDIO_SIZE, VISION_SIZE, TowerSize, assemble
 from .auto import BACKBONES
 from .backbone import QWEN2_5_OMNI, Backbone
-from .confidence import bin_values
+from .checkpoint_parts import (
+    add_confidence_tokens,
+    confidence_tokens,
+    grow_vocabulary,
+    initial_head,
+    load_whole,
+    new_folder,
+    read,
+    save_whole,
+    shared_fields,
+    single_token,
+    with_head,
+)
 from .configuration_clue import CLUEFields
 from .modeling_clue import ConfidenceEstimation, change_class
 from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
@@ -60,9 +68,6 @@ from .prompt_file import read_prompt_file
 
 # Fields of a CLUE configuration that a Thinker's lacks.
 CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibration")
-
-# Fields of `config.json` that belong to a class or a file, not to the model it describes.
-CLASS_FIELDS = ("model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version", "_name_or_path")
 
 # Pixels of a frame: the published checkpoints' minimum, and the paper's maximum of 256 x 256. The processors of
 # Qwen2.5-Omni and Qwen3-Omni would enlarge every frame to at least 317 x 317, whatever their video processor says.
@@ -96,31 +101,6 @@ OLD_OPTIONS = {
 LAYOUTS = ("thinker", "omni")
 
 ADAPTER_FOLDER = "lora"
-
-
-def confidence_tokens(num_bins: int) -> list[str]:
-    """Returns the tokens that stand for the confidence bins, in order."""
-    return [f"<CONF_{index}>" for index in range(num_bins)]
-
-
-def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> torch.Tensor:
-    """Builds a confidence head that gives an untrained model's yes/no preference as a probability.
-
-    Row i lies on the line through the `lm_head` rows of "No" and "Yes": `(no + yes) / 2 + s (b_i - 1/2) (yes - no)`.
-    So the log-odds of neighbouring bins are proportional to the model's log-odds d of "Yes" against "No". The scale
-    `s = 3 (N - 1) / (N + 1)`, a quarter of the inverse variance of the bins, makes the expectation agree with
-    `sigmoid(d)` to first order around 1/2; it is more cautious towards 0 and 1 (0.83 instead of 0.88 for d = 2).
-
-    Args:
-        no_row, yes_row (`torch.Tensor` of shape `(hidden_size,)`): rows of `lm_head`.
-        num_bins (`int`): number of confidence bins N.
-
-    Returns:
-        `torch.Tensor` of shape `(num_bins, hidden_size)`: float32.
-    """
-    no_row, yes_row = no_row.float(), yes_row.float()
-    scale = 3 * (num_bins - 1) / (num_bins + 1)
-    return (no_row + yes_row) / 2 + scale * (bin_values(num_bins, no_row.device) - 0.5)[:, None] * (yes_row - no_row)
 
 
 def to_clue(
@@ -167,25 +147,25 @@ def to_clue(
                 f"The tokenizer of '{source}' knows {known[0]} already, but its configuration does not say what the "
                 "confidence tokens mean. Convert the checkpoint it was made from."
             )
-        word_ids = [_single_token(tokenizer, word) for word in words]
-        _add_confidence_tokens(tokenizer, num_bins)
+        word_ids = [single_token(tokenizer, word) for word in words]
+        add_confidence_tokens(tokenizer, num_bins)
     elif len(known) < len(tokens):
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
     thinker = load_whole(backbone.upstream("ThinkerForConditionalGeneration"), source, config=thinker_config)
-    _grow_vocabulary(thinker, thinker_config, tokenizer)
+    grow_vocabulary(thinker, thinker_config, tokenizer)
     lm_head = thinker.get_output_embeddings().weight.detach()
     if record is None:
         head = initial_head(*lm_head[word_ids], num_bins)
     else:
         head = lm_head[tokenizer.convert_tokens_to_ids(tokens)].float()
 
-    config = config_class.from_dict({**_shared_fields(thinker_config), **fields, **token_ids})
+    config = config_class.from_dict({**shared_fields(thinker_config), **fields, **token_ids})
     if record is None:
         processor.video_processor.size = dict(FRAME_SIZE)
         record = {"prompt": None, "media": None}
     clue_processor = _clue_processor(processor_class, processor, record["prompt"], record["media"])
-    return save_whole(_with_head(thinker, model_class, config, head), clue_processor, out)
+    return save_whole(with_head(thinker, model_class, config, head), clue_processor, out)
 
 
 def from_research(
@@ -234,7 +214,7 @@ def from_research(
     fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
     config_class(**fields)
     processor.video_processor.size = {"shortest_edge": pixels["min_pixels"], "longest_edge": pixels["max_pixels"]}
-    _add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
+    add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
     media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
     clue_processor = _clue_processor(processor_class, processor, prompts.prompt, media)
 
@@ -249,9 +229,9 @@ def from_research(
             f"The tokenizer of '{source}' knows token {max(bin_ids)}, but `lm_head` has {len(lm_head)} rows."
         )
     head = lm_head[bin_ids]
-    _grow_vocabulary(thinker, thinker_config, tokenizer)
-    config = config_class.from_dict({**_shared_fields(thinker_config), **fields, **token_ids})
-    return save_whole(_with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
+    grow_vocabulary(thinker, thinker_config, tokenizer)
+    config = config_class.from_dict({**shared_fields(thinker_config), **fields, **token_ids})
+    return save_whole(with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
 
 
 def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") -> Path:
@@ -308,73 +288,6 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         chat_template=tokenizer.chat_template,
     )
     return save_whole(_wrap_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
-
-
-def read(kind, source: str | Path, **options):
-    """Reads a checkpoint, or a part of it, by `from_pretrained` of the class `kind`.
-
-    Raises:
-        OSError: if files are missing.
-        ValueError: if there is no such folder, or a library rejects a file; the source is named.
-    """
-    name = str(source)
-    if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith(("/", "."))):
-        raise ValueError(f"There is no checkpoint folder '{name}': give one, or a repository of the Hub as ORG/NAME.")
-    try:
-        return kind.from_pretrained(source, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
-        words = " ".join(str(error).split())
-        if name in words and isinstance(error, OSError | ValueError):
-            raise
-        raise (OSError if isinstance(error, OSError) else ValueError)(f"'{name}' can't be loaded: {words}") from error
-
-
-def load_whole(model_class, source: str | Path, *, dtype: torch.dtype | str = "auto", **options):
-    """Loads a model with all of its weights, and no others but those of the speech output.
-
-    Args:
-        model_class (`type`): class of the model.
-        source (`str` or `Path`): folder or Hub repository, with safetensors.
-        dtype (`torch.dtype` or `str`, *optional*, defaults to `"auto"`): of the weights; their own by default.
-        **options: as of `from_pretrained`.
-
-    Returns:
-        `PreTrainedModel`: the model.
-
-    Raises:
-        OSError: if files are missing.
-        ValueError: if weights are missing, of another shape, left over, or unreadable.
-    """
-    loading_options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, report = read(model_class, source, dtype=dtype, **loading_options, **options)
-    # transformers does not report weights that may be left over: talker.* and token2wav.*.
-    wrong = {kind: sorted(keys) for kind, keys in report.items() if keys}
-    if wrong:
-        first = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, keys[:3]))}" for kind, keys in wrong.items())
-        raise ValueError(f"The weights of '{source}' do not fit its configuration ({first}).")
-    return model
-
-
-def new_folder(out: str | Path) -> Path:
-    """Returns `out` as a path where nothing exists yet.
-
-    Raises:
-        FileExistsError: if the folder exists.
-    """
-    out = Path(out)
-    if out.exists():
-        raise FileExistsError(f"'{out}' exists already: remove it, or write elsewhere with --output-dir.")
-    return out
-
-
-def save_whole(model, processor, out: Path) -> Path:
-    """Writes a checkpoint beside `out`, moves it there when it is complete, and returns `out`."""
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    partial.rename(out)
-    return out
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
@@ -434,32 +347,6 @@ def _research_token_ids(tokenizer: PreTrainedTokenizerBase, source: str | Path) 
     return [vocabulary[f"<CON_{index}>"] for index in found]
 
 
-def _add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) -> None:
-    tokens = [AddedToken(token, special=True, normalized=False) for token in confidence_tokens(num_bins)]
-    tokenizer.add_tokens(tokens, special_tokens=True)
-
-
-def _grow_vocabulary(thinker, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    num_rows = thinker.get_output_embeddings().weight.shape[0]
-    needed = max(tokenizer.get_vocab().values()) + 1
-    if needed > num_rows:
-        print(f"The vocabulary of {num_rows} rows has too few to spare: it grows to {needed} rows.")
-        thinker.resize_token_embeddings(needed, mean_resizing=False)
-        with torch.no_grad():
-            for table in (thinker.get_input_embeddings(), thinker.get_output_embeddings()):
-                table.weight[num_rows:] = 0
-        config.text_config.vocab_size = needed
-
-
-def _with_head(
-    thinker, model_class: type[ConfidenceEstimation], config: CLUEFields, head: torch.Tensor
-) -> ConfidenceEstimation:
-    model = change_class(thinker, model_class, config)
-    model.confidence_head = nn.Linear(*reversed(head.shape), bias=False)
-    model.confidence_head.weight.data = head
-    return model
-
-
 def _clue_processor(
     processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
 ) -> CLUEProcessor:
@@ -477,25 +364,20 @@ def _wrap_in_omni(backbone: Backbone, thinker):
     return omni
 
 
-def _single_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
-    pieces = tokenizer(word, add_special_tokens=False)["input_ids"]
-    if len(pieces) != 1:
-        raise ValueError(
-            f"The word {word!r} has {len(pieces)} tokens {tokenizer.convert_ids_to_tokens(pieces)}: name two words "
-            "of a single token each, for false and true, with --words."
-        )
-    return pieces[0]
-
-
-def _shared_fields(config: PreTrainedConfig) -> dict:
-    """Returns the fields of a configuration that mean the same in another class."""
-    return {name: value for name, value in config.to_dict().items() if name not in (*CLASS_FIELDS, "clue")}
-
-
 def plain_config(config: CLUEFields) -> PreTrainedConfig:
     """Returns the configuration of the Thinker that a CLUE model is, without its confidence head."""
-    fields = {name: value for name, value in _shared_fields(config).items() if name not in CLUE_FIELDS}
+    fields = {name: value for name, value in shared_fields(config).items() if name not in CLUE_FIELDS}
     return config.backbone.upstream("ThinkerConfig").from_dict(fields)
+
+
+def _tower(options: argparse.Namespace, name: str, default: TowerSize) -> str | TowerSize:
+    """Returns where a tower is taken from, or the size of a new one."""
+    source, layers, width = (getattr(options, f"{name}_{part}") for part in ("tower", "layers", "width"))
+    if source is None:
+        return TowerSize(default.layers if layers is None else layers, default.width if width is None else width)
+    if (layers, width) != (None, None):
+        raise ValueError(f"'{source}' has a size of its own: leave out --{name}-layers and --{name}-width.")
+    return source
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -509,17 +391,29 @@ def main(arguments: list[str] | None = None) -> None:
     clue = commands.add_parser("to-clue", help="from Qwen2.5-Omni or Qwen3-Omni to CLUE", allow_abbrev=False)
     thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving", allow_abbrev=False)
     research = commands.add_parser("from-research", help="from a research checkpoint to CLUE", allow_abbrev=False)
+    parts = commands.add_parser("assemble", help="from a language model and towers to CLUE", allow_abbrev=False)
     for command in (clue, thinker, research):
         command.add_argument("--model", required=True, help="folder or Hub repository to read")
+    for command in (clue, thinker, research, parts):
         command.add_argument("--output-dir", required=True, help="folder to write; it must not exist yet")
-    clue.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
-    clue.add_argument(
-        "--words",
-        nargs=2,
-        default=("No", "Yes"),
-        metavar=("FALSE", "TRUE"),
-        help="single-token words the head starts from (default: No Yes)",
+    for command in (clue, parts):
+        command.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
+        command.add_argument(
+            "--words",
+            nargs=2,
+            default=("No", "Yes"),
+            metavar=("FALSE", "TRUE"),
+            help="single-token words the head starts from (default: No Yes)",
+        )
+    parts.add_argument(
+        "--language-model", required=True, help="folder, Hub repository or GGUF file of a Llama or Qwen2"
     )
+    parts.add_argument("--seed", type=int, default=0, help="of the new weights (default: 0)")
+    parts.add_argument("--dtype", choices=DTYPES, help="of the weights written (default: the language model's)")
+    for name, model, size in (("audio", "Whisper", AUDIO_SIZE), ("vision", "Qwen2.5-VL or Qwen2.5-Omni", VISION_SIZE)):
+        parts.add_argument(f"--{name}-tower", help=f"folder or Hub repository of a {model} (default: a new tower)")
+        for part, default in (("layers", size.layers), ("width", size.width)):
+            parts.add_argument(f"--{name}-{part}", type=int, help=f"of a new {name} tower (default: {default})")
     thinker.add_argument(
         "--layout",
         choices=LAYOUTS,
@@ -541,6 +435,17 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == "from-research":
         dtype = DTYPES[options.dtype]
         out = from_research(options.model, options.prompt, options.output_dir, dtype=dtype)
+    elif options.command == "assemble":
+        out = assemble(
+            options.language_model,
+            options.output_dir,
+            audio_tower=_tower(options, "audio", AUDIO_SIZE),
+            vision_tower=_tower(options, "vision", VISION_SIZE),
+            num_bins=100 if options.num_bins is None else options.num_bins,
+            words=tuple(options.words),
+            dtype=DTYPES.get(options.dtype),
+            seed=options.seed,
+        )
     elif options.command == "to-clue":
         out = to_clue(options.model, options.output_dir, num_bins=options.num_bins, words=tuple(options.words))
     else:

@@ -1,0 +1,443 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Assembles a CLUE checkpoint from a language model, and from towers of other models or from scratch.
+
+The Thinker of Qwen2.5-Omni is made of known parts. Its language model is Qwen2's, which is Llama's with biases on
+queries, keys and values; a rotary position that is the same in all three sections is the usual one. Its audio tower is
+Whisper's encoder, but for windows of attention and a projection; its vision tower is Qwen2.5-VL's. So weights of these
+have a place each, and the result computes what they computed:
+
+- on text, the logits of the language model;
+- on sound, the encoder's states, averaged in pairs and then normalized by its last norm. The windows are Whisper's
+  30 seconds. Whisper pads a clip with silence up to there, and attends to it; here a clip ends where it ends;
+- on frames, the states of the vision tower.
+
+What would compute anything else is refused by name. The projections into the language model are new, unless a vision
+tower comes with one of its width: what they give has the size of the language model's embeddings.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AddedToken,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen2VLVideoProcessor,
+    WhisperFeatureExtractor,
+    WhisperModel,
+)
+from transformers.models.whisper.modeling_whisper import sinusoids
+from transformers.utils import is_accelerate_available, is_gguf_available
+
+from .auto import BACKBONES
+from .checkpoint_parts import (
+    add_confidence_tokens,
+    confidence_tokens,
+    grow_vocabulary,
+    initial_head,
+    load_whole,
+    new_folder,
+    read,
+    save_whole,
+    shared_fields,
+    single_token,
+    with_head,
+)
+from .processing_clue import DEFAULT_PROMPT
+
+
+# Model types with the layout of the Thinker's language model.
+LANGUAGE_MODELS = ("llama", "qwen2")
+
+# Fields of their configurations that the Thinker's has too, with the same meaning.
+SAME_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "attention_dropout",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
+
+# Fields that say what the weights or other fields say too, or that no computation reads.
+IDLE_FIELDS = (
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "use_sliding_window",
+    "sliding_window",
+    "max_window_layers",
+    "pretraining_tp",
+    "use_cache",
+)
+
+# What transformers reads of a GGUF file of these models; what else the file says of its model must have no effect.
+GGUF_FIELDS = (
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_rms_epsilon",
+    "rope.freq_base",
+)
+GGUF_HEAD_SIZES = ("rope.dimension_count", "attention.key_length", "attention.value_length")
+
+# For a tokenizer without the chat format of the default prompt.
+PLAIN_PROMPT = {
+    "premise": "Premise: {premise}\n",
+    "hypothesis": "Hypothesis: {hypothesis}\nIs the hypothesis true?\nAnswer:",
+}
+CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+# A small model on a laptop: a minute of sound is 1,500 tokens; at two frames a second, one step of the grid, a second
+# of video is at most 16 tokens, of 28 x 28 pixels each.
+MEDIA = {"fps": 2.0, "max_frames": 64, "max_audio_seconds": 60.0}
+FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+
+# Positions kept free for a hypothesis.
+HYPOTHESIS_POSITIONS = 256
+
+# Whisper's rounding to half precision, in which its checkpoints are often stored, changes a position by less.
+POSITION_TOLERANCE = 1e-3
+
+# Fields of Whisper's configuration that the audio tower's has too; the others are its decoder's and of its training.
+WHISPER_FIELDS = (
+    "num_mel_bins",
+    "max_source_positions",
+    "encoder_layers",
+    "encoder_attention_heads",
+    "encoder_ffn_dim",
+    "d_model",
+    "activation_function",
+    "scale_embedding",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+)
+
+# Models with a vision tower of the Thinker's layout, by type of configuration.
+VISION_MODELS = {
+    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+    "qwen2_5_omni_thinker": Qwen2_5OmniThinkerForConditionalGeneration,
+}
+
+# The last modules of each tower, from its last norm on, and the projection among them.
+ENDS = {"audio_tower": (("ln_post", "proj"), "proj"), "visual": (("merger",), "merger.mlp.2")}
+UNUSED = ("audio_bos_eos_token",)
+
+# Heads of towers from scratch.
+TOWER_HEAD_SIZE = 64
+
+
+@dataclass(frozen=True)
+class TowerSize:
+    """Holds the size of a tower from scratch: `layers` of `width`, a multiple of 64."""
+
+    layers: int
+    width: int
+
+    def __post_init__(self):
+        if self.layers < 1 or self.width < 1 or self.width % TOWER_HEAD_SIZE:
+            raise ValueError(
+                f"A tower has at least one layer, and a width that is a multiple of {TOWER_HEAD_SIZE}, got "
+                f"{self.layers} layers of {self.width}."
+            )
+
+
+AUDIO_SIZE = TowerSize(2, 192)
+VISION_SIZE = TowerSize(2, 192)
+
+
+def assemble(
+    language_model: str | Path,
+    out: str | Path,
+    *,
+    audio_tower: str | Path | TowerSize = AUDIO_SIZE,
+    vision_tower: str | Path | TowerSize = VISION_SIZE,
+    num_bins: int = 100,
+    words: tuple[str, str] = ("No", "Yes"),
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> Path:
+    """Assembles a CLUE checkpoint.
+
+    Args:
+        language_model (`str` or `Path`): folder or Hub repository of a language model of Llama's or Qwen2's layout
+            with its tokenizer, or a GGUF file of one.
+        out (`str` or `Path`): folder to write; it must not exist yet.
+        audio_tower (`str`, `Path` or `TowerSize`): folder or Hub repository of a Whisper; or the size of a new tower.
+        vision_tower (`str`, `Path` or `TowerSize`): folder or Hub repository of a Qwen2.5-VL or Qwen2.5-Omni; or the
+            size of a new tower.
+        num_bins (`int`): number of confidence bins.
+        words (`tuple[str, str]`): the words for "false" and "true" whose rows the head starts from; single tokens
+            behind the prompt.
+        dtype (`torch.dtype`, *optional*): of the weights written; the language model's own by default.
+        seed (`int`): of the new weights.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        OSError: if a source lacks weights in safetensors, or another part.
+        ValueError: if something of a source has no place in the Thinker: it is named.
+    """
+    out = new_folder(out)
+    config_class, model_class, processor_class = BACKBONES["qwen2.5-omni"]
+    backbone = config_class.backbone
+    folder, options = _location(language_model)
+    text_fields = _text_fields(read(AutoConfig, folder, **options), language_model)
+    tokenizer = read(AutoTokenizer, folder, **options)
+    prompt = _prompt(tokenizer)
+    media = _media(prompt, tokenizer, text_fields["max_position_embeddings"], language_model)
+    ending = prompt["hypothesis"].rpartition("{hypothesis}")[2]
+    lead = "" if ending[-1].isspace() else " "
+    word_ids = [single_token(tokenizer, lead + word, before=ending) for word in words]
+    _add_tokens(tokenizer, backbone.tokens.values(), num_bins, language_model)
+    hidden_size = text_fields["hidden_size"]
+    audio = _audio_part(audio_tower, hidden_size, media["max_audio_seconds"])
+    vision = _vision_part(vision_tower, hidden_size)
+
+    thinker_config = backbone.upstream("ThinkerConfig")(
+        text_config=text_fields, audio_config=audio.fields, vision_config=vision.fields, tie_word_embeddings=False
+    )
+    source = load_whole(AutoModelForCausalLM, folder, **options)
+    with torch.device("meta"):
+        thinker = backbone.upstream("ThinkerForConditionalGeneration")(thinker_config)
+    thinker.generation_config = source.generation_config
+    _fill_language_model(thinker, source, language_model)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        embeddings = thinker.get_input_embeddings().weight.float()
+        size = embeddings.pow(2).mean().sqrt()
+        for name, part in (("audio_tower", audio), ("visual", vision)):
+            planned = getattr(thinker.model, name)
+            tower = type(planned)(planned.config)
+            setattr(thinker.model, name, tower)
+            _fill_tower(tower, part, *ENDS[name], size)
+        grow_vocabulary(thinker, thinker_config, tokenizer)
+        new_rows = thinker.get_input_embeddings().weight[len(embeddings) :]
+        deviation, mean = torch.std_mean(embeddings, dim=0)
+        new_rows.copy_(mean + deviation * torch.randn(new_rows.shape))
+    head = initial_head(*thinker.get_output_embeddings().weight.detach()[word_ids], num_bins)
+    config = config_class.from_dict(
+        {**shared_fields(thinker_config), "num_bins": num_bins, **backbone.token_ids(tokenizer)}
+    )
+    processor = processor_class(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
+    thinker.to(source.dtype if dtype is None else dtype)
+    return save_whole(with_head(thinker, model_class, config, head), processor, out)
+
+
+def mrope_section(head_size: int) -> list[int]:
+    """Returns how many rotary frequencies of a head go by time, height and width: a quarter by time, as in Qwen2.5-Omni.
+
+    A `ValueError` says that the head is too small, or odd.
+    """
+    half = head_size // 2
+    time = half // 4
+    height = (half - time) // 2
+    if head_size % 2 or time < 1:
+        raise ValueError(
+            f"A head of {head_size} has no three sections of rotary frequencies, for time, height and width: that "
+            "takes an even number of 8 or more."
+        )
+    return [time, height, half - time - height]
+
+
+@dataclass(frozen=True)
+class _Tower:
+    """Holds what becomes a tower: its configuration, the weights that are known, and its part of the processor."""
+
+    fields: dict
+    weights: dict[str, torch.Tensor]
+    processor: WhisperFeatureExtractor | Qwen2VLVideoProcessor
+
+
+def _location(source: str | Path) -> tuple[str | Path, dict[str, str]]:
+    """Returns folder or repository of a language model, and what `from_pretrained` must be told of a GGUF file."""
+    path = Path(source)
+    if path.suffix != ".gguf":
+        return source, {}
+    if not (is_gguf_available() and is_accelerate_available()):
+        raise ValueError(f"'{source}' is read with the packages gguf and accelerate: pip install gguf accelerate.")
+    return path.parent, {"gguf_file": path.name}
+
+
+def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
+    """Returns the Thinker's fields for the language model of a configuration, of which each field must be known."""
+    if config.model_type not in LANGUAGE_MODELS:
+        raise ValueError(
+            f"'{source}' is a {config.model_type} model: the Thinker has the layout of {' or '.join(LANGUAGE_MODELS)}"
+        )
+    head_size = config.hidden_size // config.num_attention_heads
+    rope = dict(config.rope_parameters)
+    theta = rope.pop("rope_theta")
+    fitting = {
+        "hidden_act": ("silu",),
+        "head_dim": (None, head_size),
+        "layer_types": (None, ["full_attention"] * config.num_hidden_layers),
+        "rope_parameters": ({"rope_type": "default"},),
+    }
+    found = {field.name: getattr(config, field.name) for field in fields(config)} | {"rope_parameters": rope}
+    base = {field.name for field in fields(PreTrainedConfig)} - {"tie_word_embeddings"}
+    defaults = type(config)()
+    for name in found.keys() - base - set(SAME_FIELDS) - set(IDLE_FIELDS):
+        allowed = fitting.get(name, (getattr(defaults, name),))
+        if found[name] not in allowed:
+            raise ValueError(
+                f"'{source}' has {name} = {found[name]}, which the Thinker can't have: there it is {allowed[-1]}."
+            )
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(f"'{source}' is quantized: take its weights in full precision, or a GGUF file.")
+    try:
+        section = mrope_section(head_size)
+    except ValueError as error:
+        raise ValueError(f"'{source}': {error}") from error
+    return {
+        **{name: found[name] for name in SAME_FIELDS},
+        "rope_parameters": {"rope_type": "default", "rope_theta": theta, "mrope_section": section},
+        "tie_word_embeddings": False,
+    }
+
+
+def _prompt(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Returns a prompt in the format that the tokenizer has tokens for, behind the token that begins its texts."""
+    chat = set(CHAT_TOKENS) <= tokenizer.get_added_vocab().keys()
+    prompt = dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT)
+    if tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
+        prompt["premise"] = tokenizer.bos_token + prompt["premise"]
+    return prompt
+
+
+def _media(prompt: dict[str, str], tokenizer: PreTrainedTokenizerBase, positions: int, source: str | Path) -> dict:
+    """Returns media settings under which a premise and its prompt leave room for a hypothesis."""
+    fixed = sum(len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in prompt.values())
+    room = positions - fixed - HYPOTHESIS_POSITIONS
+    per_second = BACKBONES["qwen2.5-omni"][0].backbone.position_ids_per_second
+    if room < 2 * per_second:
+        raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
+    seconds = min(MEDIA["max_audio_seconds"], float(room // per_second - 1))
+    return {**MEDIA, "max_audio_seconds": seconds, "max_text_tokens": room}
+
+
+def _add_tokens(tokenizer: PreTrainedTokenizerBase, tokens, num_bins: int, source: str | Path) -> None:
+    known = [token for token in confidence_tokens(num_bins) if token in tokenizer.get_vocab()]
+    if known:
+        raise ValueError(f"The tokenizer of '{source}' knows {known[0]} already: start from the model it was made of.")
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True)
+    add_confidence_tokens(tokenizer, num_bins)
+
+
+def _fill_language_model(thinker, source: PreTrainedModel, name: str | Path) -> None:
+    """Gives the Thinker all weights of a language model; biases that this lacks are 0."""
+    body = thinker.model.language_model
+    weights = source.base_model.state_dict()
+    filled = {}
+    for key, place in body.state_dict().items():
+        if key not in weights and key.endswith(("q_proj.bias", "k_proj.bias", "v_proj.bias")):
+            weights[key] = torch.zeros(place.shape, dtype=source.dtype)
+        if key in weights:
+            filled[key] = weights.pop(key)
+    # A bias of 0 changes nothing.
+    left = [key for key, weight in weights.items() if not key.endswith(".bias") or weight.any()]
+    if left:
+        raise ValueError(f"'{name}' has {len(left)} weights without a place in the Thinker, such as {left[0]}.")
+    body.load_state_dict(filled, assign=True)
+    thinker.lm_head.weight = nn.Parameter(source.get_output_embeddings().weight.detach().clone())
+
+
+def _audio_part(tower: str | Path | TowerSize, hidden_size: int, seconds: float) -> _Tower:
+    """Returns what becomes the audio tower: Whisper's encoder but for its projection, or nothing but sizes."""
+    # What an exported Thinker's processor pads every clip to, and cuts it at.
+    settings = {"return_attention_mask": True, "chunk_length": math.ceil(seconds)}
+    if isinstance(tower, TowerSize):
+        sizes = {
+            "encoder_layers": tower.layers,
+            "d_model": tower.width,
+            "encoder_attention_heads": tower.width // TOWER_HEAD_SIZE,
+            "encoder_ffn_dim": 4 * tower.width,
+            "initializer_range": tower.width**-0.5,
+            "output_dim": hidden_size,
+        }
+        return _Tower(sizes, {}, WhisperFeatureExtractor(feature_size=128, **settings))
+    config = read(AutoConfig, tower)
+    if config.model_type != "whisper":
+        raise ValueError(f"'{tower}' is a {config.model_type} model: the audio tower is made of Whisper's alone.")
+    extractor = read(WhisperFeatureExtractor, tower, **settings)
+    found = extractor.feature_size, extractor.sampling_rate / extractor.hop_length
+    if found != (config.num_mel_bins, 100):
+        raise ValueError(
+            f"'{tower}' has spectrograms of {found[0]} bands with {found[1]:g} frames a second: the tower takes "
+            f"{config.num_mel_bins} bands and 100 frames."
+        )
+    weights = load_whole(WhisperModel, tower).encoder.state_dict()
+    positions = weights.pop("embed_positions.weight")
+    for part in ("weight", "bias"):
+        weights[f"ln_post.{part}"] = weights.pop(f"layer_norm.{part}")
+    if not torch.allclose(positions.float(), sinusoids(*positions.shape), rtol=0, atol=POSITION_TOLERANCE):
+        raise ValueError(f"'{tower}' has positions (embed_positions) that are no sinusoids, as the audio tower's are.")
+    sizes = {name: getattr(config, name) for name in WHISPER_FIELDS}
+    sizes |= {"n_window": config.max_source_positions, "output_dim": hidden_size}
+    return _Tower(sizes, weights, extractor)
+
+
+def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
+    """Returns what becomes the vision tower: that of another model, or nothing but sizes."""
+    if isinstance(tower, TowerSize):
+        sizes = {
+            "depth": tower.layers,
+            "hidden_size": tower.width,
+            "num_heads": tower.width // TOWER_HEAD_SIZE,
+            "intermediate_size": 4 * tower.width,
+            "initializer_range": tower.width**-0.5,
+            "fullatt_block_indexes": [tower.layers - 1],
+            "out_hidden_size": hidden_size,
+        }
+        return _Tower(sizes, {}, Qwen2VLVideoProcessor(size=dict(FRAME_SIZE)))
+    config = read(AutoConfig, tower)
+    config = getattr(config, "thinker_config", config)  # of a full Qwen2.5-Omni
+    if config.model_type not in VISION_MODELS:
+        raise ValueError(
+            f"'{tower}' is a {config.model_type} model: the vision tower is that of Qwen2.5-VL or Qwen2.5-Omni."
+        )
+    weights = load_whole(VISION_MODELS[config.model_type], tower, config=config).model.visual.state_dict()
+    for key in [key for key in weights if ".attn.qkv." in key]:
+        for letter, part in zip("qkv", weights.pop(key).chunk(3), strict=True):
+            weights[key.replace("qkv", letter)] = part
+    if config.vision_config.out_hidden_size != hidden_size:
+        weights = {key: weight for key, weight in weights.items() if not key.startswith(ENDS["visual"][1])}
+    sizes = {name: value for name, value in shared_fields(config.vision_config).items() if name != "tokens_per_second"}
+    processor = read(Qwen2VLVideoProcessor, tower, size=dict(FRAME_SIZE))
+    return _Tower({**sizes, "out_hidden_size": hidden_size}, weights, processor)
+
+
+def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> None:
+    """Gives a tower the weights that are known, and a new projection the size of what it shall give."""
+    found = tower.load_state_dict(part.weights, strict=False)
+    wrong = [*found.unexpected_keys, *(key for key in found.missing_keys if not key.startswith((last, *UNUSED)))]
+    if part.weights and wrong:
+        raise ValueError(f"A tower's weights do not fit: {wrong[0]} is missing, or has no place.")
+    if f"{last}.weight" in found.missing_keys:
+        projection = tower.get_submodule(last)
+        projection.bias.zero_()
+        given = nn.Sequential(*map(tower.get_submodule, tail))(torch.randn(1024, tower.config.hidden_size))
+        projection.weight.mul_(size / given.pow(2).mean().sqrt())
