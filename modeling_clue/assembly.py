@@ -228,15 +228,15 @@ def assemble(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         embeddings = thinker.get_input_embeddings().weight.float()
-        size = embeddings.pow(2).mean().sqrt()
+        num_rows, size = len(embeddings), embeddings.pow(2).mean().sqrt()
+        deviation, mean = torch.std_mean(embeddings, dim=0)
         for name, part in (("audio_tower", audio), ("visual", vision)):
             planned = getattr(thinker.model, name)
             tower = type(planned)(planned.config)
             setattr(thinker.model, name, tower)
             _fill_tower(tower, part, *ENDS[name], size)
         grow_vocabulary(thinker, thinker_config, tokenizer)
-        new_rows = thinker.get_input_embeddings().weight[len(embeddings) :]
-        deviation, mean = torch.std_mean(embeddings, dim=0)
+        new_rows = thinker.get_input_embeddings().weight[num_rows:]
         new_rows.copy_(mean + deviation * torch.randn(new_rows.shape))
     head = initial_head(*thinker.get_output_embeddings().weight.detach()[word_ids], num_bins)
     config = config_class.from_dict(
