@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import (
-    AddedToken,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -35,12 +34,13 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperModel,
 )
+from transformers.integrations.gguf import read_gguf_metadata
 from transformers.models.whisper.modeling_whisper import sinusoids
-from transformers.utils import is_accelerate_available, is_gguf_available
+from transformers.utils import cached_file, is_accelerate_available, is_gguf_available
 
 from .auto import BACKBONES
 from .checkpoint_parts import (
-    add_confidence_tokens,
+    add_special_tokens,
     confidence_tokens,
     grow_vocabulary,
     initial_head,
@@ -52,7 +52,8 @@ from .checkpoint_parts import (
     single_token,
     with_head,
 )
-from .processing_clue import DEFAULT_PROMPT
+from .processing_clue import DEFAULT_MEDIA, DEFAULT_PROMPT
+from .prompt_file import media_settings, read_prompt_file
 
 
 # Model types with the layout of the Thinker's language model.
@@ -87,7 +88,7 @@ IDLE_FIELDS = (
     "use_cache",
 )
 
-# What transformers reads of a GGUF file of these models; what else the file says of its model must have no effect.
+# What transformers reads of a GGUF file of these models. The head size stands there too, under several names.
 GGUF_FIELDS = (
     "context_length",
     "embedding_length",
@@ -108,10 +109,16 @@ PLAIN_PROMPT = {
 }
 CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
 
-# A small model on a laptop: a minute of sound is 1,500 tokens; at two frames a second, one step of the grid, a second
-# of video is at most 16 tokens, of 28 x 28 pixels each.
-MEDIA = {"fps": 2.0, "max_frames": 64, "max_audio_seconds": 60.0}
-FRAME_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+# For a small model on a laptop: a minute of sound is 1,500 tokens; a second of video, one step of the grid at two frames
+# a second, is at most 16, of 28 x 28 pixels each.
+MEDIA = {
+    **DEFAULT_MEDIA,
+    "fps": 2.0,
+    "max_frames": 64,
+    "max_audio_seconds": 60.0,
+    "min_pixels": 56 * 56,
+    "max_pixels": 112 * 112,
+}
 
 # Positions kept free for a hypothesis.
 HYPOTHESIS_POSITIONS = 256
@@ -175,6 +182,7 @@ def assemble(
     vision_tower: str | Path | TowerSize = VISION_SIZE,
     num_bins: int = 100,
     words: tuple[str, str] = ("No", "Yes"),
+    prompt: str | Path | None = None,
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Path:
@@ -189,7 +197,10 @@ def assemble(
             size of a new tower.
         num_bins (`int`): number of confidence bins.
         words (`tuple[str, str]`): the words for "false" and "true" whose rows the head starts from; single tokens
-            behind the prompt.
+            behind the prompt, with a blank before them unless the prompt ends in one or in a line end.
+        prompt (`str` or `Path`, *optional*): YAML file with a prompt and media settings in the chat format: see
+            [`~modeling_clue.prompt_file`]. By default the prompt of CLUE if the tokenizer has the tokens of that
+            format, and a plain one if not.
         dtype (`torch.dtype`, *optional*): of the weights written; the language model's own by default.
         seed (`int`): of the new weights.
 
@@ -206,16 +217,19 @@ def assemble(
     backbone = config_class.backbone
     folder, options = _location(language_model)
     text_fields = _text_fields(read(AutoConfig, folder, **options), language_model)
+    if options:
+        _check_gguf(options["gguf_file"], sum(text_fields["rope_parameters"]["mrope_section"]) * 2)
     tokenizer = read(AutoTokenizer, folder, **options)
-    prompt = _prompt(tokenizer)
-    media = _media(prompt, tokenizer, text_fields["max_position_embeddings"], language_model)
-    ending = prompt["hypothesis"].rpartition("{hypothesis}")[2]
-    lead = "" if ending[-1].isspace() else " "
-    word_ids = [single_token(tokenizer, lead + word, before=ending) for word in words]
+    prompt, settings = _prompt(tokenizer, prompt, text_fields["max_position_embeddings"], language_model)
+    first_prompt = prompt if "hypothesis" in prompt else next(iter(prompt.values()))
+    ending = first_prompt["hypothesis"].rpartition("{hypothesis}")[2]
+    blank = "" if ending[-1].isspace() else " "
+    word_ids = [single_token(tokenizer, blank + word, before=ending) for word in words]
     _add_tokens(tokenizer, backbone.tokens.values(), num_bins, language_model)
     hidden_size = text_fields["hidden_size"]
-    audio = _audio_part(audio_tower, hidden_size, media["max_audio_seconds"])
+    audio = _audio_part(audio_tower, hidden_size, settings["max_audio_seconds"])
     vision = _vision_part(vision_tower, hidden_size)
+    vision.processor.size = {"shortest_edge": settings["min_pixels"], "longest_edge": settings["max_pixels"]}
 
     thinker_config = backbone.upstream("ThinkerConfig")(
         text_config=text_fields, audio_config=audio.fields, vision_config=vision.fields, tie_word_embeddings=False
@@ -242,13 +256,14 @@ def assemble(
     config = config_class.from_dict(
         {**shared_fields(thinker_config), "num_bins": num_bins, **backbone.token_ids(tokenizer)}
     )
+    media = {name: settings[name] for name in DEFAULT_MEDIA}
     processor = processor_class(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
     thinker.to(source.dtype if dtype is None else dtype)
     return save_whole(with_head(thinker, model_class, config, head), processor, out)
 
 
 def mrope_section(head_size: int) -> list[int]:
-    """Returns how many rotary frequencies of a head go by time, height and width: a quarter by time, as in Qwen2.5-Omni.
+    """Returns how many rotary frequencies of a head go by time, height and width: as in Qwen, a quarter by time.
 
     A `ValueError` says that the head is too small, or odd.
     """
@@ -279,7 +294,23 @@ def _location(source: str | Path) -> tuple[str | Path, dict[str, str]]:
         return source, {}
     if not (is_gguf_available() and is_accelerate_available()):
         raise ValueError(f"'{source}' is read with the packages gguf and accelerate: pip install gguf accelerate.")
-    return path.parent, {"gguf_file": path.name}
+    if not path.is_file():
+        if len(path.parts) != 3 or path.parts[0] in ("/", "..", "~"):
+            raise ValueError(f"There is no file '{source}': give one, or one of the Hub as ORG/NAME/FILE.")
+        path = Path(cached_file(str(path.parent), path.name))
+    # With its folder: otherwise a file of that name in the working directory would be read.
+    return path.parent, {"gguf_file": str(path.absolute())}
+
+
+def _check_gguf(path: str, head_size: int) -> None:
+    """Refuses a file that says something of its model that transformers reads over."""
+    metadata, _ = read_gguf_metadata(path)
+    prefix = metadata["general.architecture"] + "."
+    for name in (key.removeprefix(prefix) for key in metadata if key.startswith(prefix)):
+        value = metadata[prefix + name]
+        known = name in GGUF_FIELDS or (name in GGUF_HEAD_SIZES and value == head_size)
+        if not known and value not in (0, "none"):
+            raise ValueError(f"'{path}' has {prefix}{name} = {value}, which the Thinker can't have.")
 
 
 def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
@@ -319,32 +350,45 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
     }
 
 
-def _prompt(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    """Returns a prompt in the format that the tokenizer has tokens for, behind the token that begins its texts."""
+def _prompt(
+    tokenizer: PreTrainedTokenizerBase, path: str | Path | None, positions: int, source: str | Path
+) -> tuple[dict, dict]:
+    """Returns prompt and media settings: those of a file, or such that the tokenizer has tokens for the prompt.
+
+    Under these settings a premise and its prompt leave room for a hypothesis.
+    """
     chat = set(CHAT_TOKENS) <= tokenizer.get_added_vocab().keys()
-    prompt = dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT)
+    prompt, settings = dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT), MEDIA
+    if path is not None:
+        if not chat:
+            raise ValueError(
+                f"'{path}' is put into the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}."
+            )
+        file = read_prompt_file(path)
+        prompt, settings = file.prompt, media_settings(path, file, MEDIA)
+    parts = [prompt] if "hypothesis" in prompt else list(prompt.values())
     if tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
-        prompt["premise"] = tokenizer.bos_token + prompt["premise"]
-    return prompt
-
-
-def _media(prompt: dict[str, str], tokenizer: PreTrainedTokenizerBase, positions: int, source: str | Path) -> dict:
-    """Returns media settings under which a premise and its prompt leave room for a hypothesis."""
-    fixed = sum(len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in prompt.values())
-    room = positions - fixed - HYPOTHESIS_POSITIONS
+        for part in parts:
+            part["premise"] = tokenizer.bos_token + part["premise"]
+    lengths = [len(tokenizer("".join(part.values()), add_special_tokens=False)["input_ids"]) for part in parts]
+    room = positions - max(lengths) - HYPOTHESIS_POSITIONS
     per_second = BACKBONES["qwen2.5-omni"][0].backbone.position_ids_per_second
     if room < 2 * per_second:
         raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
-    seconds = min(MEDIA["max_audio_seconds"], float(room // per_second - 1))
-    return {**MEDIA, "max_audio_seconds": seconds, "max_text_tokens": room}
+    seconds = min(settings["max_audio_seconds"], float(room // per_second - 1))
+    tokens = room if settings["max_text_tokens"] is None else settings["max_text_tokens"]
+    return prompt, {**settings, "max_audio_seconds": seconds, "max_text_tokens": tokens}
 
 
 def _add_tokens(tokenizer: PreTrainedTokenizerBase, tokens, num_bins: int, source: str | Path) -> None:
-    known = [token for token in confidence_tokens(num_bins) if token in tokenizer.get_vocab()]
+    """Adds the special tokens of the backbone and those of the confidence bins, which no text of users gives."""
+    vocabulary = tokenizer.get_vocab()
+    known = [token for token in confidence_tokens(num_bins) if token in vocabulary]
     if known:
         raise ValueError(f"The tokenizer of '{source}' knows {known[0]} already: start from the model it was made of.")
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True)
-    add_confidence_tokens(tokenizer, num_bins)
+    add_special_tokens(tokenizer, [*tokens, *confidence_tokens(num_bins)])
+    if len(set(tokenizer.get_vocab().values())) < len(tokenizer.get_vocab()):
+        raise ValueError(f"The ids of the tokenizer of '{source}' have gaps: added tokens share theirs with others.")
 
 
 def _fill_language_model(thinker, source: PreTrainedModel, name: str | Path) -> None:
@@ -412,7 +456,7 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
             "fullatt_block_indexes": [tower.layers - 1],
             "out_hidden_size": hidden_size,
         }
-        return _Tower(sizes, {}, Qwen2VLVideoProcessor(size=dict(FRAME_SIZE)))
+        return _Tower(sizes, {}, Qwen2VLVideoProcessor())
     config = read(AutoConfig, tower)
     config = getattr(config, "thinker_config", config)  # of a full Qwen2.5-Omni
     if config.model_type not in VISION_MODELS:
@@ -426,7 +470,7 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     if config.vision_config.out_hidden_size != hidden_size:
         weights = {key: weight for key, weight in weights.items() if not key.startswith(ENDS["visual"][1])}
     sizes = {name: value for name, value in shared_fields(config.vision_config).items() if name != "tokens_per_second"}
-    processor = read(Qwen2VLVideoProcessor, tower, size=dict(FRAME_SIZE))
+    processor = read(Qwen2VLVideoProcessor, tower)
     return _Tower({**sizes, "out_hidden_size": hidden_size}, weights, processor)
 
 

@@ -3,6 +3,7 @@
 conversions share."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -92,10 +93,9 @@ def confidence_tokens(num_bins: int) -> list[str]:
     return [f"<CONF_{index}>" for index in range(num_bins)]
 
 
-def add_confidence_tokens(tokenizer: PreTrainedTokenizerBase, num_bins: int) -> None:
-    """Adds `<CONF_0>` ... `<CONF_{num_bins - 1}>`, which no text of users gives."""
-    tokens = [AddedToken(token, special=True, normalized=False) for token in confidence_tokens(num_bins)]
-    tokenizer.add_tokens(tokens, special_tokens=True)
+def add_special_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> None:
+    """Adds tokens that no text of users gives."""
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens], special_tokens=True)
 
 
 def initial_head(no_row: torch.Tensor, yes_row: torch.Tensor, num_bins: int) -> torch.Tensor:

@@ -48,7 +48,7 @@ from .assembly import AUDIO_SIZE, VISION_SIZE, TowerSize, assemble
 from .auto import BACKBONES
 from .backbone import QWEN2_5_OMNI, Backbone
 from .checkpoint_parts import (
-    add_confidence_tokens,
+    add_special_tokens,
     confidence_tokens,
     grow_vocabulary,
     initial_head,
@@ -63,7 +63,7 @@ from .checkpoint_parts import (
 from .configuration_clue import CLUEFields
 from .modeling_clue import ConfidenceEstimation, change_class
 from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
-from .prompt_file import read_prompt_file
+from .prompt_file import media_settings, read_prompt_file
 
 
 # Fields of a CLUE configuration that a Thinker's lacks.
@@ -148,7 +148,7 @@ def to_clue(
                 "confidence tokens mean. Convert the checkpoint it was made from."
             )
         word_ids = [single_token(tokenizer, word) for word in words]
-        add_confidence_tokens(tokenizer, num_bins)
+        add_special_tokens(tokenizer, tokens)
     elif len(known) < len(tokens):
         raise ValueError(f"The tokenizer of '{source}' lacks {len(tokens) - len(known)} of {len(tokens)} <CONF_i>.")
 
@@ -192,13 +192,7 @@ def from_research(
     """
     out = new_folder(out)
     prompts = read_prompt_file(prompt)
-    settings = {**RESEARCH_MEDIA, **prompts.media}
-    pixels = {name: settings[name] for name in ("min_pixels", "max_pixels")}
-    if not all(isinstance(value, int) and value > 0 for value in pixels.values()):
-        raise ValueError(f"'{prompt}': `min_pixels` and `max_pixels` must be whole numbers, got {pixels}.")
-    unknown = settings.keys() - RESEARCH_MEDIA.keys()
-    if unknown:
-        raise ValueError(f"'{prompt}': unknown media setting {sorted(unknown)}: choose from {sorted(RESEARCH_MEDIA)}.")
+    settings = media_settings(prompt, prompts, RESEARCH_MEDIA)
     backbone, thinker_config = _thinker_config(source)
     if backbone != QWEN2_5_OMNI:
         raise ValueError(f"'{source}' is of {backbone.name}: research checkpoints are of {QWEN2_5_OMNI.name} alone.")
@@ -213,8 +207,9 @@ def from_research(
     # Errors in the settings are found before the weights are read.
     fields = {"num_bins": len(bin_ids), "audiovisual_positions": settings["audiovisual_positions"]}
     config_class(**fields)
-    processor.video_processor.size = {"shortest_edge": pixels["min_pixels"], "longest_edge": pixels["max_pixels"]}
-    add_confidence_tokens(tokenizer, len(bin_ids))  # under their names in CLUE, by which `to_thinker` finds them
+    processor.video_processor.size = {"shortest_edge": settings["min_pixels"], "longest_edge": settings["max_pixels"]}
+    # Under their names in CLUE, by which `to_thinker` finds them.
+    add_special_tokens(tokenizer, confidence_tokens(len(bin_ids)))
     media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
     clue_processor = _clue_processor(processor_class, processor, prompts.prompt, media)
 
@@ -421,6 +416,11 @@ def main(arguments: list[str] | None = None) -> None:
         help="a Thinker alone, or a full model without speech, as vLLM needs it (default: thinker)",
     )
     research.add_argument("--prompt", required=True, help="YAML file that says how the model was asked")
+    parts.add_argument(
+        "--prompt",
+        help="YAML file that says how to ask, in the chat format (default: CLUE's prompt in that format if the "
+        "tokenizer has its tokens, and a plain one if not)",
+    )
     research.add_argument(
         "--dtype",
         choices=DTYPES,
@@ -443,6 +443,7 @@ def main(arguments: list[str] | None = None) -> None:
             vision_tower=_tower(options, "vision", VISION_SIZE),
             num_bins=100 if options.num_bins is None else options.num_bins,
             words=tuple(options.words),
+            prompt=options.prompt,
             dtype=DTYPES.get(options.dtype),
             seed=options.seed,
         )

@@ -86,6 +86,22 @@ def read_prompt_file(path: str | Path) -> PromptFile:
     return PromptFile(prompt, media)
 
 
+def media_settings(path: str | Path, prompts: PromptFile, defaults: dict) -> dict:
+    """Returns the media settings of a prompt file over `defaults`, which name all there are.
+
+    Raises:
+        ValueError: if a setting is unknown, or the pixels of a frame are no whole numbers.
+    """
+    unknown = prompts.media.keys() - defaults.keys()
+    if unknown:
+        raise ValueError(f"'{path}': unknown media setting {sorted(unknown)}: choose from {sorted(defaults)}.")
+    settings = {**defaults, **prompts.media}
+    pixels = {name: settings[name] for name in ("min_pixels", "max_pixels")}
+    if not all(isinstance(value, int) and value > 0 for value in pixels.values()):
+        raise ValueError(f"'{path}': `min_pixels` and `max_pixels` must be whole numbers, got {pixels}.")
+    return settings
+
+
 def _insert_premise(user: str, first: str | None, modality: str, label: str) -> str:
     if user.count("{hypothesis}") != 1 or user.count("{premise}") > 1:
         raise ValueError(f"{label}: `user` needs one {{hypothesis}}, and one {{premise}} at most, got {user!r}.")
