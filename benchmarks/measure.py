@@ -176,7 +176,7 @@ def build_model():
     import torch
 
     from modeling_clue import CLUEForConfidenceEstimation
-    from modeling_clue.conversion import confidence_tokens
+    from modeling_clue.checkpoint_parts import confidence_tokens
     from modeling_clue.processing_clue import DEFAULT_PROMPT
     from train.tiny import train_tokenizer
 

@@ -38,8 +38,8 @@ from benchmarks.measure import (
     vocabulary_logits,
 )
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
+from modeling_clue.checkpoint_parts import confidence_tokens
 from modeling_clue.confidence import confidence_loss
-from modeling_clue.conversion import confidence_tokens
 from modeling_clue.processing_clue import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 from train.trained import LORA_TARGET_MODULES

@@ -15,7 +15,6 @@ What would compute anything else is refused by name. The projections into the la
 tower comes with one of its width: what they give has the size of the language model's embeddings.
 """
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -53,7 +52,7 @@ from .checkpoint_parts import (
     with_head,
 )
 from .processing_clue import DEFAULT_MEDIA, DEFAULT_PROMPT
-from .prompt_file import media_settings, read_prompt_file
+from .prompt_file import PromptFile, media_settings, read_prompt_file
 
 
 # Model types with the layout of the Thinker's language model.
@@ -109,8 +108,8 @@ PLAIN_PROMPT = {
 }
 CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
 
-# For a small model on a laptop: a minute of sound is 1,500 tokens; a second of video, one step of the grid at two frames
-# a second, is at most 16, of 28 x 28 pixels each.
+# For a small model on a laptop: a minute of sound is 1,500 tokens; a second of video, one step of the grid at two
+# frames a second, is at most 16, of 28 x 28 pixels each.
 MEDIA = {
     **DEFAULT_MEDIA,
     "fps": 2.0,
@@ -150,6 +149,9 @@ VISION_MODELS = {
 # The last modules of each tower, from its last norm on, and the projection among them.
 ENDS = {"audio_tower": (("ln_post", "proj"), "proj"), "visual": (("merger",), "merger.mlp.2")}
 UNUSED = ("audio_bos_eos_token",)
+
+# What the processor of an exported Thinker pads a clip to, and cuts it at: as with Qwen2.5-Omni.
+CHUNK_SECONDS = 300
 
 # Heads of towers from scratch.
 TOWER_HEAD_SIZE = 64
@@ -221,15 +223,13 @@ def assemble(
         _check_gguf(options["gguf_file"], sum(text_fields["rope_parameters"]["mrope_section"]) * 2)
     tokenizer = read(AutoTokenizer, folder, **options)
     prompt, settings = _prompt(tokenizer, prompt, text_fields["max_position_embeddings"], language_model)
-    first_prompt = prompt if "hypothesis" in prompt else next(iter(prompt.values()))
-    ending = first_prompt["hypothesis"].rpartition("{hypothesis}")[2]
-    blank = "" if ending[-1].isspace() else " "
-    word_ids = [single_token(tokenizer, blank + word, before=ending) for word in words]
+    word_ids = _word_ids(tokenizer, words, prompt)
     _add_tokens(tokenizer, backbone.tokens.values(), num_bins, language_model)
-    hidden_size = text_fields["hidden_size"]
-    audio = _audio_part(audio_tower, hidden_size, settings["max_audio_seconds"])
-    vision = _vision_part(vision_tower, hidden_size)
+    audio = _audio_part(audio_tower, text_fields["hidden_size"])
+    vision = _vision_part(vision_tower, text_fields["hidden_size"])
     vision.processor.size = {"shortest_edge": settings["min_pixels"], "longest_edge": settings["max_pixels"]}
+    media = {name: settings[name] for name in DEFAULT_MEDIA}
+    processor = processor_class(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
 
     thinker_config = backbone.upstream("ThinkerConfig")(
         text_config=text_fields, audio_config=audio.fields, vision_config=vision.fields, tie_word_embeddings=False
@@ -256,8 +256,6 @@ def assemble(
     config = config_class.from_dict(
         {**shared_fields(thinker_config), "num_bins": num_bins, **backbone.token_ids(tokenizer)}
     )
-    media = {name: settings[name] for name in DEFAULT_MEDIA}
-    processor = processor_class(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
     thinker.to(source.dtype if dtype is None else dtype)
     return save_whole(with_head(thinker, model_class, config, head), processor, out)
 
@@ -265,15 +263,15 @@ def assemble(
 def mrope_section(head_size: int) -> list[int]:
     """Returns how many rotary frequencies of a head go by time, height and width: as in Qwen, a quarter by time.
 
-    A `ValueError` says that the head is too small, or odd.
+    A `ValueError` says that the head is too small.
     """
     half = head_size // 2
     time = half // 4
     height = (half - time) // 2
-    if head_size % 2 or time < 1:
+    if time < 1:
         raise ValueError(
             f"A head of {head_size} has no three sections of rotary frequencies, for time, height and width: that "
-            "takes an even number of 8 or more."
+            "takes 8 or more."
         )
     return [time, height, half - time - height]
 
@@ -317,7 +315,7 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
     """Returns the Thinker's fields for the language model of a configuration, of which each field must be known."""
     if config.model_type not in LANGUAGE_MODELS:
         raise ValueError(
-            f"'{source}' is a {config.model_type} model: the Thinker has the layout of {' or '.join(LANGUAGE_MODELS)}"
+            f"'{source}' is a {config.model_type} model: the Thinker's is that of {' or '.join(LANGUAGE_MODELS)}."
         )
     head_size = config.hidden_size // config.num_attention_heads
     rope = dict(config.rope_parameters)
@@ -325,10 +323,12 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
     fitting = {
         "hidden_act": ("silu",),
         "head_dim": (None, head_size),
-        "layer_types": (None, ["full_attention"] * config.num_hidden_layers),
-        "rope_parameters": ({"rope_type": "default"},),
+        "layer_types": (["full_attention"],),
+        "rope_parameters": ({"rope_type": "default", "partial_rotary_factor": 1.0}, {"rope_type": "default"}),
     }
     found = {field.name: getattr(config, field.name) for field in fields(config)} | {"rope_parameters": rope}
+    if "layer_types" in found:
+        found["layer_types"] = sorted(set(found["layer_types"]))
     base = {field.name for field in fields(PreTrainedConfig)} - {"tie_word_embeddings"}
     defaults = type(config)()
     for name in found.keys() - base - set(SAME_FIELDS) - set(IDLE_FIELDS):
@@ -353,31 +353,35 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
 def _prompt(
     tokenizer: PreTrainedTokenizerBase, path: str | Path | None, positions: int, source: str | Path
 ) -> tuple[dict, dict]:
-    """Returns prompt and media settings: those of a file, or such that the tokenizer has tokens for the prompt.
-
-    Under these settings a premise and its prompt leave room for a hypothesis.
-    """
+    """Returns prompt and media settings: those of a file, and else a prompt that the tokenizer has tokens for, and
+    settings under which a premise leaves room for a hypothesis."""
     chat = set(CHAT_TOKENS) <= tokenizer.get_added_vocab().keys()
-    prompt, settings = dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT), MEDIA
-    if path is not None:
-        if not chat:
-            raise ValueError(
-                f"'{path}' is put into the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}."
-            )
-        file = read_prompt_file(path)
-        prompt, settings = file.prompt, media_settings(path, file, MEDIA)
-    parts = [prompt] if "hypothesis" in prompt else list(prompt.values())
+    if path is not None and not chat:
+        raise ValueError(f"'{path}' takes the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}.")
+    file = PromptFile(dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT), {}) if path is None else read_prompt_file(path)
+    parts = _pairs(file.prompt)
     if tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
         for part in parts:
             part["premise"] = tokenizer.bos_token + part["premise"]
     lengths = [len(tokenizer("".join(part.values()), add_special_tokens=False)["input_ids"]) for part in parts]
     room = positions - max(lengths) - HYPOTHESIS_POSITIONS
-    per_second = BACKBONES["qwen2.5-omni"][0].backbone.position_ids_per_second
-    if room < 2 * per_second:
+    seconds = room // BACKBONES["qwen2.5-omni"][0].backbone.position_ids_per_second - 1  # with room for the markers
+    if seconds < 1:
         raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
-    seconds = min(settings["max_audio_seconds"], float(room // per_second - 1))
-    tokens = room if settings["max_text_tokens"] is None else settings["max_text_tokens"]
-    return prompt, {**settings, "max_audio_seconds": seconds, "max_text_tokens": tokens}
+    limits = {"max_audio_seconds": min(MEDIA["max_audio_seconds"], float(seconds)), "max_text_tokens": room}
+    return file.prompt, media_settings(path, file, MEDIA | limits)
+
+
+def _pairs(prompt: dict) -> list[dict[str, str]]:
+    """Returns the one pair of parts that a prompt has, or those of its modalities."""
+    return [prompt] if "hypothesis" in prompt else list(prompt.values())
+
+
+def _word_ids(tokenizer: PreTrainedTokenizerBase, words: tuple[str, str], prompt: dict) -> list[int]:
+    """Returns the tokens of words behind the prompt, with a blank between them unless this has one there."""
+    ending = _pairs(prompt)[0]["hypothesis"].rpartition("{hypothesis}")[2]
+    blank = "" if ending[-1:].isspace() else " "
+    return [single_token(tokenizer, blank + word, before=ending) for word in words]
 
 
 def _add_tokens(tokenizer: PreTrainedTokenizerBase, tokens, num_bins: int, source: str | Path) -> None:
@@ -409,10 +413,9 @@ def _fill_language_model(thinker, source: PreTrainedModel, name: str | Path) -> 
     thinker.lm_head.weight = nn.Parameter(source.get_output_embeddings().weight.detach().clone())
 
 
-def _audio_part(tower: str | Path | TowerSize, hidden_size: int, seconds: float) -> _Tower:
+def _audio_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     """Returns what becomes the audio tower: Whisper's encoder but for its projection, or nothing but sizes."""
-    # What an exported Thinker's processor pads every clip to, and cuts it at.
-    settings = {"return_attention_mask": True, "chunk_length": math.ceil(seconds)}
+    settings = {"return_attention_mask": True, "chunk_length": CHUNK_SECONDS}
     if isinstance(tower, TowerSize):
         sizes = {
             "encoder_layers": tower.layers,

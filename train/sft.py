@@ -36,8 +36,8 @@ from trl import ModelConfig
 from common.cli import exit_on_error
 from modeling_clue import CLUEProcessor
 from modeling_clue.backbone import TOWERS
+from modeling_clue.checkpoint_parts import load_whole, read
 from modeling_clue.configuration_clue import CLUEFields
-from modeling_clue.conversion import load_whole, read
 from modeling_clue.modeling_clue import ConfidenceEstimation
 from train.answers import CLUEForTextAnswers, answering_processor, load_text_model
 from train.arguments import DataArguments

@@ -18,8 +18,8 @@ from evaluation.figures.style import MODEL, PAGE, PRINTED, TRUTH, label_left
 from evaluation.prediction_files import EvaluationRun
 from evaluation.predictors.checkpoints import CLUEPredictor, answer_format
 from evaluation.predictors.prediction import INTERVAL_MASS
+from modeling_clue.checkpoint_parts import read
 from modeling_clue.confidence import bin_values
-from modeling_clue.conversion import read
 
 
 # What the model says now may differ from what it said then by the rounding of other batches, bfloat16's included.

@@ -26,8 +26,8 @@ from evaluation.predictors.prediction import (
     Predictor,
     WrittenPrediction,
 )
+from modeling_clue.checkpoint_parts import load_whole, read
 from modeling_clue.confidence import central_interval, standard_deviation
-from modeling_clue.conversion import load_whole, read
 from modeling_clue.processing_clue import CLUEInputs, EncodedPremise
 
 

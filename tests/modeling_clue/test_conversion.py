@@ -19,8 +19,9 @@ from transformers import (
 )
 
 from modeling_clue.auto import BACKBONES
+from modeling_clue.checkpoint_parts import confidence_tokens, initial_head
 from modeling_clue.confidence import expectation
-from modeling_clue.conversion import confidence_tokens, initial_head, main, plain_config, to_clue, to_thinker
+from modeling_clue.conversion import main, plain_config, to_clue, to_thinker
 from train.tiny import tiny_config, train_tokenizer
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as upstream
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
-from modeling_clue.conversion import save_whole
+from modeling_clue.checkpoint_parts import save_whole
 from tests.reading import history
 from tests.train.conftest import CONFIGS, TRAIN_PREMISES, VALIDATION_PREMISES
 from tests.train.test_processes import train_on_two

@@ -18,9 +18,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
 from datasets_scripts.load import load_split
+from modeling_clue.assembly import mrope_section
 from modeling_clue.auto import BACKBONES
+from modeling_clue.checkpoint_parts import confidence_tokens, new_folder, save_whole
 from modeling_clue.configuration_clue import CLUEFields
-from modeling_clue.conversion import confidence_tokens, new_folder, save_whole
 
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -93,9 +94,6 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, backbone: str = "qwen2.5-omn
     """
     hidden_size, num_layers = overrides.pop("hidden_size", 128), overrides.pop("num_hidden_layers", 4)
     num_heads = 4
-    half_head = hidden_size // num_heads // 2
-    time = half_head // 4
-    height = (half_head - time) // 2
     config_class = BACKBONES[backbone][0]
     own = OWN_SIZES[backbone]
     return config_class(
@@ -109,7 +107,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, backbone: str = "qwen2.5-omn
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 1_000_000.0,
-                "mrope_section": [time, height, half_head - time - height],
+                "mrope_section": mrope_section(hidden_size // num_heads),
             },
             "max_position_embeddings": 4096,
             "initializer_range": INITIALIZER_RANGE,
