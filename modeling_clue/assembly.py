@@ -15,6 +15,7 @@ What would compute anything else is refused by name. The projections into the la
 tower comes with one of its width: what they give has the size of the language model's embeddings.
 """
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -87,7 +88,8 @@ IDLE_FIELDS = (
     "use_cache",
 )
 
-# What transformers reads of a GGUF file of these models. The head size stands there too, under several names.
+# What transformers reads of a GGUF file of these models: it says no word on what else is there. The head size stands
+# there too, under several names.
 GGUF_FIELDS = (
     "context_length",
     "embedding_length",
@@ -100,6 +102,10 @@ GGUF_FIELDS = (
     "rope.freq_base",
 )
 GGUF_HEAD_SIZES = ("rope.dimension_count", "attention.key_length", "attention.value_length")
+GGUF_TENSORS = {
+    "llama": r"(token_embd|output|output_norm|blk\.\d+\.(attn_(q|k|v|output|norm)|ffn_(gate|up|down|norm)))\.weight"
+}
+GGUF_TENSORS["qwen2"] = rf"{GGUF_TENSORS['llama']}|blk\.\d+\.attn_[qkv]\.bias"
 
 # For a tokenizer without the chat format of the default prompt.
 PLAIN_PROMPT = {
@@ -302,8 +308,12 @@ def _location(source: str | Path) -> tuple[str | Path, dict[str, str]]:
 
 def _check_gguf(path: str, head_size: int) -> None:
     """Refuses a file that says something of its model that transformers reads over."""
-    metadata, _ = read_gguf_metadata(path)
-    prefix = metadata["general.architecture"] + "."
+    metadata, tensors = read_gguf_metadata(path)
+    architecture = metadata["general.architecture"]
+    prefix = f"{architecture}."
+    for tensor in tensors:
+        if not re.fullmatch(GGUF_TENSORS[architecture], tensor):
+            raise ValueError(f"'{path}' has the weight {tensor}, which has no place in the Thinker.")
     for name in (key.removeprefix(prefix) for key in metadata if key.startswith(prefix)):
         value = metadata[prefix + name]
         known = name in GGUF_FIELDS or (name in GGUF_HEAD_SIZES and value == head_size)

@@ -16,8 +16,8 @@ from transformers import AutoConfig, GenerationConfig, Qwen2_5OmniThinkerForCond
 from modeling_clue import CLUEConfig, CLUEOutput, CLUEProcessor
 from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.checkpoint_parts import load_whole, read
-from modeling_clue.conversion import change_class, plain_config
-from modeling_clue.modeling_clue import BranchedThinker
+from modeling_clue.conversion import plain_config
+from modeling_clue.modeling_clue import BranchedThinker, change_class
 from modeling_clue.processing_clue import TEXT_ANSWER
 
 

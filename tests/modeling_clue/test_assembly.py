@@ -523,3 +523,99 @@ def test_a_tokenizer_that_knows_confidence_tokens_is_refused(assembled, tmp_path
         assemble(source, tmp_path / "out", **SMALL_TOWERS)
     with pytest.raises(ValueError, match="is a clue model"):
         assemble(assembled, tmp_path / "out", **SMALL_TOWERS)
+
+
+def write_gguf(source: Path, out: Path, fields=None, more=None, without: str = "") -> Path:
+    """Writes a language model as llama.cpp does: rows of queries and keys in another order, no biases that are 0."""
+    gguf = pytest.importorskip("gguf")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    config, kind = model.config, model.config.model_type
+    writer = gguf.GGUFWriter(out, kind)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    for name, value in (fields or {}).items():
+        (writer.add_string if isinstance(value, str) else writer.add_uint32)(f"{kind}.{name}", value)
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if token in CHAT else 1 for token in vocabulary])
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, kind.upper()), config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for key, weight in model.state_dict().items():
+        array = weight.numpy()
+        module, _, part = key.rpartition(".")
+        count = heads.get(module.rpartition(".")[2])
+        if kind == "llama" and count:
+            array = array.reshape(count, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+        name = f"{names.get_name(module)}.{part}"
+        if name != without:
+            writer.add_tensor(name, np.ascontiguousarray(array))
+    for name in more or ():
+        writer.add_tensor(name, np.full(8, 2.0, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return out
+
+
+@pytest.mark.parametrize("layout", [LLAMA, QWEN2])
+def test_a_gguf_file_is_read(layout, tmp_path, monkeypatch):
+    """It gives the checkpoint that the folder it was made of gives; and it is the one that was named, not one of the
+    same name in the working directory, which transformers would read."""
+    source = write_language_model(tmp_path / "source", *layout, num_key_value_heads=2)
+    (tmp_path / "files").mkdir()
+    file = write_gguf(source, tmp_path / "files" / "model.gguf", {"attention.key_length": 16, "expert_count": 0})
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(tmp_path)
+    plain, from_file = (
+        assemble(name, tmp_path / out, **SMALL_TOWERS) for name, out in ((source, "a"), ("files/model.gguf", "b"))
+    )
+    wanted, found = (load_file(folder / "model.safetensors") for folder in (plain, from_file))
+    assert file.exists() and wanted.keys() == found.keys()
+    for key, weight in wanted.items():
+        assert torch.equal(found[key], weight), key
+    texts = [json.loads((folder / "config.json").read_text())["text_config"] for folder in (plain, from_file)]
+    assert texts[0].pop("rms_norm_eps") == pytest.approx(texts[1].pop("rms_norm_eps"), rel=1e-6)
+    assert [text["rope_parameters"] for text in texts] == [texts[0]["rope_parameters"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fields": {"rope.scaling.type": "linear"}}, "llama.rope.scaling.type = linear"),
+        ({"fields": {"expert_count": 4}}, "llama.expert_count = 4"),
+        ({"fields": {"attention.key_length": 32}}, "llama.attention.key_length = 32"),
+        ({"fields": {"attention.sliding_window": 64}}, "llama.attention.sliding_window = 64"),
+        ({"more": ["rope_freqs.weight"]}, "weight rope_freqs.weight, which has no place"),
+        ({"more": ["blk.0.attn_q.bias"]}, "weight blk.0.attn_q.bias, which has no place"),
+        ({"without": "blk.1.ffn_up.weight"}, r"missing keys: .*up_proj"),
+    ],
+)
+def test_a_gguf_file_that_says_more_than_is_read_is_refused(changes, message, language_model, tmp_path):
+    """transformers reads over it without a word, and would compute something else."""
+    file = write_gguf(language_model, tmp_path / "model.gguf", **changes)
+    with pytest.raises(ValueError, match=message):
+        assemble(file, tmp_path / "out", **SMALL_TOWERS)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_gguf_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """What is missing is said: the file, or the package that reads it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(assembly, "is_gguf_available", lambda: True)
+        with pytest.raises(ValueError, match="There is no file 'nowhere/model.gguf'"):
+            assemble("nowhere/model.gguf", tmp_path / "out")
+    monkeypatch.setattr(assembly, "is_gguf_available", lambda: False)
+    with pytest.raises(ValueError, match="nowhere/model.gguf' is read with .*: pip install gguf accelerate"):
+        assemble("nowhere/model.gguf", tmp_path / "out")

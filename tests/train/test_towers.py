@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as upstream
 
 from modeling_clue import CLUEForConfidenceEstimation, CLUEProcessor
+from modeling_clue.assembly import TowerSize, assemble
 from modeling_clue.checkpoint_parts import save_whole
 from tests.reading import history
+from tests.tiny_sources import write_language_model, write_whisper
 from tests.train.conftest import CONFIGS, TRAIN_PREMISES, VALIDATION_PREMISES
 from tests.train.test_processes import train_on_two
 from tests.train.test_sft import train
@@ -277,3 +279,14 @@ def test_one_cache_is_enough(dataset, tiny_checkpoint, tmp_path):
         train(dataset, tiny_checkpoint, tmp_path, "--tower_cache", str(tmp_path), "--cache_premises", "true")
     with pytest.raises(ValueError, match="tower_cache_gb must be positive"):
         train(dataset, tiny_checkpoint, tmp_path, "--tower_cache", str(tmp_path), "--tower_cache_gb", "0")
+
+
+def test_an_assembled_checkpoint_trains_like_any_other(dataset, tmp_path, work):
+    """With adapters on the language model of a Llama, and the outputs of a Whisper from the cache."""
+    sources = write_language_model(tmp_path / "llama"), write_whisper(tmp_path / "whisper")
+    start = assemble(sources[0], tmp_path / "start", audio_tower=sources[1], vision_tower=TowerSize(1, 64))
+    options = (*ALL, *VARIANTS["lora"])
+    without = train(dataset, start, tmp_path / "without", *options)
+    cached = train(dataset, start, tmp_path / "cached", *options, "--tower_cache", str(tmp_path / "cache"))
+    assert_same_losses(cached, without)
+    assert work[EPOCHS + 1] == Counter() and len(entries(tmp_path / "cache")) == CLIPS
