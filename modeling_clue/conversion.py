@@ -1,11 +1,14 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Converts Qwen2.5-Omni or Qwen3-Omni to CLUE, and CLUE to a plain Thinker that any engine for these can serve.
+"""Converts Qwen2.5-Omni, Qwen3-Omni or a small language model to CLUE, and CLUE to a plain Thinker that any engine for
+these can serve.
 
 ```bash
 python -m modeling_clue.conversion to-clue --model Qwen/Qwen2.5-Omni-3B --output-dir clue-3b
 python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir thinker-3b
 python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir served-3b --layout omni
 python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
+python -m modeling_clue.conversion assemble --language-model HuggingFaceTB/SmolLM2-135M-Instruct \\
+    --audio-tower openai/whisper-tiny.en --output-dir clue-small
 ```
 
 **To CLUE.** The source is a full checkpoint, whose speech output is left out, or a Thinker alone; in safetensors. Its
@@ -25,6 +28,9 @@ on `lm_head`. The adapter is merged in float32, and the result is float32 too: o
 the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. No file of
 such a checkpoint holds its prompt, so a prompt file is needed: see [`~modeling_clue.prompt_file`]. Media settings that
 it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
+
+**From parts.** `assemble` makes a Thinker of a language model of Llama's or Qwen2's layout, the encoder of a Whisper
+and the vision tower of a Qwen2.5-VL or Qwen2.5-Omni, or of new towers: see [`~modeling_clue.assembly`].
 """
 
 import argparse
