@@ -224,7 +224,8 @@ def assemble(
     config_class, model_class, processor_class = BACKBONES["qwen2.5-omni"]
     backbone = config_class.backbone
     folder, options = _location(language_model)
-    text_fields = _text_fields(read(AutoConfig, folder, **options), language_model)
+    language_config = read(AutoConfig, folder, **options)
+    text_fields = _text_fields(language_config, language_model)
     if options:
         _check_gguf(options["gguf_file"], sum(text_fields["rope_parameters"]["mrope_section"]) * 2)
     tokenizer = read(AutoTokenizer, folder, **options)
@@ -240,7 +241,7 @@ def assemble(
     thinker_config = backbone.upstream("ThinkerConfig")(
         text_config=text_fields, audio_config=audio.fields, vision_config=vision.fields, tie_word_embeddings=False
     )
-    source = load_whole(AutoModelForCausalLM, folder, **options)
+    source = load_whole(AutoModelForCausalLM, folder, config=language_config, **options)
     with torch.device("meta"):
         thinker = backbone.upstream("ThinkerForConditionalGeneration")(thinker_config)
     thinker.generation_config = source.generation_config

@@ -404,7 +404,7 @@ def main(arguments: list[str] | None = None) -> None:
             nargs=2,
             default=("No", "Yes"),
             metavar=("FALSE", "TRUE"),
-            help="single-token words the head starts from (default: No Yes)",
+            help="words the head starts from, each a single token behind the prompt (default: No Yes)",
         )
     parts.add_argument(
         "--language-model", required=True, help="folder, Hub repository or GGUF file of a Llama or Qwen2"
