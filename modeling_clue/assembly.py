@@ -38,7 +38,8 @@ from transformers.integrations.gguf import read_gguf_metadata
 from transformers.models.whisper.modeling_whisper import sinusoids
 from transformers.utils import cached_file, is_accelerate_available, is_gguf_available
 
-from .auto import BACKBONES
+from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from .backbone import QWEN2_5_OMNI
 from .checkpoint_parts import (
     add_special_tokens,
     confidence_tokens,
@@ -88,8 +89,7 @@ IDLE_FIELDS = (
     "use_cache",
 )
 
-# What transformers reads of a GGUF file of these models: it says no word on what else is there. The head size stands
-# there too, under several names.
+# What transformers reads of a GGUF file of these models; it says nothing of the rest. The head size has several names.
 GGUF_FIELDS = (
     "context_length",
     "embedding_length",
@@ -154,7 +154,6 @@ VISION_MODELS = {
 
 # The last modules of each tower, from its last norm on, and the projection among them.
 ENDS = {"audio_tower": (("ln_post", "proj"), "proj"), "visual": (("merger",), "merger.mlp.2")}
-UNUSED = ("audio_bos_eos_token",)
 
 # What the processor of an exported Thinker pads a clip to, and cuts it at: as with Qwen2.5-Omni.
 CHUNK_SECONDS = 300
@@ -221,8 +220,6 @@ def assemble(
         ValueError: if something of a source has no place in the Thinker: it is named.
     """
     out = new_folder(out)
-    config_class, model_class, processor_class = BACKBONES["qwen2.5-omni"]
-    backbone = config_class.backbone
     folder, options = _location(language_model)
     language_config = read(AutoConfig, folder, **options)
     text_fields = _text_fields(language_config, language_model)
@@ -231,19 +228,19 @@ def assemble(
     tokenizer = read(AutoTokenizer, folder, **options)
     prompt, settings = _prompt(tokenizer, prompt, text_fields["max_position_embeddings"], language_model)
     word_ids = _word_ids(tokenizer, words, prompt)
-    _add_tokens(tokenizer, backbone.tokens.values(), num_bins, language_model)
+    _add_tokens(tokenizer, QWEN2_5_OMNI.tokens.values(), num_bins, language_model)
     audio = _audio_part(audio_tower, text_fields["hidden_size"])
     vision = _vision_part(vision_tower, text_fields["hidden_size"])
     vision.processor.size = {"shortest_edge": settings["min_pixels"], "longest_edge": settings["max_pixels"]}
     media = {name: settings[name] for name in DEFAULT_MEDIA}
-    processor = processor_class(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
+    processor = CLUEProcessor(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
 
-    thinker_config = backbone.upstream("ThinkerConfig")(
-        text_config=text_fields, audio_config=audio.fields, vision_config=vision.fields, tie_word_embeddings=False
+    thinker_config = QWEN2_5_OMNI.upstream("ThinkerConfig")(
+        text_config=text_fields, audio_config=audio.sizes, vision_config=vision.sizes, tie_word_embeddings=False
     )
     source = load_whole(AutoModelForCausalLM, folder, config=language_config, **options)
     with torch.device("meta"):
-        thinker = backbone.upstream("ThinkerForConditionalGeneration")(thinker_config)
+        thinker = QWEN2_5_OMNI.upstream("ThinkerForConditionalGeneration")(thinker_config)
     thinker.generation_config = source.generation_config
     _fill_language_model(thinker, source, language_model)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -260,11 +257,11 @@ def assemble(
         new_rows = thinker.get_input_embeddings().weight[num_rows:]
         new_rows.copy_(mean + deviation * torch.randn(new_rows.shape))
     head = initial_head(*thinker.get_output_embeddings().weight.detach()[word_ids], num_bins)
-    config = config_class.from_dict(
-        {**shared_fields(thinker_config), "num_bins": num_bins, **backbone.token_ids(tokenizer)}
+    config = CLUEConfig.from_dict(
+        {**shared_fields(thinker_config), "num_bins": num_bins, **QWEN2_5_OMNI.token_ids(tokenizer)}
     )
     thinker.to(source.dtype if dtype is None else dtype)
-    return save_whole(with_head(thinker, model_class, config, head), processor, out)
+    return save_whole(with_head(thinker, CLUEForConfidenceEstimation, config, head), processor, out)
 
 
 def mrope_section(head_size: int) -> list[int]:
@@ -287,7 +284,7 @@ def mrope_section(head_size: int) -> list[int]:
 class _Tower:
     """Holds what becomes a tower: its configuration, the weights that are known, and its part of the processor."""
 
-    fields: dict
+    sizes: dict
     weights: dict[str, torch.Tensor]
     processor: WhisperFeatureExtractor | Qwen2VLVideoProcessor
 
@@ -326,7 +323,7 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
     """Returns the Thinker's fields for the language model of a configuration, of which each field must be known."""
     if config.model_type not in LANGUAGE_MODELS:
         raise ValueError(
-            f"'{source}' is a {config.model_type} model: the Thinker's is that of {' or '.join(LANGUAGE_MODELS)}."
+            f"'{source}' is a {config.model_type} model, and none of {' or '.join(LANGUAGE_MODELS)}'s layout."
         )
     head_size = config.hidden_size // config.num_attention_heads
     rope = dict(config.rope_parameters)
@@ -376,7 +373,7 @@ def _prompt(
             part["premise"] = tokenizer.bos_token + part["premise"]
     lengths = [len(tokenizer("".join(part.values()), add_special_tokens=False)["input_ids"]) for part in parts]
     room = positions - max(lengths) - HYPOTHESIS_POSITIONS
-    seconds = room // BACKBONES["qwen2.5-omni"][0].backbone.position_ids_per_second - 1  # with room for the markers
+    seconds = room // QWEN2_5_OMNI.position_ids_per_second - 1  # with room for the markers
     if seconds < 1:
         raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
     limits = {"max_audio_seconds": min(MEDIA["max_audio_seconds"], float(seconds)), "max_text_tokens": room}
@@ -451,7 +448,8 @@ def _audio_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     positions = weights.pop("embed_positions.weight")
     for part in ("weight", "bias"):
         weights[f"ln_post.{part}"] = weights.pop(f"layer_norm.{part}")
-    if not torch.allclose(positions.float(), sinusoids(*positions.shape), rtol=0, atol=POSITION_TOLERANCE):
+    tolerance = max(POSITION_TOLERANCE, torch.finfo(positions.dtype).eps)
+    if not torch.allclose(positions.float(), sinusoids(*positions.shape), rtol=0, atol=tolerance):
         raise ValueError(f"'{tower}' has positions (embed_positions) that are no sinusoids, as the audio tower's are.")
     sizes = {name: getattr(config, name) for name in WHISPER_FIELDS}
     sizes |= {"n_window": config.max_source_positions, "output_dim": hidden_size}
@@ -491,9 +489,12 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
 def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> None:
     """Gives a tower the weights that are known, and a new projection the size of what it shall give."""
     found = tower.load_state_dict(part.weights, strict=False)
-    wrong = [*found.unexpected_keys, *(key for key in found.missing_keys if not key.startswith((last, *UNUSED)))]
+    new = {
+        key for key in found.missing_keys if key.startswith(last) or f"model.audio_tower.{key}" in QWEN2_5_OMNI.unused
+    }
+    wrong = set(found.missing_keys) - new | set(found.unexpected_keys)
     if part.weights and wrong:
-        raise ValueError(f"A tower's weights do not fit: {wrong[0]} is missing, or has no place.")
+        raise ValueError(f"A tower's weights do not fit: {min(wrong)} is missing, or has no place.")
     if f"{last}.weight" in found.missing_keys:
         projection = tower.get_submodule(last)
         projection.bias.zero_()

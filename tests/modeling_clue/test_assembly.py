@@ -619,3 +619,13 @@ def test_a_gguf_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(assembly, "is_gguf_available", lambda: False)
     with pytest.raises(ValueError, match="nowhere/model.gguf' is read with .*: pip install gguf accelerate"):
         assemble("nowhere/model.gguf", tmp_path / "out")
+
+
+def test_a_tokenizer_with_gaps_is_refused(tmp_path):
+    """New tokens would get ids of old ones."""
+    source = write_language_model(tmp_path / "source", spare_rows=200)
+    content = json.loads((source / "tokenizer.json").read_text())
+    content["model"]["vocab"]["!"] = 330
+    edit(source / "tokenizer.json", **content)
+    with pytest.raises(ValueError, match="ids of the tokenizer of .* have gaps"):
+        assemble(source, tmp_path / "out", **SMALL_TOWERS)
