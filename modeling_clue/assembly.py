@@ -322,9 +322,7 @@ def _check_gguf(path: str, head_size: int) -> None:
 def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
     """Returns the Thinker's fields for the language model of a configuration, of which each field must be known."""
     if config.model_type not in LANGUAGE_MODELS:
-        raise ValueError(
-            f"'{source}' is a {config.model_type} model, and none of {' or '.join(LANGUAGE_MODELS)}'s layout."
-        )
+        raise ValueError(f"'{source}' is a {config.model_type} model: CLUE is made of {' or '.join(LANGUAGE_MODELS)}.")
     head_size = config.hidden_size // config.num_attention_heads
     rope = dict(config.rope_parameters)
     theta = rope.pop("rope_theta")
@@ -489,10 +487,8 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
 def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> None:
     """Gives a tower the weights that are known, and a new projection the size of what it shall give."""
     found = tower.load_state_dict(part.weights, strict=False)
-    new = {
-        key for key in found.missing_keys if key.startswith(last) or f"model.audio_tower.{key}" in QWEN2_5_OMNI.unused
-    }
-    wrong = set(found.missing_keys) - new | set(found.unexpected_keys)
+    unused = {name.removeprefix("model.audio_tower.") for name in QWEN2_5_OMNI.unused}
+    wrong = {key for key in found.missing_keys if not key.startswith(last)} - unused | set(found.unexpected_keys)
     if part.weights and wrong:
         raise ValueError(f"A tower's weights do not fit: {min(wrong)} is missing, or has no place.")
     if f"{last}.weight" in found.missing_keys:
