@@ -43,13 +43,14 @@ SUPPORTED_VALUES = {"peft_type": ("LORA",), "init_lora_weights": (True, False, N
 def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str]:
     """Adds a LoRA adapter, `W + B A * scale`, to the weights of a Thinker in place and returns their names, sorted.
 
-    Whole weights in the adapter's file (of a layer below it, `base_layer`, or of a trained module) replace the model's
-    first, as in PEFT. A setting that is not supported, or a weight without a place in the model, is a `ValueError`.
+    The adapter lies in a folder of `source`, or with `""` in `source` itself. Whole weights in its file (of a layer
+    below it, `base_layer`, or of a trained module) replace the model's first, as in PEFT. A setting that is not
+    supported, or a weight without a place in the model, is a `ValueError`.
     """
     config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
-    _check_config(config, f"'{source}/{folder}/adapter_config.json'")
+    _check_config(config, f"'{Path(source, folder)}/adapter_config.json'")
     file = cached_file(source, "adapter_model.safetensors", subfolder=folder)
-    label = f"'{source}/{folder}/adapter_model.safetensors'"
+    label = f"'{Path(source, folder)}/adapter_model.safetensors'"
     with safe_open(file, framework="pt") as weights:
         names = list(weights.keys())
         whole, pairs = _match_weights(names, dict(model.named_parameters()), label)

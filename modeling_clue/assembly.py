@@ -189,7 +189,7 @@ def assemble(
     vision_tower: str | Path | TowerSize = VISION_SIZE,
     num_bins: int = 100,
     words: tuple[str, str] = ("No", "Yes"),
-    prompt: str | Path | None = None,
+    prompt: str | Path | dict[str, str] | None = None,
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Path:
@@ -205,9 +205,9 @@ def assemble(
         num_bins (`int`): number of confidence bins.
         words (`tuple[str, str]`): the words for "false" and "true" whose rows the head starts from; single tokens
             behind the prompt, with a blank before them unless the prompt ends in one or in a line end.
-        prompt (`str` or `Path`, *optional*): YAML file with a prompt and media settings in the chat format: see
-            [`~modeling_clue.prompt_file`]. By default the prompt of CLUE if the tokenizer has the tokens of that
-            format, and a plain one if not.
+        prompt (`str`, `Path` or `dict`, *optional*): YAML file with a prompt and media settings in the chat format
+            (see [`~modeling_clue.prompt_file`]), or a prompt as [`~modeling_clue.CLUEProcessor`] takes it. By default
+            the prompt of CLUE if the tokenizer has the tokens of that format, and a plain one if not.
         dtype (`torch.dtype`, *optional*): of the weights written; the language model's own by default.
         seed (`int`): of the new weights.
 
@@ -357,14 +357,16 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
 
 
 def _prompt(
-    tokenizer: PreTrainedTokenizerBase, path: str | Path | None, positions: int, source: str | Path
+    tokenizer: PreTrainedTokenizerBase, prompt: str | Path | dict | None, positions: int, source: str | Path
 ) -> tuple[dict, dict]:
     """Returns prompt and media settings: those of a file, and else a prompt that the tokenizer has tokens for, and
     settings under which a premise leaves room for a hypothesis."""
     chat = set(CHAT_TOKENS) <= tokenizer.get_added_vocab().keys()
-    if path is not None and not chat:
-        raise ValueError(f"'{path}' takes the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}.")
-    file = PromptFile(dict(DEFAULT_PROMPT if chat else PLAIN_PROMPT), {}) if path is None else read_prompt_file(path)
+    if prompt is None:
+        prompt = DEFAULT_PROMPT if chat else PLAIN_PROMPT
+    elif not isinstance(prompt, dict) and not chat:
+        raise ValueError(f"'{prompt}' takes the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}.")
+    file = PromptFile(dict(prompt), {}) if isinstance(prompt, dict) else read_prompt_file(prompt)
     parts = _pairs(file.prompt)
     if tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
         for part in parts:
@@ -375,7 +377,7 @@ def _prompt(
     if seconds < 1:
         raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
     limits = {"max_audio_seconds": min(MEDIA["max_audio_seconds"], float(seconds)), "max_text_tokens": room}
-    return file.prompt, media_settings(path, file, MEDIA | limits)
+    return file.prompt, media_settings(prompt, file, MEDIA | limits)
 
 
 def _pairs(prompt: dict) -> list[dict[str, str]]:

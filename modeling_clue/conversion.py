@@ -9,6 +9,7 @@ python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir serve
 python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
 python -m modeling_clue.conversion assemble --language-model HuggingFaceTB/SmolLM2-135M-Instruct \\
     --audio-tower openai/whisper-tiny.en --output-dir clue-small
+python -m modeling_clue.conversion apply --model clue-small --adapter runs/lora/adapter --output-dir clue-mine
 ```
 
 **To CLUE.** The source is a full checkpoint, whose speech output is left out, or a Thinker alone; in safetensors. Its
@@ -30,7 +31,9 @@ such a checkpoint holds its prompt, so a prompt file is needed: see [`~modeling_
 it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 
 **From parts.** `assemble` makes a Thinker of a language model of Llama's or Qwen2's layout, the encoder of a Whisper
-and the vision tower of a Qwen2.5-VL or Qwen2.5-Omni, or of new towers: see [`~modeling_clue.assembly`].
+and the vision tower of a Qwen2.5-VL or Qwen2.5-Omni, or of new towers: see [`~modeling_clue.assembly`]. `apply` puts
+an adapter into a CLUE checkpoint, as `train/sft.py --use-peft` writes one: with it a model of gigabytes is passed on
+in megabytes to everyone who has its base.
 """
 
 import argparse
@@ -235,6 +238,34 @@ def from_research(
     return save_whole(with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
 
 
+def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> Path:
+    """Merges an adapter into the CLUE checkpoint that it was trained on.
+
+    Args:
+        source (`str` or `Path`): folder or Hub repository of the checkpoint.
+        adapter (`str` or `Path`): folder or Hub repository of a LoRA adapter and of the weights trained whole beside
+            it, such as the confidence head. A calibration of the checkpoint is dropped: it was fitted without them.
+        out (`str` or `Path`): folder to write; it must not exist yet.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        OSError: if the adapter lacks a file.
+        ValueError: if the source is not a CLUE checkpoint, its weights are incomplete, or a weight of the adapter has
+            no place in it.
+    """
+    out = new_folder(out)
+    config = _clue_config(source, "takes an adapter here")
+    _, model_class, processor_class = _classes(config.backbone)
+    processor = read(processor_class, source)
+    config.calibration = None
+    model = load_whole(model_class, source, config=config)
+    print(f"Merged the adapter into {len(merge_adapter(model, adapter, ''))} weights.")
+    return save_whole(model, processor, out)
+
+
 def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") -> Path:
     """Writes a plain Thinker whose log-probabilities of `<CONF_i>` at the end of a prompt are those of a CLUE model.
 
@@ -257,9 +288,7 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     out = new_folder(out)
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    clue_config = read(AutoConfig, source)
-    if not isinstance(clue_config, CLUEFields):
-        raise ValueError(f"'{source}' is a {clue_config.model_type} checkpoint: only CLUE can become a Thinker.")
+    clue_config = _clue_config(source, "can become a Thinker")
     backbone = clue_config.backbone
     _, model_class, processor_class = _classes(backbone)
     processor = read(processor_class, source)
@@ -289,6 +318,14 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         chat_template=tokenizer.chat_template,
     )
     return save_whole(_wrap_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
+
+
+def _clue_config(source: str | Path, what: str) -> CLUEFields:
+    """Reads the configuration of a CLUE checkpoint; of another it is a `ValueError` that only CLUE does `what`."""
+    config = read(AutoConfig, source)
+    if not isinstance(config, CLUEFields):
+        raise ValueError(f"'{source}' is a {config.model_type} checkpoint: only CLUE {what}.")
+    return config
 
 
 def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
@@ -393,9 +430,11 @@ def main(arguments: list[str] | None = None) -> None:
     thinker = commands.add_parser("to-thinker", help="from CLUE to a plain Thinker for serving", allow_abbrev=False)
     research = commands.add_parser("from-research", help="from a research checkpoint to CLUE", allow_abbrev=False)
     parts = commands.add_parser("assemble", help="from a language model and towers to CLUE", allow_abbrev=False)
-    for command in (clue, thinker, research):
+    merge = commands.add_parser("apply", help="from CLUE and an adapter to CLUE", allow_abbrev=False)
+    for command in (clue, thinker, research, merge):
         command.add_argument("--model", required=True, help="folder or Hub repository to read")
-    for command in (clue, thinker, research, parts):
+    merge.add_argument("--adapter", required=True, help="folder or Hub repository of an adapter")
+    for command in (clue, thinker, research, parts, merge):
         command.add_argument("--output-dir", required=True, help="folder to write; it must not exist yet")
     for command in (clue, parts):
         command.add_argument("--num-bins", type=int, help="number of confidence bins (default: 100)")
@@ -453,6 +492,8 @@ def main(arguments: list[str] | None = None) -> None:
             dtype=DTYPES.get(options.dtype),
             seed=options.seed,
         )
+    elif options.command == "apply":
+        out = apply_adapter(options.model, options.adapter, options.output_dir)
     elif options.command == "to-clue":
         out = to_clue(options.model, options.output_dir, num_bins=options.num_bins, words=tuple(options.words))
     else:

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoProcessor
 from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.conversion import apply_adapter
 from modeling_clue.modalities import MODALITIES
 from tests.launching import run
 from tests.reading import history
@@ -106,6 +107,14 @@ def test_lora_trains_attention_of_the_language_model_and_the_head(dataset, tiny_
     base = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint)
     adapted = PeftModel.from_pretrained(base, output / "adapter")
     torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-5)
+
+    applied = apply_adapter(tiny_checkpoint, output / "adapter", tmp_path / "applied")
+    applied_weights, merged_weights = (load_file(folder / "model.safetensors") for folder in (applied, output))
+    assert applied_weights.keys() == merged_weights.keys()
+    for name, weight in merged_weights.items():
+        torch.testing.assert_close(applied_weights[name], weight, rtol=1e-5, atol=1e-6)
+    with pytest.raises(OSError, match="adapter_config.json"):
+        apply_adapter(tiny_checkpoint, output, tmp_path / "other")
 
 
 def test_checkpointed_activations_change_nothing_with_lora(dataset, tiny_checkpoint, tmp_path):
