@@ -8,7 +8,10 @@ A row of the batch holds one premise and all its hypotheses, each a branch that 
 The premise is encoded once, and each hypothesis gets the answer it would get alone.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import ClassVar, Self
 
 import torch
@@ -18,7 +21,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import ModelOutput, logging
 
-from .backbone import QWEN2_5_OMNI, Backbone
+from .backbone import QWEN2_5_OMNI, Backbone, is_part_of
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig, CLUEFields
 from .media_container import shorten
@@ -58,9 +61,10 @@ class CLUEOutput(ModelOutput):
             The row of the batch each hypothesis belongs to.
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
-        audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, hidden_size)`, *optional*):
-            Outputs of the towers for sound and frames, detached, which can be passed in instead of these. If a vision
-            tower feeds several layers of the language model, its outputs for each, side by side.
+        audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, width)`, *optional*):
+            What the towers give for sound and frames, before it is projected to the width of the language model:
+            detached, and can be passed in instead of these. A token of frames has all patches that are merged into it
+            and, if a vision tower feeds several layers of the language model, those for each, side by side.
         hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*):
             Of the language model, with `output_hidden_states=True` and `output_attentions=True`.
     """
@@ -74,12 +78,6 @@ class CLUEOutput(ModelOutput):
     video_embeds: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-def _gradients_if_trained(tower: nn.Module) -> torch.set_grad_enabled:
-    """Runs a frozen tower without gradients: gradient checkpointing would have it recomputed for nothing."""
-    trained = any(parameter.requires_grad for parameter in tower.parameters())
-    return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 
 def change_class(model, model_class, config):
@@ -138,7 +136,7 @@ class BranchedThinker:
 
         Returns:
             `tuple`: the language model's output, with last hidden states of shape `(batch_size, sequence_length,
-            hidden_size)`, and the outputs of audio and vision tower, as in [`CLUEOutput`], or `None`.
+            hidden_size)`, and what audio and vision tower give, as in [`CLUEOutput`], or `None`.
 
         Raises:
             ValueError: if `branch_ids` are missing or malformed, the places and the inputs of media do not agree, a
@@ -163,17 +161,29 @@ class BranchedThinker:
 
         inputs_embeds = self.get_input_embeddings()(input_ids)
         if input_features is not None:
-            with _gradients_if_trained(self.model.audio_tower):
+            with self._before_projection("audio_tower"):
                 audio_embeds = self._audio_embeds(input_features, feature_attention_mask)
         if pixel_values_videos is not None:
-            with _gradients_if_trained(self.model.visual):
+            with self._before_projection("visual"):
                 features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
             levels = [features.pooler_output, *features.get("deepstack_features", ())]
             video_embeds = torch.cat([torch.cat(level) for level in levels], dim=1)
-        # The first level goes into the input, others are added behind the first layers of the language model.
-        levels = [None] if video_embeds is None else video_embeds.split(inputs_embeds.shape[-1], dim=1)
+        sounds, levels = None, [None]
+        if audio_embeds is not None:
+            sounds = audio_embeds = self._as_projected(audio_embeds, "audio_tower")
+            for projection in self.backbone.projections_of(self.model, "audio_tower").values():
+                sounds = projection(sounds)
+        if video_embeds is not None:
+            video_embeds = self._as_projected(video_embeds, "visual")
+            projections = self.backbone.projections_of(self.model, "visual").values()
+            patches = (
+                level.reshape(-1, self.config.vision_config.hidden_size)
+                for level in video_embeds.chunk(len(projections), dim=1)
+            )
+            # The first level goes into the input, others are added behind the first layers of the language model.
+            levels = [projection(level) for projection, level in zip(projections, patches, strict=True)]
         for name, token_id, embeds in (
-            ("audio", self.config.audio_token_id, audio_embeds),
+            ("audio", self.config.audio_token_id, sounds),
             ("video", self.config.video_token_id, levels[0]),
         ):
             places = input_ids == token_id
@@ -212,6 +222,31 @@ class BranchedThinker:
     def _audio_embeds(self, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
         features = self.model.get_audio_features(input_features, feature_attention_mask, return_dict=True)
         return features.last_hidden_state
+
+    @contextmanager
+    def _before_projection(self, tower: str) -> Iterator[None]:
+        """Has a tower give what stands before its projections, a row for each token; without gradients if all but
+        these is frozen: gradient checkpointing would have it recomputed for nothing."""
+        projections = self.backbone.projections_of(self.model, tower)
+        weights = self.model.get_submodule(tower).named_parameters(prefix=tower)
+        trained = any(weight.requires_grad for name, weight in weights if not is_part_of(name, projections))
+        thread = get_ident()
+
+        def give_back(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+            # Another thread may run the same tower as a part of a plain Thinker.
+            return inputs[0].reshape(len(output), -1) if get_ident() == thread else output
+
+        with ExitStack() as hooks, torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+            for projection in projections.values():
+                hooks.enter_context(projection.register_forward_hook(give_back))
+            yield
+
+    def _as_projected(self, embeds: torch.Tensor, tower: str) -> torch.Tensor:
+        """Returns what a tower gives in the dtype in which it is projected, whether it was kept or just computed."""
+        device = embeds.device.type
+        if torch.is_autocast_enabled(device):
+            return embeds.to(torch.get_autocast_dtype(device))
+        return embeds.to(self.model.get_submodule(tower).dtype)
 
     def _branch_mask(self, branch_ids: torch.Tensor, attention_mask: torch.Tensor | None):
         """Lets token i see j <= i if j belongs to the premise or to the branch of i."""
@@ -378,7 +413,7 @@ class ConfidenceEstimation(BranchedThinker):
             video_second_per_grid (`torch.Tensor` of shape `(num_videos,)`, *optional*):
                 Seconds between two steps of each video's grid.
             audio_embeds, video_embeds (`torch.Tensor`, *optional*):
-                Outputs of the towers as in [`CLUEOutput`], of all sounds and all videos in row order, instead of
+                What the towers give, as in [`CLUEOutput`], for all sounds and all videos in row order, instead of
                 `input_features` and `pixel_values_videos`. Masks and grids are needed all the same: positions follow
                 from them.
             labels (`torch.Tensor` of shape `(H,)`, *optional*):

@@ -56,6 +56,7 @@ QWEN3_OMNI = Backbone(
     position_dtype=torch.float32,
     markers_share_position=False,
     pads_sound=False,
+    projections={"audio_tower": ("proj1", "act", "proj2"), "visual": ("merger", "merger_list")},
     num_audio_tokens=_num_audio_tokens,
     turns=_by_time,
 )

@@ -58,8 +58,8 @@ class DataArguments:
     )
     tower_cache: str | None = HfArg(
         default=None,
-        help="Folder where the outputs of frozen towers are kept, shared by all processes: from its second "
-        "epoch on, and in later runs with the same towers and processor, a clip is neither decoded nor goes "
+        help="Folder where what frozen towers give before it is projected is kept, shared by all processes: from its "
+        "second epoch on, and in later runs with the same towers and processor, a clip is neither decoded nor goes "
         "through the towers.",
     )
     tower_cache_gb: float = HfArg(
@@ -75,6 +75,11 @@ class DataArguments:
     )
     freeze_towers: bool | None = HfArg(
         default=None, help="Freeze the audio and vision towers. By default with LoRA only."
+    )
+    train_projections: bool = HfArg(
+        default=False,
+        help="Train the last layers of frozen towers, which bring what they give to the width of the language model: "
+        "for towers and a language model that were not made for each other. With LoRA the adapter holds them whole.",
     )
 
     def __post_init__(self):

@@ -28,7 +28,8 @@ def check_backend(trainer: Trainer) -> None:
         elif trainer.modality_batching == "mixed" and trained_in(trainer.model, TOWERS):
             raise ValueError(
                 "modality_batching=mixed with trained towers fails under ZeRO-2: the processes would add up gradients "
-                "of different weights. Take `--freeze-towers true`, `--modality-batching batched`, or DDP."
+                "of different weights. Take `--freeze-towers true` without `--train-projections`, or "
+                "`--modality-batching batched`, or DDP."
             )
     elif trainer.is_fsdp_enabled:
         plugin = trainer.accelerator.state.fsdp_plugin
@@ -87,7 +88,8 @@ def _check_zero3(trainer: Trainer, gathers: bool) -> None:
     if trained_in(trainer.model, TOWERS):
         raise ValueError(
             "ZeRO-3 can't train the towers: at a step without sound or frames, DeepSpeed would take the gradient that "
-            "a tower had at an earlier step. Take `--freeze-towers true`, or ZeRO-2 or FSDP2."
+            "a tower had at an earlier step. Take `--freeze-towers true` without `--train-projections`, or ZeRO-2 or "
+            "FSDP2."
         )
     if not gathers:
         raise ValueError("Set `zero3_save_16bit_model: true` as in zero3.yaml: without it no model would be saved.")

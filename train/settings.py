@@ -1,7 +1,7 @@
 """Compares the options that decide what a run computes: a resumed run must have those it was begun with."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from hashlib import blake2b
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from trl import ModelConfig
 from common.files import differences
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import CheckpointError, read_manifest
-from train.options import OLD_OPTIONS
+from train.options import GROUPS, OLD_OPTIONS
 from train.premises import PremiseDataset
+from train.without_effect import default
 
 
 # Of the Trainer's options, those that decide the order of the batches and what a step does with them.
@@ -51,6 +52,9 @@ def check_settings(checkpoint: str, settings: dict[str, object]) -> None:
     """Checks that a run has the options that its checkpoint was trained with."""
     before = read_manifest(Path(checkpoint))["settings"]
     before = {OLD_OPTIONS.get(name, name): value for name, value in before.items()}
+    # An option that there was not yet does nothing by default.
+    new = {field.name: default(field) for group in GROUPS for field in fields(group) if field.name not in before}
+    before |= {name: value for name, value in new.items() if name in settings}
     if changes := differences(before, settings):
         raise CheckpointError(
             f"{checkpoint} was trained with other options: {changes}. A run goes on as it was "

@@ -61,6 +61,12 @@ def load_model(
     """Loads the checkpoint (with LoRA a `PeftModel` of it), sets its target, and decides what is trained."""
     if model_args.model_name_or_path is None:
         raise ValueError("model_name_or_path is missing: name the CLUE checkpoint to start from.")
+    freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
+    if data_args.train_projections and not freeze_towers:
+        raise ValueError(
+            "train_projections has no effect where whole towers are trained: add `--freeze-towers true`, or leave "
+            "train_projections out."
+        )
     checkpoint = model_args.model_name_or_path
     options = {
         "revision": model_args.model_revision,
@@ -89,15 +95,17 @@ def load_model(
     for name in model.backbone.unused:
         model.get_parameter(name).requires_grad_(False)
 
-    freeze_towers = model_args.use_peft if data_args.freeze_towers is None else data_args.freeze_towers
-    if freeze_towers:
-        for tower in TOWERS:
-            model.model.get_submodule(tower).requires_grad_(False)
+    projections = []
+    for tower in TOWERS if freeze_towers else ():
+        model.model.get_submodule(tower).requires_grad_(False)
+        if data_args.train_projections:
+            layers = model.backbone.projections_of(model.model, tower)
+            projections += [name for name, layer in layers.items() if [*layer.requires_grad_().parameters()]]
 
     if not model_args.use_peft:
         return model
     untrained = [*(TOWERS if freeze_towers else ()), *(["lm_head"] if data_args.variant == "distribution" else ())]
-    model = add_lora(model, model_args, untrained)
+    model = add_lora(model, model_args, untrained, projections)
     if not freeze_towers and not trained_in(model, TOWERS):
         raise ValueError(
             "freeze_towers=false has no effect on this LoRA, which has no adapter in a tower: name layers of towers "
@@ -148,6 +156,10 @@ def main(arguments: list[str] | None = None) -> None:
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,
     )
+    if data_args.train_projections and not {*train_dataset.modalities} - {"text"}:
+        raise ValueError(
+            "train_projections has no effect on text alone, of which there is nothing to project: leave it out."
+        )
     eval_dataset = None
     if evaluates:
         eval_dataset = load_premises(eval_configs, data_args.eval_split, data_args.max_eval_premises)

@@ -1,4 +1,4 @@
-"""Decides when the outputs of frozen towers may be kept, and what they depend on beside the clip."""
+"""Decides when what frozen towers give may be kept, and what it depends on beside the clip."""
 
 import inspect
 import json
@@ -12,8 +12,17 @@ import transformers
 from peft import PeftModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from modeling_clue import CLUEProcessor, backbone, media, media_container, media_frames, media_sound, processing_clue
-from modeling_clue.backbone import TOWERS
+from modeling_clue import (
+    CLUEProcessor,
+    backbone,
+    media,
+    media_container,
+    media_frames,
+    media_sound,
+    modeling_clue,
+    processing_clue,
+)
+from modeling_clue.backbone import TOWERS, is_part_of
 from train.tower_cache import TowerCache
 from train.trainer import CLUETrainer
 
@@ -23,7 +32,8 @@ ORIGIN = ("auto_map", "processor_class")
 
 
 def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> TowerCache:
-    """Opens the cache of the towers' outputs; refuses it if these may change, or ranks would wait for each other."""
+    """Opens the cache of what the towers give before it is projected; refuses it if this may change, or ranks would
+    wait for each other."""
     if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
         raise ValueError(
             "tower_cache does not go together with ZeRO-3 or FSDP: a process whose batch is in the cache passes the "
@@ -31,13 +41,18 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         )
     model = trainer.accelerator.unwrap_model(trainer.model)
     model = model.get_base_model() if isinstance(model, PeftModel) else model
-    towers = {name: model.model.get_submodule(name) for name in TOWERS}
-    for name, tower in towers.items():
-        if any(parameter.requires_grad for parameter in tower.parameters()):
+    weights = {}
+    for tower in TOWERS:
+        projections = model.backbone.projections_of(model.model, tower)
+        state = model.model.get_submodule(tower).state_dict(prefix=f"{tower}.", keep_vars=True)
+        state = {name: weight for name, weight in state.items() if not is_part_of(name, projections)}
+        if any(weight.requires_grad for weight in state.values()):
             raise ValueError(
-                f"tower_cache needs frozen towers, but {name} is trained: add `--freeze-towers true`, and with LoRA "
-                "leave the towers out of lora_target_modules."
+                f"tower_cache needs frozen towers, but {tower} is trained: add `--freeze-towers true`, and with LoRA "
+                "leave the towers out of lora_target_modules. Projections may be trained, with "
+                "`--train-projections true`."
             )
+        weights |= state
     processor = trainer.processing_class
     audio = model.config.audio_config
     if audio.dropout or audio.attention_dropout or audio.activation_dropout or processor.feature_extractor.dither:
@@ -47,13 +62,16 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         )
     own = inspect.getmodule(type(processor))
     depends_on = {
-        "weights": towers_digest(towers),
-        "towers": [tower.config.to_dict() for tower in towers.values()],
+        "weights": weights_digest(weights),
+        "towers": [model.model.get_submodule(tower).config.to_dict() for tower in TOWERS],
         "processor": processor_parts(processor),
         "precision": [trainer.accelerator.mixed_precision, trainer.is_deepspeed_enabled, trainer.args.device.type],
         "code": [
             inspect.getsource(module)
-            for module in (backbone, media, media_container, media_frames, media_sound, processing_clue, own)
+            for module in (
+                *(backbone, media, media_container, media_frames, media_sound, modeling_clue, processing_clue),
+                own,
+            )
         ],
         "versions": [library.__version__ for library in (av, soundfile, soxr, torch, transformers)],
     }
@@ -62,13 +80,12 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
     return TowerCache(folder, fingerprint, round(gigabytes * 1e9), *tokens)
 
 
-def towers_digest(towers: dict[str, torch.nn.Module]) -> str:
-    """Digests the towers' weights: names, dtypes, shapes and values."""
+def weights_digest(weights: dict[str, torch.Tensor]) -> str:
+    """Digests weights: names, dtypes, shapes and values."""
     digest = blake2b()
-    for tower_name, tower in towers.items():
-        for name, tensor in tower.state_dict().items():
-            digest.update(f"{tower_name}.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    for name, tensor in weights.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

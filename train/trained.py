@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 from trl import ModelConfig, get_peft_config
 
-from modeling_clue.backbone import LORA_TARGET_MODULES
+from modeling_clue.backbone import LORA_TARGET_MODULES, is_part_of
 from modeling_clue.modeling_clue import ConfidenceEstimation
 from train.answers import CLUEForTextAnswers
 from train.arguments import CLUETrainingArguments
@@ -21,9 +21,13 @@ logger = logging.get_logger(__name__)
 
 
 def add_lora(
-    model: ConfidenceEstimation | CLUEForTextAnswers, model_args: ModelConfig, untrained: list[str]
+    model: ConfidenceEstimation | CLUEForTextAnswers,
+    model_args: ModelConfig,
+    untrained: list[str],
+    projections: list[str],
 ) -> PeftModel:
-    """Puts the adapter `"default"` on a model but for its untrained parts, and trains a confidence head whole."""
+    """Puts the adapter `"default"` on a model but for its untrained parts. A confidence head is trained whole, and so
+    are projections, which lie within these parts."""
     config = get_peft_config(model_args)
     # With a task type, peft passes inputs on that only models of that task take.
     config.task_type = None
@@ -46,20 +50,23 @@ def add_lora(
             found = [place for place in places if f".{place}".endswith(f".{name}")]
             if not found:
                 raise ValueError(f"{option} names {name}, and the model has no such layer: leave it out.")
-            if all(_is_part_of(place, closed) for place in found):
+            if all(is_part_of(place, closed) for place in found):
                 raise ValueError(
                     f"{option} names {name}, which is only in what it can't be put on ({', '.join(closed)}): leave it "
-                    "out. Towers are frozen unless `--freeze-towers false`, the head and lora_modules_to_save are "
-                    "trained whole, and of lm_head CLUE-D has no use."
+                    "out. Towers are frozen unless `--freeze-towers false` (their projections are trained with "
+                    "`--train-projections true`), the head and lora_modules_to_save are trained whole, and of lm_head "
+                    "CLUE-D has no use."
                 )
 
+    if projections:
+        config.modules_to_save = sorted({*projections, *whole})
     config.exclude_modules = rf"(.*\.)?({'|'.join(untrained)})(\..*)?" if untrained else None
     try:
         model = get_peft_model(model, config)
     except (TypeError, ValueError) as error:
         parts = ", ".join([*untrained, *whole])
         raise ValueError(f"LoRA can't be put on this model so ({parts} get no adapters): {error}") from error
-    astray = trained_in(model, untrained)
+    astray = [name for name in trained_in(model, untrained) if not is_part_of(name, projections)]
     if astray:
         raise ValueError(
             f"LoRA would train {astray[0]}, and in all {len(astray)} weights of {', '.join(untrained)}, which stay as "
@@ -68,7 +75,8 @@ def add_lora(
         )
     unrestricted = copy(model.active_peft_config)
     unrestricted.exclude_modules = None
-    left = [name for name in layers if _is_part_of(name, untrained) and check_target_module_exists(unrestricted, name)]
+    frozen = [name for name in layers if is_part_of(name, untrained) and not is_part_of(name, projections)]
+    left = [name for name in frozen if check_target_module_exists(unrestricted, name)]
     if left:
         logger.warning(f"LoRA leaves out {len(left)} layers that fit lora_target_modules, such as {left[0]}: frozen.")
     return model
@@ -77,7 +85,7 @@ def add_lora(
 def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list[str]:
     """Returns the names of trained weights in some parts of a model, adapters among them."""
     trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
-    return [name for name in trained if _is_part_of(name, parts)]
+    return [name for name in trained if is_part_of(name, parts)]
 
 
 def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:
@@ -115,8 +123,3 @@ def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: C
 def dtype_name(model: PreTrainedModel) -> str:
     """Returns the name of the dtype of a model's weights, as `"bfloat16"`."""
     return str(model.dtype).removeprefix("torch.")
-
-
-def _is_part_of(place: str, parts: Sequence[str]) -> bool:
-    """Tells whether a layer or weight is one of some parts of the model, or within."""
-    return any(f".{part}." in f".{place}." for part in parts)

@@ -121,6 +121,12 @@ DEPENDENT = [
         ("tower_cache_gb",), "tower_cache", _is(None), "without a cache: name its folder with `--tower-cache`"
     ),
     DependentOptions(
+        ("train_projections",),
+        "freeze_towers",
+        _is(False),
+        "with freeze_towers=false, where projections are trained like the rest: add `--freeze-towers true`",
+    ),
+    DependentOptions(
         ("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"
     ),
     DependentOptions(

@@ -9,6 +9,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 import transformers
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .modalities import TABLE
@@ -32,6 +33,11 @@ MODULE_RENAMES = (
 )
 
 
+def is_part_of(place: str, parts: Iterable[str]) -> bool:
+    """Tells whether a layer or weight is one of some parts of the model, or within."""
+    return any(f".{part}." in f".{place}." for part in parts)
+
+
 @dataclass(frozen=True)
 class Backbone:
     """Holds what distinguishes one family of Thinkers from the others.
@@ -47,6 +53,8 @@ class Backbone:
             the two after it.
         pads_sound (`bool`): Whether its processor appends silence to a clip; without, an incomplete last frame of the
             spectrogram is dropped.
+        projections (`dict[str, tuple[str, ...]]`): By tower, its last layers, which bring what it sees or hears to the
+            width of the language model: of sound one after the other, of frames each for a level of its own.
         num_audio_tokens (`Callable`): Number of tokens its audio tower makes of a number of spectrogram frames.
         turns (`Callable`): Order of the frames and the sound of a video: from the number of grid steps, the tokens per
             step, the seconds between two steps and the number of sound tokens to pairs (next tokens of frames, then
@@ -62,6 +70,7 @@ class Backbone:
     position_dtype: torch.dtype
     markers_share_position: bool
     pads_sound: bool
+    projections: dict[str, tuple[str, ...]]
     num_audio_tokens: Callable[[int], int]
     turns: Callable[[int, int, float, int], Iterable[tuple[int, int]]]
     unused: tuple[str, ...] = ()
@@ -79,6 +88,18 @@ class Backbone:
     def position_ids_per_second(self) -> int:
         """Returns the temporal position ids per second."""
         return self.fixed["position_id_per_seconds"]
+
+    def projections_of(self, model: nn.Module, tower: str) -> dict[str, nn.Module]:
+        """Returns the projections of a tower of the model, each of a list by itself, by their names in the model."""
+        found = {}
+        for name in self.projections[tower]:
+            name = f"{tower}.{name}"
+            module = model.get_submodule(name)
+            if isinstance(module, nn.ModuleList):
+                found |= {f"{name}.{index}": part for index, part in module.named_children()}
+            else:
+                found[name] = module
+        return found
 
     def token_ids(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
         """Returns the fields of a configuration that hold the ids of special tokens."""
@@ -143,6 +164,7 @@ QWEN2_5_OMNI = Backbone(
     position_dtype=torch.long,
     markers_share_position=True,
     pads_sound=True,
+    projections={"audio_tower": ("proj",), "visual": ("merger",)},
     num_audio_tokens=_num_audio_tokens,
     turns=_by_chunk,
     unused=("model.audio_tower.audio_bos_eos_token.weight",),

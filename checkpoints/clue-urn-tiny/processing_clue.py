@@ -72,8 +72,8 @@ PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
 class EncodedPremise:
     """Holds one premise, ready for a batch. Media tensors are None where its modality has none.
 
-    Sound and frames are inputs of the towers or, where frozen towers have encoded them already, their outputs:
-    `audio_embeds` then replaces `input_features`, `video_embeds` `pixel_values_videos`.
+    Sound and frames are inputs of the towers or, where these have encoded them already, what they give before it is
+    projected: `audio_embeds` then replaces `input_features`, `video_embeds` `pixel_values_videos`.
 
     Args:
         modality (`str`): one of `MODALITIES`, as the model sees and hears it.
@@ -84,7 +84,7 @@ class EncodedPremise:
         pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`): patches of the frames.
         video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
         video_second_per_grid (`float`): seconds between two steps of the grid.
-        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`): outputs of the towers.
+        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`): what the towers give.
         notes (`tuple[str, ...]`): what was cut, thinned or replaced.
     """
 
@@ -119,8 +119,8 @@ def with_tower_outputs(
         premises (`list[EncodedPremise]`): those of the batch, one for each row.
         audio_token_id, video_token_id (`int`): tokens that hold the places of the outputs, as the model's
             configuration names them.
-        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, hidden_size)`, *optional*): as the model
-            returns them.
+        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`, *optional*): as the model returns
+            them.
 
     Returns:
         `list[EncodedPremise]`: copies, which need no towers.
