@@ -2,22 +2,26 @@
 
 import copy
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModel
+from transformers import AutoModel, AutoProcessor
 
 from modeling_clue import CLUEConfig
 from modeling_clue.auto import BACKBONES
-from modeling_clue.backbone import LORA_TARGET_MODULES
+from modeling_clue.backbone import LORA_TARGET_MODULES, TOWERS, is_part_of
 from modeling_clue.conversion import plain_config
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.modeling_clue import ConfidenceEstimation
+from modeling_clue.modeling_clue import ConfidenceEstimation, change_class
 from modeling_clue.processing_clue import EncodedPremise
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]
+
+MEDIA = ("input_features", "pixel_values_videos")
+EMBEDS = ("audio_embeds", "video_embeds")
 
 
 def fresh(checkpoint, **options) -> ConfidenceEstimation:
@@ -213,6 +217,69 @@ def test_frozen_towers_never_run_backward(tiny_checkpoint, processor, premises, 
     model(**inputs, labels=torch.tensor([0.1, 0.9])).loss.backward()
     assert [output.requires_grad for output in outputs] == [not frozen] * 2
     assert all(weight.grad is not None for weight in model.model.language_model.layers.parameters())
+
+
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
+@pytest.mark.parametrize("modality", ["audio", "video", "audiovisual"])
+def test_projections_of_frozen_towers_have_the_plain_thinkers_gradients(tiny_checkpoint, premises, modality):
+    """What stands before them comes from the clip or is given, of frames that the towers see in several windows: their
+    gradients are the same to the last bit, and those of transformers' own forward, in which all is trained. What is
+    frozen has none."""
+    model, processor = fresh(tiny_checkpoint), AutoProcessor.from_pretrained(tiny_checkpoint)
+    processor.video_processor.size = {"shortest_edge": 24_000, "longest_edge": 32_000}
+    inputs = processor(premises[modality], HYPOTHESES[0])
+    assert modality == "audio" or inputs["video_grid_thw"][0, 1:].min() > 8  # a window has 8 patches a side
+    weights = torch.linspace(-1, 1, model.config.text_config.vocab_size)
+
+    plain = {name: tensor for name, tensor in inputs.items() if name != "branch_ids"}
+    thinker = change_class(model, model.backbone.upstream("ThinkerForConditionalGeneration"), model.config)
+    (thinker(**plain, use_audio_in_video=modality == "audiovisual").logits[0, -1] @ weights).backward()
+    expected = gradients(model)
+
+    projections = [name for tower in TOWERS for name in model.backbone.projections_of(model.model, tower)]
+    model.model.audio_tower.requires_grad_(False)
+    model.model.visual.requires_grad_(False)
+    for name in projections:
+        model.model.get_submodule(name).requires_grad_(True)
+
+    def own(given) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        model.zero_grad()
+        outputs, *embeds = model.encode(**given)
+        (model.lm_head(outputs.last_hidden_state[0, -1]) @ weights).backward()
+        embeds = {name: given for name, given in zip(EMBEDS, embeds, strict=True) if given is not None}
+        return gradients(model), embeds
+
+    found, embeds = own(inputs)
+    again, _ = own({name: tensor for name, tensor in inputs.items() if name not in MEDIA} | embeds)
+    assert embeds and not any(tensor.requires_grad for tensor in embeds.values())
+    trained = {name for name in expected if not is_part_of(name, TOWERS) or is_part_of(name, projections)}
+    assert any(is_part_of(name, projections) for name in trained)
+    assert found.keys() == again.keys() == trained
+    for name in trained:
+        assert torch.equal(again[name], found[name])
+        gradient = expected[name]
+        torch.testing.assert_close(found[name], gradient, atol=2e-5 * (1 + gradient.abs().max()), rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
+def test_a_plain_thinker_in_another_thread_is_not_disturbed(model, processor, premises):
+    """Its towers, which are ours, give what they give alone while another thread takes from them what stands before
+    their projections."""
+    inputs = processor(premises["video"], HYPOTHESES[0])
+    clip = inputs["pixel_values_videos"], inputs["video_grid_thw"]
+    expected, logits = model.model.get_video_features(*clip).pooler_output[0], model(**inputs).logits
+    results = []
+
+    def look(*call) -> None:
+        hook.remove()
+        thread = Thread(target=lambda: results.append(model.model.get_video_features(*clip).pooler_output[0]))
+        thread.start()
+        thread.join()
+
+    hook = model.model.visual.blocks[0].register_forward_hook(look)
+    assert torch.equal(model(**inputs).logits, logits)
+    assert torch.equal(results[0], expected)
 
 
 @torch.no_grad()

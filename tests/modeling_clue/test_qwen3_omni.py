@@ -51,9 +51,11 @@ def test_levels_of_vision_reach_the_frames(model, processor, premises):
     (level,) = seen["deepstack_visual_embeds"]
     torch.testing.assert_close(level, torch.cat(features.deepstack_features[0]))
     assert torch.equal(seen["visual_pos_masks"], inputs["input_ids"] == model.config.video_token_id)
-    assert output.video_embeds.shape == (len(level), 2 * level.shape[1])
+    vision = model.config.vision_config
+    width = vision.hidden_size * vision.spatial_merge_size**2
+    assert output.video_embeds.shape == (len(level), 2 * width)
     without = dict(inputs, pixel_values_videos=None, video_embeds=output.video_embeds.clone())
-    without["video_embeds"][:, level.shape[1] :] = 0
+    without["video_embeds"][:, width:] = 0
     changed = (model(**without).logits - output.logits).abs().amax(dim=1) > 1e-3
     assert changed.tolist() == [row != 1 for row in output.premise_index.tolist()]
 

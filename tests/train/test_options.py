@@ -18,7 +18,7 @@ EFFECTIVE = {
     "the data and the loss": {
         *("dataset", "dataset_configs", "variant", "train_split", "teacher_answers", "max_train_premises"),
         *("max_hypotheses_per_premise", "modality_batching", "cache_premises", "tower_cache", "tower_cache_gb"),
-        *("target", "sigma", "freeze_towers"),
+        *("target", "sigma", "freeze_towers", "train_projections"),
     },
     "the model": {
         *("model_name_or_path", "model_revision", "dtype", "attn_implementation", "use_peft", "lora_r", "lora_alpha"),
@@ -86,6 +86,7 @@ OTHERS = {
 }
 # Values of options that switch others off, where the default does not.
 OFF = {
+    "freeze_towers": False,
     "lr_scheduler_type": "constant",
     "max_steps": 10,
     "optim": "sgd",

@@ -13,6 +13,8 @@ from transformers import AutoModel, AutoProcessor
 from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from modeling_clue import CLUEForConfidenceEstimation
+from modeling_clue.auto import BACKBONES
+from modeling_clue.backbone import TOWERS, is_part_of
 from modeling_clue.conversion import apply_adapter
 from modeling_clue.modalities import MODALITIES
 from tests.launching import run
@@ -87,6 +89,43 @@ def test_frozen_towers_stay_as_they_are(dataset, tiny_checkpoint, tmp_path):
     """With `freeze_towers`, the language model and the head are trained alone."""
     output = train(dataset, tiny_checkpoint, tmp_path / "out", "--freeze_towers", "true")
     assert {name.split(".")[0] for name in changed(output, tiny_checkpoint)} == {"model", "confidence_head"}
+
+
+@pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
+@pytest.mark.parametrize("options", [("--freeze_towers", "true"), ("--use_peft", "true")], ids=str)
+def test_projections_are_trained_and_saved(dataset, tiny_checkpoint, tmp_path, options):
+    """With `train_projections`, they and no other weights of the towers move: the same steps from the towers' cache as
+    without. Of LoRA, the adapter holds them whole, and on its base it answers as the merged model does."""
+    every = ("--dataset_configs", *CONFIGS[1:], "--train_projections", "true", *options)
+    output = train(dataset, tiny_checkpoint, tmp_path / "out", *every, steps=6)
+    cache = ("--tower_cache", str(tmp_path / "cache"))
+    for name in ("first", "second"):
+        assert not changed(train(dataset, tiny_checkpoint, tmp_path / name, *every, *cache, steps=6), output)
+    model = AutoModel.from_pretrained(tiny_checkpoint)
+    layers = [name for tower in TOWERS for name in model.backbone.projections_of(model.model, tower)]
+    weights = {name for name in load_file(tiny_checkpoint / "model.safetensors") if is_part_of(name, layers)}
+    assert {name for name in changed(output, tiny_checkpoint) if name.startswith((*TOWERS,))} == weights
+    if "--use_peft" not in options:
+        return
+    adapter = load_file(output / "adapter" / "adapter_model.safetensors")
+    assert {name.removeprefix("base_model.model.model.") for name in adapter if is_part_of(name, TOWERS)} == weights
+    inputs = AutoProcessor.from_pretrained(output)({"video": next(dataset.rglob("*.mp4"))}, HYPOTHESES)
+    adapted = PeftModel.from_pretrained(model, output / "adapter").eval()
+    merged = AutoModel.from_pretrained(output).eval()
+    torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_projections_are_trained_where_that_does_something(dataset, tiny_checkpoint, tmp_path):
+    """Not beside towers that are trained whole, and not on text alone."""
+    projections = ("--train_projections", "true")
+    for options, message in (
+        ((), "no effect where whole towers are trained: add `--freeze-towers true`"),
+        (("--freeze_towers", "false"), "^train_projections has no effect with freeze_towers=false"),
+        (("--use_peft", "true", "--freeze_towers", "false"), "^train_projections has no effect with freeze_towers=f"),
+        (("--use_peft", "true", "--dataset-configs", "urn-text"), "^train_projections has no effect on text alone"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(dataset, tiny_checkpoint, tmp_path / "out", *projections, *options)
 
 
 def test_lora_trains_attention_of_the_language_model_and_the_head(dataset, tiny_checkpoint, tmp_path):
