@@ -1,8 +1,9 @@
 """Keeps on disk what frozen towers give for a clip: each is decoded and goes through the towers once, over all runs.
 
-The folder of a cache holds
+What is kept stands before the towers' projections: these may be trained, and be others in another run. The folder of a
+cache holds
 
-- `ab/ab12....safetensors`: an entry, one premise with the outputs of the towers in place of its sound and frames;
+- `ab/ab12....safetensors`: an entry, one premise with what the towers give in place of its sound and frames;
 - `digests/`: the digest of a clip's content, by its path, size and time, so that it is read for that only once;
 - `size`, `lock` and `tmp/`: bytes of all entries, who may write, and what is being written.
 

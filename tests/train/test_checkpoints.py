@@ -245,8 +245,12 @@ def test_other_rows_are_refused(run, dataset, tiny_checkpoint):
 
 
 def test_what_does_not_change_the_run_may_change(run, finished, dataset, tiny_checkpoint):
-    """Elsewhere on the disk, with other logs and numbers of checkpoints, the same run goes on."""
+    """Elsewhere on the disk, with other logs and numbers of checkpoints, and begun before there was an option, the
+    same run goes on."""
     moved = run.rename(run.parent / "moved")
+    manifest = json.loads((moved / "checkpoint-2" / "manifest.json").read_text())
+    del manifest["settings"]["train_projections"]
+    (moved / "checkpoint-2" / "manifest.json").write_text(json.dumps(manifest))
     elsewhere = shutil.copytree(tiny_checkpoint, run.parent / "elsewhere")
     shutil.rmtree(moved / "checkpoint-4")
     resume(moved, dataset, elsewhere, "--logging_steps", "3", "--save_total_limit", "1")

@@ -49,8 +49,7 @@ VARIANTS = {
     "mixed": (*FROZEN, "--modality_batching", "mixed"),
     "evaluated": (*FROZEN, "--eval_strategy", "epoch"),
     "projections": (*FROZEN, *PROJECTIONS),
-    "projections-lora": (*LORA, *PROJECTIONS),
-    "projections-autocast": (*LORA, *PROJECTIONS, "--dtype", "bfloat16", "--bf16", "true"),
+    "projections-lora": (*LORA, *PROJECTIONS, "--dtype", "bfloat16", "--bf16", "true"),
 }
 
 

@@ -9,9 +9,10 @@ from train.sft import load_model
 from train.trained import keep_trained_in_float32, trained_in
 
 
-def load(checkpoint, variant="distribution", freeze_towers=None, **options):
+def load(checkpoint, variant="distribution", freeze_towers=None, train_projections=False, **options):
     """The model of a run."""
-    data_args = DataArguments(dataset="umui", dataset_configs=["a"], variant=variant, freeze_towers=freeze_towers)
+    towers = {"freeze_towers": freeze_towers, "train_projections": train_projections}
+    data_args = DataArguments(dataset="umui", dataset_configs=["a"], variant=variant, **towers)
     return load_model(data_args, ModelArguments(model_name_or_path=str(checkpoint), **options))
 
 
@@ -42,6 +43,19 @@ def test_adapters_reach_towers_that_are_not_frozen(variant, tiny_checkpoint):
     assert trained_in(model, TOWERS)
     whole = [name for name, weight in model.named_parameters() if weight.requires_grad and "lora_" not in name]
     assert len(whole) == (variant == "distribution")
+
+
+@pytest.mark.parametrize("variant", ["distribution", "text"])
+@pytest.mark.parametrize("targets", [None, ["all-linear"], [r".*proj.*"]], ids=str)
+def test_lora_trains_projections_of_frozen_towers_whole(variant, targets, tiny_checkpoint):
+    """And no other weight of a tower, however its layers are named; what stays frozen is none of the projections."""
+    model = load(tiny_checkpoint, variant, train_projections=True, use_peft=True, lora_target_modules=targets)
+    whole = {"model.audio_tower.proj", "model.visual.merger"}
+    assert {*model.active_peft_config.modules_to_save} - {"confidence_head"} == {
+        name.removeprefix("model.") for name in whole
+    }
+    trained = [name.removeprefix("base_model.model.") for name in trained_in(model, TOWERS)]
+    assert trained and not [name for name in trained if not name.startswith((*whole,)) or "lora_" in name]
 
 
 @pytest.mark.parametrize(
