@@ -196,8 +196,8 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
 
     Frozen weights of the language model are used twice, forward and for the gradient of their input; trained ones a
     third time, for their own. Scores and values of attention: twice in backward, nothing spared for what is masked.
-    The towers are frozen and run forward only. What gradient checkpointing or fused attention compute anew is not
-    needed and does not count.
+    The towers are frozen and run forward only, their projections even where the rest is kept. What gradient
+    checkpointing or fused attention compute anew is not needed and does not count.
     """
     text, audio, vision = config.text_config, config.audio_config, config.vision_config
     rows, length = batch["input_ids"].shape
@@ -215,6 +215,10 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
     else:
         products += 3 * int(batch["branch_ids"].max()) * hidden * config.num_bins
 
+    products += int((batch["input_ids"] == config.audio_token_id).sum()) * audio.d_model * audio.output_dim
+    merged = vision.spatial_merge_size**2 * vision.hidden_size
+    seen = int((batch["input_ids"] == config.video_token_id).sum())
+    products += seen * merged * (merged + vision.out_hidden_size)
     if way != "cached" and "input_features" in batch:
         window, width = 2 * audio.n_window, audio.d_model
         for frames in batch["feature_attention_mask"].sum(dim=1).tolist():
@@ -223,7 +227,7 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
             products += len(chunks) * 3 * width * (max(chunks) * audio.num_mel_bins + max(halves) * width)
             layer = sum(halves) * (4 * width**2 + 2 * width * audio.encoder_ffn_dim)
             layer += 2 * sum(half**2 for half in halves) * width
-            products += audio.encoder_layers * layer + sum(halves) // 2 * width * audio.output_dim
+            products += audio.encoder_layers * layer
     if way != "cached" and "pixel_values_videos" in batch:
         merge, width = vision.spatial_merge_size, vision.hidden_size
         window = vision.window_size // vision.patch_size // merge * merge
@@ -235,8 +239,6 @@ def step_flops(config: CLUEConfig, way: str, batch: dict[str, torch.Tensor]) -> 
             # Of the windows' sides; every step of the grid is attended to alone.
             squares = [side // window * window**2 + (side % window) ** 2 for side in (height, wide)]
             products += 2 * steps * width * (full * (height * wide) ** 2 + (vision.depth - full) * math.prod(squares))
-            merged = merge**2 * width
-            products += patches // merge**2 * merged * (merged + vision.out_hidden_size)
     return 2 * products
 
 

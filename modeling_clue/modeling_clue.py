@@ -230,14 +230,23 @@ class BranchedThinker:
         projections = self.backbone.projections_of(self.model, tower)
         weights = self.model.get_submodule(tower).named_parameters(prefix=tower)
         trained = any(weight.requires_grad for name, weight in weights if not is_part_of(name, projections))
-        thread = get_ident()
+        patches = self.config.vision_config.spatial_merge_size**2 if tower == "visual" else 1
+        thread, taken = get_ident(), []
 
-        def give_back(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-            # Another thread may run the same tower as a part of a plain Thinker.
-            return inputs[0].reshape(len(output), -1) if get_ident() == thread else output
+        # A projection gets no rows, and those that it should have got come out of it. Another thread may run the same
+        # tower as a part of a plain Thinker.
+        def take(module: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor | None:
+            if get_ident() == thread:
+                taken.append(inputs[0].reshape(len(inputs[0]) // patches, -1))
+                return inputs[0][:0]
+
+        def give_back(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor | None:
+            if get_ident() == thread:
+                return taken.pop()
 
         with ExitStack() as hooks, torch.set_grad_enabled(trained and torch.is_grad_enabled()):
             for projection in projections.values():
+                hooks.enter_context(projection.register_forward_pre_hook(take))
                 hooks.enter_context(projection.register_forward_hook(give_back))
             yield
 
