@@ -358,9 +358,12 @@ def test_new_parts_speak_as_loudly_as_the_embeddings(language_model, assembled, 
     def size(states: torch.Tensor) -> float:
         return float(states.pow(2).mean().sqrt())
 
+    inputs, seen = processor({"video": clips.talkie, "modality": "audiovisual"}, HYPOTHESES), {}
+    model.model.language_model.register_forward_pre_hook(lambda *call: seen.update(call[-1]), with_kwargs=True)
     with torch.no_grad():
-        output = model(**processor({"video": clips.talkie, "modality": "audiovisual"}, HYPOTHESES))
-    for states in (output.audio_embeds, output.video_embeds, table[old:]):
+        model(**inputs)
+    tokens = model.config.audio_token_id, model.config.video_token_id
+    for states in (*(seen["inputs_embeds"][inputs["input_ids"] == token] for token in tokens), table[old:]):
         assert size(states) == pytest.approx(size(table[:old]), rel=0.5)
 
 
