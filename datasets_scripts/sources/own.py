@@ -16,7 +16,6 @@ import argparse
 import functools
 import hashlib
 import io
-import itertools
 import json
 import math
 import os
@@ -34,6 +33,7 @@ import soundfile
 from common.errors import InputError
 from datasets_scripts.building.clips import MediaRoot
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.building.split import DEFAULT_SHARES, split_by_chance
 from datasets_scripts.judgements.scale import Scale
 from datasets_scripts.schema import PROBABILITY_SOURCES, SPLITS, name_of, one_form
 from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
@@ -45,7 +45,6 @@ DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a fol
 # Whoever releases the config states them.
 FACTS = None
 
-DEFAULT_SHARES = (0.8, 0.1, 0.1)
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "dev": "validation", "val": "validation", "valid": "validation"}
 TRUTHS = {"true": 1, "false": 0}
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -170,9 +169,9 @@ class _Tables:
             if missing := [f"{option} {column!r}" for option, column in asked.items() if column not in there]:
                 raise InputError(f"{table} lacks {', '.join(missing)}: {columns_there(table, there)}")
         self.columns = list(dict.fromkeys(asked.values()))
-        shares = zip(SPLITS, options.shares or DEFAULT_SHARES, strict=True)
+        shares = dict(zip(SPLITS, options.shares, strict=True)) if options.shares else DEFAULT_SHARES
         # A share of 0 gets nothing, even at the very end.
-        self.shares = {split: share for split, share in shares if share}
+        self.shares = {split: share for split, share in shares.items() if share}
 
     def records(self, *without: str) -> Iterator[tuple[Path, Record | Problem]]:
         """Yields the rows of all tables, each with its table."""
@@ -244,11 +243,7 @@ class _Tables:
             if name not in SPLIT_NAMES:
                 raise ValueError(f"{column} must be one of {list(SPLIT_NAMES)}, got {reprlib.repr(values[column])}")
             return SPLIT_NAMES[name]
-        # A number in [0, 1) that looks drawn at random, but belongs to this seed and group.
-        digest = hashlib.blake2b(f"{options.seed} {self._group_of(values)}".encode(), digest_size=8).digest()
-        chance = (int.from_bytes(digest, "big") >> 11) / 2**53
-        ends = zip(itertools.accumulate(self.shares.values()), self.shares, strict=True)
-        return next((split for end, split in ends if chance < end), list(self.shares)[-1])
+        return split_by_chance(self._group_of(values), options.seed, self.shares)
 
     def _group_of(self, values: dict) -> str:
         """Returns what must stay together: the value of `--split-by`, or the premise."""

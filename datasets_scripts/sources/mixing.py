@@ -1,0 +1,62 @@
+"""
+Clips made of others: sounds cut out where they can be heard, brought to one level and put one after the other.
+
+A sound can be heard where 20 ms of it are less than 20 dB below its loudest 20 ms, and up to 0.1 s before and after:
+pauses of up to 0.2 s between two barks belong to the barking, longer ones are shortened to that.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.ndimage import binary_dilation
+
+from datasets_scripts.building.clips import SAMPLING_RATE
+from datasets_scripts.building.drafts import Clip
+from modeling_clue.media import MediaError, load_audio
+
+
+FRAME = SAMPLING_RATE // 50
+# Of the level of the loudest frame: 20 dB below it.
+AUDIBLE = 0.1
+FRAMES_AROUND = 5
+LEVEL = 0.05
+HIGHEST_PEAK = 0.99
+# The samples that two neighbours share.
+FADE = SAMPLING_RATE // 50
+
+
+def read_sounding(path: Path) -> np.ndarray:
+    """Returns what can be heard of a clip, as a waveform at 16 kHz; an unreadable or silent one is a `MediaError`."""
+    waveform = load_audio(path, sampling_rate=SAMPLING_RATE).waveform
+    frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
+    levels = np.sqrt(np.square(frames, dtype=np.float64).mean(1))
+    if not levels.any():
+        raise MediaError(f"{path} is silent: no sound can be cut out of it.")
+    return frames[binary_dilation(levels >= AUDIBLE * levels.max(), iterations=FRAMES_AROUND)].ravel()
+
+
+def cut(waveform: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns so many samples from anywhere in a waveform, or the whole over and over again if it is shorter."""
+    start = rng.integers(max(len(waveform) - samples, 0) + 1)
+    return np.take(waveform, np.arange(start, start + samples), mode="wrap")
+
+
+def mix(parts: list[np.ndarray]) -> Clip:
+    """Returns a clip of waveforms one after the other, at one level; neighbours fade over in `FADE` samples."""
+    rise = np.sqrt(np.linspace(0, 1, FADE))
+    mixed = _levelled(parts[0])
+    for part in map(_levelled, parts[1:]):
+        shared = mixed[-FADE:] * rise[::-1] + part[:FADE] * rise
+        mixed = np.concatenate([mixed[:-FADE], shared, part[FADE:]])
+    mixed = mixed / max(1.0, np.abs(mixed).max() / HIGHEST_PEAK)
+    file = io.BytesIO()
+    soundfile.write(file, mixed, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    name = f"mix-{hashlib.sha256(file.getvalue()).hexdigest()[:16]}.flac"
+    return Clip(Path(name), name, content=file.getvalue())
+
+
+def _levelled(waveform: np.ndarray) -> np.ndarray:
+    return waveform * (LEVEL / np.sqrt(np.square(waveform, dtype=np.float64).mean()))
