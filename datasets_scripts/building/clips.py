@@ -8,7 +8,7 @@ import posixpath
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import soundfile
@@ -138,6 +138,28 @@ def files_below(folder: Path, suffixes: tuple[str, ...], option: str) -> list[Pa
     if not found:
         raise InputError(f"{option} {folder} holds no file that ends in {', '.join(suffixes)}")
     return sorted(found)
+
+
+def files_by_class(
+    folder: Path, suffixes: tuple[str, ...], needed: Iterable[str], others: str
+) -> dict[str, list[Path]]:
+    """
+    Returns the media files below each folder of `--clips`, one folder a class.
+
+    Args:
+        folder (`Path`), suffixes (`tuple[str, ...]`): As of [`files_below`].
+        needed (`Iterable[str]`): The classes that must be there.
+        others (`str`): A regular expression of the names of those that may be there too.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in files_below(folder, suffixes, "--clips"):
+        name, *below = path.relative_to(folder).parts
+        if not below or not (name in needed or re.fullmatch(others, name)):
+            raise InputError(f"--clips {folder} holds {name}, which is no folder of a class: put it elsewhere")
+        found.setdefault(name, []).append(path)
+    if missing := [name for name in needed if name not in found]:
+        raise InputError(f"--clips {folder} has no clips in the folders {', '.join(missing)}")
+    return found
 
 
 class NamedFiles:

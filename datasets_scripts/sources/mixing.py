@@ -28,13 +28,18 @@ HIGHEST_PEAK = 0.99
 FADE = SAMPLING_RATE // 50
 
 
-def read_sounding(path: Path) -> np.ndarray:
-    """Returns what can be heard of a clip, as a waveform at 16 kHz; an unreadable or silent one is a `MediaError`."""
+def read_sound(path: Path) -> np.ndarray:
+    """Returns a clip as a waveform at 16 kHz; an unreadable or silent one is a `MediaError`."""
     waveform = load_audio(path, sampling_rate=SAMPLING_RATE).waveform
-    frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
+    if not _frames(waveform).any():
+        raise MediaError(f"{path} is silent: nothing can be mixed of it.")
+    return waveform
+
+
+def audible(waveform: np.ndarray) -> np.ndarray:
+    """Returns what can be heard of a waveform, put together."""
+    frames = _frames(waveform)
     levels = np.sqrt(np.square(frames, dtype=np.float64).mean(1))
-    if not levels.any():
-        raise MediaError(f"{path} is silent: no sound can be cut out of it.")
     return frames[binary_dilation(levels >= AUDIBLE * levels.max(), iterations=FRAMES_AROUND)].ravel()
 
 
@@ -60,3 +65,7 @@ def mix(parts: list[np.ndarray]) -> Clip:
 
 def _levelled(waveform: np.ndarray) -> np.ndarray:
     return waveform * (LEVEL / np.sqrt(np.square(waveform, dtype=np.float64).mean()))
+
+
+def _frames(waveform: np.ndarray) -> np.ndarray:
+    return waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)

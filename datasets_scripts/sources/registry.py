@@ -1,6 +1,18 @@
 """Names the sources: a module each, with `DESCRIPTION`, `FACTS`, `add_arguments` and `configs`."""
 
-from datasets_scripts.sources import clotho, nli, own, restore, unli, urn, urn_stress, wikivideo
+from datasets_scripts.sources import (
+    clotho,
+    esc10,
+    grid,
+    nli,
+    own,
+    restore,
+    speech_commands,
+    unli,
+    urn,
+    urn_stress,
+    wikivideo,
+)
 
 
 SOURCES = {
@@ -9,6 +21,9 @@ SOURCES = {
     "unli": unli,
     "nli": nli,
     "clotho": clotho,
+    "esc10": esc10,
+    "speech-commands": speech_commands,
+    "grid": grid,
     "wikivideo": wikivideo,
     "own": own,
     "restore": restore,
