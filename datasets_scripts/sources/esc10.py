@@ -9,6 +9,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, permutations
 from pathlib import Path
 
@@ -294,6 +295,11 @@ def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespa
         claims = balance.choose(clip_forms(kind, _foils([kind], rng)), number, rng)
         premise = columns | {"audio": Clip(path, key), "probability_source": "label"}
         yield from drafts_about(premise, key, f"esc10-{kind}-{path.stem}", claims)
+
+    @cache
+    def audible_of(path: Path) -> np.ndarray:
+        return audible(read_sound(path))
+
     by_kind: dict[str, list[Path]] = {}
     for kind, path in clips:
         by_kind.setdefault(kind, []).append(path)
@@ -302,7 +308,7 @@ def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespa
         paths = [by_kind[kind][rng.integers(len(by_kind[kind]))] for kind in steps]
         place = f"mixture {k} of the {split} split"
         try:
-            clip = _mix(paths, list(steps.values()), rng)
+            clip = _mix([audible_of(path) for path in paths], list(steps.values()), rng)
         except MediaError as error:
             yield Problem(place, "media", str(error))
             continue
@@ -321,12 +327,12 @@ def sample_steps(kinds: list[str], rng: np.random.Generator) -> dict[str, int]:
     return dict(zip(map(str, rng.choice(kinds, number, replace=False)), map(int, lengths), strict=True))
 
 
-def _mix(paths: list[Path], steps: list[int], rng: np.random.Generator) -> Clip:
+def _mix(sounds: list[np.ndarray], steps: list[int], rng: np.random.Generator) -> Clip:
     """Returns the clip of sounds that go on so many steps each, half of a fade more where they meet."""
     parts = []
-    for k, (path, number) in enumerate(zip(paths, steps, strict=True)):
-        meets = (k > 0) + (k < len(paths) - 1)
-        parts.append(cut(audible(read_sound(path)), number * STEP + meets * FADE // 2, rng))
+    for k, (sound, number) in enumerate(zip(sounds, steps, strict=True)):
+        meets = (k > 0) + (k < len(sounds) - 1)
+        parts.append(cut(sound, number * STEP + meets * FADE // 2, rng))
     return mix(parts)
 
 

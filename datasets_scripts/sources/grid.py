@@ -9,7 +9,6 @@ import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -123,7 +122,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
 
 def read_name(stem: str) -> list[Word] | None:
     """Returns the words that a file's name spells, `None` if it spells no sentence."""
-    if len(stem) != len(SENTENCE) or not all(letter in words for letter, words in zip(stem, SENTENCE.values())):
+    if not re.fullmatch("".join(f"[{''.join(words)}]" for words in SENTENCE.values()), stem):
         return None
     return [Word(place, words[letter]) for letter, (place, words) in zip(stem, SENTENCE.items(), strict=True)]
 

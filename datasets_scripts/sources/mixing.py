@@ -44,8 +44,9 @@ def audible(waveform: np.ndarray) -> np.ndarray:
 
 
 def cut(waveform: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns so many samples from anywhere in a waveform, or the whole over and over again if it is shorter."""
-    start = rng.integers(max(len(waveform) - samples, 0) + 1)
+    """Returns so many samples from anywhere in a waveform, which begins anew where it ends if it is shorter."""
+    spare = len(waveform) - samples
+    start = rng.integers(spare + 1 if spare >= 0 else len(waveform))
     return np.take(waveform, np.arange(start, start + samples), mode="wrap")
 
 
