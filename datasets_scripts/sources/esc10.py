@@ -9,7 +9,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, permutations
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from datasets_scripts.building.drafts import Clip, Draft, Problem
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.claims import Balance, Claim, drafts_about, make_claims
 from datasets_scripts.sources.facts import Facts
-from datasets_scripts.sources.mixing import FADE, audible, cut, mix, read_sound
-from modeling_clue.media import MediaError
+from datasets_scripts.sources.mixing import FADE, audible, cut, drafts_about_mixes, mix, read_sound
 
 
 DESCRIPTION = "ESC-10's sounds and mixtures of them, with claims that are true, false and graded"
@@ -287,13 +286,13 @@ def mixture_forms(steps: dict[str, int], foils: list[str]) -> list[list[Claim]]:
 def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespace) -> Iterator[Draft | Problem]:
     """Yields the drafts of a split: about its clips, then about mixtures of them."""
     rng = np.random.default_rng([options.seed, SPLITS.index(split)])
-    balance, number = Balance(), options.hypotheses_per_premise
+    say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
     columns = {"source": "esc10", "modality": "audio", "evidence": ["audio"]}
     for k in rng.permutation(len(clips)):
         kind, path = clips[k]
         key = path.relative_to(options.clips).as_posix()
-        claims = balance.choose(clip_forms(kind, _foils([kind], rng)), number, rng)
         premise = columns | {"audio": Clip(path, key), "probability_source": "label"}
+        claims = say(clip_forms(kind, _foils([kind], rng)))
         yield from drafts_about(premise, key, f"esc10-{kind}-{path.stem}", claims)
 
     @cache
@@ -303,18 +302,15 @@ def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespa
     by_kind: dict[str, list[Path]] = {}
     for kind, path in clips:
         by_kind.setdefault(kind, []).append(path)
-    for k in range(round(options.mixtures * len(clips))):
+
+    def draw() -> tuple[Clip, list[list[Claim]]]:
         steps = sample_steps(list(by_kind), rng)
-        paths = [by_kind[kind][rng.integers(len(by_kind[kind]))] for kind in steps]
-        place = f"mixture {k} of the {split} split"
-        try:
-            clip = _mix([audible_of(path) for path in paths], list(steps.values()), rng)
-        except MediaError as error:
-            yield Problem(place, "media", str(error))
-            continue
-        claims = balance.choose(mixture_forms(steps, _foils(list(steps), rng)), number, rng)
-        premise = columns | {"audio": clip, "probability_source": "exact"}
-        yield from drafts_about(premise, place, f"esc10-{split}-mixture-{k:05d}", claims)
+        sounds = [audible_of(by_kind[kind][rng.integers(len(by_kind[kind]))]) for kind in steps]
+        return _mix(sounds, list(steps.values()), rng), mixture_forms(steps, _foils(list(steps), rng))
+
+    premise = columns | {"probability_source": "exact"}
+    amount = round(options.mixtures * len(clips))
+    yield from drafts_about_mixes(draw, amount, "--mixtures", say, premise, f"esc10-{split}-mixture")
 
 
 def sample_steps(kinds: list[str], rng: np.random.Generator) -> dict[str, int]:

@@ -7,14 +7,17 @@ pauses of up to 0.2 s between two barks belong to the barking, longer ones are s
 
 import hashlib
 import io
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from scipy.ndimage import binary_dilation
 
+from common.errors import InputError
 from datasets_scripts.building.clips import SAMPLING_RATE
-from datasets_scripts.building.drafts import Clip
+from datasets_scripts.building.drafts import Clip, Draft, Problem
+from datasets_scripts.sources.claims import Claim, drafts_about
 from modeling_clue.media import MediaError, load_audio
 
 
@@ -26,6 +29,8 @@ LEVEL = 0.05
 HIGHEST_PEAK = 0.99
 # The samples that two neighbours share.
 FADE = SAMPLING_RATE // 50
+# How often a clip that was there before is drawn anew.
+ATTEMPTS = 100
 
 
 def read_sound(path: Path) -> np.ndarray:
@@ -62,6 +67,41 @@ def mix(parts: list[np.ndarray]) -> Clip:
     soundfile.write(file, mixed, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     name = f"mix-{hashlib.sha256(file.getvalue()).hexdigest()[:16]}.flac"
     return Clip(Path(name), name, content=file.getvalue())
+
+
+def drafts_about_mixes(
+    draw: Callable[[], tuple[Clip, list[Iterable[Claim]]]],
+    number: int,
+    option: str,
+    say: Callable[[list[Iterable[Claim]]], list[Claim]],
+    premise: dict,
+    name: str,
+) -> Iterator[Draft | Problem]:
+    """
+    Yields the drafts about mixed clips, all different.
+
+    Args:
+        draw (`Callable`): Gives a clip and what may be said of it; a `MediaError` says which raw clip is no good.
+        number (`int`): How many clips to mix.
+        option (`str`): The option that asks for so many, for the error if there aren't.
+        say (`Callable`): Chooses among what may be said.
+        premise (`dict`), name (`str`): As of [`~datasets_scripts.sources.claims.drafts_about`], of all the clips.
+    """
+    seen = set()
+    for k in range(number):
+        place = f"{name}-{k:05d}"
+        for _ in range(ATTEMPTS):
+            try:
+                clip, forms = draw()
+            except MediaError as error:
+                yield Problem(place, "media", str(error))
+                break
+            if clip.key not in seen:
+                seen.add(clip.key)
+                yield from drafts_about(premise | {"audio": clip}, place, place, say(forms))
+                break
+        else:
+            raise InputError(f"{number} different clips of {name} were asked for, and {k} were found: lower {option}")
 
 
 def _levelled(waveform: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -22,8 +23,7 @@ from datasets_scripts.building.split import split_by_chance
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.claims import Balance, Claim, drafts_about, make_claims
 from datasets_scripts.sources.facts import Facts
-from datasets_scripts.sources.mixing import mix, read_sound
-from modeling_clue.media import MediaError
+from datasets_scripts.sources.mixing import drafts_about_mixes, mix, read_sound
 
 
 DESCRIPTION = "the spoken words of Speech Commands, alone and in a row, with claims that are true, false and graded"
@@ -187,7 +187,7 @@ def _drafts(split: str, clips: list[Spoken | Problem], options: argparse.Namespa
     yield from (one for one in clips if isinstance(one, Problem))
     clips = [one for one in clips if isinstance(one, Spoken)]
     rng = np.random.default_rng([options.seed, SPLITS.index(split)])
-    balance, number = Balance(), options.hypotheses_per_premise
+    say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
     columns = {"source": "speech-commands", "modality": "audio", "evidence": ["audio"]}
     # A word is asked for in vain the more often, the more often it is spoken.
     spoken = [one.word for one in clips if one.word]
@@ -199,24 +199,21 @@ def _drafts(split: str, clips: list[Spoken | Problem], options: argparse.Namespa
     for k in rng.permutation(len(clips)):
         clip = clips[k]
         key = clip.path.relative_to(options.clips).as_posix()
-        claims = balance.choose(word_forms(clip.word, foils([clip.word])), number, rng)
         premise = columns | {"audio": Clip(clip.path, key), "probability_source": "label"}
+        claims = say(word_forms(clip.word, foils([clip.word])))
         yield from drafts_about(premise, key, f"speech-commands-{key.rsplit('.', 1)[0].replace('/', '-')}", claims)
     speakers: dict[str, list[Spoken]] = {}
     for clip in clips:
         if clip.word:
             speakers.setdefault(clip.speaker, []).append(clip)
     several = [those for those in speakers.values() if len(those) >= max(LENGTHS)]
-    for k in range(round(options.rows_of_words * len(clips)) if several else 0):
+
+    def draw() -> tuple[Clip, list[list[Claim]]]:
         those = several[rng.integers(len(several))]
         chosen = [those[j] for j in rng.choice(len(those), rng.choice(list(LENGTHS)), replace=False)]
-        place = f"row of words {k} of the {split} split"
-        try:
-            clip = mix([read_sound(one.path) for one in chosen])
-        except MediaError as error:
-            yield Problem(place, "media", str(error))
-            continue
         words = [one.word for one in chosen]
-        claims = balance.choose(row_forms(words, foils(words)), number, rng)
-        premise = columns | {"audio": clip, "probability_source": "exact"}
-        yield from drafts_about(premise, place, f"speech-commands-{split}-row-{k:05d}", claims)
+        return mix([read_sound(one.path) for one in chosen]), row_forms(words, foils(words))
+
+    premise = columns | {"probability_source": "exact"}
+    amount = round(options.rows_of_words * len(clips)) if several else 0
+    yield from drafts_about_mixes(draw, amount, "--rows-of-words", say, premise, f"speech-commands-{split}-row")
