@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import non_negative_float, positive_int
+from common.errors import InputError
 from datasets_scripts.building.clips import files_by_class
 from datasets_scripts.building.drafts import Clip, Draft, Problem
 from datasets_scripts.building.split import split_by_chance
@@ -215,5 +216,9 @@ def _drafts(split: str, clips: list[Spoken | Problem], options: argparse.Namespa
         return mix([read_sound(one.path) for one in chosen]), row_forms(words, foils(words))
 
     premise = columns | {"probability_source": "exact"}
-    amount = round(options.rows_of_words * len(clips)) if several else 0
+    amount = round(options.rows_of_words * len(clips))
+    if amount and not several:
+        raise InputError(
+            f"no speaker of the {split} split has {max(LENGTHS)} clips with words for a row: pass --rows-of-words 0"
+        )
     yield from drafts_about_mixes(draw, amount, "--rows-of-words", say, premise, f"speech-commands-{split}-row")
