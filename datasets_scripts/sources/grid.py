@@ -8,9 +8,9 @@ Three configs of the same hypotheses: `grid-audio` has the sound of the clips, `
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,8 +66,7 @@ SUFFIXES = (".mp4", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm")
 FOILS = 2
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """Names a word at its place in a sentence."""
 
     place: str
@@ -137,15 +136,16 @@ def sentence_forms(sentence: list[Word], rng: np.random.Generator) -> list[list[
     # Of the small words, "at" and so on, there are only whole sentences.
     words = [word for word in (*sentence, *foils) if word.place != "preposition"]
     each, pairs = [(word,) for word in words], list(permutations(words, 2))
-    of_one_place = [(one, other) for one, other in pairs if one.place == other.place]
-    of_two_places = [(one, other) for one, other in pairs if one.place != other.place and {one, other} & {*sentence}]
+    of_one_place = [two for two in pairs if two[0].place == two[1].place]
+    true = {*sentence}
+    of_two_places = [two for two in pairs if two[0].place != two[1].place and not true.isdisjoint(two)]
     spelt = [[foil if foil.place == word.place else word for word in sentence] for foil in foils]
     wholes = [(" ".join(word.word for word in those),) for those in (sentence, *spelt)]
-    is_ = list(make_claims(IS, each, sentence.__contains__))
-    is_not = list(make_claims(IS_NOT, each, lambda word: word not in sentence))
-    either = list(make_claims(OR, of_one_place, lambda *two: not {*two}.isdisjoint(sentence)))
-    neither = list(make_claims(NEITHER, of_one_place, lambda *two: {*two}.isdisjoint(sentence)))
-    both = list(make_claims(BOTH, of_two_places, lambda *two: {*two} <= {*sentence}))
+    is_ = list(make_claims(IS, each, true.__contains__))
+    is_not = list(make_claims(IS_NOT, each, lambda word: word not in true))
+    either = list(make_claims(OR, of_one_place, lambda *two: not true.isdisjoint(two)))
+    neither = list(make_claims(NEITHER, of_one_place, lambda *two: true.isdisjoint(two)))
+    both = list(make_claims(BOTH, of_two_places, lambda *two: true.issuperset(two)))
     whole = [
         *make_claims(WHOLE, wholes, lambda text: text == wholes[0][0]),
         *make_claims(NOT_WHOLE, wholes, lambda text: text != wholes[0][0]),

@@ -41,7 +41,7 @@ def test_a_cut_has_the_length_asked_for(seconds):
 
 
 def test_neighbours_meet_in_the_middle_of_their_fade_at_one_level():
-    """However loud the raw sounds were; the clip is 16 kHz mono FLAC without clipping, its name that of its content."""
+    """However loud the raw sounds were; the clip is 16 kHz mono FLAC, not clipped, and its name is its content's."""
     parts = [tone(500, 1, 0.01), tone(2000, 2, 0.9)]
     clip = mix(parts)
     mixed, rate = soundfile.read(io.BytesIO(clip.content))
