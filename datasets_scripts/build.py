@@ -9,6 +9,9 @@ python -m datasets_scripts.build nli --raw data/nli --output-dir umui --on-error
     --leave-out unli/validation unli/test
 python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips data/clotho --output-dir umui \\
     --on-error skip
+python -m datasets_scripts.build esc10 --clips data/esc10 --output-dir umui
+python -m datasets_scripts.build speech-commands --clips data/speech_commands --output-dir umui
+python -m datasets_scripts.build grid --clips data/grid_s1 --output-dir umui
 python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl \\
     --output-dir umui
 python -m datasets_scripts.build own --dataset-config mine --table pairs.csv --hypothesis-column claim \\

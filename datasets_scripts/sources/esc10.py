@@ -258,7 +258,11 @@ def mixture_forms(steps: dict[str, int], foils: list[str]) -> list[list[Claim]]:
     moment = list(make_claims(MOMENT, each, share))
     not_at_moment = list(make_claims(NOT_AT_MOMENT, each, opposite(share)))
     either_at_moment = list(make_claims(EITHER_AT_MOMENT, pairs, share))
-    half_ = [*make_claims(HALF, each, half), *make_claims(LESS_THAN_HALF, each, opposite(half))]
+    lasting = [
+        *make_claims(HALF, each, half),
+        *make_claims(LESS_THAN_HALF, each, opposite(half)),
+        *make_claims(LONGEST, each, is_longest),
+    ]
     heard = [
         *make_claims(HEARD, each, lambda sound: sound in shares),
         *make_claims(UNHEARD, each, lambda sound: sound not in shares),
@@ -279,8 +283,7 @@ def mixture_forms(steps: dict[str, int], foils: list[str]) -> list[list[Claim]]:
         *make_claims(PICKED, each, lambda sound: (sound in shares) / len(shares)),
         *make_claims(NOT_PICKED, each, lambda sound: 1 - (sound in shares) / len(shares)),
     ]
-    lasting = [*half_, *make_claims(LONGEST, each, is_longest)]
-    return [moment, lasting, heard, not_at_moment, order, together, picked, either_at_moment, lasting, order]
+    return [moment, lasting, not_at_moment, order, either_at_moment, heard, picked, lasting, together]
 
 
 def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespace) -> Iterator[Draft | Problem]:

@@ -201,6 +201,17 @@ def test_kin_of_wav_of_unknown_size_are_read_to_their_end(kind, size):
     assert np.abs(load_audio(bytes(data)).waveform - tone(2.0)).max() < 1e-4
 
 
+@pytest.mark.parametrize("options", [{}, {"kind": "FLAC"}, {"kind": "OGG"}, {"endian": "BIG"}])
+@pytest.mark.parametrize("name", ["a.raw", "a.wav.RAW", "a.mp4", "a"])
+def test_a_sound_is_read_whatever_its_file_is_called(options, name, tmp_path):
+    """Content says what it is, of a path and of an open file: `.raw` is headerless samples to libsndfile."""
+    content = sound_file(tone(0.5), **options)
+    (tmp_path / name).write_bytes(content)
+    with (tmp_path / name).open("rb") as file:
+        for source in (tmp_path / name, file):
+            np.testing.assert_array_equal(load_audio(source).waveform, load_audio(content).waveform)
+
+
 @pytest.mark.parametrize("samples", [0, 2**36 - 1, 0x7FFFF000 // 2, 2_000_000_000 // 2])
 def test_a_flac_of_unknown_length_is_read_to_its_end(samples):
     """A FLAC file from a pipe states no number of samples, or that of a WAV file of made-up size."""

@@ -216,8 +216,7 @@ def check_baseline(pairs: dict) -> None:
     assert constant * 0.97 < best < constant * 1.05
 
 
-@pytest.mark.parametrize("layout", ["{}", "00{1} - {0}"])
-def test_folders_that_are_no_class_or_missing_are_named(tmp_path, layout):
+def test_folders_that_are_no_class_or_missing_are_named(tmp_path):
     """Nothing is built of less than ten kinds, or of an eleventh."""
     touch(tmp_path, *(f"{kind}/1-1-A.ogg" for kind in SOUNDS if kind != "rain"))
     with pytest.raises(InputError, match="has no clips in the folders rain"):

@@ -53,9 +53,9 @@ def read_claim(sentence: str, name: str) -> float:
 
 @pytest.fixture(scope="module")
 def drafts(tmp_path_factory) -> dict[str, dict[str, Drafts]]:
-    """The drafts about 250 sentences, in two folders."""
+    """The drafts about 120 sentences, in two folders."""
     folder = tmp_path_factory.mktemp("grid")
-    files = [f"s{k % 2 + 1}/{name}.mpg" for k, name in enumerate(names(250))]
+    files = [f"s{k % 2 + 1}/{name}.mpg" for k, name in enumerate(names(120))]
     return drafts_of(grid, "--clips", touch(folder, *files))
 
 
@@ -85,14 +85,15 @@ def test_all_modalities_are_asked_the_same(drafts):
 
 def test_a_sentence_is_in_one_split_whoever_says_it(tmp_path):
     """It hangs on the sentence and the seed alone, about a tenth for validation and as much to test on."""
-    stems = names(400)
+    stems = names(60)
     touch(tmp_path, *(f"{speaker}/{stem}.mp4" for stem in stems for speaker in ("s1", "s2")))
     splits = drafts_of(grid, "--clips", tmp_path, "--modalities", "video")["grid-video"]
-    found = {split: sorted({row["video"].key for row in rows_of(those)}) for split, those in splits.items()}
-    for split in SPLITS:
+    for split, those in splits.items():
         inside = [stem for stem in stems if split_by_chance(stem, 0) == split]
-        assert found[split] == sorted(f"{speaker}/{stem}.mp4" for stem in inside for speaker in ("s1", "s2"))
-        assert len(inside) / len(stems) == pytest.approx({"train": 0.8}.get(split, 0.1), abs=0.05)
+        wanted = {f"{speaker}/{stem}.mp4" for stem in inside for speaker in ("s1", "s2")}
+        assert {row["video"].key for row in rows_of(those)} == wanted
+        share = np.mean([split_by_chance(stem, 0) == split for stem in names(2000)])
+        assert share == pytest.approx({"train": 0.8}.get(split, 0.1), abs=0.02)
 
 
 def test_wording_gives_nothing_away(drafts):
@@ -102,13 +103,13 @@ def test_wording_gives_nothing_away(drafts):
         hypothesis = row["hypothesis"]
         surplus[hypothesis] += row["probability"] - 0.5
         surplus[re.sub('".+?"', "*", hypothesis)] += row["probability"] - 0.5
-    assert len(surplus) > 200 and max(map(abs, surplus.values())) <= 2.5
+    assert len(surplus) > 150 and max(map(abs, surplus.values())) <= 2.5
 
 
 @pytest.mark.parametrize("stem", ["bbaf2", "bbaf2nn", "BBAF2N", "bbaw2n", "bbaf0n", "xbaf2n", "bbaf2n-1", ""])
 def test_names_that_spell_no_sentence_are_problems(tmp_path, stem):
     """There is no w among the letters and no 0 among the digits; the message says how a name is spelt."""
-    touch(tmp_path, *(f"{name}.mp4" for name in names(50)), f"x/{stem or ' '}.mp4")
+    touch(tmp_path, *(f"{name}.mp4" for name in names(30)), f"x/{stem or ' '}.mp4")
     splits = drafts_of(grid, "--clips", tmp_path, "--modalities", "video", "audio")
     for modality in ("video", "audio"):
         (problem,), *others = (problems_of(those) for those in splits[f"grid-{modality}"].values())
