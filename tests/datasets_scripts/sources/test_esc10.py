@@ -235,7 +235,7 @@ def test_clips_that_are_no_good_are_problems(clips, tmp_path):
     (broken,) = (tmp_path / "rain").glob("1-*")
     broken.unlink()
     broken.write_bytes(b"RIFF no sound")
-    drafts: dict[str, Drafts] = drafts_of(esc10, "--clips", tmp_path)["esc10"]
+    drafts: dict[str, Drafts] = drafts_of(esc10, "--clips", tmp_path, "--mixtures", 2)["esc10"]
     first, *others = problems_of(drafts["train"])
     assert first.kind == "row" and "A-1.ogg does not begin with a fold" in first.complaint
     assert others and all(one.kind == "media" and str(broken) in one.complaint for one in others)
