@@ -7,7 +7,7 @@ of a split, of different kinds, cut where they can be heard: how much of it is r
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, permutations
@@ -178,8 +178,8 @@ FOLDS = range(1, 6)
 KINDS = {1: 0.2, 2: 0.45, 3: 0.35}
 # A mixture is as many steps of a quarter second; a sound in it has four of them at least.
 STEPS, SHORTEST, STEP = 20, 4, SAMPLING_RATE // 4
-# Nobody is asked whether 2.5 of 5 seconds are half of them: so near to it shares differ too little.
-CLEAR = 0.1
+# Which of two goes on longer, or whether for half of the time, is asked where that differs by so many steps.
+CLEAR = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -218,10 +218,8 @@ def clip_forms(kind: str, foils: list[str]) -> list[list[Claim]]:
     own, others = SOUNDS[kind], [SOUNDS[foil] for foil in foils]
     each = [(sound,) for sound in (own, *others)]
     pairs = [pair for other in others for pair in permutations((own, other))] + list(permutations(others, 2))
-    is_, is_not = (
-        list(make_claims(IS, each, lambda sound: sound is own)),
-        list(make_claims(IS_NOT, each, lambda sound: sound is not own)),
-    )
+    is_ = list(make_claims(IS, each, lambda sound: sound is own))
+    is_not = list(make_claims(IS_NOT, each, lambda sound: sound is not own))
     either = list(make_claims(OR, pairs, lambda *sounds: own in sounds))
     neither = list(make_claims(NEITHER, pairs, lambda *sounds: own not in sounds))
     return [is_, is_not, is_, either, is_not, is_, neither]
@@ -235,43 +233,46 @@ def mixture_forms(steps: dict[str, int], foils: list[str]) -> list[list[Claim]]:
         steps (`dict[str, int]`): How many of `STEPS` each of its kinds of sound goes on, in their order.
         foils (`list[str]`): Kinds of sound that it lacks.
     """
-    shares = {SOUNDS[kind]: number / STEPS for kind, number in steps.items()}
-    there, sounds = list(shares), [*shares, *(SOUNDS[foil] for foil in foils)]
+    lengths = {SOUNDS[kind]: number for kind, number in steps.items()}
+    there, sounds = list(lengths), [*lengths, *(SOUNDS[foil] for foil in foils)]
     each, pairs = [(sound,) for sound in sounds], list(permutations(sounds, 2))
-    longest = sorted(shares.values())[-2:]
+    *_, second, longest = [0, *sorted(lengths.values())]
 
-    def share(*those: Sound) -> float:
-        return sum(shares.get(sound, 0) for sound in those)
+    def length(*those: Sound) -> int:
+        return sum(lengths.get(sound, 0) for sound in those)
 
-    def half(sound: Sound) -> bool | None:
-        return None if abs(share(sound) - 0.5) < CLEAR else share(sound) > 0.5
+    def at_least_half(sound: Sound) -> bool | None:
+        return None if abs(2 * length(sound) - STEPS) < 2 * CLEAR else 2 * length(sound) > STEPS
+
+    def at_most_half(sound: Sound) -> bool | None:
+        return None if (at_least := at_least_half(sound)) is None else not at_least
 
     def is_longest(sound: Sound) -> bool | None:
-        return None if longest[-1] - longest[0] < CLEAR and len(there) > 1 else share(sound) == longest[-1]
+        return None if longest - second < CLEAR else length(sound) == longest
 
     def is_before(one: Sound, other: Sound) -> bool | None:
-        return there.index(one) < there.index(other) if {one, other} <= shares.keys() else None
+        return there.index(one) < there.index(other) if {one, other} <= lengths.keys() else None
 
-    def opposite(probability: Callable) -> Callable:
-        return lambda *those: None if (value := probability(*those)) is None else 1 - value
+    def is_one_of_two(*two: Sound) -> bool | None:
+        # Where both can be heard, people differ about "either ... or".
+        return None if {*two} <= lengths.keys() else not lengths.keys().isdisjoint(two)
 
-    moment = list(make_claims(MOMENT, each, share))
-    not_at_moment = list(make_claims(NOT_AT_MOMENT, each, opposite(share)))
-    either_at_moment = list(make_claims(EITHER_AT_MOMENT, pairs, share))
+    moment = list(make_claims(MOMENT, each, lambda sound: length(sound) / STEPS))
+    not_at_moment = list(make_claims(NOT_AT_MOMENT, each, lambda sound: (STEPS - length(sound)) / STEPS))
+    either_at_moment = list(make_claims(EITHER_AT_MOMENT, pairs, lambda *two: length(*two) / STEPS))
     lasting = [
-        *make_claims(HALF, each, half),
-        *make_claims(LESS_THAN_HALF, each, opposite(half)),
+        *make_claims(HALF, each, at_least_half),
+        *make_claims(LESS_THAN_HALF, each, at_most_half),
         *make_claims(LONGEST, each, is_longest),
     ]
     heard = [
-        *make_claims(HEARD, each, lambda sound: sound in shares),
-        *make_claims(UNHEARD, each, lambda sound: sound not in shares),
+        *make_claims(HEARD, each, lambda sound: sound in lengths),
+        *make_claims(UNHEARD, each, lambda sound: sound not in lengths),
     ]
-    # Where both can be heard, people differ about "either ... or".
     together = [
-        *make_claims(OR, pairs, lambda *two: None if {*two} <= shares.keys() else not shares.keys().isdisjoint(two)),
-        *make_claims(NEITHER, pairs, lambda *two: shares.keys().isdisjoint(two)),
-        *make_claims(BOTH, pairs, lambda *two: {*two} <= shares.keys()),
+        *make_claims(OR, pairs, is_one_of_two),
+        *make_claims(NEITHER, pairs, lambda *two: lengths.keys().isdisjoint(two)),
+        *make_claims(BOTH, pairs, lambda *two: {*two} <= lengths.keys()),
     ]
     order = [
         *make_claims(FIRST, each, lambda sound: sound is there[0]),
@@ -280,8 +281,8 @@ def mixture_forms(steps: dict[str, int], foils: list[str]) -> list[list[Claim]]:
         *make_claims(BEFORE, pairs, is_before),
     ]
     picked = [
-        *make_claims(PICKED, each, lambda sound: (sound in shares) / len(shares)),
-        *make_claims(NOT_PICKED, each, lambda sound: 1 - (sound in shares) / len(shares)),
+        *make_claims(PICKED, each, lambda sound: (sound in lengths) / len(lengths)),
+        *make_claims(NOT_PICKED, each, lambda sound: 1 - (sound in lengths) / len(lengths)),
     ]
     return [moment, lasting, not_at_moment, order, either_at_moment, heard, picked, lasting, together]
 

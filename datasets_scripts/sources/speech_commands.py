@@ -191,7 +191,7 @@ def _drafts(split: str, clips: list[Spoken | Problem], options: argparse.Namespa
     say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
     columns = {"source": "speech-commands", "modality": "audio", "evidence": ["audio"]}
     # A word is asked for in vain the more often, the more often it is spoken.
-    spoken = [one.word for one in clips if one.word]
+    spoken = [one.word for one in clips if one.word] or list(WORDS)
 
     def foils(words: list[str]) -> list[str]:
         drawn = dict.fromkeys(map(str, rng.choice(spoken, 4 * FOILS)))
