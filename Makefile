@@ -14,7 +14,8 @@ ifeq ($(shell uname -s)$(shell command -v nvidia-smi),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-# Nothing is fetched from the Hub or sent to it, and one thread a process keeps two test processes on two cores steady.
+# Nothing is fetched from the Hub or sent to it, and one thread a process keeps the test processes steady: three on two
+# cores, since each often waits for a process, a server or a page.
 # Some containers tell Python to keep no bytecode: a hundred processes would each compile anew what they import.
 TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 \
 	PYTHONDONTWRITEBYTECODE=
@@ -25,7 +26,7 @@ demo: setup
 	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
 
 test: setup browser
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 quality: setup
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure

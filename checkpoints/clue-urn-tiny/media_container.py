@@ -78,8 +78,8 @@ class _BinaryFile(Protocol):
     def tell(self) -> int: ...
 
 
-class _NamelessFile:
-    """Hides a file's name: FFmpeg then judges the content alone, and cannot resolve relative paths."""
+class NamelessFile:
+    """Hides a file's name: decoders then judge the content alone, and FFmpeg cannot resolve relative paths."""
 
     def __init__(self, file: _BinaryFile):
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
@@ -185,7 +185,7 @@ def open_clip(source: Any, label: str) -> Iterator[av.container.InputContainer]:
         file, _ = stack.enter_context(open_file(source, label))
         try:
             container = stack.enter_context(
-                av.open(_NamelessFile(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
+                av.open(NamelessFile(file), options={"format_whitelist": _FORMATS}, metadata_errors="replace")
             )
         except av.FFmpegError as error:
             raise MediaError(

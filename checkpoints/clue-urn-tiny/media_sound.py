@@ -21,6 +21,7 @@ from .media_container import (
     UNKNOWN_BYTES,
     Demuxer,
     MediaError,
+    NamelessFile,
     check_decoder,
     describe_tracks,
     find_sound,
@@ -75,7 +76,7 @@ def _is_flac_of_known_length(head: bytes) -> bool:
 
 def _decode_by_libsndfile(file: Any, label: str, notes: list[str]) -> tuple[np.ndarray, int]:
     try:
-        with soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(NamelessFile(file)) as sound:
             samples, declared, rate = sound.read(dtype="float32", always_2d=True), sound.frames, sound.samplerate
     except soundfile.SoundFileError as error:
         raise MediaError(f"{label} is damaged or truncated and cannot be decoded ({error}).") from error

@@ -49,6 +49,13 @@ def test_a_failed_stage_stops_the_demo(tmp_path):
     assert json.loads((tmp_path / "demo/stages.json").read_text()) == {}
 
 
+@pytest.mark.parametrize(("busy", "spins"), [(0.0, 10_000), (20.0, 10_000), (50.0, 0)])
+def test_threads_spin_only_on_an_idle_machine(monkeypatch, busy, spins):
+    """Somebody else's process on one of two cores, 50 %, keeps them from it."""
+    monkeypatch.setattr(demo.psutil, "cpu_percent", lambda interval: busy)
+    assert demo.waiting_threads()["GOMP_SPINCOUNT"] == str(spins)
+
+
 def test_only_an_earlier_demo_is_cleared(tmp_path):
     """A folder with anything else in it is left as it is; resuming keeps what an earlier demo wrote."""
     (tmp_path / "mine").mkdir()
