@@ -58,7 +58,9 @@ def test_a_recording(demo, visit):
     page.get_by_role("button", name="Record audio").click()
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(1000)
-    page.get_by_role("button", name="Stop").click()
+    # What was recorded is played before the page has sent it: until then there is nothing to judge.
+    with page.expect_response(lambda response: "/upload" in response.url):
+        page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Play", exact=True).wait_for()
     page.get_by_label("Hypotheses, one a line").fill("It is low.")
     judge(page)
