@@ -29,7 +29,7 @@ from pathlib import Path
 
 from common.cli import ArgumentParser, exit_on_error, positive_int, seed
 from datasets_scripts.building.folder import check_free
-from datasets_scripts.building.leave_out import LeftOut
+from datasets_scripts.building.leave_out import LeftOut, read_left_out
 from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources.registry import FACTS, SOURCES
@@ -87,8 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
         configs = SOURCES[options.source].configs(options)
         for config in configs:
             check_free(options.output_dir, config, options.overwrite)
+        digests = read_left_out(options.leave_out, options.output_dir)
         for config, splits in configs.items():
-            left_out = LeftOut.read(options.leave_out, options.output_dir)
+            left_out = LeftOut(digests)
             summary = write_config(
                 options.output_dir,
                 config,

@@ -16,6 +16,7 @@ tower comes with one of its width: what they give has the size of the language m
 """
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -366,7 +367,7 @@ def _prompt(
         prompt = DEFAULT_PROMPT if chat else PLAIN_PROMPT
     elif not isinstance(prompt, dict) and not chat:
         raise ValueError(f"'{prompt}' takes the chat format, but '{source}' lacks {' and '.join(CHAT_TOKENS)}.")
-    file = PromptFile(dict(prompt), {}) if isinstance(prompt, dict) else read_prompt_file(prompt)
+    file = PromptFile(deepcopy(prompt), {}) if isinstance(prompt, dict) else read_prompt_file(prompt)
     parts = _pairs(file.prompt)
     if tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
         for part in parts:

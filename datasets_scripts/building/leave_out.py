@@ -21,32 +21,32 @@ def premise_digest(text: str) -> str:
     return hashlib.sha256(letters.encode()).hexdigest()
 
 
+def read_left_out(places: list[str], dataset: Path) -> frozenset[str]:
+    """
+    Returns the digests of the premises of some places: a file with a digest a line, or `CONFIG/SPLIT` of a dataset.
+
+    An `InputError` says that there is neither, or that a line is no digest.
+    """
+    digests = set()
+    for place in places:
+        config, _, split = place.partition("/")
+        if Path(place).is_file():
+            digests.update(_read_digests(Path(place)))
+        elif (dataset / config / split).is_dir() and split:
+            digests.update(map(premise_digest, filter(None, load_split(str(dataset), config, split)["premise"])))
+        else:
+            raise InputError(
+                f"--leave-out {place} is neither a file of digests nor a split of {dataset}, as CONFIG/SPLIT"
+            )
+    return frozenset(digests)
+
+
 class LeftOut:
-    """Filters drafts by their premises, and counts what it leaves out."""
+    """Filters drafts by the digests of their premises, and counts what it leaves out."""
 
-    def __init__(self, digests: Iterable[str]):
-        self.digests = frozenset(digests)
+    def __init__(self, digests: frozenset[str]):
+        self.digests = digests
         self.count = 0
-
-    @classmethod
-    def read(cls, places: list[str], dataset: Path) -> "LeftOut":
-        """
-        Reads the premises of some places: a file with a digest a line, or `CONFIG/SPLIT` of a dataset.
-
-        An `InputError` says that there is neither, or that a line is no digest.
-        """
-        digests = set()
-        for place in places:
-            config, _, split = place.partition("/")
-            if Path(place).is_file():
-                digests.update(_read_digests(Path(place)))
-            elif (dataset / config / split).is_dir() and split:
-                digests.update(map(premise_digest, filter(None, load_split(str(dataset), config, split)["premise"])))
-            else:
-                raise InputError(
-                    f"--leave-out {place} is neither a file of digests nor a split of {dataset}, as CONFIG/SPLIT"
-                )
-        return cls(digests)
 
     def filter(self, drafts: Iterable[Draft | Problem]) -> Iterator[Draft | Problem]:
         """Yields the drafts and problems that are to stay."""
@@ -59,6 +59,8 @@ class LeftOut:
 
     def filter_split(self, drafts):
         """Filters a split as [`~datasets_scripts.building.writer.write_config`] takes it."""
+        if not self.digests:
+            return drafts
         return (lambda folder: self.filter(drafts(folder))) if callable(drafts) else self.filter(drafts)
 
 

@@ -7,7 +7,6 @@ stand for the categories: to be trained on before people's own numbers, such as 
 
 import argparse
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 from common.errors import InputError
@@ -71,9 +70,8 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     if not there:
         raise InputError(f"--raw {options.raw} holds none of {', '.join(FILES.values())}")
     categories = dict(zip(LABELS, options.class_probabilities, strict=True))
-    scales = {"joci": partial(read_rows, columns=JOCI_COLUMNS, scale=GRADES)}
-    read = partial(read_rows, columns=COLUMNS, scale=categories)
-    return {config: {"train": scales.get(config, read)(path, config=config)} for config, path in there.items()}
+    scales = dict.fromkeys(there, (COLUMNS, categories)) | {"joci": (JOCI_COLUMNS, GRADES)}
+    return {config: {"train": read_rows(path, config, *scales[config])} for config, path in there.items()}
 
 
 def read_rows(

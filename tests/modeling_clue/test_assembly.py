@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -530,7 +531,6 @@ def test_a_tokenizer_that_knows_confidence_tokens_is_refused(assembled, tmp_path
 
 def write_gguf(source: Path, out: Path, fields=None, more=None, without: str = "") -> Path:
     """Writes a language model as llama.cpp does: rows of queries and keys in another order, no biases that are 0."""
-    gguf = pytest.importorskip("gguf")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
     config, kind = model.config, model.config.model_type
     writer = gguf.GGUFWriter(out, kind)

@@ -53,8 +53,8 @@ def as_ctranslate2(encoder, specification: str = "WhisperSpec", dtype: int = 0) 
 def test_an_encoder_is_read_as_it_was(whisper, tmp_path):
     """What it computes is the same to the last bit; the folder is one that `WhisperModel` loads whole."""
     (tmp_path / "model.bin").write_bytes(as_ctranslate2(whisper.encoder))
-    folder = whisper_encoder(tmp_path / "model.bin", tmp_path / "whisper")
-    loaded, report = WhisperModel.from_pretrained(folder, output_loading_info=True)
+    whisper_encoder(tmp_path / "model.bin", tmp_path / "whisper")
+    loaded, report = WhisperModel.from_pretrained(tmp_path / "whisper", output_loading_info=True)
     assert not any(report.values())
     features = torch.randn(1, 80, 3000)
     with torch.no_grad():

