@@ -41,6 +41,11 @@ class DataArguments:
         help="Where a row's probability is a teacher's, train on the vote of all its answers, or on the first "
         "alone: the ablation of section 3.1's self-consistency.",
     )
+    config_weights: list[float] | None = HfArg(
+        default=None,
+        help="How often an epoch goes through each of --dataset-configs, in their order: 2 is twice, 0.25 a random "
+        "quarter of the premises, always the same. Once by default.",
+    )
     max_train_premises: int | None = HfArg(default=None, help="Most training premises of each config.")
     max_eval_premises: int | None = HfArg(default=None, help="Most evaluation premises of each config.")
     max_hypotheses_per_premise: int | None = HfArg(
@@ -88,6 +93,14 @@ class DataArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+        weights = self.config_weights
+        if weights is not None and (
+            len(weights) != len(self.dataset_configs) or not all(0 < w < 1e3 for w in weights)
+        ):
+            raise ValueError(
+                f"config_weights needs a positive number for each of {', '.join(self.dataset_configs)}, got "
+                f"{', '.join(f'{weight:g}' for weight in weights)}."
+            )
         if self.variant == "text" and (self.target is not None or self.sigma is not None):
             raise ValueError("target and sigma are for variant=distribution; variant=text learns the text of answers.")
         if self.tower_cache is not None and self.cache_premises:

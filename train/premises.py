@@ -1,7 +1,7 @@
 """Groups the rows of a dataset, one premise-hypothesis pair each, into premises with all their hypotheses."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Premise:
     hypotheses: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)  # of the probabilities: human, teacher, label or exact
+    is_copy: bool = False  # of one that an epoch goes through several times
 
 
 @dataclass
@@ -107,6 +108,23 @@ def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") ->
     return list(premises.values())
 
 
+def _draw(group: list[Premise], count: int, seed: int) -> list[Premise]:
+    """Draws premises without replacement, in their order."""
+    chosen = np.random.default_rng(seed).choice(len(group), size=count, replace=False)
+    return [group[index] for index in sorted(chosen)]
+
+
+def _repeat(group: list[Premise], weight: float, seed: int) -> list[Premise]:
+    """Repeats premises `weight` times; each copy has draws of hypotheses of its own."""
+    whole, part = divmod(weight, 1)
+    copies = [group] * int(whole) + [_draw(group, max(1, round(part * len(group))), seed)] * (part > 0)
+    return [
+        premise if number == 0 else replace(premise, key=f"{premise.key}#{number}", is_copy=True)
+        for number, copy_of_group in enumerate(copies)
+        for premise in copy_of_group
+    ]
+
+
 def check_split(dataset: str, configs: list[str], split: str, remedy: str) -> None:
     """Checks that all configs have a split, before anything large is loaded."""
     splits = {config: split_names(dataset, config) for config in configs}
@@ -144,17 +162,19 @@ class PremiseDataset(TorchDataset):
         cache: bool = False,
         seed: int = 0,
         teacher_answers: str = "vote",
+        weights: list[float] | None = None,
     ) -> "PremiseDataset":
-        """Loads and groups a split of several configs, of each a random choice of at most `max_premises`."""
+        """Loads and groups a split of several configs, of each a random choice of at most `max_premises`; with
+        `weights`, one for each config, that many times, and of what is left over a random part."""
         parts, premises, offset = [], [], 0
-        for config in configs:
+        for config, weight in zip(configs, weights or [1.0] * len(configs), strict=True):
             rows = load_split(dataset, config, split)
             group = group_premises(rows, config, teacher_answers)
             if max_premises is not None and len(group) > max_premises:
-                chosen = np.random.default_rng(seed).choice(len(group), size=max_premises, replace=False)
-                group = [group[index] for index in sorted(chosen)]
+                group = _draw(group, max_premises, seed)
             for premise in group:
                 premise.row += offset
+            group = _repeat(group, weight, seed)
             parts.append(rows)
             premises.extend(group)
             offset += len(rows)

@@ -113,6 +113,8 @@ def count_rows(dataset: PremiseDataset, split: str, use: str) -> list[dict]:
     """Counts premises, hypotheses and sources by config and modality; `use` is `"training"` or `"evaluation"`."""
     premises, sources = Counter(), {}
     for premise in dataset.premises:
+        if premise.is_copy:
+            continue
         group = premise.key.rsplit("/", 1)[0], premise.modality
         premises[group] += 1
         sources.setdefault(group, Counter()).update(premise.sources)

@@ -155,6 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
         data_args.train_split,
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,
+        weights=data_args.config_weights,
     )
     if data_args.train_projections and not {*train_dataset.modalities} - {"text"}:
         raise ValueError(

@@ -186,7 +186,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
     kinds = ", ".join(SOUNDS)
     parser.add_argument("--clips", type=Path, required=True, help=f"the folder with the folders {kinds}")
-    folds = "the fold of the {} split (default: %(default)s); those of neither are for training"
+    folds = (
+        "the fold of the {} split, if there are clips of it (default: %(default)s); those of neither are for training"
+    )
     parser.add_argument("--test-fold", type=int, choices=FOLDS, default=4, help=folds.format("test"))
     parser.add_argument("--validation-fold", type=int, choices=FOLDS, default=3, help=folds.format("validation"))
     parser.add_argument("--hypotheses-per-premise", type=positive_int, default=14, help="default: %(default)s")
@@ -209,7 +211,8 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
             else:
                 complaint = f"{path} does not begin with a fold, 1 to 5, as 1-100032-A.ogg does"
                 problems.append(Problem(path.name, "row", complaint))
-    drafts = {split: _drafts(split, clips, options) for split, clips in splits.items()}
+    # Of folds that are not at hand, such as those of a test that somebody else makes, there is no split.
+    drafts = {split: _drafts(split, clips, options) for split, clips in splits.items() if clips or split == "train"}
     return {"esc10": drafts | {"train": chain(problems, drafts["train"])}}
 
 

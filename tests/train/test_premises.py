@@ -1,6 +1,7 @@
 """Grouping rows into premises."""
 
 import copy
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -142,6 +143,26 @@ def test_several_configs_are_read_row_by_row(dataset, processor):
         direct = processor.encode_premise({name: row[name] for name in PREMISE_COLUMNS})
         assert item.premise.input_ids == direct.input_ids
         assert item.premise.modality == premises.modalities[index] == row["modality"]
+
+
+def test_a_config_counts_by_its_weight(dataset, processor):
+    """2.4 times is every premise twice and two of five a third time; 0.2 is one of five, the same in every run. A copy
+    holds what its premise holds, with draws of hypotheses of its own."""
+    audio, text = TRAIN_PREMISES["audio"], TRAIN_PREMISES["text"]
+    configs = ["urn-audio", "urn-text", "urn-video"]
+    first, second = (
+        PremiseDataset.load(str(dataset), configs, "train", processor, weights=[2.4, 1, 0.2]).premises
+        for _ in range(2)
+    )
+    assert first == second
+    copies = Counter(premise.key.partition("#")[0] for premise in first)
+    by_config = {config: sorted(n for key, n in copies.items() if key.startswith(config)) for config in configs}
+    assert by_config == {"urn-audio": [2, 2, 2, 3, 3], "urn-text": [1] * text, "urn-video": [1]}
+    assert len({premise.key for premise in first}) == len(first)
+    assert [premise.is_copy for premise in first].count(False) == audio + text + 1
+    by_row = {}
+    for premise in first:
+        assert by_row.setdefault(premise.row, premise).hypotheses == premise.hypotheses
 
 
 def test_texts_are_whole_in_training(dataset, processor):

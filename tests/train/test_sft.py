@@ -288,6 +288,7 @@ def test_some_configs_are_evaluated_on(dataset, tiny_checkpoint, tmp_path):
         ("max_steps", "0"),
         ("sigma", "0"),
         ("decay_ratio", "1.5"),
+        ("config_weights", "1"),
         ("dataloader_persistent_workers", "1"),
     ],
 )

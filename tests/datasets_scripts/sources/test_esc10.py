@@ -150,6 +150,8 @@ def test_folds_make_the_splits(umui, clips):
         split: {row["audio"].path.name[0] for row in rows_of(drafts)}
         for split, drafts in drafts_of(esc10, *asked)["esc10"].items()
     } == {"train": {"3"}, "validation": {"4"}, "test": {"1"}}
+    # Fold 5 is not at hand.
+    assert drafts_of(esc10, "--test-fold", 5, "--clips", clips)["esc10"].keys() == {"train", "validation"}
     with pytest.raises(InputError, match="--test-fold and --validation-fold are both 3"):
         drafts_of(esc10, "--clips", clips, "--test-fold", 3)
 
