@@ -1,4 +1,4 @@
-# The front door: make demo | make test | make quality | make bench.
+# The front door: make demo | make small | make test | make quality | make bench.
 # Each sets up .venv first if it is not there; a second run starts at once. Needs Python 3.11 or later, pip and make.
 
 SHELL := /bin/bash
@@ -20,10 +20,23 @@ endif
 TEST_ENV := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 \
 	PYTHONDONTWRITEBYTECODE=
 
-.PHONY: setup demo test quality bench browser
+SMALL := runs/small
+
+.PHONY: setup demo small test quality bench browser
 
 demo: setup
 	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m evaluation.demo
+
+small: $(SMALL)/clue-small/config.json
+	HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m train.small.answers --model $(SMALL)/clue-small
+
+$(SMALL)/init/config.json: | setup
+	$(BIN)/python -m train.small --output-dir $(SMALL)
+
+# What was trained may be another after a pull.
+$(SMALL)/clue-small/config.json: checkpoints/clue-small/adapter_model.safetensors | $(SMALL)/init/config.json
+	rm -rf $(@D)
+	$(BIN)/python -m modeling_clue.conversion apply --model $(SMALL)/init --adapter checkpoints/clue-small --output-dir $(@D)
 
 test: setup browser
 	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

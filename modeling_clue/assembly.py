@@ -9,7 +9,7 @@ have a place each, and the result computes what they computed:
 - on text, the logits of the language model;
 - on sound, the encoder's states, averaged in pairs and then normalized by its last norm. The windows are Whisper's
   30 seconds. Whisper pads a clip with silence up to there, and attends to it; here a clip ends where it ends;
-- on frames, the states of the vision tower.
+- on frames, the states of the vision tower; one of CLUE gets its frames as it did there.
 
 What would compute anything else is refused by name. The projections into the language model are new, unless a vision
 tower comes with one of its width: what they give has the size of the language model's embeddings.
@@ -17,7 +17,7 @@ tower comes with one of its width: what they give has the size of the language m
 
 import re
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -149,9 +149,13 @@ WHISPER_FIELDS = (
 
 # Models with a vision tower of the Thinker's layout, by type of configuration.
 VISION_MODELS = {
+    "clue": CLUEForConfidenceEstimation,
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
     "qwen2_5_omni_thinker": Qwen2_5OmniThinkerForConditionalGeneration,
 }
+
+# What a vision tower of CLUE was trained with.
+VIDEO_SETTINGS = ("fps", "max_frames", "min_frames", "sampling", "frame_size", "second_per_grid")
 
 # The last modules of each tower, from its last norm on, and the projection among them.
 ENDS = {"audio_tower": (("ln_post", "proj"), "proj"), "visual": (("merger",), "merger.mlp.2")}
@@ -201,8 +205,8 @@ def assemble(
             with its tokenizer, or a GGUF file of one.
         out (`str` or `Path`): folder to write; it must not exist yet.
         audio_tower (`str`, `Path` or `TowerSize`): folder or Hub repository of a Whisper; or the size of a new tower.
-        vision_tower (`str`, `Path` or `TowerSize`): folder or Hub repository of a Qwen2.5-VL or Qwen2.5-Omni; or the
-            size of a new tower.
+        vision_tower (`str`, `Path` or `TowerSize`): folder or Hub repository of a Qwen2.5-VL, Qwen2.5-Omni or CLUE; or
+            the size of a new tower. That of a CLUE comes with its media settings for frames.
         num_bins (`int`): number of confidence bins.
         words (`tuple[str, str]`): the words for "false" and "true" whose rows the head starts from; single tokens
             behind the prompt, with a blank before them unless the prompt ends in one or in a line end.
@@ -227,11 +231,12 @@ def assemble(
     if options:
         _check_gguf(options["gguf_file"], sum(text_fields["rope_parameters"]["mrope_section"]) * 2)
     tokenizer = read(AutoTokenizer, folder, **options)
-    prompt, settings = _prompt(tokenizer, prompt, text_fields["max_position_embeddings"], language_model)
+    vision = _vision_part(vision_tower, text_fields["hidden_size"])
+    positions = text_fields["max_position_embeddings"]
+    prompt, settings = _prompt(tokenizer, prompt, positions, language_model, MEDIA | vision.settings)
     word_ids = _word_ids(tokenizer, words, prompt)
     _add_tokens(tokenizer, QWEN2_5_OMNI.tokens.values(), num_bins, language_model)
     audio = _audio_part(audio_tower, text_fields["hidden_size"])
-    vision = _vision_part(vision_tower, text_fields["hidden_size"])
     vision.processor.size = {"shortest_edge": settings["min_pixels"], "longest_edge": settings["max_pixels"]}
     media = {name: settings[name] for name in DEFAULT_MEDIA}
     processor = CLUEProcessor(audio.processor, vision.processor, tokenizer, prompt=prompt, media=media)
@@ -283,11 +288,13 @@ def mrope_section(head_size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Tower:
-    """Holds what becomes a tower: its configuration, the weights that are known, and its part of the processor."""
+    """Holds what becomes a tower: its configuration, the weights that are known, its part of the processor, and the
+    media settings that it was trained with."""
 
     sizes: dict
     weights: dict[str, torch.Tensor]
     processor: WhisperFeatureExtractor | Qwen2VLVideoProcessor
+    settings: dict = field(default_factory=dict)
 
 
 def _location(source: str | Path) -> tuple[str | Path, dict[str, str]]:
@@ -358,7 +365,11 @@ def _text_fields(config: PreTrainedConfig, source: str | Path) -> dict:
 
 
 def _prompt(
-    tokenizer: PreTrainedTokenizerBase, prompt: str | Path | dict | None, positions: int, source: str | Path
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str | Path | dict | None,
+    positions: int,
+    source: str | Path,
+    media: dict,
 ) -> tuple[dict, dict]:
     """Returns prompt and media settings: those of a file, and else a prompt that the tokenizer has tokens for, and
     settings under which a premise leaves room for a hypothesis."""
@@ -377,8 +388,8 @@ def _prompt(
     seconds = room // QWEN2_5_OMNI.position_ids_per_second - 1  # with room for the markers
     if seconds < 1:
         raise ValueError(f"'{source}' has {positions} positions: too few for a premise, a hypothesis and the prompt.")
-    limits = {"max_audio_seconds": min(MEDIA["max_audio_seconds"], float(seconds)), "max_text_tokens": room}
-    return file.prompt, media_settings(prompt, file, MEDIA | limits)
+    limits = {"max_audio_seconds": min(media["max_audio_seconds"], float(seconds)), "max_text_tokens": room}
+    return file.prompt, media_settings(prompt, file, media | limits)
 
 
 def _pairs(prompt: dict) -> list[dict[str, str]]:
@@ -474,7 +485,7 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     config = getattr(config, "thinker_config", config)  # of a full Qwen2.5-Omni
     if config.model_type not in VISION_MODELS:
         raise ValueError(
-            f"'{tower}' is a {config.model_type} model: the vision tower is that of Qwen2.5-VL or Qwen2.5-Omni."
+            f"'{tower}' is a {config.model_type} model: the vision tower is that of Qwen2.5-VL, Qwen2.5-Omni or CLUE."
         )
     weights = load_whole(VISION_MODELS[config.model_type], tower, config=config).model.visual.state_dict()
     for key in [key for key in weights if ".attn.qkv." in key]:
@@ -483,8 +494,13 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     if config.vision_config.out_hidden_size != hidden_size:
         weights = {key: weight for key, weight in weights.items() if not key.startswith(ENDS["visual"][1])}
     sizes = {name: value for name, value in shared_fields(config.vision_config).items() if name != "tokens_per_second"}
-    processor = read(Qwen2VLVideoProcessor, tower)
-    return _Tower({**sizes, "out_hidden_size": hidden_size}, weights, processor)
+    sizes["out_hidden_size"] = hidden_size
+    if not isinstance(config, CLUEConfig):
+        return _Tower(sizes, weights, read(Qwen2VLVideoProcessor, tower))
+    clue = read(CLUEProcessor, tower)
+    pixels = {"min_pixels": clue.video_processor.size["shortest_edge"]}
+    pixels["max_pixels"] = clue.video_processor.size["longest_edge"]
+    return _Tower(sizes, weights, clue.video_processor, {name: clue.media[name] for name in VIDEO_SETTINGS} | pixels)
 
 
 def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> None:

@@ -31,9 +31,9 @@ such a checkpoint holds its prompt, so a prompt file is needed: see [`~modeling_
 it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 
 **From parts.** `assemble` makes a Thinker of a language model of Llama's or Qwen2's layout, the encoder of a Whisper
-and the vision tower of a Qwen2.5-VL or Qwen2.5-Omni, or of new towers: see [`~modeling_clue.assembly`]. `apply` puts
-an adapter into a CLUE checkpoint, as `train/sft.py --use-peft` writes one: with it a model of gigabytes is passed on
-in megabytes to everyone who has its base.
+and the vision tower of a Qwen2.5-VL, Qwen2.5-Omni or CLUE, or of new towers: see [`~modeling_clue.assembly`].
+`apply` puts an adapter into a CLUE checkpoint, as `train/sft.py --use-peft` writes one: with it a model of gigabytes
+is passed on in megabytes to everyone who has its base.
 """
 
 import argparse
@@ -450,7 +450,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parts.add_argument("--seed", type=int, default=0, help="of the new weights (default: 0)")
     parts.add_argument("--dtype", choices=DTYPES, help="of the weights written (default: the language model's)")
-    for name, model, size in (("audio", "Whisper", AUDIO_SIZE), ("vision", "Qwen2.5-VL or Qwen2.5-Omni", VISION_SIZE)):
+    for name, model, size in (
+        ("audio", "Whisper", AUDIO_SIZE),
+        ("vision", "Qwen2.5-VL, Qwen2.5-Omni or CLUE", VISION_SIZE),
+    ):
         parts.add_argument(f"--{name}-tower", help=f"folder or Hub repository of a {model} (default: a new tower)")
         for part, default in (("layers", size.layers), ("width", size.width)):
             parts.add_argument(f"--{name}-{part}", type=int, help=f"of a new {name} tower (default: {default})")

@@ -118,6 +118,11 @@ class DataArguments:
 class CLUETrainingArguments(TrainingArguments):
     """Adds `decay_ratio` and other defaults to `transformers.TrainingArguments`; refuses what does nothing here."""
 
+    projection_learning_rate: float | None = HfArg(
+        default=None,
+        help="Learning rate of what --train-projections trains, by default that of the rest: a rate that is good for "
+        "LoRA turns a projection into another in a few steps.",
+    )
     decay_ratio: float = HfArg(
         default=0.3,
         help="Share of the steps, at the end, over which lr_scheduler_type=warmup_stable_decay falls to zero; "
@@ -139,6 +144,8 @@ class CLUETrainingArguments(TrainingArguments):
         refuse_idle(self)
         _keep_to_torch_collectives()  # before the processes meet, below
         super().__post_init__()
+        if self.projection_learning_rate is not None and not self.projection_learning_rate > 0:
+            raise ValueError(f"projection_learning_rate must be positive, got {self.projection_learning_rate}.")
         dealt, as_ever = asdict(self.accelerator_config), asdict(AcceleratorConfig())
         for name in BATCH_OPTIONS:
             if dealt[name] != as_ever[name]:

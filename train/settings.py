@@ -20,6 +20,7 @@ TRAINING_OPTIONS = (
     *("seed", "data_seed", "per_device_train_batch_size", "gradient_accumulation_steps"),
     *("num_train_epochs", "max_steps", "ignore_data_skip", "save_only_model"),
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "decay_ratio"),
+    "projection_learning_rate",
     *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *("bf16", "fp16"),
 )

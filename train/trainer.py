@@ -15,6 +15,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
+from modeling_clue.backbone import is_part_of
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import CLUEOutput
 from train.callbacks import EpochCallback, LogsCallback, TrainingBar
@@ -149,6 +150,22 @@ class CLUETrainer(Trainer):
         if model.training:
             self.sums.add_batch(modality, outputs.hypothesis_loss, inputs["attention_mask"])
         return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """Creates the optimizer as the Trainer does; projections get groups of their own if they have a rate of their
+        own."""
+        if self.optimizer is not None or self.args.projection_learning_rate is None:
+            return super().create_optimizer(model)
+        optimizer = super().create_optimizer(model)
+        parts = [f"{tower}.{name}" for tower, names in self.model.backbone.projections.items() for name in names]
+        named = (self.model if model is None else model).named_parameters()
+        projections = {id(weight) for name, weight in named if is_part_of(name, parts)}
+        for group in list(optimizer.param_groups):
+            moved = [weight for weight in group["params"] if id(weight) in projections]
+            if moved:
+                group["params"] = [weight for weight in group["params"] if id(weight) not in projections]
+                optimizer.add_param_group(group | {"params": moved, "lr": self.args.projection_learning_rate})
+        return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         self.args.lr_scheduler_kwargs = self.args.scheduler_kwargs(num_training_steps)

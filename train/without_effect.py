@@ -127,6 +127,12 @@ DEPENDENT = [
         "with freeze_towers=false, where projections are trained like the rest: add `--freeze-towers true`",
     ),
     DependentOptions(
+        ("projection_learning_rate",),
+        "train_projections",
+        _is(False),
+        "where no projection is trained by itself: add `--train-projections true`",
+    ),
+    DependentOptions(
         ("sigma",), "target", _is("mse"), "with target=mse, which has no distribution: choose another `--target`"
     ),
     DependentOptions(

@@ -22,6 +22,7 @@ UPLOADS = make_upload_folder()
 import gradio as gr  # noqa: E402
 from answers import show_answers, show_error  # noqa: E402
 from model import MODEL, judge  # noqa: E402
+from page_examples import examples_for  # noqa: E402
 from uploads import UploadsOnly  # noqa: E402
 from validation import (  # noqa: E402
     MAX_FILE_MB,
@@ -42,18 +43,8 @@ SOUND = {"Picture and sound": ["with sound"], "Picture only": ["without sound"]}
 SOUND["Both, side by side"] = ["with sound", "without sound"]
 EMPTY = "<p class='empty'>The answers will stand here: for each hypothesis a probability, and how sure it is.</p>"
 
-URN = "Balls in the urn: red, red, blue, green, red."
-URN_HYPOTHESES = "A random ball is red.\nIt is neither red nor blue.\nThe ball is either blue or green."
-BEEPS_HYPOTHESES = "A random sound is high.\nIt is low.\nThe sound is middle."
-BALLS_HYPOTHESES = "The ball is red.\nIt is not blue.\nA random ball is yellow."
-BOTH_HYPOTHESES = "It is red and high.\nThe draw is red but not high.\nThe ball is blue."
-# Name: kind, text, sound, video, what to judge of it, hypotheses.
-EXAMPLES = {
-    "An urn in words": ("Text", URN, None, None, "Picture and sound", URN_HYPOTHESES),
-    "Beeps": ("Sound", "", "beeps.flac", None, "Picture and sound", BEEPS_HYPOTHESES),
-    "Coloured balls": ("Video", "", None, "balls.mp4", "Picture only", BALLS_HYPOTHESES),
-    "Balls that beep": ("Video", "", None, "balls_that_beep.mp4", "Both, side by side", BOTH_HYPOTHESES),
-}
+EXAMPLES = examples_for(MODEL)
+FIRST = next(iter(EXAMPLES.values()))
 
 
 def judge_text(text: str, hypotheses: str) -> list[dict]:
@@ -108,8 +99,7 @@ def show_kind(kind: str) -> list:
 
 def take_example(name: str) -> list:
     """Puts an example in place of what the inputs hold."""
-    kind, text, audio, video, sound, hypotheses = EXAMPLES[name]
-    values = [text, *(clip and str(HERE / "examples" / clip) for clip in (audio, video)), sound]
+    kind, *values, hypotheses = EXAMPLES[name]
     updates = [update | {"value": value} for update, value in zip(show_kind(kind), values, strict=True)]
     return [kind, *updates, hypotheses, EMPTY]
 
@@ -154,7 +144,7 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     with gr.Row(elem_classes="examples"):
                         examples = {name: gr.Button(name, size="md", min_width=90) for name in EXAMPLES}
                     kind = gr.Radio(KINDS, value="Text", label="What the sentences are about")
-                    text = gr.Textbox(label="Text", lines=4, value=URN)
+                    text = gr.Textbox(label="Text", lines=4, value=FIRST.text)
                     audio = gr.Audio(
                         label="Sound", type="filepath", sources=["upload", "microphone"], visible=False, buttons=[]
                     )
@@ -166,7 +156,7 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                         label="Hypotheses, one a line",
                         lines=4,
                         max_lines=16,
-                        value=URN_HYPOTHESES,
+                        value=FIRST.hypotheses,
                         info=f"Up to {MAX_HYPOTHESES} sentences of up to {MAX_HYPOTHESIS} characters.",
                     )
                     submit = gr.Button("Judge", variant="primary", size="lg")

@@ -349,6 +349,25 @@ def test_frames_are_seen_as_by_the_source(width, language_model, assembled, tmp_
         assert not key.startswith("visual.") or torch.equal(mine[key], copied[key]), key
 
 
+def test_frames_are_seen_as_by_another_clue(language_model, tiny_checkpoint, clips, tmp_path):
+    """Of a CLUE comes its tower with what decides which frames it gets, and how large: up to the last layer, a video
+    is to it what it was. The rest of the settings are the new model's."""
+    out = assemble(language_model, tmp_path / "out", audio_tower=SMALL, vision_tower=tiny_checkpoint)
+    seen = []
+    for folder in (tiny_checkpoint, out):
+        model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+        model.model.visual.merger.mlp[2] = torch.nn.Identity()
+        premise = processor.encode_premise({"video": clips.talkie})
+        with torch.no_grad():
+            seen.append(model.model.visual(premise.pixel_values_videos, premise.video_grid_thw[None]).pooler_output)
+    torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=1e-6)
+    mine, theirs = (AutoProcessor.from_pretrained(folder).media for folder in (out, tiny_checkpoint))
+    assert {name: mine[name] for name in assembly.VIDEO_SETTINGS} == {
+        name: theirs[name] for name in assembly.VIDEO_SETTINGS
+    }
+    assert mine["max_audio_seconds"] == assembly.MEDIA["max_audio_seconds"]
+
+
 def test_new_parts_speak_as_loudly_as_the_embeddings(language_model, assembled, clips):
     """Sound and frames come in about the size of the language model's tokens, and so do new tokens; the source's rows
     of the vocabulary aren't changed."""

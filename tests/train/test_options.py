@@ -28,7 +28,15 @@ EFFECTIVE = {
     },
     "steps": {
         *("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
-        *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "decay_ratio", "optim"),
+        *(
+            "learning_rate",
+            "projection_learning_rate",
+            "lr_scheduler_type",
+            "lr_scheduler_kwargs",
+            "warmup_steps",
+            "decay_ratio",
+            "optim",
+        ),
         *("optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
         *("max_grad_norm", "average_tokens_across_devices", "neftune_noise_alpha", "seed", "data_seed"),
         *("full_determinism", "ignore_data_skip", "resume_from_checkpoint"),

@@ -20,6 +20,9 @@ from datasets_scripts.teacher import main as teacher
 from modeling_clue.confidence import gaussian_target
 from tests.conftest import TEXTS
 from tests.datasets_scripts.sources.test_clotho import write_clip, write_csv
+from tests.datasets_scripts.sources.test_esc10 import write_clips as write_sounds
+from tests.datasets_scripts.sources.test_nli import GRADES, PAIRS
+from tests.datasets_scripts.sources.test_speech_commands import write_clips as write_words
 from tests.datasets_scripts.sources.test_wikivideo import topic
 from train.sft import main
 from train.tiny import build_tiny
@@ -65,6 +68,20 @@ def umui(tmp_path_factory) -> Path:
         pairs = [f"{number}{k},Premise {k // 2} of {file}.,It is {k}.,1,0.{k}" for k in range(4)]
         (raw / file).write_text("\n".join(["id,pre,hyp,nli,unli", *pairs]))
     build(["unli", "--raw", str(raw), "--output-dir", str(out)])
+
+    rows = [
+        f"Premise {k}.,It is {k}.,0.{k},{split}" for k, split in enumerate(("train", "train", "validation", "test"))
+    ]
+    (raw / "pairs.csv").write_text("\n".join(["premise,hypothesis,probability,split", *rows]))
+    columns = [
+        word for name in ("premise", "hypothesis", "probability", "split") for word in (f"--{name}-column", name)
+    ]
+    build(["own", "--dataset-config", "mine", "--table", str(raw / "pairs.csv"), *columns, "--output-dir", str(out)])
+    for name, table in (("snli_dev", PAIRS), ("mnli_dev_matched", PAIRS), ("joci", GRADES)):
+        (raw / f"{name}.csv").write_text(table)
+    build(["nli", "--raw", str(raw), "--output-dir", str(out), "--on-error", "skip"])
+    for source, clips in (("esc10", write_sounds(raw / "sounds")), ("speech-commands", write_words(raw / "words"))):
+        build([source, "--clips", str(clips), "--output-dir", str(out), "--workers", "1"])
 
     for seed, part in enumerate(("development", "validation", "evaluation")):
         write_csv(raw / "cle", part, [(f"{part}.wav", f"['A {part} rings.']")])

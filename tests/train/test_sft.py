@@ -289,6 +289,7 @@ def test_some_configs_are_evaluated_on(dataset, tiny_checkpoint, tmp_path):
         ("sigma", "0"),
         ("decay_ratio", "1.5"),
         ("config_weights", "1"),
+        ("projection_learning_rate", "0"),
         ("dataloader_persistent_workers", "1"),
     ],
 )

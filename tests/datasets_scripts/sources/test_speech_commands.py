@@ -32,10 +32,9 @@ def speaker_in(split: str, number: int = 0) -> str:
     return [speaker for speaker in SPEAKERS if split_by_chance(speaker, 0) == split][number]
 
 
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory) -> Path:
-    """A speaker in each split, who says every word but one in 0.2 s; a clip without words in each split."""
-    folder, rng = tmp_path_factory.mktemp("speech"), np.random.default_rng(0)
+def write_clips(folder: Path) -> Path:
+    """Writes a speaker for each split, who says every word but one in 0.2 s, and a clip without words for each."""
+    rng = np.random.default_rng(0)
     quiet = [next(k for k in range(100) if split_by_chance(str(k), 0) == split) for split in SPLITS]
     names = {f"{SILENCE}/{k}.wav": 0 for k in quiet}
     for split in SPLITS:
@@ -43,10 +42,16 @@ def clips(tmp_path_factory) -> Path:
             name = f"{speaker_in(split)}_nohash_0.wav"
             names[f"{word}/{name}" if word in WORDS else f"{UNKNOWN}/{word}_{name}"] = HERTZ[word]
     for name, hertz in names.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
         sound = 0.2 * np.sin(2 * np.pi * hertz * np.arange(3200) / 16_000)
         soundfile.write(folder / name, sound + 0.001 * rng.standard_normal(3200), 16_000)
     return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    """Clips for three splits."""
+    return write_clips(tmp_path_factory.mktemp("speech"))
 
 
 def spoken(file: Path) -> list[str]:

@@ -1,0 +1,60 @@
+"""What was trained of the small model, in `checkpoints/`: small, safe, and every weight has a place in its base."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
+from modeling_clue.adapter import merge_adapter
+from train.small import EYE
+
+
+FOLDER = Path(__file__).parents[2] / "checkpoints" / "clue-small"
+# SmolLM2-135M's sizes, with the tokens that assembling adds, and Whisper tiny.en's.
+LANGUAGE_MODEL = {
+    **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9},
+    **{"num_key_value_heads": 3, "vocab_size": 49_259, "tie_word_embeddings": False},
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e5, "mrope_section": [8, 12, 12]},
+}
+EAR = {
+    **{"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536},
+    **{"num_mel_bins": 80, "n_window": 1500, "output_dim": 576},
+}
+
+
+@pytest.fixture(scope="module")
+def base() -> CLUEForConfidenceEstimation:
+    """The architecture of the base, without weights."""
+    eye = json.loads((EYE / "config.json").read_text())["vision_config"] | {"out_hidden_size": 576}
+    with torch.device("meta"):
+        return CLUEForConfidenceEstimation(
+            CLUEConfig(text_config=LANGUAGE_MODEL, audio_config=EAR, vision_config=eye, num_bins=100)
+        )
+
+
+def test_every_weight_has_its_place(base):
+    """Merged is a factor pair of each linear layer of the language model, the head, and the ear's projection."""
+    merged = set(merge_adapter(base, FOLDER, ""))
+    linear = {
+        f"{name}.weight" for name, layer in base.model.language_model.named_modules() if hasattr(layer, "in_features")
+    }
+    assert {f"model.language_model.{name}" for name in linear} <= merged
+    others = merged - {f"model.language_model.{name}" for name in linear}
+    assert {"confidence_head.weight", "model.audio_tower.proj.weight", "model.audio_tower.proj.bias"} <= others
+    assert all(
+        name.startswith(("confidence_head.", "model.audio_tower.proj.", "model.visual.merger.")) for name in others
+    )
+
+
+def test_it_is_small_and_names_no_machine():
+    """At most 20 megabytes, safetensors, and a base by its place in a clone."""
+    files = [file for file in FOLDER.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 20_000_000
+    assert {file.suffix for file in files} <= {".json", ".safetensors", ".md"}
+    config = json.loads((FOLDER / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "runs/small/init"
+    with safe_open(FOLDER / "adapter_model.safetensors", framework="pt") as weights:
+        assert all(weights.get_tensor(name).isfinite().all() for name in weights.keys())
