@@ -6,16 +6,18 @@ python -m train.projections --model runs/small/init --dataset umui --dataset-con
 ```
 
 A new projection turns sounds and frames into noise, and training takes long to find its way out of it. The language
-model knows words already. So each step of a clip is projected to where the words are that are true of the clip: the
-last layer becomes the ridge regression from what the tower gives at a step to the mean embedding of the tokens of the
-clip's hypotheses, weighted by their probabilities. All clips of a config count the same, and so do all configs. The
-outputs are then brought to the mean and the spread of the embeddings.
+model knows words already. So each step of a clip is projected to where the words are that tell it from other clips:
+the last layer becomes the ridge regression from what the tower gives at a step to a mean embedding of tokens: of those
+that are more frequent in what is true of the clip than in what is true of all clips of its config, weighted by the
+square of how much more. All clips of a config count the same, and so do all configs. The outputs are then brought to
+the mean and the spread of the embeddings.
 
-Where each claim is denied as often as affirmed, the word of what is heard still stands out: among the claims that are
-true, the denials are spread over all that is not.
+Where each claim is denied as often as affirmed, it is still the word of what is heard that stands out: among true
+claims, the denials are spread over all that is not.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -29,10 +31,12 @@ from modeling_clue import CLUEProcessor
 from modeling_clue.backbone import TOWERS
 from modeling_clue.checkpoint_parts import load_whole, new_folder, read, save_whole
 from modeling_clue.modeling_clue import ConfidenceEstimation
-from train.premises import PremiseDataset, check_split
+from train.premises import Premise, PremiseDataset, check_split
 
 
 RIDGE = 0.01
+# Shares of tokens that differ by less are equal but for rounding.
+EQUAL = 1e-9
 
 
 class Moments:
@@ -105,13 +109,9 @@ def start_projections(
     try:
         for dataset in datasets:
             moments = {tower: Moments(layer.in_features, layer.out_features) for tower, layer in layers.items()}
-            for index in tqdm(range(len(dataset)), desc="Running the towers", unit="clip"):
+            targets = _telling_words(dataset, processor, embeddings - centre)
+            for index, target in tqdm(targets.items(), desc="Running the towers", unit="clip"):
                 item = dataset[index]
-                probabilities = torch.tensor(item.probabilities)
-                if item.premise.modality == "text" or not probabilities.any():
-                    continue
-                words = [_mean_embedding(text, processor, embeddings) - centre for text in item.hypotheses]
-                target = probabilities @ torch.stack(words) / probabilities.sum()
                 taken.clear()
                 with torch.no_grad():
                     model.encode(**processor.collate([item.premise], [item.hypotheses[:1]]))
@@ -127,7 +127,7 @@ def start_projections(
             hook.remove()
     started = {tower: count for tower, count in clips.items() if count}
     if not started:
-        raise ValueError("There is no clip of which anything is true: name configs of sound or video.")
+        raise ValueError("The hypotheses tell no clip from another, or there is none: name configs of sound or video.")
     for tower in started:
         mean, coefficients, square = totals[tower].regression(ridge)
         if square < 1e-12 * spread:
@@ -148,9 +148,35 @@ def _last_layer(model: ConfidenceEstimation, tower: str) -> nn.Linear:
     return [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)][-1]
 
 
-def _mean_embedding(text: str, processor: CLUEProcessor, embeddings: torch.Tensor) -> torch.Tensor:
-    """Returns the mean embedding of a text's tokens, as it stands behind other words."""
-    return embeddings[processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]].mean(dim=0)
+def _telling_words(
+    dataset: PremiseDataset, processor: CLUEProcessor, embeddings: torch.Tensor
+) -> dict[int, torch.Tensor]:
+    """Returns the target of each clip by its index; a clip of which nothing of its own is true has none."""
+    shares = {
+        index: _token_shares(premise, processor)
+        for index, premise in enumerate(dataset.premises)
+        if premise.modality != "text" and any(premise.probabilities)
+    }
+    mean: Counter[int] = Counter()
+    for own in shares.values():
+        mean.update({token: share / len(shares) for token, share in own.items()})
+    targets = {}
+    for index, own in shares.items():
+        excess = torch.tensor([max(share - mean[token], 0) for token, share in own.items()]) ** 2
+        if excess.sum() > EQUAL**2:
+            targets[index] = excess @ embeddings[list(own)] / excess.sum()
+    return targets
+
+
+def _token_shares(premise: Premise, processor: CLUEProcessor) -> Counter[int]:
+    """Returns the share of each token in the hypotheses of a clip, weighted by their probabilities."""
+    shares: Counter[int] = Counter()
+    for text, probability in zip(premise.hypotheses, premise.probabilities, strict=True):
+        # With a blank, as it stands behind other words.
+        tokens = processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+        for token in tokens:
+            shares[token] += probability / len(tokens) / sum(premise.probabilities)
+    return shares
 
 
 def main() -> None:

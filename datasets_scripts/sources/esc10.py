@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain, permutations
+from itertools import chain, permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ FACTS = Facts(
     ),
     citation="Karol J. Piczak (2015): ESC: Dataset for Environmental Sound Classification. ACM Multimedia.",
     extends="extended|other-esc",
-    configs=r"esc10",
+    configs=r"esc10(-captions)?",
 )
 
 
@@ -172,6 +172,23 @@ PICKED = (
 )
 NOT_PICKED = ("one of the kinds of sound in the recording is picked at random: it is not {0.one}.",)
 
+# What a clip, and a sound of a mixture, is in words.
+CAPTIONS = (
+    "A recording of {0.one}.",
+    "This is the sound of {0.one}, and of nothing else.",
+    "Only {0.one} can be heard.",
+    "{0.goes_on}.",
+    "{0.happens}.",
+    "Five seconds of {0.one}.",
+    "What can be heard: {0.one}.",
+    "{0.one}.",
+)
+MIXTURE_CAPTIONS = (
+    ("First {0.one} for {1:g} s", ", then {0.one} for {1:g} s"),
+    ("{0.one}, {1:g} s", "; {0.one}, {1:g} s"),
+    ("For {1:g} s {0.goes_on}", ", then for {1:g} s {0.goes_on}"),
+)
+
 SUFFIXES = (".wav", ".flac", ".ogg")
 FOLDS = range(1, 6)
 # How many kinds of sound a mixture has, and how often.
@@ -198,7 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """Returns the drafts of each split of the one config."""
+    """Returns the drafts of each split about clips, and those to train on about captions, which say what is heard."""
     if options.test_fold == options.validation_fold:
         raise InputError(f"--test-fold and --validation-fold are both {options.test_fold}: they must differ")
     splits: dict[str, list[tuple[str, Path]]] = {split: [] for split in SPLITS}
@@ -213,7 +230,10 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
                 problems.append(Problem(path.name, "row", complaint))
     # Of folds that are not at hand, such as those of a test that somebody else makes, there is no split.
     drafts = {split: _drafts(split, clips, options) for split, clips in splits.items() if clips or split == "train"}
-    return {"esc10": drafts | {"train": chain(problems, drafts["train"])}}
+    return {
+        "esc10": drafts | {"train": chain(problems, drafts["train"])},
+        "esc10-captions": {"train": _caption_drafts(len(splits["train"]), options)},
+    }
 
 
 def clip_forms(kind: str, foils: list[str]) -> list[list[Claim]]:
@@ -318,6 +338,27 @@ def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespa
     premise = columns | {"probability_source": "exact"}
     amount = round(options.mixtures * len(clips))
     yield from drafts_about_mixes(draw, amount, "--mixtures", say, premise, f"esc10-{split}-mixture")
+
+
+def _caption_drafts(number: int, options: argparse.Namespace) -> Iterator[Draft]:
+    """Yields drafts about captions: of each kind of sound in all words for it, and of as many mixtures as clips."""
+    rng = np.random.default_rng([options.seed, len(SPLITS)])
+    say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
+    said = {}
+    for caption, kind in product(CAPTIONS, SOUNDS):
+        said[caption.format(SOUNDS[kind])] = {kind: STEPS}
+    while len(said) < len(SOUNDS) * len(CAPTIONS) + number:
+        steps = sample_steps(list(SOUNDS), rng)
+        first, other = MIXTURE_CAPTIONS[rng.integers(len(MIXTURE_CAPTIONS))]
+        parts = [(SOUNDS[kind], length * STEP / SAMPLING_RATE) for kind, length in steps.items()]
+        said["".join([first.format(*parts[0]), *(other.format(*part) for part in parts[1:])]) + "."] = steps
+    for k, (caption, steps) in enumerate(said.items()):
+        kinds = list(steps)
+        alone = k < len(SOUNDS) * len(CAPTIONS)
+        forms = clip_forms(kinds[0], _foils(kinds, rng)) if alone else mixture_forms(steps, _foils(kinds, rng))
+        premise = {"source": "esc10", "modality": "text", "evidence": ["text"], "probability_source": "exact"}
+        premise["premise"] = caption[0].upper() + caption[1:]
+        yield from drafts_about(premise, f"caption {k}", f"esc10-caption-{k:05d}", say(forms))
 
 
 def sample_steps(kinds: list[str], rng: np.random.Generator) -> dict[str, int]:

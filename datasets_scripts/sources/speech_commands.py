@@ -51,7 +51,7 @@ FACTS = Facts(
     ),
     citation="Pete Warden (2018): Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv.",
     extends="extended|other-speech-commands",
-    configs=r"speech-commands",
+    configs=r"speech-commands(-captions)?",
 )
 
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -88,6 +88,11 @@ NUMBER = ("the recording has {0} words.", "{0} words are spoken.")
 TWICE = ("a word is spoken more than once.", "the speaker repeats a word.")
 NOT_TWICE = ("no word is spoken more than once.", "the speaker repeats no word.")
 
+# What a clip, and a row of words, is in words.
+CAPTIONS = ('someone says "{0}".', "a voice says {0}.", "one word is spoken: {0}.", '"{0}".', "the speaker says {0}.")
+SILENT_CAPTIONS = ("nobody speaks.", "silence.", "no word is spoken.", "a noise without words.")
+ROW_CAPTIONS = ('someone says "{0}", then "{1}".', "a voice says {0} and {1}.", 'the words "{0}", "{1}".', "{0}, {1}.")
+
 FOILS = 4
 LENGTHS = {2: "two", 3: "three"}
 
@@ -112,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """Returns the drafts of each split of the one config."""
+    """Returns the drafts of each split about clips, and those to train on about captions, which say what is heard."""
     splits: dict[str, list[Spoken | Problem]] = {split: [] for split in SPLITS}
     for folder, files in files_by_class(options.clips, SUFFIXES, WORDS, FOLDERS).items():
         for path in files:
@@ -127,7 +132,10 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
                 splits["train"].append(Problem(f"{folder}/{path.name}", "row", complaint))
                 continue
             splits[split_by_chance(spoken.speaker, options.seed)].append(spoken)
-    return {"speech-commands": {split: _drafts(split, clips, options) for split, clips in splits.items()}}
+    return {
+        "speech-commands": {split: _drafts(split, clips, options) for split, clips in splits.items()},
+        "speech-commands-captions": {"train": _caption_drafts(options)},
+    }
 
 
 def word_forms(word: str | None, foils: list[str]) -> list[list[Claim]]:
@@ -222,3 +230,29 @@ def _drafts(split: str, clips: list[Spoken | Problem], options: argparse.Namespa
             f"no speaker of the {split} split has {max(LENGTHS)} clips with words for a row: pass --rows-of-words 0"
         )
     yield from drafts_about_mixes(draw, amount, "--rows-of-words", say, premise, f"speech-commands-{split}-row")
+
+
+def _caption_drafts(options: argparse.Namespace) -> Iterator[Draft]:
+    """Yields drafts about captions: of each word in all ways to say it, of silence, and of rows of words."""
+    rng = np.random.default_rng([options.seed, len(SPLITS)])
+    say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
+    said: dict[str, list[str]] = {caption: [] for caption in SILENT_CAPTIONS}
+    said |= {caption.format(word): [word] for word in WORDS for caption in CAPTIONS}
+    alone = len(said)
+    while len(said) < 6 * alone:
+        row = [str(word) for word in rng.choice(WORDS, rng.choice(list(LENGTHS)))]
+        caption = ROW_CAPTIONS[rng.integers(len(ROW_CAPTIONS))]
+        between = caption.partition("{0}")[2].partition("{1}")[0]
+        said[caption.format(between.join(row[:-1]), row[-1])] = row
+    for k, (caption, row) in enumerate(said.items()):
+        foils = [str(word) for word in rng.permutation(WORDS) if word not in row][:FOILS]
+        forms = word_forms(row[0] if row else None, foils) if len(row) < min(LENGTHS) else row_forms(row, foils)
+        premise = {
+            "source": "speech-commands",
+            "modality": "text",
+            "evidence": ["text"],
+            "probability_source": "exact",
+        }
+        premise["premise"] = caption[0].upper() + caption[1:]
+        name = f"speech-commands-caption-{k:05d}"
+        yield from drafts_about(premise, f"caption {k}", name, say(forms))

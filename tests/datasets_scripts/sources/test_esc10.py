@@ -16,7 +16,7 @@ import soundfile
 
 from common.errors import InputError
 from datasets_scripts.build import main as build
-from datasets_scripts.load import load_split
+from datasets_scripts.load import load_split, split_names
 from datasets_scripts.sources import esc10
 from datasets_scripts.sources.claims import Balance
 from datasets_scripts.sources.esc10 import SOUNDS
@@ -131,6 +131,28 @@ def test_probabilities_agree_with_what_is_heard(umui, split):
     assert {len(shares) for shares in found.values()} == {1, 2, 3}
     graded = [row["probability"] for row in table if row["label"] is None]
     assert len(set(graded)) > 6 and len(graded) > 20
+
+
+def read_caption(caption: str) -> dict[str, float]:
+    """Reads a caption as English: which kinds of sound there are, in their order, and the share of each."""
+    text = caption.lower().replace("it is raining", "rain")
+    kinds = [kind for _, kind in sorted((text.index(word), kind) for kind, word in WORDS.items() if word in text)]
+    seconds = [float(number) for number in re.findall(r"[\d.]*\d(?= s)", text)] or [5.0]
+    assert sum(seconds) == 5
+    return dict(zip(kinds, (number / 5 for number in seconds), strict=True))
+
+
+def test_probabilities_agree_with_the_captions(umui):
+    """Of every row about a caption; there are captions in all words, alone and of mixtures, to train on alone."""
+    assert split_names(str(umui), "esc10-captions") == ["train"]
+    table = load_split(str(umui), "esc10-captions", "train")
+    for row in table:
+        shares = read_caption(row["premise"])
+        assert read_claim(row["hypothesis"], shares) == pytest.approx(row["probability"]), row
+    shares = [read_caption(caption) for caption in set(table["premise"])]
+    assert {len(each) for each in shares} == {1, 2, 3} and len(shares) == 10 * len(esc10.CAPTIONS) + 10
+    assert len({row["id"] for row in table}) == len(table) == 14 * len(shares)
+    check_balance(table["hypothesis"], table["probability"])
 
 
 def test_a_mixture_is_five_seconds_of_sound_alone(umui):

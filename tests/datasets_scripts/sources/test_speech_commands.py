@@ -15,7 +15,7 @@ import soundfile
 from common.errors import InputError
 from datasets_scripts.build import main as build
 from datasets_scripts.building.split import split_by_chance
-from datasets_scripts.load import load_split
+from datasets_scripts.load import load_split, split_names
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources import speech_commands
 from datasets_scripts.sources.speech_commands import SILENCE, UNKNOWN, WORDS
@@ -113,6 +113,28 @@ def test_probabilities_agree_with_what_is_said(clips, tmp_path):
                 assert not re.match("The word that|What is said", row["hypothesis"])
         assert sources == {"label": {0, 1}, "exact": {0, 1, None}}
         assert {len(words) for words in found.values()} == {0, 1, 2, 3}
+
+
+def read_caption(caption: str) -> list[str]:
+    """Reads a caption as English: the words that are spoken."""
+    text = caption.lower()
+    if text in ("no word is spoken.", "a noise without words.", "nobody speaks.", "silence."):
+        return []
+    words = re.findall('"([a-z]+)"', text)
+    return words or [
+        word for word in re.sub("someone|one word", "", text).rstrip(".").replace(",", "").split() if word in WORDS
+    ]
+
+
+def test_probabilities_agree_with_the_captions(clips, tmp_path):
+    """Of every row about a caption, of words, of silence and of words in a row; they are to train on alone."""
+    build(f"speech-commands --clips {clips} --output-dir {tmp_path} --rows-of-words 0 --workers 1".split())
+    assert split_names(str(tmp_path), "speech-commands-captions") == ["train"]
+    table = load_split(str(tmp_path), "speech-commands-captions", "train")
+    for row in table:
+        assert read_claim(row["hypothesis"], read_caption(row["premise"])) == pytest.approx(row["probability"]), row
+    assert {len(read_caption(caption)) for caption in table["premise"]} == {0, 1, 2, 3}
+    assert {word for caption in table["premise"] for word in read_caption(caption)} == {*WORDS}
 
 
 def test_speakers_stay_in_their_split(clips, tmp_path):
