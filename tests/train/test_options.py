@@ -87,6 +87,7 @@ OTHERS = {
     "lr_scheduler_kwargs": {"num_cycles": 2},
     "metric_for_best_model": "mse",
     "sigma": 0.1,
+    "projection_learning_rate": 1e-5,
     "eval_steps": 10,
     "eval_delay": 2,
     "max_eval_premises": 3,
