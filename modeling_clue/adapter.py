@@ -48,7 +48,7 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
     supported, or a weight without a place in the model, is a `ValueError`.
     """
     config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
-    _check_config(config, f"'{Path(source, folder)}/adapter_config.json'")
+    check_config(config, f"'{Path(source, folder)}/adapter_config.json'")
     file = cached_file(source, "adapter_model.safetensors", subfolder=folder)
     label = f"'{Path(source, folder)}/adapter_model.safetensors'"
     with safe_open(file, framework="pt") as weights:
@@ -70,7 +70,8 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
     return sorted(name for name, parameter in model.named_parameters() if id(parameter) in changed)
 
 
-def _check_config(config: dict, label: str) -> None:
+def check_config(config: dict, label: str) -> None:
+    """Refuses settings of an adapter whose effect on the weights is not known here, by a `ValueError`."""
     for option, value in config.items():
         if option in SUPPORTED_VALUES and value not in SUPPORTED_VALUES[option]:
             raise ValueError(f"{label} has {option} = {value!r}: only {SUPPORTED_VALUES[option]} can be merged.")

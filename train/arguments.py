@@ -120,8 +120,8 @@ class CLUETrainingArguments(TrainingArguments):
 
     projection_learning_rate: float | None = HfArg(
         default=None,
-        help="Learning rate of what --train-projections trains, by default that of the rest: a rate that is good for "
-        "LoRA turns a projection into another in a few steps.",
+        help="Learning rate of what --train-projections trains, by default that of the rest: at a rate that is good "
+        "for LoRA, Adam can turn a projection into another in a dozen steps.",
     )
     decay_ratio: float = HfArg(
         default=0.3,

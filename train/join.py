@@ -18,13 +18,15 @@ from safetensors.torch import load_file, save_file
 
 from common.cli import ArgumentParser, exit_on_error
 from common.files import replacing, write_text
+from modeling_clue.adapter import check_config
 from modeling_clue.checkpoint_parts import new_folder
 
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Settings under which an adapter is not `W + B A * alpha / r` with one alpha and one r for all layers.
-OTHER_FORMS = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "bias")
-SUFFIXES = (".lora_A.weight", ".lora_B.weight")
+OTHER_FORMS = ("use_rslora", "rank_pattern", "alpha_pattern", "bias")
+# The ends of the names of both factors, and along which dimension their rank is.
+RANK_DIMENSIONS = {".lora_A.weight": 0, ".lora_B.weight": 1}
 
 
 def join_adapters(folders: list[Path], out: Path, dtype: torch.dtype | None = None) -> Path:
@@ -45,25 +47,23 @@ def join_adapters(folders: list[Path], out: Path, dtype: torch.dtype | None = No
     """
     out = new_folder(out)
     configs: list[dict] = []
-    factors: dict[str, list[tuple[int, torch.Tensor]]] = {}
+    factors: dict[str, dict[int, torch.Tensor]] = {}  # by the number of the adapter
     whole: dict[str, torch.Tensor] = {}
-    for folder in folders:
+    for number, folder in enumerate(folders):
         config = _read_config(folder)
         if configs and config.get("exclude_modules") != configs[0].get("exclude_modules"):
             raise ValueError(f"'{folder}' and '{folders[0]}' leave out other layers (exclude_modules).")
         configs.append(config)
         for name, weight in load_file(folder / WEIGHTS).items():
-            if name.endswith(SUFFIXES):
-                # The scale goes into B, so that adapters with others can stand beside each other.
-                scale = config["lora_alpha"] / config["r"] if name.endswith(SUFFIXES[1]) else 1.0
-                factors.setdefault(name, []).append((len(configs) - 1, weight * scale))
-            else:
+            if not name.endswith(tuple(RANK_DIMENSIONS)):
                 whole[name] = weight
-    joined = whole | {
-        name: _side_by_side(parts, [config["r"] for config in configs], dim=SUFFIXES.index(name[-len(SUFFIXES[0]) :]))
-        for name, parts in factors.items()
-    }
-    rank = sum(config["r"] for config in configs)
+                continue
+            # The scale goes into B, so that adapters with others can stand beside each other.
+            scale = config["lora_alpha"] / config["r"] if name.endswith(".lora_B.weight") else 1.0
+            factors.setdefault(name, {})[number] = weight * scale
+    ranks = [config["r"] for config in configs]
+    rank = sum(ranks)
+    joined = whole | {name: _side_by_side(name, given, ranks) for name, given in factors.items()}
     config = configs[-1] | {
         "r": rank,
         "lora_alpha": rank,
@@ -87,6 +87,7 @@ def _read_config(folder: Path) -> dict:
         raise ValueError(
             f"'{folder}' can't be joined: it is no LoRA of the usual form ({', '.join(other) or 'type'})."
         )
+    check_config(config, f"'{folder / CONFIG}'")
     if isinstance(config.get("target_modules"), str):
         raise ValueError(f"'{folder}' names its layers by a pattern: train it with names in lora_target_modules.")
     return config
@@ -96,14 +97,18 @@ def _names(config: dict, field: str) -> list[str]:
     return config.get(field) or []
 
 
-def _side_by_side(parts: list[tuple[int, torch.Tensor]], ranks: list[int], dim: int) -> torch.Tensor:
-    """Puts factors of adapters beside each other along their rank, with zeros for an adapter that lacks the layer."""
-    given, other = dict(parts), parts[0][1]
+def _side_by_side(name: str, given: dict[int, torch.Tensor], ranks: list[int]) -> torch.Tensor:
+    """Puts a layer's factors beside each other along their rank, with zeros for an adapter that lacks the layer."""
+    dimension = next(dimension for end, dimension in RANK_DIMENSIONS.items() if name.endswith(end))
+    other = next(iter(given.values()))
 
     def zeros(rank: int) -> torch.Tensor:
-        return other.new_zeros((rank, other.shape[1]) if dim == 0 else (other.shape[0], rank))
+        shape = list(other.shape)
+        shape[dimension] = rank
+        return other.new_zeros(shape)
 
-    return torch.cat([given.get(index, zeros(rank)) for index, rank in enumerate(ranks)], dim=dim)
+    parts = [given[number] if number in given else zeros(rank) for number, rank in enumerate(ranks)]
+    return torch.cat(parts, dim=dimension)
 
 
 def main() -> None:

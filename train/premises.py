@@ -37,7 +37,11 @@ class Premise:
     hypotheses: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)  # of the probabilities: human, teacher, label or exact
-    is_copy: bool = False  # of one that an epoch goes through several times
+
+    @property
+    def is_copy(self) -> bool:
+        """Tells whether an epoch has gone through the premise before."""
+        return "#" in self.key.rpartition("/")[2]
 
 
 @dataclass
@@ -119,7 +123,7 @@ def _repeat(group: list[Premise], weight: float, seed: int) -> list[Premise]:
     whole, part = divmod(weight, 1)
     copies = [group] * int(whole) + [_draw(group, max(1, round(part * len(group))), seed)] * (part > 0)
     return [
-        premise if number == 0 else replace(premise, key=f"{premise.key}#{number}", is_copy=True)
+        premise if number == 0 else replace(premise, key=f"{premise.key}#{number}")
         for number, copy_of_group in enumerate(copies)
         for premise in copy_of_group
     ]

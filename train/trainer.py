@@ -154,9 +154,10 @@ class CLUETrainer(Trainer):
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """Creates the optimizer as the Trainer does; projections get groups of their own if they have a rate of their
         own."""
-        if self.optimizer is not None or self.args.projection_learning_rate is None:
-            return super().create_optimizer(model)
+        is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
+        if not is_new or self.args.projection_learning_rate is None:
+            return optimizer
         parts = [f"{tower}.{name}" for tower, names in self.model.backbone.projections.items() for name in names]
         named = (self.model if model is None else model).named_parameters()
         projections = {id(weight) for name, weight in named if is_part_of(name, parts)}

@@ -86,6 +86,27 @@ class Balance:
         return surplus * (claim.probability - 0.5)
 
 
+def drafts_about_captions(
+    captions: Iterable[tuple[str, list[Iterable[Claim]]]],
+    say: Callable[[list[Iterable[Claim]]], list[Claim]],
+    source: str,
+) -> Iterator[Draft]:
+    """
+    Yields the drafts about captions, which say in words what a clip could have.
+
+    Args:
+        captions (`Iterable`): Each with what may be said of it.
+        say (`Callable`): Chooses among what may be said.
+        source (`str`): Whose captions they are.
+    """
+    premise = {"source": source, "modality": "text", "evidence": ["text"], "probability_source": "exact"}
+    for number, (caption, forms) in enumerate(captions):
+        text = caption[0].upper() + caption[1:]
+        yield from drafts_about(
+            premise | {"premise": text}, f"caption {number}", f"{source}-caption-{number:05d}", say(forms)
+        )
+
+
 def drafts_about(premise: dict, place: str, name: str, claims: list[Claim]) -> Iterator[Draft]:
     """
     Yields a draft for each claim about a premise.

@@ -20,7 +20,7 @@ from common.errors import InputError
 from datasets_scripts.building.clips import SAMPLING_RATE, files_by_class
 from datasets_scripts.building.drafts import Clip, Draft, Problem
 from datasets_scripts.schema import SPLITS
-from datasets_scripts.sources.claims import Balance, Claim, drafts_about, make_claims
+from datasets_scripts.sources.claims import Balance, Claim, drafts_about, drafts_about_captions, make_claims
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.mixing import FADE, audible, cut, drafts_about_mixes, mix, read_sound
 
@@ -347,18 +347,20 @@ def _caption_drafts(number: int, options: argparse.Namespace) -> Iterator[Draft]
     said = {}
     for caption, kind in product(CAPTIONS, SOUNDS):
         said[caption.format(SOUNDS[kind])] = {kind: STEPS}
-    while len(said) < len(SOUNDS) * len(CAPTIONS) + number:
+    alone = len(said)
+    while len(said) < alone + number:
         steps = sample_steps(list(SOUNDS), rng)
         first, other = MIXTURE_CAPTIONS[rng.integers(len(MIXTURE_CAPTIONS))]
         parts = [(SOUNDS[kind], length * STEP / SAMPLING_RATE) for kind, length in steps.items()]
         said["".join([first.format(*parts[0]), *(other.format(*part) for part in parts[1:])]) + "."] = steps
-    for k, (caption, steps) in enumerate(said.items()):
+
+    def forms(number: int, steps: dict[str, int]) -> list[list[Claim]]:
         kinds = list(steps)
-        alone = k < len(SOUNDS) * len(CAPTIONS)
-        forms = clip_forms(kinds[0], _foils(kinds, rng)) if alone else mixture_forms(steps, _foils(kinds, rng))
-        premise = {"source": "esc10", "modality": "text", "evidence": ["text"], "probability_source": "exact"}
-        premise["premise"] = caption[0].upper() + caption[1:]
-        yield from drafts_about(premise, f"caption {k}", f"esc10-caption-{k:05d}", say(forms))
+        foils = _foils(kinds, rng)
+        return clip_forms(kinds[0], foils) if number < alone else mixture_forms(steps, foils)
+
+    captions = ((caption, forms(k, steps)) for k, (caption, steps) in enumerate(said.items()))
+    yield from drafts_about_captions(captions, say, "esc10")
 
 
 def sample_steps(kinds: list[str], rng: np.random.Generator) -> dict[str, int]:

@@ -22,7 +22,7 @@ from datasets_scripts.building.clips import files_by_class
 from datasets_scripts.building.drafts import Clip, Draft, Problem
 from datasets_scripts.building.split import split_by_chance
 from datasets_scripts.schema import SPLITS
-from datasets_scripts.sources.claims import Balance, Claim, drafts_about, make_claims
+from datasets_scripts.sources.claims import Balance, Claim, drafts_about, drafts_about_captions, make_claims
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.mixing import drafts_about_mixes, mix, read_sound
 
@@ -244,15 +244,10 @@ def _caption_drafts(options: argparse.Namespace) -> Iterator[Draft]:
         caption = ROW_CAPTIONS[rng.integers(len(ROW_CAPTIONS))]
         between = caption.partition("{0}")[2].partition("{1}")[0]
         said[caption.format(between.join(row[:-1]), row[-1])] = row
-    for k, (caption, row) in enumerate(said.items()):
+
+    def forms(row: list[str]) -> list[list[Claim]]:
         foils = [str(word) for word in rng.permutation(WORDS) if word not in row][:FOILS]
-        forms = word_forms(row[0] if row else None, foils) if len(row) < min(LENGTHS) else row_forms(row, foils)
-        premise = {
-            "source": "speech-commands",
-            "modality": "text",
-            "evidence": ["text"],
-            "probability_source": "exact",
-        }
-        premise["premise"] = caption[0].upper() + caption[1:]
-        name = f"speech-commands-caption-{k:05d}"
-        yield from drafts_about(premise, f"caption {k}", name, say(forms))
+        return word_forms(row[0] if row else None, foils) if len(row) < min(LENGTHS) else row_forms(row, foils)
+
+    captions = ((caption, forms(row)) for caption, row in said.items())
+    yield from drafts_about_captions(captions, say, "speech-commands")

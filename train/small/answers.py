@@ -14,7 +14,7 @@ from transformers import pipeline
 from common.cli import ArgumentParser, exit_on_error
 
 
-# A recording of ESC-10's fold that nothing was trained on: "FX_Dog Barking.wav" by davidmenke, freesound.org, CC0.
+# Of ESC-10's fold 4, which the model was not trained on: "Dog Barks.wav" by UnderlinedDesigns, freesound.org, CC0.
 DOG = Path(__file__).resolve().parents[2] / "spaces/demo/examples/dog.ogg"
 QUESTIONS = (
     {
