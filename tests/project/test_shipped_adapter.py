@@ -39,7 +39,9 @@ def test_every_weight_has_its_place(base):
     """Merged is a factor pair of each linear layer of the language model, the head, and the ear's projection."""
     merged = set(merge_adapter(base, FOLDER, ""))
     linear = {
-        f"{name}.weight" for name, layer in base.model.language_model.named_modules() if hasattr(layer, "in_features")
+        f"{name}.weight"
+        for name, layer in base.model.language_model.named_modules()
+        if isinstance(layer, torch.nn.Linear)
     }
     assert {f"model.language_model.{name}" for name in linear} <= merged
     others = merged - {f"model.language_model.{name}" for name in linear}
