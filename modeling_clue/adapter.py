@@ -44,8 +44,8 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
     """Adds a LoRA adapter, `W + B A * scale`, to the weights of a Thinker in place and returns their names, sorted.
 
     The adapter lies in a folder of `source`, or with `""` in `source` itself. Whole weights in its file (of a layer
-    below it, `base_layer`, or of a trained module) replace the model's first, as in PEFT. A setting that is not
-    supported, or a weight without a place in the model, is a `ValueError`.
+    below it, `base_layer`, or of a trained module) replace the model's first, as in PEFT. A weight that stays as it is
+    has no name here. A setting that is not supported, or a weight without a place in the model, is a `ValueError`.
     """
     config = json.loads(Path(cached_file(source, "adapter_config.json", subfolder=folder)).read_text(encoding="utf-8"))
     check_config(config, f"'{Path(source, folder)}/adapter_config.json'")
@@ -54,10 +54,15 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
     with safe_open(file, framework="pt") as weights:
         names = list(weights.keys())
         whole, pairs = _match_weights(names, dict(model.named_parameters()), label)
+        changed = {id(place) for place, *_ in pairs.values()}
         with torch.no_grad():
             for name, place in whole.items():
-                _check_shape(weights.get_tensor(name).shape, place.shape, name, label)
-                place.copy_(weights.get_tensor(name))
+                weight = weights.get_tensor(name)
+                _check_shape(weight.shape, place.shape, name, label)
+                weight = weight.to(place)
+                if not torch.equal(weight, place):
+                    changed.add(id(place))
+                    place.copy_(weight)
             for module, (place, first, second) in pairs.items():
                 down, up = weights.get_tensor(first), weights.get_tensor(second)
                 rank = _value_by_pattern(config.get("rank_pattern"), module, config["r"])
@@ -66,7 +71,6 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
                 alpha = _value_by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
                 scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
                 place += (up.to(place) @ down.to(place)) * scale
-    changed = {id(place) for place in whole.values()} | {id(place) for place, *_ in pairs.values()}
     return sorted(name for name, parameter in model.named_parameters() if id(parameter) in changed)
 
 

@@ -12,7 +12,8 @@ have a place each, and the result computes what they computed:
 - on frames, the states of the vision tower; one of CLUE gets its frames as it did there.
 
 What would compute anything else is refused by name. The projections into the language model are new, unless a vision
-tower comes with one of its width: what they give has the size of the language model's embeddings.
+tower comes with one of its width: what they give has the size of the language model's embeddings, and no meaning, so
+the model takes text alone until they have been trained (`new_projections` of the configuration).
 """
 
 import re
@@ -254,17 +255,24 @@ def assemble(
         embeddings = thinker.get_input_embeddings().weight.float()
         num_rows, size = len(embeddings), embeddings.pow(2).mean().sqrt()
         deviation, mean = torch.std_mean(embeddings, dim=0)
+        new_projections = []
         for name, part in (("audio_tower", audio), ("visual", vision)):
             planned = getattr(thinker.model, name)
             tower = type(planned)(planned.config)
             setattr(thinker.model, name, tower)
-            _fill_tower(tower, part, *ENDS[name], size)
+            if _fill_tower(tower, part, *ENDS[name], size):
+                new_projections.append(name)
         grow_vocabulary(thinker, thinker_config, tokenizer)
         new_rows = thinker.get_input_embeddings().weight[num_rows:]
         new_rows.copy_(mean + deviation * torch.randn(new_rows.shape))
     head = initial_head(*thinker.get_output_embeddings().weight.detach()[word_ids], num_bins)
     config = CLUEConfig.from_dict(
-        {**shared_fields(thinker_config), "num_bins": num_bins, **QWEN2_5_OMNI.token_ids(tokenizer)}
+        {
+            **shared_fields(thinker_config),
+            "num_bins": num_bins,
+            "new_projections": new_projections,
+            **QWEN2_5_OMNI.token_ids(tokenizer),
+        }
     )
     thinker.to(source.dtype if dtype is None else dtype)
     return save_whole(with_head(thinker, CLUEForConfidenceEstimation, config, head), processor, out)
@@ -503,15 +511,18 @@ def _vision_part(tower: str | Path | TowerSize, hidden_size: int) -> _Tower:
     return _Tower(sizes, weights, clue.video_processor, {name: clue.media[name] for name in VIDEO_SETTINGS} | pixels)
 
 
-def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> None:
-    """Gives a tower the weights that are known, and a new projection the size of what it shall give."""
+def _fill_tower(tower: PreTrainedModel, part: _Tower, tail: tuple[str, ...], last: str, size: torch.Tensor) -> bool:
+    """Gives a tower the weights that are known, and a new projection the size of what it shall give; returns whether
+    there is a new one."""
     found = tower.load_state_dict(part.weights, strict=False)
     unused = {name.removeprefix("model.audio_tower.") for name in QWEN2_5_OMNI.unused}
     wrong = {key for key in found.missing_keys if not key.startswith(last)} - unused | set(found.unexpected_keys)
     if part.weights and wrong:
         raise ValueError(f"A tower's weights do not fit: {min(wrong)} is missing, or has no place.")
-    if f"{last}.weight" in found.missing_keys:
+    new = f"{last}.weight" in found.missing_keys
+    if new:
         projection = tower.get_submodule(last)
         projection.bias.zero_()
         given = nn.Sequential(*map(tower.get_submodule, tail))(torch.randn(1024, tower.config.hidden_size))
         projection.weight.mul_(size / given.pow(2).mean().sqrt())
+    return new

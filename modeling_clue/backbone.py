@@ -101,6 +101,12 @@ class Backbone:
                 found[name] = module
         return found
 
+    def untrained(self, towers: Iterable[str], trained: Iterable[str]) -> list[str]:
+        """Returns those of `towers` whose projections have no weight among those that were `trained`, by name."""
+        parts = {tower: [f"{tower}.{name}" for name in self.projections[tower]] for tower in towers}
+        trained = list(trained)
+        return [tower for tower in parts if not any(is_part_of(name, parts[tower]) for name in trained)]
+
     def token_ids(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
         """Returns the fields of a configuration that hold the ids of special tokens."""
         return {field: tokenizer.convert_tokens_to_ids(token) for token, field in self.token_id_fields.items()}

@@ -76,7 +76,7 @@ from .prompt_file import media_settings, read_prompt_file
 
 
 # Fields of a CLUE configuration that a Thinker's lacks.
-CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibration")
+CLUE_FIELDS = ("num_bins", "sigma", "target", "audiovisual_positions", "calibration", "new_projections")
 
 # Pixels of a frame: the published checkpoints' minimum, and the paper's maximum of 256 x 256. The processors of
 # Qwen2.5-Omni and Qwen3-Omni would enlarge every frame to at least 317 x 317, whatever their video processor says.
@@ -262,7 +262,9 @@ def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> P
     processor = read(processor_class, source)
     config.calibration = None
     model = load_whole(model_class, source, config=config)
-    print(f"Merged the adapter into {len(merge_adapter(model, adapter, ''))} weights.")
+    changed = merge_adapter(model, adapter, "")
+    model.config.new_projections = config.backbone.untrained(config.new_projections, changed)
+    print(f"The adapter changed {len(changed)} weights.")
     return save_whole(model, processor, out)
 
 

@@ -443,10 +443,18 @@ class ConfidenceEstimation(BranchedThinker):
 
         Raises:
             ValueError: if `branch_ids` are missing or malformed, the number of labels is not that of the hypotheses,
-                a row is longer than the model's positions, or several hypotheses share a premise under an attention
-                that takes no mask.
+                a row is longer than the model's positions, several hypotheses share a premise under an attention that
+                takes no mask, or there is sound or video and the projection of its tower has never been trained.
             TypeError: naming an argument that is not known.
         """
+        media = {"audio_tower": (input_features, audio_embeds), "visual": (pixel_values_videos, video_embeds)}
+        for tower in self.config.new_projections:
+            if any(given is not None for given in media[tower]):
+                kind = "sound" if tower == "audio_tower" else "video"
+                raise ValueError(
+                    f"This model can't judge by {kind}: its projection of {kind} has never been trained. Start it by "
+                    "`python -m train.projections`, and train it with `--train-projections true`."
+                )
         outputs, audio_embeds, video_embeds = self.encode(
             input_ids,
             attention_mask,

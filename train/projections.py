@@ -18,6 +18,8 @@ claims, the denials are spread over all that is not.
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -97,19 +99,39 @@ def start_projections(
     centre = embeddings.mean(dim=0)
     spread = (embeddings - centre).pow(2).sum(dim=1).mean()
     layers = {tower: _last_layer(model, tower) for tower in TOWERS}
-    taken: dict[str, torch.Tensor] = {}
-    hooks = [
-        layer.register_forward_pre_hook(lambda module, inputs, tower=tower: taken.update({tower: inputs[0]}))
-        for tower, layer in layers.items()
-    ]
-    totals = {tower: Moments(layer.in_features, layer.out_features) for tower, layer in layers.items()}
-    clips = dict.fromkeys(TOWERS, 0)
-    language_model = model.model.language_model
-    blocks, language_model.layers = language_model.layers, nn.ModuleList()  # only the towers are to run
-    try:
+    moments, clips = _run_towers(model, processor, datasets, layers, embeddings - centre)
+    if not clips:
+        raise ValueError("The hypotheses tell no clip from another, or there is none: name configs of sound or video.")
+    for tower in clips:
+        mean, coefficients, square = moments[tower].regression(ridge)
+        if square < 1e-12 * spread:
+            raise ValueError(f"The hypotheses tell no clip from another for {tower}: its projection stays as it is.")
+        weight = coefficients.T * (spread / square).sqrt()
+        with torch.no_grad():
+            layers[tower].weight.copy_(weight)
+            layers[tower].bias.copy_(centre - weight @ mean)
+    model.config.new_projections = [tower for tower in model.config.new_projections if tower not in clips]
+    return dict(clips)
+
+
+def _run_towers(
+    model: ConfidenceEstimation,
+    processor: CLUEProcessor,
+    datasets: list[PremiseDataset],
+    layers: dict[str, nn.Linear],
+    embeddings: torch.Tensor,
+) -> tuple[dict[str, Moments], Counter[str]]:
+    """Runs the towers over all clips; returns, by tower, the moments of what its last layer takes, and the number of
+    clips."""
+
+    def new_moments() -> dict[str, Moments]:
+        return {tower: Moments(layer.in_features, layer.out_features) for tower, layer in layers.items()}
+
+    totals, clips = new_moments(), Counter()
+    with _only_towers(model, layers) as taken:
         for dataset in datasets:
-            moments = {tower: Moments(layer.in_features, layer.out_features) for tower, layer in layers.items()}
-            targets = _telling_words(dataset, processor, embeddings - centre)
+            moments = new_moments()
+            targets = _telling_words(dataset, processor, embeddings)
             for index, target in tqdm(targets.items(), desc="Running the towers", unit="clip"):
                 item = dataset[index]
                 taken.clear()
@@ -117,26 +139,27 @@ def start_projections(
                     model.encode(**processor.collate([item.premise], [item.hypotheses[:1]]))
                 for tower, steps in taken.items():
                     moments[tower].add_clip(steps, target)
-                    clips[tower] += 1
-            for tower in TOWERS:
-                if moments[tower].weight:
-                    totals[tower].add(moments[tower])
-    finally:
-        language_model.layers = blocks
-        for hook in hooks:
-            hook.remove()
-    started = {tower: count for tower, count in clips.items() if count}
-    if not started:
-        raise ValueError("The hypotheses tell no clip from another, or there is none: name configs of sound or video.")
-    for tower in started:
-        mean, coefficients, square = totals[tower].regression(ridge)
-        if square < 1e-12 * spread:
-            raise ValueError(f"The hypotheses tell no clip from another for {tower}: its projection stays as it is.")
-        weight = coefficients.T * (spread / square).sqrt()
-        with torch.no_grad():
-            layers[tower].weight.copy_(weight)
-            layers[tower].bias.copy_(centre - weight @ mean)
-    return started
+                clips.update(taken.keys())
+            for tower, own in moments.items():
+                if own.weight:
+                    totals[tower].add(own)
+    return totals, clips
+
+
+@contextmanager
+def _only_towers(model: ConfidenceEstimation, layers: dict[str, nn.Linear]) -> Iterator[dict[str, torch.Tensor]]:
+    """Leaves out the blocks of the language model, and gives what the layers of the towers took last."""
+    taken: dict[str, torch.Tensor] = {}
+    language_model = model.model.language_model
+    blocks, language_model.layers = language_model.layers, nn.ModuleList()
+    with ExitStack() as hooks:
+        hooks.callback(setattr, language_model, "layers", blocks)
+        for tower, layer in layers.items():
+            take = layer.register_forward_pre_hook(
+                lambda module, inputs, tower=tower: taken.update({tower: inputs[0]})
+            )
+            hooks.enter_context(take)
+        yield taken
 
 
 def _last_layer(model: ConfidenceEstimation, tower: str) -> nn.Linear:

@@ -51,7 +51,7 @@ from train.premises import PremiseDataset, check_split
 from train.record import describe_run
 from train.settings import run_settings
 from train.towers import open_tower_cache
-from train.trained import add_lora, keep_trained_in_float32, trained_in
+from train.trained import add_lora, keep_trained_in_float32, mark_trained_projections, trained_in
 from train.trainer import CLUETrainer
 
 
@@ -161,6 +161,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(
             "train_projections has no effect on text alone, of which there is nothing to project: leave it out."
         )
+    if data_args.variant == "distribution":
+        mark_trained_projections(model, train_dataset.modalities)
     eval_dataset = None
     if evaluates:
         eval_dataset = load_premises(eval_configs, data_args.eval_split, data_args.max_eval_premises)

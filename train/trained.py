@@ -1,7 +1,7 @@
 """Decides what of a model is trained: adapters, parts that stay as they are, and the precision of the weights."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 from trl import ModelConfig, get_peft_config
 
-from modeling_clue.backbone import LORA_TARGET_MODULES, is_part_of
+from modeling_clue.backbone import LORA_TARGET_MODULES, TOWERS, is_part_of
 from modeling_clue.modeling_clue import ConfidenceEstimation
 from train.answers import CLUEForTextAnswers
 from train.arguments import CLUETrainingArguments
@@ -86,6 +86,13 @@ def trained_in(model: PreTrainedModel | PeftModel, parts: Sequence[str]) -> list
     """Returns the names of trained weights in some parts of a model, adapters among them."""
     trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
     return [name for name in trained if is_part_of(name, parts)]
+
+
+def mark_trained_projections(model: ConfidenceEstimation | PeftModel, modalities: Iterable[str]) -> None:
+    """Takes projections that are trained on any of these modalities off the model's `new_projections`."""
+    used = [tower for tower, names in TOWERS.items() if names.intersection(modalities)]
+    config = model.config
+    config.new_projections = config.backbone.untrained(config.new_projections, trained_in(model, used))
 
 
 def keep_trained_in_float32(model: PreTrainedModel | PeftModel, training_args: CLUETrainingArguments) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub.dataclasses import strict
 from transformers import Qwen2_5OmniThinkerConfig
 
-from .backbone import QWEN2_5_OMNI
+from .backbone import QWEN2_5_OMNI, TOWERS
 from .confidence import TARGETS
 from .posthoc import check_calibration
 
@@ -42,6 +42,9 @@ class CLUEFields:
         calibration (`dict`, *optional*):
             Post-hoc calibration, as described in `posthoc.py`. It changes the probabilities of a model in eval mode,
             but neither logits nor losses, and training drops it.
+        new_projections (`list[str]`, defaults to none):
+            Towers, `"audio_tower"` or `"visual"`, whose projection has never been trained. What it gives means
+            nothing, so the model refuses sound or frames until it is.
         vision_start_token_id, vision_end_token_id (`int`):
             Tokens around a video. The Thinker's own configuration lacks them although its position ids need the
             first.
@@ -54,6 +57,7 @@ class CLUEFields:
     target: str = "mean_preserving"
     audiovisual_positions: str = "timed"
     calibration: dict | None = None
+    new_projections: list[str] = field(default_factory=list)
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
     custom_pipelines: dict = field(default_factory=lambda: deepcopy(PIPELINES))
@@ -70,6 +74,9 @@ class CLUEFields:
                 f"`audiovisual_positions` must be one of {', '.join(AUDIOVISUAL_POSITIONS)}, got "
                 f"{self.audiovisual_positions!r}."
             )
+        unknown = set(self.new_projections) - TOWERS.keys()
+        if unknown:
+            raise ValueError(f"`new_projections` may name {' and '.join(TOWERS)}, got {min(unknown)!r}.")
         if self.calibration is not None:
             check_calibration(self.calibration)
         super().__post_init__(**kwargs)

@@ -1,6 +1,7 @@
 """Checkpoints assembled from other models compute what these computed, and what would not is refused by name."""
 
 import json
+import shutil
 from pathlib import Path
 
 import gguf
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoProcessor,
@@ -233,7 +235,7 @@ def test_sound_is_heard_as_by_whisper(bins, kind, language_model, tmp_path):
     waves = [rng.normal(0, 0.1, round(16000 * seconds)).astype(np.float32) for seconds in (0.68, 1.96, 2.0, 3.4, 6.0)]
     inputs = processor([{"audio": {"array": wave, "sampling_rate": 16000}} for wave in waves], [["Yes."]] * 5)
     with torch.no_grad():
-        model(**inputs)
+        model.encode(**inputs)
     expected = []
     for wave in waves:
         windows = [wave[start : start + 32000] for start in range(0, len(wave), 32000)]
@@ -381,7 +383,7 @@ def test_new_parts_speak_as_loudly_as_the_embeddings(language_model, assembled, 
     inputs, seen = processor({"video": clips.talkie, "modality": "audiovisual"}, HYPOTHESES), {}
     model.model.language_model.register_forward_pre_hook(lambda *call: seen.update(call[-1]), with_kwargs=True)
     with torch.no_grad():
-        model(**inputs)
+        model.encode(**inputs)
     tokens = model.config.audio_token_id, model.config.video_token_id
     for states in (*(seen["inputs_embeds"][inputs["input_ids"] == token] for token in tokens), table[old:]):
         assert size(states) == pytest.approx(size(table[:old]), rel=0.5)
@@ -502,9 +504,32 @@ def test_texts_are_cut_to_what_the_model_has_room_for(assembled):
     assert processor.media["max_audio_seconds"] * 25 + 300 < model.config.text_config.max_position_embeddings
 
 
+def test_new_projections_are_not_answered_through(assembled, language_model, premises, tmp_path):
+    """The folder's own code, and that of what comes back from an export, refuses what its new projections would make
+    of sound and frames, and answers about texts; a tower that came with a projection isn't new."""
+    back = to_clue(to_thinker(assembled, tmp_path / "thinker"), tmp_path / "back")
+    for folder in (assembled, back):
+        clue = pipeline("uncertain-inference", model=str(folder), trust_remote_code=True)
+        assert clue.model.config.new_projections == ["audio_tower", "visual"]
+        for modality, premise in premises.items():
+            row = {**(premise if isinstance(premise, dict) else {modality: premise}), "hypotheses": HYPOTHESES}
+            if modality == "text":
+                assert len(clue(row)) == 2
+            else:
+                kind = "video" if modality == "video" else "sound"
+                with pytest.raises(ValueError, match=f"can't judge by {kind}: its projection of {kind} has never"):
+                    clue(row)
+    source = write_vision_source(tmp_path / "vl", 64)
+    seeing = assemble(language_model, tmp_path / "seeing", audio_tower=SMALL, vision_tower=source)
+    assert AutoConfig.from_pretrained(seeing).new_projections == ["audio_tower"]
+
+
 def test_everything_downstream_works(assembled, premises, tmp_path):
-    """All modalities are answered by the folder's own code, and the exported Thinker gives the same distribution and
-    comes back the same."""
+    """With projections said to be trained, all modalities are answered by the folder's own code, and the exported
+    Thinker gives the same distribution and comes back the same."""
+    assembled = shutil.copytree(assembled, tmp_path / "trained")
+    config = json.loads((assembled / "config.json").read_text())
+    (assembled / "config.json").write_text(json.dumps(config | {"new_projections": []}))
     clue = pipeline("uncertain-inference", model=str(assembled), trust_remote_code=True)
     thinker = to_thinker(assembled, tmp_path / "thinker")
     back = to_clue(thinker, tmp_path / "back")

@@ -43,7 +43,7 @@ def steps_and_targets(model, processor, datasets, tower, layer):
             seen = []
             hook = layer.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0]))
             with torch.no_grad():
-                model(**processor.collate([item.premise], [item.hypotheses]))
+                model.encode(**processor.collate([item.premise], [item.hypotheses]))
             hook.remove()
             if not seen:
                 continue
@@ -59,11 +59,13 @@ def test_the_regression_is_that_of_scikit_learn(tiny_checkpoint, dataset):
     """But for mean and scale, the new outputs are those of a ridge regression with clips and configs weighted alike;
     nothing but the last layer of each tower that was used changes."""
     model, processor, datasets = load(tiny_checkpoint, dataset, [*SOUNDS, "urn-text"])
+    model.config.new_projections = ["visual"]
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     layers = {tower: model.model.get_submodule(name) for tower, name in LAYERS.items()}
     expected = {tower: steps_and_targets(model, processor, datasets, tower, layer) for tower, layer in layers.items()}
     audio, both = TRAIN_PREMISES["audio"], TRAIN_PREMISES["audiovisual"]
     assert start_projections(model, processor, datasets, ridge=0.3) == {"audio_tower": audio + both, "visual": both}
+    assert not model.config.new_projections
 
     changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed == {f"model.{name}.{kind}" for name in LAYERS.values() for kind in ("weight", "bias")}

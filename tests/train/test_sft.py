@@ -114,6 +114,22 @@ def test_projections_are_trained_and_saved(dataset, tiny_checkpoint, tmp_path, o
     torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, rtol=1e-4, atol=1e-5)
 
 
+def test_a_projection_is_new_until_it_is_trained(dataset, tiny_checkpoint, tmp_path):
+    """The merged model, and the base with the adapter, take sound once it was trained on; frames that no premise had
+    are still refused, and sound is not trained on through a projection that stays new."""
+    base = shutil.copytree(tiny_checkpoint, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"new_projections": [*TOWERS]}))
+    with pytest.raises(ValueError, match="can't judge by sound: its projection of sound has never"):
+        train(dataset, base, tmp_path / "none", "--use_peft", "true")
+    output = train(dataset, base, tmp_path / "out", "--use_peft", "true", "--train_projections", "true")
+    applied = apply_adapter(base, output / "adapter", tmp_path / "applied")
+    for folder in (output, applied):
+        assert AutoModel.from_pretrained(folder).config.new_projections == ["visual"]
+    whole = train(dataset, base, tmp_path / "whole")
+    assert AutoModel.from_pretrained(whole).config.new_projections == ["visual"]
+
+
 def test_projections_are_trained_where_that_does_something(dataset, tiny_checkpoint, tmp_path):
     """Not beside towers that are trained whole, and not on text alone."""
     projections = ("--train_projections", "true")
