@@ -330,6 +330,8 @@ class CLUEProcessor(ProcessorMixin):
                 raise prefix_error(error, f"Premise {index}") from error
         return self.collate(encoded, hypotheses)
 
+    # Mixed precision around the call is meant for the model; it would round spectrograms.
+    @torch.autocast("cpu", enabled=False)
     def encode_premise(self, premise, **media) -> EncodedPremise:
         """Decodes and tokenizes one premise (see the class for what it may be); `media` overrides single options.
 

@@ -245,6 +245,14 @@ def test_sound_is_trimmed_and_equal_to_the_padded_one(processor, clips):
         torch.testing.assert_close(features[0], padded["input_features"][0][:, mask], atol=1e-5, rtol=0)
 
 
+def test_mixed_precision_changes_nothing(processor, clips):
+    """Inside `torch.autocast`, premises are what they are outside."""
+    premises = [clips.sound, {"video": clips.talkie, "modality": "audiovisual"}]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = processor(premises, [["It is high."]] * 2)
+    assert_same(inside, processor(premises, [["It is high."]] * 2))
+
+
 @pytest.mark.parametrize("samples", [*range(400, 2500, 97), 16000, 16001])
 def test_as_many_tokens_of_sound_as_the_model_makes(processor, model, samples):
     """The tokens reserved for a clip of any length are as many as the audio tower puts out."""
