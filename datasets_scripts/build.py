@@ -12,6 +12,7 @@ python -m datasets_scripts.build clotho --raw data/clotho_entailment --clips dat
 python -m datasets_scripts.build esc10 --clips data/esc10 --output-dir umui
 python -m datasets_scripts.build speech-commands --clips data/speech_commands --output-dir umui
 python -m datasets_scripts.build grid --clips data/grid_s1 --output-dir umui
+python -m datasets_scripts.build crema-d --votes data/crema_d/tabulatedVotes.csv --clips data/crema_d --output-dir umui
 python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl \\
     --output-dir umui
 python -m datasets_scripts.build own --dataset-config mine --table pairs.csv --hypothesis-column claim \\

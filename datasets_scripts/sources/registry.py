@@ -2,6 +2,7 @@
 
 from datasets_scripts.sources import (
     clotho,
+    crema_d,
     esc10,
     grid,
     nli,
@@ -24,6 +25,7 @@ SOURCES = {
     "esc10": esc10,
     "speech-commands": speech_commands,
     "grid": grid,
+    "crema-d": crema_d,
     "wikivideo": wikivideo,
     "own": own,
     "restore": restore,
