@@ -1,7 +1,9 @@
 """
-UNLI (Chen et al., 2020): human probabilities for premise-hypothesis pairs of SNLI, from its published CSV files.
+UNLI (Chen et al., 2020): human probabilities for premise-hypothesis pairs of SNLI, from its published CSV files, or as
+the same in JSONL.
 
-Columns: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2 entailment), unli (probability).
+Columns of CSV: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2 entailment), unli (probability);
+keys of JSONL: premise, hypothesis, label (probability).
 """
 
 import argparse
@@ -12,12 +14,12 @@ import numpy as np
 
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, Problem, new_row
-from datasets_scripts.schema import name_of, one_form
+from datasets_scripts.schema import SPLITS, is_probability, is_text, name_of, one_form
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.tables import read_table
 
 
-DESCRIPTION = "human probabilities for text, from the published CSVs"
+DESCRIPTION = "human probabilities for text, from the published CSVs or as JSONL"
 FACTS = Facts(
     title="UNLI",
     what="Premise-hypothesis pairs of SNLI (captions of photographs) with people's judgements on a sliding scale.",
@@ -26,8 +28,9 @@ FACTS = Facts(
     terms="texts and judgements, derived from SNLI, which has the same licence",
     labels=(
         "The probability is the published one, a mean of several crowd workers; their single answers are not "
-        "published. The label is SNLI's: entailment 1, contradiction 0, neutral none. Rows whose id begins with "
-        "`unli-dev-` are of UNLI's development set, in whatever split they are here."
+        "published. The label is SNLI's: entailment 1, contradiction 0, neutral none; rows from JSONL have none. Rows "
+        "whose id begins with `unli-dev-` or `unli-validation-` are of UNLI's development set, in whatever split they "
+        "are here."
     ),
     limits=(
         "UNLI's premises are one-line captions, and SNLI's known habits (words that give a contradiction away) "
@@ -43,7 +46,11 @@ FACTS = Facts(
 )
 
 COLUMNS = ("id", "pre", "hyp", "nli", "unli")
-PUBLISHED_FILES = {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"}
+KEYS = ("premise", "hypothesis", "label")
+LAYOUTS = (
+    {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"},
+    {split: f"{split}.jsonl" for split in SPLITS},
+)
 DEV_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 # A neutral hypothesis is neither true nor false.
 LABELS = {"0": 0, "1": None, "2": 1}
@@ -51,23 +58,30 @@ LABELS = {"0": 0, "1": None, "2": 1}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
-    parser.add_argument("--raw", type=Path, required=True, help="the folder with dev.csv, or with all three files")
+    parser.add_argument(
+        "--raw", type=Path, required=True, help="the folder with dev.csv, or with all three files, as CSV or JSONL"
+    )
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft | Problem]]]:
     """Returns the drafts of the published splits if all three files are there, else a split of the development set."""
     raw = options.raw
-    there = {split for split, file in PUBLISHED_FILES.items() if (raw / file).is_file()}
-    if there == set(PUBLISHED_FILES):
-        return {"unli": {split: read_rows(raw / file) for split, file in PUBLISHED_FILES.items()}}
-    if there == {"validation"}:
+    there = {file for files in LAYOUTS for file in files.values() if (raw / file).is_file()}
+    for files in LAYOUTS:
+        if there == set(files.values()):
+            return {"unli": {split: read_rows(raw / file) for split, file in files.items()}}
+    if there == {"dev.csv"}:
         return {"unli": _split_by_premise(read_rows(raw / "dev.csv"), options.seed)}
-    found = sorted(PUBLISHED_FILES[split] for split in there) or "none of them"
-    raise InputError(f"--raw {raw} must hold dev.csv alone or train.csv, dev.csv and test.csv: found {found}")
+    layouts = " or ".join(", ".join(files.values()) for files in LAYOUTS)
+    found = sorted(there) or "none of them"
+    raise InputError(f"--raw {raw} must hold dev.csv alone, or all of {layouts}, and no others: found {found}")
 
 
 def read_rows(path: Path) -> Iterator[Draft | Problem]:
-    """Yields a draft or a problem for each row of a file, in its order; the header is row 1."""
+    """Yields a draft or a problem for each row of a file, in its order; the header of CSV is row 1."""
+    if path.suffix == ".jsonl":
+        yield from _read_jsonl(path)
+        return
     for record in read_table(path, COLUMNS, lambda values: not _complaints(_texts(values))):
         if isinstance(record, Problem):
             yield record
@@ -76,19 +90,43 @@ def read_rows(path: Path) -> Iterator[Draft | Problem]:
         if complaints := _complaints(texts):
             yield Problem(record.place, "row", "; ".join(complaints))
             continue
-        # Published is the mean of the judgements, not the judgements: `human_probabilities` stays empty.
-        row = new_row(
-            id=f"unli-{path.stem}-{texts['id']}",
-            source="unli",
-            modality="text",
-            premise=texts["pre"],
-            hypothesis=texts["hyp"],
-            probability=float(texts["unli"]),
-            label=LABELS[texts["nli"]],
-            probability_source="human",
-            evidence=["text"],
-        )
-        yield Draft(record.place, row)
+        name, probability, label = texts["id"], float(texts["unli"]), LABELS[texts["nli"]]
+        yield Draft(record.place, _row(path, name, texts["pre"], texts["hyp"], probability, label))
+
+
+def _read_jsonl(path: Path) -> Iterator[Draft | Problem]:
+    for record in read_table(path, KEYS):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        premise, hypothesis, probability = (record.values[key] for key in KEYS)
+        found = [
+            f"{key} must be a text, got {record.values[key]!r:.80}"
+            for key in KEYS[:2]
+            if not is_text(record.values[key])
+        ]
+        if not is_probability(probability):
+            found.append(f"label must be a number in [0, 1], got {probability!r:.80}")
+        if found:
+            yield Problem(record.place, "row", "; ".join(found))
+            continue
+        texts = one_form(premise), one_form(hypothesis)
+        yield Draft(record.place, _row(path, str(record.number), *texts, float(probability), None))
+
+
+def _row(path: Path, name: str, premise: str, hypothesis: str, probability: float, label: int | None) -> dict:
+    # Published is the mean of the judgements, not the judgements: `human_probabilities` stays empty.
+    return new_row(
+        id=f"unli-{path.stem}-{name}",
+        source="unli",
+        modality="text",
+        premise=premise,
+        hypothesis=hypothesis,
+        probability=probability,
+        label=label,
+        probability_source="human",
+        evidence=["text"],
+    )
 
 
 def _split_by_premise(drafts: Iterable[Draft | Problem], seed: int) -> dict[str, list[Draft | Problem]]:

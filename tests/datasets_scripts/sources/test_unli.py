@@ -59,6 +59,34 @@ def test_published_splits_are_used_as_they_are(tmp_path):
     assert found == {split: [(f"unli-{file}-1", f"Premise of {file}.")] for split, file in files.items()}
 
 
+def test_the_jsonl_form_is_read(tmp_path):
+    """All three splits as they are, without labels, and each bad line by its number."""
+    good = '{"premise": "A  man sleeps.", "hypothesis": "He is tired.", "label": 0.6, "other": 1}'
+    for split in SPLITS:
+        (tmp_path / f"{split}.jsonl").write_text(f"{good}\n".replace("man", split))
+    splits = unli_splits(tmp_path, 0)
+    assert {split: [row["premise"] for row in rows] for split, rows in splits.items()} == {
+        split: [f"A {split} sleeps."] for split in SPLITS
+    }
+    (row,) = splits["test"]
+    assert (row["id"], row["probability"], row["label"]) == ("unli-test-1", 0.6, None)
+    lines = [
+        good,
+        "{",
+        good.replace("0.6", "60"),
+        good.replace("0.6", '"0.6"'),
+        good.replace('"He is tired."', "null"),
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    draft, *problems = configs(Namespace(raw=tmp_path, seed=0))["unli"]["train"]
+    assert isinstance(draft, Draft) and [problem.place for problem in problems] == [
+        f"train.jsonl row {row}" for row in (2, 3, 4, 5)
+    ]
+    assert "label must be a number in [0, 1], got 60" in problems[1].complaint
+    assert "label must be a number in [0, 1], got '0.6'" in problems[2].complaint
+    assert "hypothesis must be a text, got None" in problems[3].complaint
+
+
 BAD = "id,pre,hyp,nli,unli\n1,P,H,1,0.5\n2,P,H,1,0.6\n3,P, ,1,0.5\n4,P,A,1,1.2\n5,P,B,7,nan\n5,P,C,1,x\n6,P,D,1,0,5\n"
 
 
@@ -111,6 +139,7 @@ def test_a_lone_quotation_mark_costs_its_own_row_alone(tmp_path):
     [
         ({}, "found none of them"),
         ({"dev.csv": b"", "test.csv": b""}, r"found \['dev.csv', 'test.csv'\]"),
+        ({"test.jsonl": b"", "dev.csv": b""}, r"found \['dev.csv', 'test.jsonl'\]"),
         ({"dev.csv": b"id,premise,hyp,nli,unli\n1,P,H,1,0.5\n"}, r"lacks the columns \['pre'\]"),
     ],
 )
