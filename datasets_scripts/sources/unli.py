@@ -2,8 +2,8 @@
 UNLI (Chen et al., 2020): human probabilities for premise-hypothesis pairs of SNLI, from its published CSV files, or as
 the same in JSONL.
 
-Columns of CSV: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2 entailment), unli (probability);
-keys of JSONL: premise, hypothesis, label (probability).
+Of CSV: id, pre (premise), hyp (hypothesis), nli (0 contradiction, 1 neutral, 2 entailment), unli (probability); of
+JSONL: premise, hypothesis, label (probability).
 """
 
 import argparse
