@@ -24,11 +24,12 @@ kept under `clue` in its `config.json`, and converting it back gives the same CL
 the part of a full model: `--layout omni` writes the same weights as one that has no speech output.
 
 **From a research checkpoint**, as the paper's authors release theirs: Qwen2.5-Omni's Thinker with tokens `<CON_0>` ...
-`<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, and beside it in `lora/` an adapter on its layers and
-on `lm_head`. The adapter is merged in float32, and the result is float32 too: only so are the probabilities those of
-the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights and adapter. No file of
-such a checkpoint holds its prompt, so a prompt file is needed: see [`~modeling_clue.prompt_file`]. Media settings that
-it leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
+`<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, at the root or in `model/`, and in `lora/` an adapter
+on its layers and on `lm_head`. The adapter is merged in float32, and the result is float32 too: only so are the
+probabilities those of the original to four digits; `--dtype bfloat16` halves the size and rounds the sum of weights
+and adapter. No file of such a checkpoint holds its prompt, so a prompt file is needed, or `run_eval.py` of your own
+clone of the authors' code, which is read and not executed: see [`~modeling_clue.prompt_file`]. Media settings that it
+leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 
 **From parts.** `assemble` makes a Thinker of a language model of Llama's or Qwen2's layout, the encoder of a Whisper
 and the vision tower of a Qwen2.5-VL, Qwen2.5-Omni or CLUE, or of new towers: see [`~modeling_clue.assembly`].
@@ -43,6 +44,8 @@ from operator import attrgetter
 from pathlib import Path
 
 import torch
+from huggingface_hub import file_exists, snapshot_download
+from huggingface_hub.errors import HFValidationError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -51,6 +54,7 @@ from transformers import (
     ProcessorMixin,
     Qwen2VLImageProcessor,
 )
+from transformers.utils import CONFIG_NAME
 
 from .adapter import merge_adapter
 from .assembly import AUDIO_SIZE, VISION_SIZE, TowerSize, assemble
@@ -109,7 +113,8 @@ OLD_OPTIONS = {
 
 LAYOUTS = ("thinker", "omni")
 
-ADAPTER_FOLDER = "lora"
+# Folders of a research checkpoint; the first one may be its root.
+MODEL_FOLDER, ADAPTER_FOLDER = "model", "lora"
 
 
 def to_clue(
@@ -183,9 +188,10 @@ def from_research(
     """Converts a research checkpoint to a CLUE checkpoint that gives the same answers to the same prompts.
 
     Args:
-        source (`str` or `Path`): folder or Hub repository: a Thinker with tokens `<CON_i>` and its processor, and a
-            LoRA adapter in `lora/`.
-        prompt (`str` or `Path`): YAML file with the model's prompt: see [`~modeling_clue.prompt_file`].
+        source (`str` or `Path`): folder or Hub repository: a Thinker with tokens `<CON_i>` and its processor, or these
+            in `model/`, and a LoRA adapter in `lora/`.
+        prompt (`str` or `Path`): YAML file with the model's prompt, or the Python file of the authors that has it: see
+            [`~modeling_clue.prompt_file`].
         out (`str` or `Path`): folder to write; it must not exist yet.
         dtype (`torch.dtype`): of the weights written. The adapter is merged in float32 in any case, and the confidence
             head stays so.
@@ -202,6 +208,7 @@ def from_research(
     out = new_folder(out)
     prompts = read_prompt_file(prompt)
     settings = media_settings(prompt, prompts, RESEARCH_MEDIA)
+    adapter, source = source, _research_root(source)
     backbone, thinker_config = _thinker_config(source)
     if backbone != QWEN2_5_OMNI:
         raise ValueError(f"'{source}' is of {backbone.name}: research checkpoints are of {QWEN2_5_OMNI.name} alone.")
@@ -225,7 +232,7 @@ def from_research(
     # bfloat16 fits into float32 without rounding.
     thinker_class = backbone.upstream("ThinkerForConditionalGeneration")
     thinker = load_whole(thinker_class, source, config=thinker_config, dtype=torch.float32)
-    changed = merge_adapter(thinker, source, ADAPTER_FOLDER)
+    changed = merge_adapter(thinker, adapter, ADAPTER_FOLDER)
     print(f"Merged the adapter into {len(changed)} weights, and found {len(bin_ids)} confidence tokens.")
     lm_head = thinker.get_output_embeddings().weight.detach()
     if max(bin_ids) >= len(lm_head):
@@ -236,6 +243,19 @@ def from_research(
     grow_vocabulary(thinker, thinker_config, tokenizer)
     config = config_class.from_dict({**shared_fields(thinker_config), **fields, **token_ids})
     return save_whole(with_head(thinker.to(dtype), model_class, config, head), clue_processor, out)
+
+
+def _research_root(source: str | Path) -> str | Path:
+    """Returns where the Thinker of a research checkpoint is: at its root, or in `model/`."""
+    if Path(source).is_dir():
+        inside = Path(source, MODEL_FOLDER)
+        return inside if (inside / CONFIG_NAME).is_file() and not Path(source, CONFIG_NAME).is_file() else source
+    try:
+        if file_exists(str(source), f"{MODEL_FOLDER}/{CONFIG_NAME}") and not file_exists(str(source), CONFIG_NAME):
+            return Path(snapshot_download(str(source), allow_patterns=f"{MODEL_FOLDER}/*"), MODEL_FOLDER)
+    except (OSError, HFValidationError):
+        pass  # reading the source says what is wrong with it
+    return source
 
 
 def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> Path:
@@ -465,7 +485,9 @@ def main(arguments: list[str] | None = None) -> None:
         default="thinker",
         help="a Thinker alone, or a full model without speech, as vLLM needs it (default: thinker)",
     )
-    research.add_argument("--prompt", required=True, help="YAML file that says how the model was asked")
+    research.add_argument(
+        "--prompt", required=True, help="YAML file, or the authors' run_eval.py: how the model was asked"
+    )
     parts.add_argument(
         "--prompt",
         help="YAML file that says how to ask, in the chat format (default: CLUE's prompt in that format if the "

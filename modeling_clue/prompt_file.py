@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Reads a YAML file that says how a checkpoint was prompted in training.
+"""Reads a file that says how a checkpoint was prompted in training: YAML, or the Python file of the paper's authors.
 
 ```yaml
 text:
@@ -22,8 +22,12 @@ The modalities are `text`, `audio`, `video` and `audiovisual`, as many as the ch
 - `media`: settings of sound and frames. One set is kept for all modalities, so they must not contradict each other.
 
 The messages are put together as Qwen2.5-Omni's chat template does it, up to the assistant's turn.
+
+Of a Python file, `run_eval.py` of the paper's authors, the constants of `CONSTANTS` are read, and nothing is executed.
+The hypothesis stands before the clip there.
 """
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +37,14 @@ from .modalities import MODALITIES
 
 
 KEYS = ("system", "user", "first", "media")
+
+# System message and user's message of each modality in the authors' code, and the places in the latter.
+CONSTANTS = {
+    "text": ("NLI_SYSTEM_PROMPT_TEXT", "NLI_PROMPT_TEXT", {"sentence": "{premise}", "claim": "{hypothesis}"}),
+    "audio": ("NLI_SYSTEM_PROMPT_AUDIO", "NLI_PROMPT_AUDIO", {"text": "{hypothesis}"}),
+    "video": ("NLI_SYSTEM_PROMPT", "NLI_PROMPT", {"text": "{hypothesis}"}),
+    "audiovisual": ("NLI_SYSTEM_PROMPT", "NLI_PROMPT", {"text": "{hypothesis}"}),
+}
 
 # The whole question is in the first part, so that it is tokenized as one text.
 PREMISE_PART = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}"
@@ -54,10 +66,13 @@ class PromptFile:
 
 def read_prompt_file(path: str | Path) -> PromptFile:
     """Reads and checks a prompt file; a `ValueError` names the key that is missing, unknown or wrong."""
+    is_python = Path(path).suffix == ".py"
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+        text = Path(path).read_text(encoding="utf-8")
+        content = _content_of_constants(text, path) if is_python else yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, SyntaxError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"'{path}' is not {'Python' if is_python else 'YAML'}: {words}") from error
     if not isinstance(content, dict) or not content or content.keys() - set(MODALITIES):
         found = list(content) if isinstance(content, dict) else content
         raise ValueError(f"'{path}' needs one or more of the keys {', '.join(MODALITIES)}, got {found!r:.200}.")
@@ -84,6 +99,51 @@ def read_prompt_file(path: str | Path) -> PromptFile:
                     "value is kept for all."
                 )
     return PromptFile(prompt, media)
+
+
+def _content_of_constants(text: str, path: str | Path) -> dict:
+    """Returns what the YAML form would hold of a Python file's constants."""
+    values = {
+        target.id: node.value
+        for node in ast.parse(text).body
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+        if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+    }
+
+    def read(name: str) -> str:
+        if name not in values:
+            raise ValueError(f"'{path}' lacks the constant {name}: take the authors' run_eval.py, or write YAML.")
+        return _constant(values[name], values, f"'{path}', {name}")
+
+    content = {}
+    for modality, (system, user, places) in CONSTANTS.items():
+        if values.keys().isdisjoint((system, user)):
+            continue
+        template = read(user)
+        try:
+            question = template.format(**places)
+        except (KeyError, IndexError, ValueError) as error:
+            known = " and ".join(f"{{{place}}}" for place in places)
+            raise ValueError(f"'{path}', {user}: has other places than {known} ({error}).") from error
+        content[modality] = {"system": read(system), "user": question, "first": "hypothesis"}
+        if modality == "text":
+            del content[modality]["first"]
+    return content
+
+
+def _constant(node: ast.expr, values: dict[str, ast.expr], label: str, depth: int = 0) -> str:
+    """Puts together a text of literals, other constants and `+`, with blanks stripped where `.strip()` says so."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if depth < 20:
+        if isinstance(node, ast.Name) and node.id in values:
+            return _constant(values[node.id], values, label, depth + 1)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return "".join(_constant(part, values, label, depth + 1) for part in (node.left, node.right))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords):
+            if node.func.attr in ("strip", "lstrip", "rstrip"):
+                return getattr(_constant(node.func.value, values, label, depth + 1), node.func.attr)()
+    raise ValueError(f"{label}: line {node.lineno} is computed, and nothing is executed here: write YAML instead.")
 
 
 def media_settings(path: str | Path, prompts: PromptFile, defaults: dict) -> dict:

@@ -75,3 +75,63 @@ def test_what_is_wrong_is_named(tmp_path, content, message):
     """Every mistake is an error that says where it is."""
     with pytest.raises(ValueError, match=message):
         read(tmp_path, content)
+
+
+PYTHON = '''
+import os
+SHARED = "You judge "
+NLI_SYSTEM_PROMPT: str = """
+You judge videos, {as} they are.
+""".strip()
+NLI_PROMPT = ("Claim: {text}\\n"
+              "Answer as {{x}}.")
+NLI_SYSTEM_PROMPT_AUDIO = SHARED + "sounds."
+NLI_PROMPT_AUDIO = "Heard? {text}"
+NLI_SYSTEM_PROMPT_TEXT, OTHER = "ignored", 1
+NLI_SYSTEM_PROMPT_TEXT = ""
+NLI_PROMPT_TEXT = "{claim} / {sentence}"
+os.abort()
+'''
+
+
+def read_python(tmp_path, text):
+    """`text` after a way through a Python file."""
+    (tmp_path / "run_eval.py").write_text(text)
+    return read_prompt_file(tmp_path / "run_eval.py")
+
+
+def test_constants_of_a_python_file(tmp_path):
+    """They say what YAML of the same words says; of the file nothing else is read, and nothing executed."""
+    seen = {"system": "You judge videos, {as} they are.", "user": "Claim: {hypothesis}\nAnswer as {x}."}
+    content = {
+        "text": {"system": "", "user": "{hypothesis} / {premise}"},
+        "audio": entry(system="You judge sounds.", user="Heard? {hypothesis}"),
+        "video": entry(**seen),
+        "audiovisual": entry(**seen),
+    }
+    assert read_python(tmp_path, PYTHON) == read(tmp_path, content)
+    only = read_python(
+        tmp_path, 'NLI_SYSTEM_PROMPT_AUDIO, NLI_PROMPT_AUDIO = 1, 2\nNLI_SYSTEM_PROMPT = "a"\nNLI_PROMPT = "{text}"'
+    )
+    assert list(only.prompt) == ["video", "audiovisual"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('SHARED + "sounds."', "os.environ['HOME']", "NLI_SYSTEM_PROMPT_AUDIO: line 9 is computed"),
+        ('SHARED + "sounds."', "NLI_SYSTEM_PROMPT_AUDIO", "NLI_SYSTEM_PROMPT_AUDIO: line 9 is computed"),
+        ('SHARED = "You judge "', 'SHARED = f"You {os}"', "NLI_SYSTEM_PROMPT_AUDIO: line 3 is computed"),
+        ("NLI_PROMPT_AUDIO =", "NLI_PROMPT_SOUND =", "lacks the constant NLI_PROMPT_AUDIO"),
+        ('"Heard? {text}"', '"Heard? {sound}"', "NLI_PROMPT_AUDIO: has other places than {text} .'sound'."),
+        ('"Heard? {text}"', '"Heard?"', "audio: `user` needs one {hypothesis}"),
+        ('"Heard? {text}"', '"Heard? {text"', "NLI_PROMPT_AUDIO: has other places than"),
+        ("import os", "import", "is not Python: "),
+        (PYTHON, "print('hello')", "needs one or more of the keys text"),
+    ],
+)
+def test_what_a_python_file_lacks_is_named(tmp_path, old, new, message):
+    """By the constant."""
+    assert old in PYTHON
+    with pytest.raises(ValueError, match=message):
+        read_python(tmp_path, PYTHON.replace(old, new))

@@ -440,6 +440,29 @@ def test_media_settings_that_cannot_be(research, tmp_path, media, message):
         from_research(root, prompts, tmp_path / "clue")
 
 
+def test_prompts_from_the_code_of_the_authors(research, tmp_path):
+    """Their Python file, with the Thinker in `model/` beside the adapter, gives the very files that YAML gives."""
+    source = tmp_path / "source"
+    shutil.copytree(research.folder, source / "model", ignore=shutil.ignore_patterns("lora"))
+    shutil.copytree(research.folder / "lora", source / "lora")
+    prompts = {modality: {**entry, "user": USER["video"]} for modality, entry in PROMPTS.items()}
+    prompts |= {modality: PROMPTS[modality] for modality in ("text", "audio")}
+    yaml_file, python = tmp_path / "prompts.yaml", tmp_path / "run_eval.py"
+    yaml_file.write_text(yaml.safe_dump({modality: {**e, "media": {}} for modality, e in prompts.items()}))
+    lines = ["raise SystemExit"]
+    for modality, suffix in (("text", "_TEXT"), ("audio", "_AUDIO"), ("video", "")):
+        places = {"hypothesis": "{claim}", "premise": "{sentence}"} if suffix == "_TEXT" else {"hypothesis": "{text}"}
+        lines.append(f"NLI_SYSTEM_PROMPT{suffix} = {SYSTEM!r}")
+        lines.append(f"NLI_PROMPT{suffix} = {USER[modality].format(**places)!r}")
+    python.write_text("\n".join(lines))
+    wanted, found = (
+        from_research(folder, file, tmp_path / name)
+        for folder, file, name in ((research.folder, yaml_file, "a"), (source, python, "b"))
+    )
+    for file in ("model.safetensors", "config.json", "processor_config.json", "tokenizer.json"):
+        assert (found / file).read_bytes() == (wanted / file).read_bytes(), file
+
+
 def test_command_line(research, tmp_path):
     """The command runs as documented."""
     options = ("--prompt", str(research.prompts), "--output-dir", str(tmp_path / "out"))
