@@ -15,6 +15,7 @@ python -m datasets_scripts.build grid --clips data/grid_s1 --output-dir umui
 python -m datasets_scripts.build crema-d --votes data/crema_d/tabulatedVotes.csv --clips data/crema_d --output-dir umui
 python -m datasets_scripts.build wikivideo --labels labels.json --videos videos --judgements people.jsonl \\
     --output-dir umui
+python -m datasets_scripts.build published --raw UMUI-data --output-dir umui --on-error skip
 python -m datasets_scripts.build own --dataset-config mine --table pairs.csv --hypothesis-column claim \\
     --premise-column text --probability-column p --output-dir umui
 ```

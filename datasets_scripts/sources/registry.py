@@ -7,6 +7,7 @@ from datasets_scripts.sources import (
     grid,
     nli,
     own,
+    published,
     restore,
     speech_commands,
     unli,
@@ -27,6 +28,7 @@ SOURCES = {
     "grid": grid,
     "crema-d": crema_d,
     "wikivideo": wikivideo,
+    "published": published,
     "own": own,
     "restore": restore,
 }

@@ -54,7 +54,9 @@ FACTS = Facts(
         "neither pictures nor writing do, for a video with its sound if pictures or sound do; else 0. The "
         "probability is the label where nobody has judged the pair. A person's judgement, made with pictures and "
         "sound, is that of the audiovisual pair; the video pair has it only if no sound informed it, the audio "
-        "pair only if sound alone did, both if nothing in the video did."
+        "pair only if sound alone did, both if nothing in the video did. Configs built from the release of UMUI's "
+        "authors differ: a judgement is that of all modalities of its pair, pairs to train on have a teacher's mean, "
+        "and those called `-listed` have, to test on, only the pairs that are marked at all."
     ),
     limits="A claim that no mark supports is labelled false, though the video may only leave it open.",
     citation=(

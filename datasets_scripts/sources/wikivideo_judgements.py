@@ -47,18 +47,18 @@ class Judgements:
 
     def __init__(self, file: Path):
         self._found: dict[tuple[str, str], dict[str | None, Judgement]] = {}
-        self._problems = []
+        self.problems: list[Problem] = []  # records that can't be read, and doubles
         for place, record in _records(file):
             try:
                 claim, video, judgement = _read(place, record)
             except ValueError as error:
-                self._problems.append(Problem(place, "row", str(error)))
+                self.problems.append(Problem(place, "row", str(error)))
                 continue
             same = self._found.setdefault((claim, video), {})
             first = same.setdefault(judgement.topic, judgement)
             if first is not judgement:
                 complaint = f"judges the same claim and video as {first.place}, which is kept"
-                self._problems.append(Problem(place, "join", complaint))
+                self.problems.append(Problem(place, "join", complaint))
 
     def __len__(self) -> int:
         return sum(map(len, self._found.values()))
@@ -76,7 +76,7 @@ class Judgements:
     def unmatched(self, topics: Iterable[Topic]) -> list[Problem]:
         """Returns the problems of the judgements: unreadable and doubled ones, and those that no pair fits."""
         joined = {judgement.place for judgement in self._joined(topics, "audiovisual")}
-        problems = list(self._problems)
+        problems = list(self.problems)
         for (claim, video), same in self._found.items():
             for judgement in same.values():
                 if judgement.place not in joined:

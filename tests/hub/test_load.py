@@ -11,6 +11,8 @@ import pytest
 import soundfile
 
 from datasets_scripts.build import main as build
+from datasets_scripts.load import split_names
+from tests.datasets_scripts.sources.test_published import write_release
 
 
 pytestmark = pytest.mark.processes
@@ -225,3 +227,15 @@ def test_the_annotation_tool_fetches_its_split_alone(hub, umui, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == rows["id"].to_pylist()
     fetched = {entry["path"] for entry in hub.log() if entry["method"] == "GET" and "/media/" in entry["path"]}
     assert len(fetched) == 3 and all("/urn-audiovisual/test/media/" in path for path in fetched)
+
+
+def test_the_authors_labels_are_fetched_without_their_clips(hub, tmp_path):
+    """`build published --repo` brings what UNLI needs, and says which archives hold the clips of the rest."""
+    release = write_release(tmp_path / "UMUI-data")
+    (release / "wikivideo.tar.gz").write_bytes(b"17 GB")
+    hub.run(tmp_path / "authors", PUSH, "clue/UMUI", release)
+    command = ["-m", "datasets_scripts.build", "published", "--repo", "clue/UMUI", "--output-dir", tmp_path / "umui"]
+    printed = hub.call(tmp_path / "reader", *command).stdout
+    assert "unli: train 1 rows" in printed and "wikivideo.tar.gz (17 GB) are not below" in printed
+    assert split_names(str(tmp_path / "umui"), "unli") == ["train", "validation", "test"]
+    assert not list((tmp_path / "reader").rglob("*.tar.gz"))
