@@ -21,7 +21,7 @@ from huggingface_hub import DatasetCard, HfFileSystem, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from common.errors import InputError
-from datasets_scripts.schema import CLIP_NAME_COLUMNS, FEATURES, MEDIA_COLUMNS, ROWS_FILE
+from datasets_scripts.schema import CLIP_NAME_COLUMNS, FEATURES, LATER_COLUMNS, MEDIA_COLUMNS, ROWS_FILE
 
 
 # Clips can be streamed as `Video` only: without torchcodec, `Audio` refuses even a file that it isn't to decode.
@@ -81,6 +81,9 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     builder = _split_builder(dataset, config, split)
     builder.download_and_prepare()
     rows = builder.as_dataset(split=split)
+    for name in LATER_COLUMNS:
+        if name not in rows.column_names:
+            rows = rows.add_column(name, [None] * len(rows), feature=FEATURES[name])
     missing = [name for name in FEATURES if name not in rows.column_names]
     if missing:
         raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
@@ -103,7 +106,8 @@ def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
     rows = _split_builder(dataset, config, split).as_streaming_dataset(split=split)
     for column in MEDIA_COLUMNS:
         rows = rows.cast_column(column, Video(decode=False))
-    return rows.select_columns(list(FEATURES)).map(_with_content, features=STREAMED_FEATURES)
+    there = [name for name in FEATURES if name not in LATER_COLUMNS or name in rows.column_names]
+    return rows.select_columns(there).map(_with_content, features=STREAMED_FEATURES)
 
 
 def read_build(dataset: str, config: str) -> dict | None:
@@ -187,7 +191,8 @@ def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
 
 def _with_content(row: dict) -> dict:
     clips = {name: row[name] for name in MEDIA_COLUMNS if row[name] is not None and row[name]["bytes"] is None}
-    return row | {name: {"bytes": _content(clip["path"]), "path": clip["path"]} for name, clip in clips.items()}
+    contents = {name: {"bytes": _content(clip["path"]), "path": clip["path"]} for name, clip in clips.items()}
+    return dict.fromkeys(LATER_COLUMNS) | row | contents
 
 
 @lru_cache(maxsize=CLIPS_KEPT)

@@ -21,6 +21,9 @@ ROWS_FILE = "metadata.parquet"
 MEDIA_COLUMNS = ("audio", "video")
 CLIP_NAME_COLUMNS = ("audio_file_name", "video_file_name")
 
+# Columns that datasets built before they were introduced lack: `None` in all of their rows.
+LATER_COLUMNS = ("teacher_distribution",)
+
 # Media stay undecoded: `modeling_clue.media` reads them, so that a row is the same with and without torchcodec.
 FEATURES = Features(
     {
@@ -36,6 +39,7 @@ FEATURES = Features(
         "probability_source": Value("string"),
         "human_probabilities": List(Value("float64")),
         "teacher_probabilities": List(Value("float64")),
+        "teacher_distribution": List(Value("float64")),
         "evidence": List(Value("string")),
         "topic": Value("string"),
         "context": Value("string"),
@@ -89,7 +93,7 @@ def row_complaint(row: Mapping) -> str | None:
         return f"label must be 0, 1 or None, got {row['label']!r}"
     if row["probability_source"] not in PROBABILITY_SOURCES:
         return f"probability_source must be one of {PROBABILITY_SOURCES}, got {row['probability_source']!r}"
-    for column in ("human_probabilities", "teacher_probabilities"):
+    for column in ("human_probabilities", "teacher_probabilities", "teacher_distribution"):
         values = row[column]
         if not (values is None or (isinstance(values, list) and all(map(is_probability, values)))):
             return f"{column} must be None or a list of values in [0, 1], got {values!r}"

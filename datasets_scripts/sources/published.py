@@ -79,8 +79,9 @@ class Item:
     claim: str
     clip: PurePosixPath  # as the file has it
     label: int
-    probability: float
-    answers: list[float] | None  # single ones, of which the probability is the mean
+    probability: float  # the mean of the answers or of the distribution, whichever there is
+    answers: list[float] | None
+    distribution: list[float] | None  # over ten bins of equal width
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,13 +186,13 @@ def _read_item(place: str, group: str, item: object) -> Item:
             raise ValueError(f"{key} must be a text, got {item.get(key)!r:.80}")
     if not isinstance(item.get("label"), bool):
         raise ValueError(f"label must be true or false, got {item.get('label')!r:.80}")
-    probability, answers = _judgement(item.get("answer"))
+    judgement = _judgement(item.get("answer"))
     clip = PurePosixPath(item["path"].strip().replace("\\", "/"))
-    return Item(place, group, one_form(item["claim"]), clip, int(item["label"]), probability, answers)
+    return Item(place, group, one_form(item["claim"]), clip, int(item["label"]), *judgement)
 
 
-def _judgement(answer: object) -> tuple[float, list[float] | None]:
-    """Returns the probability that an answer comes to, and single answers if it has any."""
+def _judgement(answer: object) -> tuple[float, list[float] | None, list[float] | None]:
+    """Returns the probability that an answer comes to, and the single answers or the distribution that it is."""
     if not isinstance(answer, list) or not answer:
         raise ValueError(f"answer must be a list that is not empty, got {answer!r:.80}")
     if all(isinstance(one, str) for one in answer):
@@ -199,12 +200,14 @@ def _judgement(answer: object) -> tuple[float, list[float] | None]:
         found = [one.probability for one in parsed if one.probability is not None]
         if not found:
             raise ValueError(f"answer has no probability in it ({parsed[0].reason}): {answer[0]!r:.80}")
-        return fmean(found), found
-    numbers = [one for one in answer if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1]
+        return fmean(found), found, None
+    numbers = [
+        float(one) for one in answer if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1
+    ]
     total = sum(numbers)
     if len(numbers) != len(answer) or len(answer) != len(DIGITS) or not 0.5 < total < 1.01:
         raise ValueError(f"answer must be texts, or ten probabilities that sum to 1, got {answer!r:.120}")
-    return sum(number * value for number, value in zip(numbers, DIGITS, strict=True)) / total, None
+    return sum(number * value for number, value in zip(numbers, DIGITS, strict=True)) / total, None, numbers
 
 
 def _without_disagreeing(items: Iterable[Item | Problem], config: str) -> list[Item | Problem]:
@@ -225,6 +228,7 @@ def _row(config: str, item: Item, number: int, **columns) -> dict:
         probability=item.probability,
         probability_source="teacher",
         teacher_probabilities=item.answers,
+        teacher_distribution=item.distribution,
         **columns,
     )
 

@@ -104,6 +104,7 @@ def _vote(row: dict, answers: Answers, rules: Rules) -> Outcome:
     if rules.drop_disagreeing and row["label"] is not None and (vote - 0.5) * (row["label"] - 0.5) < 0:
         return Outcome(row, DROPPED, answers, vote)
     changed = {"probability": vote, "probability_source": "teacher", "teacher_probabilities": answers.valid}
+    changed["teacher_distribution"] = None
     return Outcome(row | changed, LABELLED, answers, vote)
 
 

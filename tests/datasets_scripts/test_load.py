@@ -1,5 +1,7 @@
 """A folder that a build wrote, read by its tables, against the library's own loader of folders."""
 
+import shutil
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,7 @@ from datasets import config as datasets_config
 from datasets import load_dataset
 
 from datasets_scripts import load
-from datasets_scripts.schema import FEATURES
+from datasets_scripts.schema import FEATURES, LATER_COLUMNS
 
 
 CONFIGS = ("unli", "urn-text", "urn-audio", "urn-video", "urn-audiovisual")
@@ -45,6 +47,26 @@ def test_no_table_names_a_clip_outside_its_folder(umui, tmp_path, wrong):
     with pytest.raises(Exception) as raised:
         load.load_split(str(folder), "urn-audio", "test")
     assert "must lie in this folder" in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_a_column_that_came_later_is_empty(umui, tmp_path):
+    """Rows built before it was introduced are read as they are, loaded and streamed."""
+    folder = shutil.copytree(umui, tmp_path / "umui")
+    for config in ("unli", "urn-audio"):
+        file = folder / config / "test/metadata.parquet"
+        now = [
+            load.load_split(str(folder), config, "test").to_list(),
+            list(load.stream_split(str(folder), config, "test")),
+        ]
+        table = pq.read_table(file)
+        assert {*LATER_COLUMNS} < {*table.column_names}
+        pq.write_table(table.drop_columns([*LATER_COLUMNS]).replace_schema_metadata(), file)
+        assert load.load_split(str(folder), config, "test").features == FEATURES
+        then = [
+            load.load_split(str(folder), config, "test").to_list(),
+            list(load.stream_split(str(folder), config, "test")),
+        ]
+        assert now == then and all(row[name] is None for name in LATER_COLUMNS for rows in then for row in rows)
 
 
 def test_folders_of_other_layouts_are_the_librarys(tmp_path):

@@ -117,6 +117,7 @@ def test_the_teacher_is_believed_as_it_answered(release, capsys):
         ("A cat is near.", "Night rain"): (0.85, 0, "teacher"),
     }
     assert told(rows_of(clotho["test"])) == {("A dog barks.", "dog"): (0.85, 1, "teacher")}
+    assert [row["teacher_distribution"] for row in rows_of(clotho["train"])] == [DIGITS, DIGITS[::-1], DIGITS]
     (path,) = {row["audio"].path for row in rows_of(clotho["train"])}
     assert path == release / "audio_entailment/clotho/development/Night rain.wav"
     train = rows_of(built["wikivideo-video-listed"]["train"])
