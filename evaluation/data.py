@@ -86,12 +86,12 @@ def describe(dataset: str, config: str, rows: Dataset) -> dict:
     the training split the `ratio` and the `teacher` in `build.json`; `None` for what nothing tells."""
     build = read_build(dataset, config) or {}
     values = {name: sorted(set(rows[name][:]) - {None}) for name in ("source", "modality", "probability_source")}
-    restored = build.get("source") == "restore"  # of which only the rows tell what it was
+    restored = build.get("source") in ("restore", "published")  # of which only the rows tell what it was
     return {
         "sources": values["source"] if restored or "source" not in build else [build["source"]],
         "modalities": values["modality"],
         "probability_sources": values["probability_source"],
-        "ratio": None if restored else build.get("ratio"),
+        "ratio": None if build.get("source") == "restore" else build.get("ratio"),
         "teacher": build.get("options", {}).get("labelled_by"),
     }
 

@@ -12,7 +12,7 @@ import argparse
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from huggingface_hub import HfApi
@@ -64,7 +64,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
 class Candidate(NamedTuple):
     """A file that may be a clip."""
 
-    path: Path
+    path: PurePath
     key: str  # the name it would have in the source
     is_video: bool
     rank: tuple[bool, bool, int]  # how far-fetched: another ending, a folder it isn't in, how many folders left out
@@ -113,7 +113,7 @@ def _drafts(split: str, file: Path, clips: ClipFinder) -> Iterator[Draft | Probl
         yield Draft(place, row)
 
 
-def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
+def _candidates(path: PurePath, relative: PurePath) -> Iterator[tuple[str, Candidate]]:
     """Yields every name that a file may have been stored under, with what it would be then."""
     is_video = path.suffix.lower() in VIDEO_SUFFIXES
     others = [suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != path.suffix.lower()]
@@ -130,6 +130,12 @@ def _candidates(path: Path, relative: Path) -> Iterator[tuple[str, Candidate]]:
                     yield stored_name(name), candidate
                     if suffix.lower() in VIDEO_SUFFIXES:
                         yield stored_name(name, sound_only=True), candidate
+
+
+def stored_names(path: PurePosixPath) -> Iterator[str]:
+    """Yields every name that a dataset may have stored a clip under, by where the clip lay for others."""
+    relative = PurePosixPath(*(part for part in path.parts if part not in (path.anchor, "..")))
+    yield from (name for name, _ in _candidates(path, relative))
 
 
 def _fetch(origin: str, config: str, revision: str) -> dict[str, Path]:

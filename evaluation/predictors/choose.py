@@ -82,7 +82,7 @@ def add_predictor_options(parser: argparse.ArgumentParser, models_only: bool = T
     group.add_argument("--predictor", choices=kinds, default="auto", help="default: CLUE or CLUE-T, by --model")
     group.add_argument("--model", help="folder of a model, or its name on the Hub")
     if not models_only:
-        group.add_argument("--answers", type=Path, help="teacher: file or folder with its answers")
+        group.add_argument("--answers", type=Path, help="teacher: file or folder; recorded: file of predictions")
     prompting = parser.add_argument_group("prompting")
     prompting.add_argument(
         "--server", help="ask an OpenAI-compatible server, http://127.0.0.1:8000/v1: texts and media are sent there"

@@ -82,6 +82,16 @@ def write_release(folder: Path) -> Path:
     return touch(folder, *CLIPS)
 
 
+def write_clips(release: Path) -> None:
+    """Writes clips that can be decoded, no two alike."""
+    for seed, clip in enumerate(CLIPS):
+        path, rng = release / clip, np.random.default_rng(seed)
+        if path.suffix == ".mp4":
+            write_video(path, ["red", "blue"], ["low", "high"], rng)
+        else:
+            soundfile.write(path, rng.normal(0, 0.1, 16_000), 16_000)
+
+
 @pytest.fixture
 def release(tmp_path) -> Path:
     """A release, with its archives unpacked."""
@@ -233,12 +243,7 @@ def test_files_of_another_layout_are_refused(release, file, text, message):
 
 def test_it_is_built(release, tmp_path, capsys):
     """With real clips, from the command line; a clip that is missing is left out on request."""
-    for seed, clip in enumerate(CLIPS):
-        path, rng = release / clip, np.random.default_rng(seed)
-        if path.suffix == ".mp4":
-            write_video(path, ["red", "blue"], ["low", "high"], rng)
-        else:
-            soundfile.write(path, rng.normal(0, 0.1, 16_000), 16_000)
+    write_clips(release)
     (release / "wikivideo_/data/combined_videos/v1.mp4").unlink()
     build(f"published --raw {release} --output-dir {tmp_path / 'umui'} --on-error skip --workers 1".split())
     assert "wikivideo-audiovisual-listed: train 1 rows, test 1 rows; left out: 1 media" in capsys.readouterr().out
