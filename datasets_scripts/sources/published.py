@@ -117,8 +117,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
             where = argparse.Namespace(raw=raw / "training-data/unli", seed=options.seed)
             built |= unli.configs(where)
             continue
-        archive, places = CLOTHO if name == "clotho-teacher" else WIKIVIDEO
-        found = next((clips / place for place in places if _holds(clips / place, name)), None)
+        archive, found = find_clips(name, clips)
         if found is not None and name == "clotho-teacher":
             built |= _clotho(name, raw, found, options)
         elif found is not None:
@@ -131,11 +130,20 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     return built
 
 
-def _holds(folder: Path, config: str) -> bool:
-    """Returns whether a folder is that of an archive's clips."""
+def find_clips(config: str, clips: Path) -> tuple[str, Path | None]:
+    """Returns the archive that holds a config's clips, in words, and the folder that it was unpacked to below `clips`,
+    `None` if it wasn't."""
     if config == "clotho-teacher":
-        return any((folder / part).is_dir() for part in CLOTHO_SPLITS)
-    return any((folder / place).is_dir() for place in WIKIVIDEO_FOLDERS[config.removeprefix("wikivideo-")])
+        (archive, places), inside = CLOTHO, CLOTHO_SPLITS
+    else:
+        (archive, places), inside = WIKIVIDEO, WIKIVIDEO_FOLDERS[config.removeprefix("wikivideo-")]
+    found = (clips / place for place in places if any((clips / place / name).is_dir() for name in inside))
+    return archive, next(found, None)
+
+
+def stored_name_of(config: str, pairs: str) -> str:
+    """Returns what a config is called in a dataset, which says of WikiVideo which pairs it is tested on."""
+    return f"{config}-listed" if config.startswith("wikivideo-") and pairs == "listed" else config
 
 
 def _fetch(repo: str) -> Path:
@@ -297,7 +305,7 @@ def _wikivideo(
 ) -> dict[str, dict[str, Iterator]]:
     modality = config.removeprefix("wikivideo-")
     find = _clip_finder(clips, modality)
-    name = f"{config}-listed" if options.pairs == "listed" else config
+    name = stored_name_of(config, options.pairs)
     tests = [(topic, *pair) for topic in events.topics for pair in _pairs(topic, options.pairs)]
     judged, number = sum(events.judgement(*test) is not None for test in tests), len(events.judgements)
     print(f"{name}: {judged} of {counted(len(tests), 'test pair')} have one of {number} human probabilities")

@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
     "evaluation.figures": "batching {missing} --output {folder}/figure.png",
     "evaluation.demo": "--config {missing} --output-dir {folder}/out",
+    "evaluation.reproduce": "--raw {missing} --model m --output-dir {folder}/out",
     "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
     "train.sft": "--config {missing} --output-dir {folder}/out",
     "train.card": "--model {missing}",
