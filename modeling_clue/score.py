@@ -1,0 +1,337 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Judges a file of items, as a step of somebody's pipeline does: no labels, any number of them, each once.
+
+```bash
+python -m modeling_clue.score --model runs/small/clue-small --input items.jsonl --output answers.jsonl
+python -m modeling_clue.score --model clue-3b --input claims.jsonl --media-root videos --output 3.jsonl --shard 3/8
+```
+
+A line of the input is an item: its premise as `text`, `audio` or `video` (a path; with `"modality": "audiovisual"` a
+video is played with its sound), its `hypothesis` or `hypotheses`, and an `id` if it has one. CRAFT's items, `video_id`
+and `claim`, are read too: the video is the file of that name below `--media-root`.
+
+Items about one premise are judged together wherever they stand, and its clip is decoded once. A line of the output is
+an item's answer, in the order of the input: `probability`, `standard_deviation`, `interval`, `modality` and `notes`
+(what was cut or thinned), or `answers` with these for each of several hypotheses, or the `error` that kept it from an
+answer. What is judged is on disk, in `OUTPUT.partial`, before the next batch; the same command goes on after a kill.
+The exit status is 1 if any item has no answer.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoConfig
+
+from .auto import BACKBONES
+from .checkpoint_parts import load_whole, read
+from .configuration_clue import CLUEFields
+from .pipeline_clue import UncertainInferencePipeline, read_input
+
+
+PREMISE_KEYS = ("text", "premise", "audio", "video", "modality")
+HYPOTHESIS_KEYS = ("hypothesis", "hypotheses", "claim")
+CRAFT_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+ANSWER_KEYS = ("probability", "standard_deviation", "interval", "conformal_interval", "modality", "notes")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of the input that can be judged."""
+
+    line: int
+    id: Any
+    premise: dict
+    hypotheses: list[str]
+    several: bool  # whether it gave a list of hypotheses, and gets a list of answers
+
+    @property
+    def key(self) -> bytes:
+        """Returns a digest of the premise, the same for all items about it."""
+        return blake2b(json.dumps(self.premise, sort_keys=True).encode(), digest_size=16).digest()
+
+
+class BadItem(ValueError):
+    """A line that is no item, with its place and its id, if it has one."""
+
+    def __init__(self, line: int, id: Any, message: str):
+        super().__init__(message)
+        self.line, self.id = line, id
+
+
+def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
+    """Reads a line of the input; raises a [`BadItem`] that says what is wrong with it."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadItem(line, None, f"is no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise BadItem(line, None, f"must be a JSON object, got {type(record).__name__}")
+    name = record.get("id", record.get("video_id"))
+    try:
+        for key in ("image", "parts"):
+            if record.get(key) is not None:
+                raise ValueError(f"has {key}, and a premise is text, audio or video alone")
+        premise = {key: record[key] for key in PREMISE_KEYS if record.get(key) is not None}
+        if "video_id" in record and not premise:
+            premise = {"video": _craft_video(record["video_id"], media_root)}
+        for key in ("audio", "video"):
+            if key in premise:
+                premise[key] = str(_path(premise[key], key, media_root))
+        asked = {key: record[key] for key in HYPOTHESIS_KEYS if record.get(key) is not None}
+        if "claim" in asked:
+            asked["hypothesis"] = asked.pop("claim")
+        _, hypotheses = read_input(premise | asked)
+    except ValueError as error:
+        raise BadItem(line, name, str(error)) from error
+    return Item(line, name, premise, hypotheses, "hypotheses" in asked)
+
+
+def _path(path: object, key: str, media_root: Path | None) -> Path:
+    """Returns where a clip is: below the media root, if there is one, and nowhere else."""
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise ValueError(f"{key} must be the path of a clip, got {path!r:.80}")
+    if media_root is None:
+        return Path(path)
+    root = media_root.resolve()
+    found = (root / path).resolve()
+    if not found.is_relative_to(root):
+        raise ValueError(f"{key} {path!r:.200} leads out of --media-root")
+    return found
+
+
+def _craft_video(video_id: object, media_root: Path | None) -> str:
+    """Returns the file of CRAFT's `video_id` below the media root."""
+    if media_root is None:
+        raise ValueError("has a video_id: pass --media-root, the folder with its video")
+    if not isinstance(video_id, str) or PurePosixPath(video_id).name != video_id:
+        raise ValueError(f"video_id must be a name without folders, got {video_id!r:.80}")
+    if PurePosixPath(video_id).suffix.lower() in CRAFT_SUFFIXES:
+        return video_id
+    there = [video_id + suffix for suffix in CRAFT_SUFFIXES if (media_root / (video_id + suffix)).is_file()]
+    return there[0] if there else video_id + CRAFT_SUFFIXES[0]
+
+
+def read_lines(path: Path, done: set[int] = frozenset()) -> Iterator[tuple[int, int, bytes]]:
+    """Yields number, offset and text of the lines that are not blank, and not `done`."""
+    with path.open("rb") as file:
+        offset = 0
+        for number, text in enumerate(file, 1):
+            if text.strip() and number not in done:
+                yield number, offset, text
+            offset += len(text)
+
+
+@dataclass
+class Judge:
+    """Judges the items of a file, premise by premise.
+
+    Args:
+        clue ([`UncertainInferencePipeline`]): the model.
+        source (`Path`): the items.
+        media_root (`Path`, *optional*): the folder that their paths start from and can't leave.
+        shard (`tuple[int, int]`): which part of how many; all items of a premise are in one.
+        batch_size (`int`): premises judged together.
+        done (`set[int]`): lines that have been judged.
+    """
+
+    clue: UncertainInferencePipeline
+    source: Path
+    media_root: Path | None = None
+    shard: tuple[int, int] = (1, 1)
+    batch_size: int = 4
+    done: set[int] = frozenset()
+
+    def plan(self) -> tuple[list[list[int]], list[BadItem], int]:
+        """Returns the offsets of the lines about each premise, in the order of the first, with the numbers of these
+        lines alone in memory; the lines that are no items; and how many lines there are to judge."""
+        groups: dict[bytes, list[int]] = {}
+        bad, number = [], 0
+        part, parts = self.shard
+        for line, offset, text in read_lines(self.source, self.done):
+            try:
+                key = read_item(line, text, self.media_root).key
+            except BadItem as error:
+                if line % parts == part - 1:
+                    bad.append(error)
+                continue
+            if int.from_bytes(key, "big") % parts == part - 1:
+                groups.setdefault(key, []).extend((line, offset))
+                number += 1
+        return list(groups.values()), bad, number + len(bad)
+
+    def answers(self, groups: list[list[int]], bad: list[BadItem]) -> Iterator[list[dict]]:
+        """Yields the answers of a batch at a time; the next one is decoded meanwhile."""
+        if bad:
+            yield [{"line": error.line, "id": error.id, "error": str(error)} for error in bad]
+        batches = [groups[start : start + self.batch_size] for start in range(0, len(groups), self.batch_size)]
+        with ThreadPoolExecutor(1) as ahead:
+            waiting = ahead.submit(self._prepare, batches[0]) if batches else None
+            for number in range(len(batches)):
+                prepared = waiting.result()
+                if number + 1 < len(batches):
+                    waiting = ahead.submit(self._prepare, batches[number + 1])
+                yield self._judge(prepared)
+
+    def _prepare(self, batch: list[list[int]]) -> list[tuple[list[Item], dict | ValueError]]:
+        """Reads the items of a batch of premises, and decodes each premise; or returns what is wrong with it."""
+        prepared = []
+        with self.source.open("rb") as file:
+            for places in batch:
+                items = []
+                for line, offset in zip(places[::2], places[1::2], strict=True):
+                    file.seek(offset)
+                    items.append(read_item(line, file.readline(), self.media_root))
+                # A hypothesis that several items ask about is judged once.
+                hypotheses = list(dict.fromkeys(text for item in items for text in item.hypotheses))
+                try:
+                    prepared.append((items, self.clue.preprocess(items[0].premise | {"hypotheses": hypotheses})))
+                except (ValueError, OSError) as error:
+                    prepared.append((items, ValueError(str(error))))
+        return prepared
+
+    def _judge(self, prepared: list[tuple[list[Item], dict | ValueError]]) -> list[dict]:
+        good = [inputs for _, inputs in prepared if not isinstance(inputs, ValueError)]
+        try:
+            judged = iter(self.clue.forward(good) if good else ())
+        except ValueError:
+            judged = iter([self._judge_alone(inputs) for inputs in good])
+        answers = []
+        for items, inputs in prepared:
+            result = inputs if isinstance(inputs, ValueError) else next(judged)
+            if isinstance(result, ValueError):
+                answers += [{"line": item.line, "id": item.id, "error": str(result)} for item in items]
+                continue
+            found = {answer["hypothesis"]: answer for answer in self.clue.postprocess(result)}
+            answers += [_answer(item, found) for item in items]
+        return answers
+
+    def _judge_alone(self, inputs: dict) -> dict | ValueError:
+        try:
+            return self.clue.forward([inputs])[0]
+        except ValueError as error:
+            return error
+
+
+def _answer(item: Item, found: dict[str, dict]) -> dict:
+    """Returns the line of an item that was judged."""
+    told = [
+        {"hypothesis": text, **{key: found[text][key] for key in ANSWER_KEYS if key in found[text]}}
+        for text in item.hypotheses
+    ]
+    return {"line": item.line, "id": item.id, **({"answers": told} if item.several else told[0])}
+
+
+# --- what is on disk ------------------------------------------------------------------------------
+
+
+def open_journal(path: Path, settings: dict) -> set[int]:
+    """Makes the file of what was judged, or reads the lines in it; what a kill left half written is cut off.
+
+    Raises:
+        ValueError: if it was begun with other settings.
+    """
+    if not path.exists():
+        path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+        return set()
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    first, *lines = map(json.loads, whole.splitlines() or ["{}"])
+    begun = first.get("settings", {})
+    differ = [f"{name} was {begun.get(name)}" for name, value in settings.items() if begun.get(name) != value]
+    if differ:
+        raise ValueError(f"'{path}' was begun with other settings ({'; '.join(differ)}): give another --output.")
+    return {line["line"] for line in lines}
+
+
+def finish(journal: Path, output: Path) -> tuple[int, int]:
+    """Writes the output, in the order of the input; returns how many items there are, and how many without answer."""
+    places, failed = {}, 0
+    for _, offset, text in read_lines(journal):
+        record = json.loads(text)
+        if "line" in record:
+            places[record["line"]] = offset
+            failed += "error" in record
+    partial = output.with_name(f".{output.name}.writing")
+    with journal.open("rb") as source, partial.open("wb") as target:
+        for line in sorted(places):
+            source.seek(places[line])
+            target.write(source.readline())
+    partial.replace(output)
+    journal.unlink()
+    return len(places), failed
+
+
+def load(model: str) -> UncertainInferencePipeline:
+    """Loads a checkpoint by this package's code, onto a GPU if there is one."""
+    config = read(AutoConfig, model)
+    if not isinstance(config, CLUEFields):
+        raise ValueError(f"'{model}' is a {config.model_type} checkpoint: items are judged by one of CLUE.")
+    model_class, processor_class = next(rest for first, *rest in BACKBONES.values() if first is type(config))
+    device = 0 if torch.cuda.is_available() else -1
+    return UncertainInferencePipeline(
+        load_whole(model_class, model), processor=read(processor_class, model), device=device
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m modeling_clue.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="folder or Hub repository of a CLUE checkpoint")
+    parser.add_argument("--input", type=Path, required=True, help="the items, JSON lines")
+    parser.add_argument("--output", type=Path, required=True, help="file to write; it must not exist yet")
+    parser.add_argument("--media-root", type=Path, help="folder that paths of clips start from, and can't leave")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="judge part K of N (default: 1/1)")
+    parser.add_argument("--batch-size", type=int, default=4, help="premises judged together (default: 4)")
+    options = parser.parse_args(arguments)
+    if options.batch_size < 1:
+        parser.error(f"--batch-size must be at least 1, got {options.batch_size}")
+    if options.output.exists():
+        raise FileExistsError(f"'{options.output}' exists already: remove it, or write elsewhere with --output.")
+    with options.input.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    clue = load(options.model)
+    settings = {"model": options.model, "input": digest, "shard": list(options.shard)}
+    journal = options.output.with_name(f"{options.output.name}.partial")
+    judge = Judge(clue, options.input, options.media_root, options.shard, options.batch_size)
+    judge.done = open_journal(journal, settings)
+    groups, bad, number = judge.plan()
+    bar = tqdm(total=number + len(judge.done), initial=len(judge.done), desc="Judging", unit="item")
+    with journal.open("a", encoding="utf-8") as file, bar:
+        for answers in judge.answers(groups, bad):
+            file.write("".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
+            file.flush()
+            bar.update(len(answers))
+    count, failed = finish(journal, options.output)
+    print(f"Wrote {options.output}: {count - failed:,} of {count:,} items have an answer.")
+    if failed:
+        print(f"{failed:,} have an error in the place of one.", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"must be K/N with K from 1 to N, got {text!r}")
+    return int(part), int(parts)
+
+
+if __name__ == "__main__":
+    try:  # like `common.cli.exit_on_error`, which this package does not import
+        status = main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    sys.exit(status)
