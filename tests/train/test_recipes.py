@@ -14,6 +14,7 @@ from transformers import AutoConfig
 
 from chat.messages import question
 from datasets_scripts.build import main as build
+from datasets_scripts.building.split import split_by_chance
 from datasets_scripts.load import load_split
 from datasets_scripts.sources.urn_media import write_video
 from datasets_scripts.teacher import main as teacher
@@ -21,6 +22,7 @@ from modeling_clue.confidence import gaussian_target
 from tests.conftest import TEXTS
 from tests.datasets_scripts.sources.test_clotho import write_clip, write_csv
 from tests.datasets_scripts.sources.test_esc10 import write_clips as write_sounds
+from tests.datasets_scripts.sources.test_grid import names as sentences
 from tests.datasets_scripts.sources.test_nli import GRADES, PAIRS
 from tests.datasets_scripts.sources.test_speech_commands import write_clips as write_words
 from tests.datasets_scripts.sources.test_wikivideo import topic
@@ -82,6 +84,11 @@ def umui(tmp_path_factory) -> Path:
     build(["nli", "--raw", str(raw), "--output-dir", str(out), "--on-error", "skip"])
     for source, clips in (("esc10", write_sounds(raw / "sounds")), ("speech-commands", write_words(raw / "words"))):
         build([source, "--clips", str(clips), "--output-dir", str(out), "--workers", "1"])
+    (raw / "grid").mkdir()
+    spoken = {split_by_chance(name, 0): name for name in sentences(200)}  # one for each split
+    for seed, name in enumerate(spoken.values()):
+        write_video(raw / "grid" / f"{name}.mp4", ["red"] * 3, ["high"] * 3, np.random.default_rng(seed))
+    build(["grid", "--clips", str(raw / "grid"), "--output-dir", str(out), "--workers", "1"])
 
     for seed, part in enumerate(("development", "validation", "evaluation")):
         write_csv(raw / "cle", part, [(f"{part}.wav", f"['A {part} rings.']")])
