@@ -34,7 +34,7 @@ from common.errors import InputError
 from common.hub import explain_hub_errors
 from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
-from datasets_scripts.schema import is_text, one_form
+from datasets_scripts.schema import is_probability, is_text, one_form
 from datasets_scripts.sources import unli
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import Topic, held_out, missing_test_topics, read_topics
@@ -75,6 +75,7 @@ class Item:
     """A pair that the teacher judged."""
 
     place: str
+    number: int  # in its file
     group: str  # a part of Clotho, or an event
     claim: str
     clip: PurePosixPath  # as the file has it
@@ -177,16 +178,20 @@ def read_items(raw: Path, file: str, groups: Callable[[str], bool]) -> Iterator[
     content = _read_json(raw, file)
     if not isinstance(content, dict) or not all(isinstance(items, list) for items in content.values()):
         raise InputError(f"{raw / file} must hold an object with a list for each group")
+    numbers = itertools.count(1)
     for group, items in content.items():
-        for number, item in enumerate(items if groups(group) else [], 1):
-            place = f"{Path(file).name}, {group!r} item {number}"
+        for place_in_group, item in enumerate(items, 1):
+            number = next(numbers)
+            if not groups(group):
+                continue
+            place = f"{Path(file).name}, {group!r} item {place_in_group}"
             try:
-                yield _read_item(place, group, item)
+                yield _read_item(place, number, group, item)
             except ValueError as error:
                 yield Problem(place, "row", str(error))
 
 
-def _read_item(place: str, group: str, item: object) -> Item:
+def _read_item(place: str, number: int, group: str, item: object) -> Item:
     if not isinstance(item, dict):
         raise ValueError(f"must be an object, got {item!r:.80}")
     for key in ("claim", "path"):
@@ -196,7 +201,7 @@ def _read_item(place: str, group: str, item: object) -> Item:
         raise ValueError(f"label must be true or false, got {item.get('label')!r:.80}")
     judgement = _judgement(item.get("answer"))
     clip = PurePosixPath(item["path"].strip().replace("\\", "/"))
-    return Item(place, group, one_form(item["claim"]), clip, int(item["label"]), *judgement)
+    return Item(place, number, group, one_form(item["claim"]), clip, int(item["label"]), *judgement)
 
 
 def _judgement(answer: object) -> tuple[float, list[float] | None, list[float] | None]:
@@ -209,10 +214,9 @@ def _judgement(answer: object) -> tuple[float, list[float] | None, list[float] |
         if not found:
             raise ValueError(f"answer has no probability in it ({parsed[0].reason}): {answer[0]!r:.80}")
         return fmean(found), found, None
-    numbers = [
-        float(one) for one in answer if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1
-    ]
+    numbers = [float(one) for one in answer if is_probability(one)]
     total = sum(numbers)
+    # What is missing went to other tokens.
     if len(numbers) != len(answer) or len(answer) != len(DIGITS) or not 0.5 < total < 1.01:
         raise ValueError(f"answer must be texts, or ten probabilities that sum to 1, got {answer!r:.120}")
     return sum(number * value for number, value in zip(numbers, DIGITS, strict=True)) / total, None, numbers
@@ -228,9 +232,9 @@ def _without_disagreeing(items: Iterable[Item | Problem], config: str) -> list[I
     return kept
 
 
-def _row(config: str, item: Item, number: int, **columns) -> dict:
+def _row(config: str, item: Item, **columns) -> dict:
     return new_row(
-        id=f"{config}-train-{number:06d}",
+        id=f"{config}-{item.number:06d}",
         hypothesis=item.claim,
         label=item.label,
         probability=item.probability,
@@ -256,7 +260,7 @@ def _clotho(config: str, raw: Path, clips: Path, options: argparse.Namespace) ->
 
 def _clotho_drafts(config: str, part: str, items: Iterable[Item | Problem], clips: Path) -> Iterator[Draft | Problem]:
     files = NamedFiles(clips / part, SOUND_SUFFIXES, "--clips") if (clips / part).is_dir() else None
-    for number, item in enumerate(items, 1):
+    for item in items:
         if isinstance(item, Problem):
             yield item
             continue
@@ -267,8 +271,8 @@ def _clotho_drafts(config: str, part: str, items: Iterable[Item | Problem], clip
             continue
         path = path or clips / part / item.clip.name
         clip = Clip(path, f"{part}/{item.clip.stem}{path.suffix}")
-        row = _row(config, item, number, source="clotho", modality="audio", audio=clip, evidence=["audio"])
-        yield Draft(item.place, row | {"id": f"{config}-{part}-{number:06d}"})
+        row = _row(config, item, source="clotho", modality="audio", audio=clip, evidence=["audio"])
+        yield Draft(item.place, row)
 
 
 # --- WikiVideo ------------------------------------------------------------------------------------
@@ -347,7 +351,7 @@ def _clip_finder(clips: Path, modality: str) -> Callable[[str], Clip]:
 def _training_drafts(
     config: str, modality: str, items: Iterable[Item | Problem], find: Callable[[str], Clip]
 ) -> Iterator[Draft | Problem]:
-    for number, item in enumerate(items, 1):
+    for item in items:
         if isinstance(item, Problem):
             yield item
             continue
@@ -356,7 +360,7 @@ def _training_drafts(
         except InputError as error:
             yield Problem(item.place, "media", str(error))
             continue
-        yield Draft(item.place, _row(config, item, number, topic=item.group, **columns))
+        yield Draft(item.place, _row(config, item, topic=item.group, **columns))
 
 
 def _test_drafts(
