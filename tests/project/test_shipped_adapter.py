@@ -27,12 +27,13 @@ EAR = {
 
 @pytest.fixture(scope="module")
 def base() -> CLUEForConfidenceEstimation:
-    """The architecture of the base, without weights."""
+    """The architecture of the base, with whatever is in memory for weights."""
     eye = json.loads((EYE / "config.json").read_text())["vision_config"] | {"out_hidden_size": 576}
     with torch.device("meta"):
-        return CLUEForConfidenceEstimation(
+        model = CLUEForConfidenceEstimation(
             CLUEConfig(text_config=LANGUAGE_MODEL, audio_config=EAR, vision_config=eye, num_bins=100)
         )
+    return model.bfloat16().to_empty(device="cpu")
 
 
 def test_every_weight_has_its_place(base):
