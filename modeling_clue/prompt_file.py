@@ -28,6 +28,7 @@ The hypothesis stands before the clip there.
 """
 
 import ast
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,16 +104,21 @@ def read_prompt_file(path: str | Path) -> PromptFile:
 
 def _content_of_constants(text: str, path: str | Path) -> dict:
     """Returns what the YAML form would hold of a Python file's constants."""
-    values = {
-        target.id: node.value
-        for node in ast.parse(text).body
-        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
-        if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-    }
+    module = ast.parse(text)
+    values: dict[str, ast.expr] = {}
+    for node in module.body:
+        if isinstance(node, ast.Assign):
+            values |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            values[node.target.id] = node.value
+    nodes = (node for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    times = Counter(node.id for node in nodes)
 
     def read(name: str) -> str:
         if name not in values:
             raise ValueError(f"'{path}' lacks the constant {name}: take the authors' run_eval.py, or write YAML.")
+        if times[name] > 1:
+            raise ValueError(f"'{path}' sets {name} {times[name]} times: write YAML instead.")
         return _constant(values[name], values, f"'{path}', {name}")
 
     content = {}

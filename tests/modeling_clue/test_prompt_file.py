@@ -87,7 +87,6 @@ NLI_PROMPT = ("Claim: {text}\\n"
               "Answer as {{x}}.")
 NLI_SYSTEM_PROMPT_AUDIO = SHARED + "sounds."
 NLI_PROMPT_AUDIO = "Heard? {text}"
-NLI_SYSTEM_PROMPT_TEXT, OTHER = "ignored", 1
 NLI_SYSTEM_PROMPT_TEXT = ""
 NLI_PROMPT_TEXT = "{claim} / {sentence}"
 os.abort()
@@ -127,6 +126,8 @@ def test_constants_of_a_python_file(tmp_path):
         ('"Heard? {text}"', '"Heard?"', "audio: `user` needs one {hypothesis}"),
         ('"Heard? {text}"', '"Heard? {text"', "NLI_PROMPT_AUDIO: has other places than"),
         ("import os", "import", "is not Python: "),
+        ("os.abort()", "NLI_PROMPT_TEXT += '!'", "sets NLI_PROMPT_TEXT 2 times"),
+        ("os.abort()", "if os.name:\n    NLI_PROMPT = '{text}'", "sets NLI_PROMPT 2 times"),
         (PYTHON, "print('hello')", "needs one or more of the keys text"),
     ],
 )
