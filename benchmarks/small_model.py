@@ -1,6 +1,6 @@
 """
-Measures how long the small model takes to answer on a processor, beside the tiny one: three hypotheses about a sentence
-and about a sound of five seconds. `make small` brings the small model.
+Measures how long the small model takes to answer on a processor, beside the tiny one: three hypotheses about a
+sentence and about a sound of five seconds. `make small` brings the small model.
 
 ```bash
 python benchmarks/small_model.py
