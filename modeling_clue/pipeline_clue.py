@@ -154,8 +154,8 @@ class UncertainInferencePipeline(Pipeline):
             for row, judged in zip(rows, output.logits.split([len(sentences) for sentences in parts]), strict=True):
                 logits[row].append(judged)
             if start == 0 and most > part:
-                tokens = config.audio_token_id, config.video_token_id
-                premises = with_tower_outputs(premises, *tokens, output.audio_embeds, output.video_embeds)
+                tokens = config.audio_token_id, config.video_token_id, config.image_token_id
+                premises = with_tower_outputs(premises, tokens, output.audio_embeds, output.video_embeds)
         calibration = config.calibration if calibrated else None
         return [
             {

@@ -6,8 +6,9 @@ python -m modeling_clue.score --model runs/small/clue-small --input items.jsonl 
 python -m modeling_clue.score --model clue-3b --input claims.jsonl --media-root videos --output 3.jsonl --shard 3/8
 ```
 
-A line of the input is an item: its premise as `text`, `audio` or `video` (a path; with `"modality": "audiovisual"` a
-video is played with its sound), its `hypothesis` or `hypotheses`, and an `id` if it has one. CRAFT's items, `video_id`
+A line of the input is an item: its premise as `text`, `audio`, `video` or `image` (a path; with `"modality":
+"audiovisual"` a video is played with its sound) or as `parts`, a list of these in order; its `hypothesis` or
+`hypotheses`, and an `id` if it has one. CRAFT's items, `video_id`
 and `claim`, are read too: the video is the file of that name below `--media-root`.
 
 Items about one premise are judged together wherever they stand, and its clip is decoded once. A line of the output is
@@ -38,7 +39,8 @@ from .configuration_clue import CLUEFields
 from .pipeline_clue import UncertainInferencePipeline, read_input
 
 
-PREMISE_KEYS = ("text", "premise", "audio", "video", "modality")
+MEDIA_KEYS = ("audio", "video", "image")
+PREMISE_KEYS = ("text", "premise", *MEDIA_KEYS, "modality", "parts")
 HYPOTHESIS_KEYS = ("hypothesis", "hypotheses", "claim")
 CRAFT_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
 ANSWER_KEYS = ("probability", "standard_deviation", "interval", "conformal_interval", "modality", "notes")
@@ -78,15 +80,12 @@ def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
         raise BadItem(line, None, f"must be a JSON object, got {type(record).__name__}")
     name = record.get("id", record.get("video_id"))
     try:
-        for key in ("image", "parts"):
-            if record.get(key) is not None:
-                raise ValueError(f"has {key}, and a premise is text, audio or video alone")
         premise = {key: record[key] for key in PREMISE_KEYS if record.get(key) is not None}
         if "video_id" in record and not premise:
             premise = {"video": _craft_video(record["video_id"], media_root)}
-        for key in ("audio", "video"):
-            if key in premise:
-                premise[key] = str(_path(premise[key], key, media_root))
+        premise = _with_paths(premise, media_root)
+        if "image" in premise:
+            premise = {"parts": [premise]}
         asked = {key: record[key] for key in HYPOTHESIS_KEYS if record.get(key) is not None}
         if "claim" in asked:
             asked["hypothesis"] = asked.pop("claim")
@@ -94,6 +93,17 @@ def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
     except ValueError as error:
         raise BadItem(line, name, str(error)) from error
     return Item(line, name, premise, hypotheses, "hypotheses" in asked)
+
+
+def _with_paths(premise: dict, media_root: Path | None) -> dict:
+    """Places the clips and pictures of a premise, and of its parts."""
+    placed = {key: str(_path(premise[key], key, media_root)) for key in MEDIA_KEYS if key in premise}
+    parts = premise.get("parts")
+    if parts is not None:
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise ValueError("parts must be a list of objects")
+        placed["parts"] = [_with_paths(part, media_root) for part in parts]
+    return premise | placed
 
 
 def _path(path: object, key: str, media_root: Path | None) -> Path:

@@ -54,12 +54,11 @@ class TowerCache:
     count in `max_bytes`, beyond which nothing is stored.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str, max_bytes: int, audio_token_id: int, video_token_id: int):
+    def __init__(self, folder: str | Path, fingerprint: str, max_bytes: int, *token_ids: int):
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self.max_bytes = max_bytes
-        self.audio_token_id = audio_token_id
-        self.video_token_id = video_token_id
+        self.token_ids = token_ids  # as of `with_tower_outputs`
         self._closed = False
         self._tmp = self.folder / "tmp"
         self._tmp.mkdir(parents=True, exist_ok=True)
@@ -95,8 +94,7 @@ class TowerCache:
         if self._closed:
             return
         outputs = (None if embeds is None else embeds.cpu() for embeds in (audio_embeds, video_embeds))
-        tokens = self.audio_token_id, self.video_token_id
-        premises = with_tower_outputs([clip.premise for clip in clips], *tokens, *outputs)
+        premises = with_tower_outputs([clip.premise for clip in clips], self.token_ids, *outputs)
         for clip, premise in zip(clips, premises, strict=True):
             if clip.key not in self:
                 self._write(clip.key, _serialize(premise))

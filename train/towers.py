@@ -76,7 +76,8 @@ def open_tower_cache(trainer: CLUETrainer, folder: str, gigabytes: float) -> Tow
         "versions": [library.__version__ for library in (av, soundfile, soxr, torch, transformers)],
     }
     fingerprint = blake2b(json.dumps(depends_on, sort_keys=True, default=str).encode()).hexdigest()
-    tokens = (model.config.audio_token_id, model.config.video_token_id)
+    config = model.config
+    tokens = (config.audio_token_id, config.video_token_id, config.image_token_id)
     return TowerCache(folder, fingerprint, round(gigabytes * 1e9), *tokens)
 
 

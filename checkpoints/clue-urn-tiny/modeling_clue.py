@@ -182,11 +182,10 @@ class BranchedThinker:
             )
             # The first level goes into the input, others are added behind the first layers of the language model.
             levels = [projection(level) for projection, level in zip(projections, patches, strict=True)]
-        for name, token_id, embeds in (
-            ("audio", self.config.audio_token_id, sounds),
-            ("video", self.config.video_token_id, levels[0]),
+        for name, places, embeds in (
+            ("audio", input_ids == self.config.audio_token_id, sounds),
+            ("video", self._frame_places(input_ids), levels[0]),
         ):
-            places = input_ids == token_id
             num_places, num_embeds = int(places.sum()), 0 if embeds is None else len(embeds)
             if num_places != num_embeds:
                 raise ValueError(
@@ -197,7 +196,7 @@ class BranchedThinker:
 
         deepstack = {}
         if len(levels) > 1:
-            places = input_ids == self.config.video_token_id
+            places = self._frame_places(input_ids)
             deepstack = {"deepstack_visual_embeds": levels[1:], "visual_pos_masks": places}
         position_ids = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
         longest, limit = int(position_ids.max()) + 1, self.config.text_config.max_position_embeddings
@@ -218,6 +217,10 @@ class BranchedThinker:
             **deepstack,
         )
         return outputs, audio_embeds, video_embeds
+
+    def _frame_places(self, ids: torch.Tensor) -> torch.Tensor:
+        """Returns where frames are, of a video or of a picture."""
+        return (ids == self.config.video_token_id) | (ids == self.config.image_token_id)
 
     def _audio_embeds(self, input_features: torch.Tensor, feature_attention_mask: torch.Tensor) -> torch.Tensor:
         features = self.model.get_audio_features(input_features, feature_attention_mask, return_dict=True)
@@ -293,19 +296,29 @@ class BranchedThinker:
             num_premise = int((branches == 0).sum())
             ids = ids[:num_premise]
             after_premise = num_premise
-            if (ids == config.video_token_id).any():
-                # Plain positions, one a token, are set already, as for sound alone.
-                if not (self.plain_audiovisual_positions and _has_sound_in_video(ids, config)):
-                    grid, seconds = video_grid_thw[video_index].tolist(), video_second_per_grid[video_index]
-                    position_ids[:, row, :num_premise] = self._video_positions(ids, grid, seconds)
-                    after_premise = position_ids[0, row, num_premise - 1] + 1
-                video_index += 1
+            if self._frame_places(ids).any():
+                start = 0
+                # Each clip with its markers, and what stands before, between and after them.
+                edges = (ids == config.vision_start_token_id) | (ids == config.vision_end_token_id).roll(1)
+                edges[0] = False
+                edges = edges.nonzero()[:, 0].cpu()
+                for place, part in zip([0, *edges.tolist()], ids.tensor_split(edges), strict=True):
+                    positions = position_ids[:, row, place : place + len(part)]
+                    positions += start - place
+                    if self._frame_places(part).any():
+                        # Plain positions, one a token, are set already, as for sound alone.
+                        if not (self.plain_audiovisual_positions and _has_sound_in_video(part, config)):
+                            grid, seconds = video_grid_thw[video_index].tolist(), video_second_per_grid[video_index]
+                            positions[:] = start + self._video_positions(part, grid, seconds)
+                        video_index += 1
+                    start = positions[0, -1] + 1
+                after_premise = start
             position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
         return position_ids
 
     def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
         """Computes `(3, num_tokens)`: frames have time and place, sound its own time, and text counts on."""
-        frames, sounds = ids == self.config.video_token_id, ids == self.config.audio_token_id
+        frames, sounds = self._frame_places(ids), ids == self.config.audio_token_id
         first, last = (frames | sounds).nonzero()[[0, -1], 0].tolist()
         shared = int(self.backbone.markers_share_position and _has_sound_in_video(ids, self.config))
         positions = torch.arange(len(ids), device=ids.device, dtype=self.backbone.position_dtype).repeat(3, 1)

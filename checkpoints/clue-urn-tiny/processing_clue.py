@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from transformers import BatchFeature, ProcessorMixin
 from transformers.image_utils import SizeDict
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .backbone import QWEN2_5_OMNI, Backbone
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 from .media_container import is_base64, quoted, shorten
+from .media_image import load_image
 from .modalities import MODALITIES, TABLE
 
 
@@ -86,6 +88,8 @@ class EncodedPremise:
         video_second_per_grid (`float`): seconds between two steps of the grid.
         audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`): what the towers give.
         notes (`tuple[str, ...]`): what was cut, thinned or replaced.
+        parts (`list[EncodedPremise]`): of a combination, which has no media of its own. A picture is frames of one
+            step.
     """
 
     modality: str
@@ -99,17 +103,22 @@ class EncodedPremise:
     audio_embeds: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
     notes: tuple[str, ...] = ()
+    parts: list["EncodedPremise"] | None = None
 
     @property
     def num_tokens(self) -> int:
         """Returns the length of the premise in tokens, without the prompt around it."""
         return len(self.input_ids)
 
+    @property
+    def media(self) -> list["EncodedPremise"]:
+        """Returns what holds its media, in order: its parts, or itself."""
+        return [self] if self.parts is None else self.parts
+
 
 def with_tower_outputs(
     premises: list[EncodedPremise],
-    audio_token_id: int,
-    video_token_id: int,
+    token_ids: tuple[int, int, int],
     audio_embeds: torch.Tensor | None,
     video_embeds: torch.Tensor | None,
 ) -> list[EncodedPremise]:
@@ -117,24 +126,32 @@ def with_tower_outputs(
 
     Args:
         premises (`list[EncodedPremise]`): those of the batch, one for each row.
-        audio_token_id, video_token_id (`int`): tokens that hold the places of the outputs, as the model's
-            configuration names them.
+        token_ids (`tuple[int, int, int]`): of the tokens that hold the places of sound, of videos and of pictures, as
+            the model's configuration has them.
         audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`, *optional*): as the model returns
             them.
 
     Returns:
         `list[EncodedPremise]`: copies, which need no towers.
     """
-    replaced = [replace(premise, input_features=None, pixel_values_videos=None) for premise in premises]
-    for name, token_id, embeds in (
-        ("audio_embeds", audio_token_id, audio_embeds),
-        ("video_embeds", video_token_id, video_embeds),
+    replaced = [
+        replace(premise, parts=premise.parts and list(map(_without_media, premise.parts)))
+        for premise in map(_without_media, premises)
+    ]
+    media = [part for premise in replaced for part in premise.media]
+    for name, own_ids, embeds in (
+        ("audio_embeds", token_ids[:1], audio_embeds),
+        ("video_embeds", token_ids[1:], video_embeds),
     ):
-        counts = [premise.input_ids.count(token_id) for premise in premises]
+        counts = [sum(map(part.input_ids.count, own_ids)) for part in media]
         if embeds is not None:
-            for premise, own in zip(replaced, embeds.split(counts), strict=True):
-                setattr(premise, name, own if len(own) else None)
+            for part, own in zip(media, embeds.split(counts), strict=True):
+                setattr(part, name, own if len(own) else None)
     return replaced
+
+
+def _without_media(premise: EncodedPremise) -> EncodedPremise:
+    return replace(premise, input_features=None, pixel_values_videos=None)
 
 
 class CLUEInputs(BatchFeature):
@@ -174,7 +191,9 @@ class CLUEProcessor(ProcessorMixin):
     - a `dict` with the key `text` (or `premise`), `audio` or `video`, and optionally `modality`; so a row of the UMUI
       dataset is one as it is, and so is one of pandas. `{"video": "clip.mp4"}` shows the frames alone,
       `{"video": "clip.mp4", "modality": "audiovisual"}` plays the clip's own sound with them, and
-      `{"video": "clip.mp4", "audio": "clip.wav"}` that sound.
+      `{"video": "clip.mp4", "audio": "clip.wav"}` that sound;
+    - a combination, `{"parts": [...]}`: any of these and pictures, `{"image": "a.png"}`, in the order in which they
+      are read, seen and heard. Its modality is that of the senses it takes.
 
     A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
     `Video` columns of `datasets` hold, decoded or not. Empty cells (None, NaN, pandas' NA and NaT, blanks alone)
@@ -341,6 +360,9 @@ class CLUEProcessor(ProcessorMixin):
         """
         options = {**self.media, **media}
         self._check_media(options)
+        parts = _parts_of(premise)
+        if parts is not None:
+            return self._encode_parts(parts, media)
         modality, text, audio, video = self._resolve(premise)
         notes: tuple[str, ...] = ()
         if modality == "text":
@@ -371,6 +393,56 @@ class CLUEProcessor(ProcessorMixin):
             self._add_frames(encoded, video, options)
         encoded.input_ids = self._media_tokens(encoded)
         return encoded
+
+    def _encode_parts(self, parts: list, media: dict) -> EncodedPremise:
+        """Encodes a combination, part by part."""
+        encoded: list[EncodedPremise] = []
+        for number, part in enumerate(parts, 1):
+            try:
+                row = as_row(part)
+                if _parts_of(part) is not None:
+                    raise ValueError("A part of a premise has no parts itself.")
+                image = None if row is None else row.get("image")
+                encoded.append(self.encode_premise(part, **media) if image is None else self._encode_image(image))
+            except ValueError as error:
+                raise prefix_error(error, f"Part {number}") from error
+        if not encoded:
+            raise ValueError("A premise of parts has none: give one at least.")
+        kinds = [TABLE[part.modality] for part in encoded]
+        senses = any(kind.sound for kind in kinds), any(kind.frames for kind in kinds)
+        modality = next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == senses)
+        ids: list[int] = []
+        for before, part in zip([None, *encoded], encoded, strict=False):
+            if before is not None and before.modality == part.modality == "text":
+                ids += self._tokenize_content("\n")
+            ids += part.input_ids
+        notes = tuple(f"part {number}: {note}" for number, part in enumerate(encoded, 1) for note in part.notes)
+        return EncodedPremise(modality, ids, notes=notes, parts=encoded)
+
+    def _encode_image(self, source) -> EncodedPremise:
+        """Encodes a picture as Qwen2.5-Omni's processor does, within the video processor's bounds on its pixels."""
+        processor, token = self.video_processor, self.backbone.tokens["image_token"]
+        pixels = torch.from_numpy(load_image(source)).permute(2, 0, 1)[None]
+        factor = processor.patch_size * processor.merge_size
+        bounds = (processor.size["shortest_edge"], processor.size["longest_edge"])
+        height, width = smart_resize(*pixels.shape[2:], factor, *bounds)
+        size = SizeDict(height=height, width=width)
+        pixels = BaseVideoProcessor.resize(processor, pixels, size, resample=processor.resample)
+        patches = processor(
+            videos=[pixels.repeat(processor.temporal_patch_size, 1, 1, 1)],
+            do_resize=False,
+            do_sample_frames=False,
+            return_tensors="pt",
+        )
+        grid = patches["video_grid_thw"][0]
+        ids = [self.tokenizer.convert_tokens_to_ids(token)] * (int(grid.prod()) // processor.merge_size**2)
+        return EncodedPremise(
+            "video",
+            [self._ids["vision_bos_token"], *ids, self._ids["vision_eos_token"]],
+            pixel_values_videos=patches["pixel_values_videos"],
+            video_grid_thw=grid,
+            video_second_per_grid=1.0,  # of one step nothing depends on it
+        )
 
     def encode_hypothesis(self, hypothesis: str) -> list[int]:
         """Tokenizes a hypothesis, without blanks and line ends around it, and without the prompt.
@@ -455,8 +527,9 @@ class CLUEProcessor(ProcessorMixin):
         inputs.modalities = [premise.modality for premise in premises]
         inputs.notes = [list(premise.notes) for premise in premises]
 
-        sounds = [premise for premise, *_ in rows if premise.num_mel_frames is not None]
-        videos = [premise for premise, *_ in rows if premise.video_grid_thw is not None]
+        media = [part for premise, *_ in rows for part in premise.media]
+        sounds = [part for part in media if part.num_mel_frames is not None]
+        videos = [part for part in media if part.video_grid_thw is not None]
         have_tower_outputs = {sound.input_features is None for sound in sounds}
         have_tower_outputs |= {video.pixel_values_videos is None for video in videos}
         if len(have_tower_outputs) > 1:
@@ -697,6 +770,17 @@ class CLUEProcessor(ProcessorMixin):
         for num_frames, num_sounds in turns:
             tokens += frame * num_frames + sound * num_sounds
         return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
+
+
+def _parts_of(premise) -> list | None:
+    """Returns the parts of a combination, given as such or as the premise of a row; None for all else."""
+    if isinstance(premise, (list, tuple)):
+        return list(premise)
+    row = as_row(premise)
+    found = (
+        None if row is None else next((row[key] for key in ("parts", "premise") if not is_empty(row.get(key))), None)
+    )
+    return as_list(found) if isinstance(found, (list, tuple, np.ndarray)) else None
 
 
 def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:

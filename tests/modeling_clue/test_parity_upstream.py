@@ -15,7 +15,7 @@ from transformers import (
 
 from modeling_clue import CLUEProcessor
 from modeling_clue.auto import BACKBONES
-from modeling_clue.modeling_clue import ConfidenceEstimation
+from modeling_clue.modeling_clue import ConfidenceEstimation, change_class
 
 
 on_each_backbone = pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
@@ -223,3 +223,74 @@ def test_places_and_positions_agree_where_upstreams_do_not(clue, ours, upstream,
     places = [torch.arange(side).to(positions) for side in (height, width)]
     grid = torch.meshgrid(time.to(positions), *places, indexing="ij")
     assert torch.equal(positions[:, ids == clue.config.video_token_id], start + torch.stack(grid).flatten(1))
+
+
+PICTURE = np.random.default_rng(3).integers(0, 256, (90, 70, 3), np.uint8)
+COMBINATIONS = [
+    ["text", "image"],
+    ["image", "text", "image"],
+    ["text", "video", "text"],
+    ["audio", "text", "video", "image", "audio"],
+    ["video", "video", "audio"],
+]
+
+
+@on_each_backbone
+@pytest.mark.parametrize("kinds", COMBINATIONS, ids="-".join)
+def test_combinations(clue, ours, upstream, kinds):
+    """Parts in order have the tokens, features, patches, positions and, in the language model, the states that
+    transformers' own processor and model give them."""
+    frames, sound = pictures(6), waveform(2.5)
+    parts = {
+        "text": {"text": "An urn holds 3 red balls."},
+        "image": {"image": PICTURE},
+        "audio": {"audio": {"array": sound, "sampling_rate": 16000}},
+        "video": {"video": {"frames": frames, "fps": 2.0}},
+    }
+    inputs = ours({"parts": [parts[kind] for kind in kinds]}, HYPOTHESIS, fps=2.0)
+    tokens = ours.backbone.tokens
+    places = {
+        **{kind: "".join(tokens[name] for name in names) for kind, names in PLACES.items()},
+        "image": "".join(tokens[f"{name}_token"] for name in ("vision_bos", "image", "vision_eos")),
+        "text": parts["text"]["text"],
+    }
+    counts = {kind: kinds.count(kind) for kind in parts}
+    size, patch_size = ours.video_processor.size, ours.video_processor.patch_size
+    upstream.image_processor.patch_size = patch_size
+    options = {"images_kwargs": {"size": size}, "videos_kwargs": {"size": size, "cap_pixels_per_frame": True}}
+    if counts["video"]:
+        options |= {"fps": 2.0, "do_sample_frames": False}
+    expected = upstream(
+        text=[rendered(ours, "".join(places[kind] for kind in kinds))],
+        images=[torch.from_numpy(PICTURE).permute(2, 0, 1)] * counts["image"] or None,
+        audio=[sound] * counts["audio"] or None,
+        videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)] * counts["video"] or None,
+        return_tensors="pt",
+        **options,
+    )
+    assert inputs["input_ids"].tolist() == expected["input_ids"].tolist()
+    # Of frames, ours are in the order of the premise, and theirs pictures first.
+    seen = [kind for kind in kinds if kind in ("image", "video")]
+    order = sorted(range(len(seen)), key=lambda place: seen[place])
+    grids = inputs["video_grid_thw"]
+    patches = inputs["pixel_values_videos"].split(grids.prod(1).tolist())
+    theirs = [expected[name] for name in ("image_grid_thw", "video_grid_thw") if name in expected]
+    assert grids[order].tolist() == torch.cat(theirs).tolist()
+    theirs = [expected[name] for name in ("pixel_values", "pixel_values_videos") if name in expected]
+    torch.testing.assert_close(torch.cat([patches[place] for place in order]), torch.cat(theirs), rtol=0, atol=1e-5)
+
+    rope, _ = clue.model.get_rope_index(
+        input_ids=expected["input_ids"],
+        image_grid_thw=expected.get("image_grid_thw"),
+        video_grid_thw=expected.get("video_grid_thw"),
+        attention_mask=expected["attention_mask"],
+        use_audio_in_video=False,
+        audio_seqlens=expected["feature_attention_mask"].sum(1) if counts["audio"] else None,
+        second_per_grids=torch.as_tensor(expected["video_second_per_grid"]) if counts["video"] else None,
+    )
+    torch.testing.assert_close(our_positions(clue, inputs), rope, rtol=1e-6, atol=0)
+    with torch.no_grad():
+        ours_last = clue.lm_head(clue.encode(**inputs)[0].last_hidden_state)
+        thinker = change_class(clue, ours.backbone.upstream("ThinkerForConditionalGeneration"), clue.config)
+        logits = thinker.eval()(**expected, use_audio_in_video=False).logits
+    torch.testing.assert_close(ours_last, logits, rtol=1e-4, atol=1e-4)

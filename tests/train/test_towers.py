@@ -330,10 +330,11 @@ def test_one_cache_is_enough(dataset, tiny_checkpoint, tmp_path):
 
 
 def test_an_assembled_checkpoint_trains_like_any_other(dataset, tmp_path, work):
-    """With adapters on the language model of a Llama, and the outputs of a Whisper from the cache."""
+    """With adapters on the language model of a Llama, projections that are new, and a Whisper's outputs from the
+    cache."""
     sources = write_language_model(tmp_path / "llama"), write_whisper(tmp_path / "whisper")
     start = assemble(sources[0], tmp_path / "start", audio_tower=sources[1], vision_tower=TowerSize(1, 64))
-    options = (*ALL, *VARIANTS["lora"])
+    options = (*ALL, *VARIANTS["lora"], *PROJECTIONS)
     without = train(dataset, start, tmp_path / "without", *options)
     cached = train(dataset, start, tmp_path / "cached", *options, "--tower_cache", str(tmp_path / "cache"))
     assert_same_run(cached, without)
