@@ -80,10 +80,9 @@ def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
         raise BadItem(line, None, f"must be a JSON object, got {type(record).__name__}")
     name = record.get("id", record.get("video_id"))
     try:
-        premise = {key: record[key] for key in PREMISE_KEYS if record.get(key) is not None}
+        premise = _checked(record, media_root)
         if "video_id" in record and not premise:
-            premise = {"video": _craft_video(record["video_id"], media_root)}
-        premise = _with_paths(premise, media_root)
+            premise = _checked({"video": _craft_video(record["video_id"], media_root)}, media_root)
         if "image" in premise:
             premise = {"parts": [premise]}
         asked = {key: record[key] for key in HYPOTHESIS_KEYS if record.get(key) is not None}
@@ -95,15 +94,19 @@ def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
     return Item(line, name, premise, hypotheses, "hypotheses" in asked)
 
 
-def _with_paths(premise: dict, media_root: Path | None) -> dict:
-    """Places the clips and pictures of a premise, and of its parts."""
-    placed = {key: str(_path(premise[key], key, media_root)) for key in MEDIA_KEYS if key in premise}
-    parts = premise.get("parts")
-    if parts is not None:
-        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+def _checked(premise: dict, media_root: Path | None) -> dict:
+    """Returns a premise, or a part of one, in one form: texts are texts, and clips and pictures where they may be."""
+    found = {key: premise[key] for key in PREMISE_KEYS if premise.get(key) is not None}
+    if "premise" in found:
+        # Nothing else: a path within it would pass by the media root.
+        found["parts" if isinstance(found["premise"], list) else "text"] = found.pop("premise")
+    if "text" in found and not isinstance(found["text"], str):
+        raise ValueError(f"the text of a premise must be a string, got {type(found['text']).__name__}")
+    if "parts" in found:
+        if not isinstance(found["parts"], list) or not all(isinstance(part, dict) for part in found["parts"]):
             raise ValueError("parts must be a list of objects")
-        placed["parts"] = [_with_paths(part, media_root) for part in parts]
-    return premise | placed
+        found["parts"] = [_checked(part, media_root) for part in found["parts"]]
+    return found | {key: str(_path(found[key], key, media_root)) for key in MEDIA_KEYS if key in found}
 
 
 def _path(path: object, key: str, media_root: Path | None) -> Path:

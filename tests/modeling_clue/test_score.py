@@ -184,6 +184,8 @@ def test_a_bad_item_is_an_entry_with_its_reason(tiny_checkpoint, items, tmp_path
         '{"id": 8, "audio": "none.wav", "hypothesis": "It is red."}': "none.wav",
         '{"id": 9, "image": "a.png", "hypothesis": "It is red."}': "a.png cannot be opened",
         '{"id": 11, "parts": [{"audio": "/etc/hostname"}], "hypothesis": "It is red."}': "leads out of --media-root",
+        '{"id": 13, "premise": {"audio": "/etc/hostname"}, "hypothesis": "It is red."}': "must be a string, got dict",
+        '{"id": 14, "parts": [{"premise": {"path": "/etc/hostname"}}], "hypothesis": "It is."}': "must be a string",
         '{"id": 12, "parts": ["An urn."], "hypothesis": "It is red."}': "parts must be a list of objects",
         '{"video_id": "../c", "claim": "It is red."}': "must be a name without folders",
         '{"id": 10, "video": "a.wav", "hypothesis": "It is red."}': "a.wav",
@@ -195,7 +197,7 @@ def test_a_bad_item_is_an_entry_with_its_reason(tiny_checkpoint, items, tmp_path
         assert reason in answer["error"] and "probability" not in answer, text
     assert good["id"] == "s1" and 0 < good["probability"] < 1
     printed = capsys.readouterr()
-    assert "1 of 15 items have an answer" in printed.out and "14 have an error" in printed.err
+    assert "1 of 17 items have an answer" in printed.out and "16 have an error" in printed.err
 
 
 def test_only_a_clue_judges(tmp_path, tiny_checkpoint):
