@@ -185,7 +185,7 @@ class Judge:
     def answers(self, groups: list[list[int]], bad: list[BadItem]) -> Iterator[list[dict]]:
         """Yields the answers of a batch at a time; the next one is decoded meanwhile."""
         if bad:
-            yield [{"line": error.line, "id": error.id, "error": str(error)} for error in bad]
+            yield [_error(item, item) for item in bad]
         batches = [groups[start : start + self.batch_size] for start in range(0, len(groups), self.batch_size)]
         with ThreadPoolExecutor(1) as ahead:
             waiting = ahead.submit(self._prepare, batches[0]) if batches else None
@@ -213,35 +213,44 @@ class Judge:
         return prepared
 
     def _judge(self, prepared: list[tuple[list[Item], dict | ValueError]]) -> list[dict]:
+        """Answers the items about a batch of premises; where one of them spoils it for all, each by itself."""
         good = [inputs for _, inputs in prepared if not isinstance(inputs, ValueError)]
         try:
             judged = iter(self.clue.forward(good) if good else ())
         except ValueError:
-            judged = iter([self._judge_alone(inputs) for inputs in good])
+            return [self._judge_item(item, inputs) for items, inputs in prepared for item in items]
         answers = []
         for items, inputs in prepared:
-            result = inputs if isinstance(inputs, ValueError) else next(judged)
-            if isinstance(result, ValueError):
-                answers += [{"line": item.line, "id": item.id, "error": str(result)} for item in items]
-                continue
-            found = {answer["hypothesis"]: answer for answer in self.clue.postprocess(result)}
-            answers += [_answer(item, found) for item in items]
+            if isinstance(inputs, ValueError):
+                answers += [_error(item, inputs) for item in items]
+            else:
+                found = self.clue.postprocess(next(judged))
+                answers += [_answer(item, found) for item in items]
         return answers
 
-    def _judge_alone(self, inputs: dict) -> dict | ValueError:
+    def _judge_item(self, item: Item, inputs: dict | ValueError) -> dict:
         try:
-            return self.clue.forward([inputs])[0]
+            if isinstance(inputs, ValueError):
+                raise inputs
+            (judged,) = self.clue.forward([inputs | {"hypotheses": item.hypotheses}])
+            return _answer(item, self.clue.postprocess(judged))
         except ValueError as error:
-            return error
+            return _error(item, error)
 
 
-def _answer(item: Item, found: dict[str, dict]) -> dict:
-    """Returns the line of an item that was judged."""
-    told = [
+def _answer(item: Item, judged: list[dict]) -> dict:
+    """Returns the line of an item that was judged, perhaps with others about its premise."""
+    found = {answer["hypothesis"]: answer for answer in judged}
+    answers = [
         {"hypothesis": text, **{key: found[text][key] for key in ANSWER_KEYS if key in found[text]}}
         for text in item.hypotheses
     ]
-    return {"line": item.line, "id": item.id, **({"answers": told} if item.several else told[0])}
+    return {"line": item.line, "id": item.id, **({"answers": answers} if item.several else answers[0])}
+
+
+def _error(item: Item | BadItem, error: ValueError) -> dict:
+    """Returns the line of an item that has no answer."""
+    return {"line": item.line, "id": item.id, "error": str(error)}
 
 
 # --- what is on disk ------------------------------------------------------------------------------
@@ -325,7 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
     bar = tqdm(total=number + len(judge.done), initial=len(judge.done), desc="Judging", unit="item")
     with journal.open("a", encoding="utf-8") as file, bar:
         for answers in judge.answers(groups, bad):
-            file.write("".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
+            file.write("".join(json.dumps(answer) + "\n" for answer in answers))
             file.flush()
             bar.update(len(answers))
     count, failed = finish(journal, options.output)

@@ -200,6 +200,22 @@ def test_a_bad_item_is_an_entry_with_its_reason(tiny_checkpoint, items, tmp_path
     assert "1 of 17 items have an answer" in printed.out and "16 have an error" in printed.err
 
 
+def test_one_hypothesis_spoils_it_for_no_other(tiny_checkpoint, items, tmp_path):
+    """Half a character can't be tokenized: of all about the same clip, and of the batch, that item has no answer."""
+    bad = {"id": "half", "audio": "a.wav", "hypothesis": "It is \ud800."}
+    write_items(tmp_path / "items.jsonl", [*items, bad])
+    assert main(options(tiny_checkpoint, tmp_path)) == 1
+    *found, last = read_answers(tmp_path / "answers.jsonl")
+    assert "Half a character" in last["error"] and last["id"] == "half"
+    write_items(tmp_path / "items.jsonl", items)
+    (tmp_path / "answers.jsonl").unlink()
+    assert main(options(tiny_checkpoint, tmp_path)) == 0
+    wanted = read_answers(tmp_path / "answers.jsonl")
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.get("probability", 0) == pytest.approx(other.get("probability", 0), abs=1e-6)
+
+
 def test_only_a_clue_judges(tmp_path, tiny_checkpoint):
     """Another model is named; and CRAFT's items need to know where their videos are."""
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
