@@ -34,7 +34,7 @@ EVERYDAY = {
     "A walk": _example(
         "Text",
         "Two women with umbrellas hurry along a wet street at night.",
-        *("It is raining.", "They are late.", "They are sisters.", "The sun is shining."),
+        *("It is raining.", "They are outdoors.", "They are late.", "They are sisters."),
     ),
     "A sound": _example(
         "Sound",
@@ -45,7 +45,7 @@ EVERYDAY = {
         "No dog can be heard.",
     ),
 }
-# For the tiny checkpoint, which knows urns; here the truth follows by counting.
+# Urns: here the truth follows by counting. The tiny checkpoint knows nothing else.
 URN = {
     "An urn in words": _example(
         "Text",
@@ -66,4 +66,4 @@ URN = {
 
 def examples_for(model: str) -> dict[str, Example]:
     """Returns the examples of a checkpoint, by its folder or repository."""
-    return URN if Path(model).name == "clue-urn-tiny" else EVERYDAY
+    return URN if Path(model).name == "clue-urn-tiny" else EVERYDAY | URN
