@@ -99,7 +99,8 @@ def _checked(premise: dict, media_root: Path | None) -> dict:
     found = {key: premise[key] for key in PREMISE_KEYS if premise.get(key) is not None}
     if "premise" in found:
         # Nothing else: a path within it would pass by the media root.
-        found["parts" if isinstance(found["premise"], list) else "text"] = found.pop("premise")
+        given = found.pop("premise")
+        found["parts" if isinstance(given, list) else "text"] = given
     if "text" in found and not isinstance(found["text"], str):
         raise ValueError(f"the text of a premise must be a string, got {type(found['text']).__name__}")
     if "parts" in found:
