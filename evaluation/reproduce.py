@@ -85,7 +85,7 @@ def evaluate(options: argparse.Namespace, data: Path, configs: list[str]) -> lis
         evaluated.append((name, folder))
 
     for config in configs:
-        about(config, options.name, "--model", options.model, "--batch-size", options.batch_size)
+        about(config, options.predictor_name, "--model", options.model, "--batch-size", options.batch_size)
     for place, config in RECORDED.items():
         for file in sorted((options.raw / place).glob("*.json")) if config in configs else ():
             about(config, f"{file.stem} (published)", "--predictor", "recorded", "--answers", file)
@@ -106,7 +106,7 @@ def page(options: argparse.Namespace, tables: list[dict], left_out: list[str]) -
     lines = [
         "# The paper's numbers, and ours",
         "",
-        f"`{options.name}` is {options.model}, on {options.raw}. Brackets: 95% of {options.resamples:,} resamples of "
+        f"`{options.predictor_name}` is {options.model}, on {options.raw}. Brackets: 95% of {options.resamples:,} resamples of "
         "whole premises. The difference is ours minus the paper's, with a star where the paper's number is outside of "
         "our interval. Dashes: nothing of that name was measured here.",
         "",
@@ -143,7 +143,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, help="the folder where its archives were unpacked (default: --raw)")
     parser.add_argument("--model", required=True, help="folder of a model, or its name on the Hub")
     parser.add_argument(
-        "--name", default="CLUE-D", help="of the model, as in the paper's tables (default: %(default)s)"
+        "--predictor-name", default="CLUE-D", help="of the model, as in the paper's tables (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument("--resamples", type=positive_int, default=RESAMPLES, help="default: %(default)s")

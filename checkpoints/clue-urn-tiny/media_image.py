@@ -42,6 +42,12 @@ def load_image(source: Any, name: str | None = None) -> np.ndarray:
             with Image.open(file, formats=FORMATS) as image:
                 return np.array(ImageOps.exif_transpose(image).convert("RGB"))
         # Pillow's decoders raise all of these on what is damaged.
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
             reason = " ".join(str(error).split())
             raise MediaError(f"{label} is no {', '.join(FORMATS)} that can be read ({reason:.120}).") from error

@@ -78,7 +78,10 @@ RENAMED = {
 # Old names that still mean something, and where.
 STILL = {
     "--config": ("train.sft", "evaluation.demo"),
-    "--raw": tuple(f"datasets_scripts.build {source}" for source in ("unli", "nli", "clotho", "published")),
+    "--raw": (
+        *(f"datasets_scripts.build {source}" for source in ("unli", "nli", "clotho", "published")),
+        "evaluation.reproduce",
+    ),
     "--answers": (
         *("datasets_scripts.teacher label", "evaluation.run", "evaluation.figures teachers"),
         *("evaluation.paper table1", "evaluation.paper table5"),
