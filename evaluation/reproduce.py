@@ -107,8 +107,8 @@ def page(options: argparse.Namespace, tables: list[dict], left_out: list[str]) -
         "# The paper's numbers, and ours",
         "",
         f"`{options.predictor_name}` is {options.model}, on {options.raw}. Brackets: 95% of {options.resamples:,} "
-        "resamples of whole premises. The difference is ours minus the paper's, with a star where the paper's number is outside of "
-        "our interval. Dashes: nothing of that name was measured here.",
+        "resamples of whole premises. The difference is ours minus the paper's, with a star where the paper's is "
+        "outside of our interval. Dashes: nothing of that name was measured here.",
         "",
         *([f"Not built, for want of clips: {', '.join(left_out)}.", ""] if left_out else []),
     ]
