@@ -20,7 +20,6 @@ The exit status is 1 if any item has no answer.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,19 +262,28 @@ def open_journal(path: Path, settings: dict) -> set[int]:
     Raises:
         ValueError: if it was begun with other settings.
     """
-    if not path.exists():
-        path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
-        return set()
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    first, *lines = map(json.loads, whole.splitlines() or ["{}"])
-    begun = first.get("settings", {})
+    begun: dict | None = None
+    done: set[int] = set()
+    end = 0
+    with path.open("ab+") as file:
+        file.seek(0)
+        for text in file:
+            if not text.endswith(b"\n"):
+                break
+            end += len(text)
+            record = json.loads(text)
+            if begun is None:
+                begun = record["settings"]
+            else:
+                done.add(record["line"])
+        file.truncate(end)
+        if begun is None:
+            file.write(json.dumps({"settings": settings}).encode() + b"\n")
+            return done
     differ = [f"{name} was {begun.get(name)}" for name, value in settings.items() if begun.get(name) != value]
     if differ:
         raise ValueError(f"'{path}' was begun with other settings ({'; '.join(differ)}): give another --output.")
-    return {line["line"] for line in lines}
+    return done
 
 
 def finish(journal: Path, output: Path) -> tuple[int, int]:
@@ -294,6 +302,15 @@ def finish(journal: Path, output: Path) -> tuple[int, int]:
     partial.replace(output)
     journal.unlink()
     return len(places), failed
+
+
+def identity(model: str) -> str:
+    """Returns what tells a checkpoint from what it was before: its commit on the Hub, or the sizes and times of its
+    files."""
+    if not Path(model).is_dir():
+        return str(read(AutoConfig, model)._commit_hash)
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(Path(model).iterdir())]
+    return blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
 
 def load(model: str) -> UncertainInferencePipeline:
@@ -327,7 +344,8 @@ def main(arguments: list[str] | None = None) -> int:
     with options.input.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     clue = load(options.model)
-    settings = {"model": options.model, "input": digest, "shard": list(options.shard)}
+    settings = {"model": options.model, "weights": identity(options.model), "input": digest}
+    settings |= {"media_root": options.media_root and str(options.media_root), "shard": list(options.shard)}
     journal = options.output.with_name(f"{options.output.name}.partial")
     judge = Judge(clue, options.input, options.media_root, options.shard, options.batch_size)
     judge.done = open_journal(journal, settings)

@@ -24,7 +24,8 @@ from evaluation.predictors.prediction import Predictor, WrittenPrediction
 
 
 NOT_THERE = "no prediction in the file"
-# A premise, as a text or by the name of its stored clip, and a hypothesis.
+# What a row is known by: its premise, as a text or by the name of its stored clip, and its hypothesis.
+COLUMNS = ["premise", "audio", "video", "hypothesis"]
 Pair = tuple[str, str]
 
 
@@ -41,7 +42,7 @@ def recorded(args: Namespace, dataset: str) -> ChosenPredictor:
         for pair in record.pairs & asked:
             joined.add(record.place)
             first = found.setdefault(pair, record)
-            if first.prediction != record.prediction:
+            if first.prediction.probability != record.prediction.probability:
                 raise InputError(
                     f"--answers {args.answers}: {first.place} and {record.place} predict {pair[1]!r} twice"
                 )
@@ -58,9 +59,6 @@ def recorded(args: Namespace, dataset: str) -> ChosenPredictor:
         {"predictor": "recorded", "model": None, "answers": str(args.answers), "answers_digest": digest(given)},
         lambda: RecordedPredictor({pair: record.prediction for pair, record in found.items()}),
     )
-
-
-COLUMNS = ["premise", "audio", "video", "hypothesis"]
 
 
 def pair_of(row: dict) -> Pair:

@@ -1,11 +1,13 @@
 """Items judged in bulk: the pipeline's answers, each once, in the order of the input, whatever happens in between."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -84,8 +86,8 @@ def test_answers_are_the_pipelines(tiny_checkpoint, items, tmp_path, monkeypatch
         premise |= {key: str(media / premise[key]) for key in ("audio", "video") if key in premise}
         hypotheses = item.get("hypotheses") or [item.get("hypothesis") or item["claim"]]
         wanted = clue(premise | {"hypotheses": hypotheses})
-        told = answer["answers"] if "hypotheses" in item else [answer]
-        for one, other in zip(told, wanted, strict=True):
+        given = answer["answers"] if "hypotheses" in item else [answer]
+        for one, other in zip(given, wanted, strict=True):
             assert one["hypothesis"] == other["hypothesis"]
             assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
             assert one["interval"] == pytest.approx(other["interval"], abs=1e-5)
@@ -123,6 +125,14 @@ def test_it_goes_on_where_it_was_stopped(tiny_checkpoint, items, tmp_path, monke
     assert len(journal.read_text().splitlines()) == 1 + 4 and not (tmp_path / "answers.jsonl").exists()
     with pytest.raises(ValueError, match="begun with other settings .shard was .1, 1."):
         main([*command, "--shard", "1/2"])
+    with pytest.raises(ValueError, match="media_root was"):
+        main([*command, "--media-root", str(tmp_path)])
+    config = Path(tiny_checkpoint, "config.json")
+    times = config.stat()
+    os.utime(config, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    with pytest.raises(ValueError, match="begun with other settings .weights was"):
+        main(command)
+    os.utime(config, ns=(times.st_atime_ns, times.st_mtime_ns))
     with journal.open("a") as file:
         file.write('{"line": 3, "id"')
     judged, judge_batch = [], Judge._judge
@@ -133,6 +143,7 @@ def test_it_goes_on_where_it_was_stopped(tiny_checkpoint, items, tmp_path, monke
     assert len(judged) == 3 and [one["line"] for one in again] == [one["line"] for one in whole]
     assert [one.get("probability") for one in again] == pytest.approx([one.get("probability") for one in whole])
     (tmp_path / "answers.jsonl").unlink()
+    journal.write_text('{"settings": {"model"')  # killed within its first line
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 1)
         main(command)

@@ -98,7 +98,7 @@ def release(tmp_path) -> Path:
     return write_release(tmp_path / "UMUI-data")
 
 
-def told(rows: list[dict]) -> dict[tuple[str, str], tuple]:
+def judged(rows: list[dict]) -> dict[tuple[str, str], tuple]:
     """Probability, label and who gave it, by hypothesis and clip."""
     return {
         (row["hypothesis"], (row["audio"] or row["video"]).path.stem): (
@@ -121,17 +121,17 @@ def test_the_teacher_is_believed_as_it_answered(release, capsys):
     ]
     assert {split: len(rows) for split, rows in built["unli"].items()} == {"train": 1, "validation": 1, "test": 1}
     clotho = built["clotho-teacher"]
-    assert told(rows_of(clotho["train"])) == {
+    assert judged(rows_of(clotho["train"])) == {
         ("Rain falls.", "Night rain"): (0.85, 1, "teacher"),
         ("A dog barks.", "Night rain"): (0.15, 0, "teacher"),
         ("A cat is near.", "Night rain"): (0.85, 0, "teacher"),
     }
-    assert told(rows_of(clotho["test"])) == {("A dog barks.", "dog"): (0.85, 1, "teacher")}
+    assert judged(rows_of(clotho["test"])) == {("A dog barks.", "dog"): (0.85, 1, "teacher")}
     assert [row["teacher_distribution"] for row in rows_of(clotho["train"])] == [DIGITS, DIGITS[::-1], DIGITS]
     (path,) = {row["audio"].path for row in rows_of(clotho["train"])}
     assert path == release / "audio_entailment/clotho/development/Night rain.wav"
     train = rows_of(built["wikivideo-video-listed"]["train"])
-    assert told(train) == {
+    assert judged(train) == {
         ("A cheese rolls", "c0"): (0.9, 1, "teacher"),
         ("A cheese sleeps", "c0"): (0.65, 0, "teacher"),
         ("A cheese is late", "c0"): (0.85, 0, "teacher"),
@@ -148,7 +148,7 @@ def test_pairs_are_those_of_the_scorer_or_all(release):
     for pairs, suffix in (("listed", "-listed"), ("all", "")):
         built = drafts_of(published, "--raw", release, "--pairs", pairs, "--dataset-configs", *published.CONFIGS[2:])
         for modality, labels in {"video": (1, 1), "audio": (0, 0), "audiovisual": (1, 1)}.items():
-            found = told(rows_of(built[f"wikivideo-{modality}{suffix}"]["test"]))
+            found = judged(rows_of(built[f"wikivideo-{modality}{suffix}"]["test"]))
             wanted = {
                 ("A roof burns", "v0"): (people[0], labels[0], people[1]),
                 ("A roof burns", "v1"): (float(labels[1]), labels[1], "label"),
@@ -180,7 +180,7 @@ def test_what_contradicts_the_teacher_is_dropped_and_counted(release, capsys):
     everything = drafts_of(published, "--raw", release)["clotho-teacher"]["train"]
     kept = [row["id"] for row in rows_of(built["clotho-teacher"]["train"])]
     assert kept == [row["id"] for row in rows_of(everything)][:2]
-    assert set(told(rows_of(built["wikivideo-video-listed"]["train"]))) == {("A cheese rolls", "c0")}
+    assert set(judged(rows_of(built["wikivideo-video-listed"]["train"]))) == {("A cheese rolls", "c0")}
     assert len(rows_of(built["wikivideo-video-listed"]["test"])) == 2
     printed = capsys.readouterr().out
     assert "clotho-teacher: 1 training pair left out, whose label the teacher contradicts" in printed
