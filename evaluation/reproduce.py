@@ -25,7 +25,7 @@ from common.files import write_text
 from datasets_scripts.paper_numbers import paper_title
 from datasets_scripts.sources.published import CONFIGS, find_clips, stored_name_of
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
-from evaluation.tables import markdown_table, short
+from evaluation.tables import markdown_table, short, with_interval
 
 
 # By default "test"; UNLI is tested on its validation split (appendix D of the paper).
@@ -129,7 +129,7 @@ def page(options: argparse.Namespace, tables: list[dict], left_out: list[str]) -
 def _beside(row: dict, head: str) -> tuple[str, str, str]:
     """Returns our number with its interval, the paper's, and the difference."""
     ours, low, high, paper = (row.get(f"{head}{part}") for part in ("", " low", " high", " (paper)"))
-    shown = short(ours) if low is None else f"{short(ours)} [{short(low)}, {short(high)}]"
+    shown = with_interval({"value": ours, "interval": None if low is None else (low, high)}, short)
     if ours is None or paper is None:
         return shown, short(paper), "-"
     star = "*" if low is not None and not low <= paper <= high else ""

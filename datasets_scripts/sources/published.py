@@ -36,6 +36,7 @@ from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.schema import is_probability, is_text, one_form
 from datasets_scripts.sources import unli
+from datasets_scripts.sources.wikivideo import pair_row
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import Topic, held_out, missing_test_topics, read_topics
 from modeling_clue.modalities import TABLE
@@ -232,17 +233,30 @@ def _without_disagreeing(items: Iterable[Item | Problem], config: str) -> list[I
     return kept
 
 
-def _row(config: str, item: Item, **columns) -> dict:
-    return new_row(
-        id=f"{config}-{item.number:06d}",
-        hypothesis=item.claim,
-        label=item.label,
-        probability=item.probability,
-        probability_source="teacher",
-        teacher_probabilities=item.answers,
-        teacher_distribution=item.distribution,
-        **columns,
-    )
+def _teacher_drafts(
+    config: str, items: Iterable[Item | Problem], columns: Callable[[Item], dict]
+) -> Iterator[Draft | Problem]:
+    """Yields the drafts of pairs that the teacher judged; `columns` gives those of the premise, or an `InputError`."""
+    for item in items:
+        if isinstance(item, Problem):
+            yield item
+            continue
+        try:
+            premise = columns(item)
+        except InputError as error:
+            yield Problem(item.place, "media", str(error))
+            continue
+        row = new_row(
+            id=f"{config}-{item.number:06d}",
+            hypothesis=item.claim,
+            label=item.label,
+            probability=item.probability,
+            probability_source="teacher",
+            teacher_probabilities=item.answers,
+            teacher_distribution=item.distribution,
+            **premise,
+        )
+        yield Draft(item.place, row)
 
 
 # --- Clotho ---------------------------------------------------------------------------------------
@@ -260,19 +274,13 @@ def _clotho(config: str, raw: Path, clips: Path, options: argparse.Namespace) ->
 
 def _clotho_drafts(config: str, part: str, items: Iterable[Item | Problem], clips: Path) -> Iterator[Draft | Problem]:
     files = NamedFiles(clips / part, SOUND_SUFFIXES, "--clips") if (clips / part).is_dir() else None
-    for item in items:
-        if isinstance(item, Problem):
-            yield item
-            continue
-        try:
-            path = files and files.find(item.clip.stem)
-        except InputError as error:
-            yield Problem(item.place, "media", str(error))
-            continue
-        path = path or clips / part / item.clip.name
+
+    def columns(item: Item) -> dict:
+        path = (files and files.find(item.clip.stem)) or clips / part / item.clip.name
         clip = Clip(path, f"{part}/{item.clip.stem}{path.suffix}")
-        row = _row(config, item, source="clotho", modality="audio", audio=clip, evidence=["audio"])
-        yield Draft(item.place, row)
+        return {"source": "clotho", "modality": "audio", "audio": clip, "evidence": ["audio"]}
+
+    yield from _teacher_drafts(config, items, columns)
 
 
 # --- WikiVideo ------------------------------------------------------------------------------------
@@ -351,16 +359,11 @@ def _clip_finder(clips: Path, modality: str) -> Callable[[str], Clip]:
 def _training_drafts(
     config: str, modality: str, items: Iterable[Item | Problem], find: Callable[[str], Clip]
 ) -> Iterator[Draft | Problem]:
-    for item in items:
-        if isinstance(item, Problem):
-            yield item
-            continue
-        try:
-            columns = {"source": "wikivideo", "modality": modality, TABLE[modality].column: find(item.clip.stem)}
-        except InputError as error:
-            yield Problem(item.place, "media", str(error))
-            continue
-        yield Draft(item.place, _row(config, item, topic=item.group, **columns))
+    def columns(item: Item) -> dict:
+        clip = find(item.clip.stem)
+        return {"source": "wikivideo", "modality": modality, TABLE[modality].column: clip, "topic": item.group}
+
+    yield from _teacher_drafts(config, items, columns)
 
 
 def _test_drafts(
@@ -378,24 +381,5 @@ def _test_drafts(
             yield Problem(place, "media", str(error))
             continue
         (said,) = [one for one in topic.claims if one.text == claim]
-        label = topic.label(claim, video, modality)
-        row = new_row(
-            id=f"{config}-test-{topic.number:03d}-{said.number:04d}-{video}",
-            source="wikivideo",
-            modality=modality,
-            hypothesis=claim,
-            topic=topic.name,
-            context=said.sentence,
-            label=label,
-            probability=float(label),
-            probability_source="label",
-            **{TABLE[modality].column: clip},
-        )
-        if judgement := events.judgement(topic, claim, video):
-            row |= {
-                "probability": judgement.probability,
-                "probability_source": "human",
-                "human_probabilities": judgement.human_probabilities,
-                "evidence": judgement.evidence,
-            }
-        yield Draft(place, row)
+        judgement = events.judgement(topic, claim, video)
+        yield Draft(place, pair_row(f"{config}-test", topic, said, video, modality, clip, judgement))

@@ -29,8 +29,15 @@ from common.errors import InputError
 from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.sources.facts import Facts
-from datasets_scripts.sources.wikivideo_judgements import Judgements
-from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, Topic, held_out, missing_test_topics, read_topics
+from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
+from datasets_scripts.sources.wikivideo_labels import (
+    TEST_TOPICS,
+    Claim,
+    Topic,
+    held_out,
+    missing_test_topics,
+    read_topics,
+)
 from modeling_clue.modalities import TABLE
 
 
@@ -169,24 +176,34 @@ def _drafts(
             for claim in topic.claims:
                 if (claim.text, video) in topic.unknown:
                     continue
-                label = topic.label(claim.text, video, modality)
-                row = new_row(
-                    id=f"wikivideo-{modality}-{topic.number:03d}-{claim.number:04d}-{video}",
-                    source="wikivideo",
-                    modality=modality,
-                    hypothesis=claim.text,
-                    topic=topic.name,
-                    context=claim.sentence,
-                    label=label,
-                    probability=float(label),
-                    probability_source="label",
-                    **{TABLE[modality].column: clip},
-                )
-                if judgement := judgements and judgements.of(topic, claim.text, video, modality):
-                    row |= {
-                        "probability": judgement.probability,
-                        "probability_source": "human",
-                        "human_probabilities": judgement.human_probabilities,
-                        "evidence": judgement.evidence,
-                    }
+                judgement = judgements and judgements.of(topic, claim.text, video, modality)
+                row = pair_row(f"wikivideo-{modality}", topic, claim, video, modality, clip, judgement)
                 yield Draft(f"{topic.place}, claim {claim.number}, video {video}", row)
+
+
+def pair_row(
+    name: str, topic: Topic, claim: Claim, video: str, modality: str, clip: Clip, judgement: Judgement | None
+) -> dict:
+    """Returns the row of a claim and a video, whose id begins with `name`: people's probability goes before the
+    label."""
+    label = topic.label(claim.text, video, modality)
+    row = new_row(
+        id=f"{name}-{topic.number:03d}-{claim.number:04d}-{video}",
+        source="wikivideo",
+        modality=modality,
+        hypothesis=claim.text,
+        topic=topic.name,
+        context=claim.sentence,
+        label=label,
+        probability=float(label),
+        probability_source="label",
+        **{TABLE[modality].column: clip},
+    )
+    if judgement:
+        row |= {
+            "probability": judgement.probability,
+            "probability_source": "human",
+            "human_probabilities": judgement.human_probabilities,
+            "evidence": judgement.evidence,
+        }
+    return row
