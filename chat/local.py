@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from PIL import Image
 from transformers import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING,
     AutoConfig,
@@ -25,6 +26,7 @@ from chat.client import FailureCounter, RunStoppedError
 from chat.replies import AnswerFailedError
 from common.errors import InputError
 from modeling_clue.media import MediaError, load_audio, load_video
+from modeling_clue.media_image import load_image
 
 
 # Frames of a video that the model is shown: a server has its own way, here it has to be said.
@@ -227,8 +229,13 @@ class LocalTeacher:
                 data = base64.b64decode(part["video_url"]["url"].partition(",")[2])
                 video = load_video(data, fps=FRAMES_PER_SECOND, max_frames=MOST_FRAMES, name="its video")
                 notes += video.notes
+                if options.get("fps", video.fps) != video.fps:
+                    raise AnswerFailedError("media: its videos have frames at different rates, which no model is told")
                 options |= {"fps": video.fps, "do_sample_frames": False}
                 return {"type": "video", "video": video.frames}
+            if part["type"] == "image_url":
+                data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+                return {"type": "image", "image": Image.fromarray(load_image(data, name="its picture"))}
         except MediaError as error:
             raise AnswerFailedError(f"media: {error}") from error
         return part

@@ -11,9 +11,10 @@ from pathlib import Path
 import soundfile
 from datasets import Dataset
 
-from chat.rubrics import rubric
+from chat.rubrics import part_heading, rubric
 from common.digests import clip_digest, digest
 from modeling_clue.media import MediaError, load_audio
+from modeling_clue.modalities import PART_COLUMNS, parts_of_row
 
 
 # Sounds in these formats go as they are: OpenAI's `input_audio` names no others. All else goes as a WAV file.
@@ -25,6 +26,13 @@ VIDEO_TYPES = {
     ".mkv": "video/x-matroska",
     ".mov": "video/quicktime",
     ".avi": "video/x-msvideo",
+}
+IMAGE_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
 }
 SAMPLING_RATE = 16000
 # Rows held at once, with the content of their clips where the dataset itself holds it.
@@ -42,13 +50,17 @@ def question(row: Mapping) -> str:
     Answers belong to this, whatever the row is called and wherever it stands: a row that is edited, or has another
     clip, asks something else.
     """
-    clip = row["audio"] or row["video"]
+    clips = row["part_clips"] or [row["audio"] or row["video"]]
+    parts = [part_heading(number, part) for number, part in enumerate(row["parts"] or (), start=1)]
+    return digest([row["modality"], *map(_content, clips), *parts, rubric(row)])
+
+
+def _content(clip: Mapping | None) -> str | None:
     try:
-        content = clip and clip_digest(clip)
+        return clip and clip_digest(clip)
     except FileNotFoundError:
         # Nothing can be asked about it; once the file is there it is another question.
-        content = clip["path"]
-    return digest([row["modality"], content, rubric(row)])
+        return clip["path"]
 
 
 def questions(rows: Dataset) -> Iterator[tuple[str, dict]]:
@@ -73,8 +85,8 @@ def chat_messages(
 
     Returns:
         `list[dict]`: one user message. The content is a string for a text premise, else a list of parts: sound as
-        `input_audio` (base64), video as `video_url` (a `data:` address), an audiovisual premise as the video followed
-        by its sound, and the prompt as text.
+        `input_audio` (base64), video as `video_url` and a picture as `image_url` (a `data:` address), an audiovisual
+        premise as the video followed by its sound, a combination's parts in their order, and the prompt as text.
 
     Raises:
         `UnfitPairError`: if the media are missing, too large or unreadable.
@@ -83,19 +95,34 @@ def chat_messages(
     modality = row["modality"]
     if modality == "text":
         return [{"role": "user", "content": text}]
-    media, suffix = _read(row["audio" if modality == "audio" else "video"], dataset, max_media_bytes)
-    parts = []
+    content = []
+    for number, part in enumerate(parts_of_row(row) if row["parts"] else [row], start=1):
+        if row["parts"]:
+            content.append({"type": "text", "text": part_heading(number, part)})
+        if part["modality"] != "text":
+            clip = part[PART_COLUMNS[part["modality"]]]
+            content += _media(part["modality"], *_read(clip, dataset, max_media_bytes))
+    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+
+
+def _media(modality: str, media: bytes, suffix: str) -> Iterator[dict]:
+    """Yields the parts of a message that hold a clip or a picture."""
+    if modality == "image":
+        yield {"type": "image_url", "image_url": {"url": _address(IMAGE_TYPES, media, suffix)}}
+        return
     if modality != "audio":
-        if suffix not in VIDEO_TYPES:
-            raise UnfitPairError(f"media: {suffix or 'no'} file ending is none of {', '.join(VIDEO_TYPES)}")
-        address = f"data:{VIDEO_TYPES[suffix]};base64,{_base64(media)}"
-        parts.append({"type": "video_url", "video_url": {"url": address}})
+        yield {"type": "video_url", "video_url": {"url": _address(VIDEO_TYPES, media, suffix)}}
     if modality != "video":
         kind = AUDIO_FORMATS.get(suffix)
         if kind is None:
             media, kind = _wav(media), "wav"
-        parts.append({"type": "input_audio", "input_audio": {"data": _base64(media), "format": kind}})
-    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+        yield {"type": "input_audio", "input_audio": {"data": _base64(media), "format": kind}}
+
+
+def _address(types: dict[str, str], media: bytes, suffix: str) -> str:
+    if suffix not in types:
+        raise UnfitPairError(f"media: {suffix or 'no'} file ending is none of {', '.join(types)}")
+    return f"data:{types[suffix]};base64,{_base64(media)}"
 
 
 def _read(column: Mapping, dataset: Path, max_bytes: int) -> tuple[bytes, str]:

@@ -5,7 +5,8 @@ The scale has the meaning of the one that people were given for the same task (a
 and that its authors gave their teachers (appendix G): 1 for direct evidence, 0 for none at all or the opposite, and
 what lies between by how much of the hypothesis the premise bears out. The words are our own.
 
-The premise's clip is no text: whoever asks attaches it before the prompt.
+The premise's clip is no text: whoever asks attaches it before the prompt. Of a combination so is every part, each
+under its heading.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,17 @@ TASKS = {
     "actions, places, and any writing on the screen.",
     "audiovisual": "You are given a video with its sound and, below, a hypothesis. Watch and listen to all of it: "
     "what is seen, what is heard, and any writing on the screen.",
+}
+COMBINATION_TASK = (
+    "You are given material in several parts and, below, a hypothesis. Take in every part, in its order: what is "
+    "written, shown, and heard."
+)
+PART_NAMES = {
+    "text": "a text",
+    "image": "a picture",
+    "audio": "a recording",
+    "video": "a video",
+    "audiovisual": "a video with its sound",
 }
 MEDIA_SCALE = """\
 1.0: {premise} itself shows or says it, and nothing is left to interpret.
@@ -84,8 +96,14 @@ def yes_no_rubric(row: Mapping) -> str:
     return _prompt(row, [], YES_NO_REQUEST)
 
 
+def part_heading(number: int, part: Mapping) -> str:
+    """Returns what stands before a part of a combination; of a text, with the text."""
+    heading = f"Part {number} of the material, {PART_NAMES[part['modality']]}:"
+    return f"{heading}\n{part['text']}" if part["modality"] == "text" else heading
+
+
 def _scale(row: Mapping) -> list[str]:
-    premise = PREMISES[_modality(row)]
+    premise = "the material" if row.get("parts") else PREMISES[_modality(row)]
     return [
         f"How probable is it that the hypothesis is true, given {premise}? Use this scale:",
         (TEXT_SCALE if row["modality"] == "text" else MEDIA_SCALE).replace("{premise}", premise),
@@ -94,7 +112,7 @@ def _scale(row: Mapping) -> list[str]:
 
 def _prompt(row: Mapping, scale: list[str], request: str) -> str:
     modality = _modality(row)
-    parts = [TASKS[modality], *scale, KNOWLEDGE]
+    parts = [COMBINATION_TASK if row.get("parts") else TASKS[modality], *scale, KNOWLEDGE]
     # Texts of the dataset are put in by concatenation alone: braces or tags in them mean nothing here.
     context = row.get("context")
     if context is not None:

@@ -13,7 +13,7 @@ from datasets import config as datasets_config
 from datasets.builder import Key
 from datasets.data_files import DataFilesDict, sanitize_patterns
 from datasets.fingerprint import Hasher
-from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
+from datasets.packaged_modules.folder_based_builder.folder_based_builder import FolderBasedBuilder
 from datasets.packaged_modules.parquet.parquet import Parquet
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 from datasets.utils.metadata import MetadataConfigs
@@ -21,7 +21,15 @@ from huggingface_hub import DatasetCard, HfFileSystem, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from common.errors import InputError
-from datasets_scripts.schema import CLIP_NAME_COLUMNS, FEATURES, LATER_COLUMNS, MEDIA_COLUMNS, ROWS_FILE
+from datasets_scripts.schema import (
+    CLIP_NAME_COLUMNS,
+    FEATURES,
+    LATER_COLUMNS,
+    MEDIA_COLUMNS,
+    PART_CLIP_NAMES,
+    PART_CLIPS,
+    ROWS_FILE,
+)
 
 
 # Clips can be streamed as `Video` only: without torchcodec, `Audio` refuses even a file that it isn't to decode.
@@ -42,6 +50,11 @@ class _MediaTables(ArrowBasedBuilder, VideoFolder):
                     clips = _clips(table[source].combine_chunks(), os.path.dirname(metadata))
                     table = table.drop_columns([key for key in (name, source) if key in table.column_names])
                     table = table.append_column(name, clips)
+                if PART_CLIP_NAMES in table.column_names:
+                    names = table[PART_CLIP_NAMES].combine_chunks()
+                    clips = pa.ListArray.from_arrays(names.offsets, _clips(names.values, os.path.dirname(metadata)))
+                    columns = [name for name in (PART_CLIPS, PART_CLIP_NAMES) if name in table.column_names]
+                    table = table.drop_columns(columns).append_column(PART_CLIPS, clips)
                 yield Key(shard, number), table
 
 
@@ -81,9 +94,9 @@ def load_split(dataset: str, config: str, split: str) -> Dataset:
     builder = _split_builder(dataset, config, split)
     builder.download_and_prepare()
     rows = builder.as_dataset(split=split)
-    for name in LATER_COLUMNS:
+    for name, value in LATER_COLUMNS.items():
         if name not in rows.column_names:
-            rows = rows.add_column(name, [None] * len(rows), feature=FEATURES[name])
+            rows = rows.add_column(name, [value] * len(rows), feature=FEATURES[name])
     missing = [name for name in FEATURES if name not in rows.column_names]
     if missing:
         raise ValueError(f"{dataset}, {config} lacks the columns {missing}: it has {rows.column_names}")
@@ -106,6 +119,8 @@ def stream_split(dataset: str, config: str, split: str) -> IterableDataset:
     rows = _split_builder(dataset, config, split).as_streaming_dataset(split=split)
     for column in MEDIA_COLUMNS:
         rows = rows.cast_column(column, Video(decode=False))
+    if PART_CLIPS in rows.column_names:
+        rows = rows.cast_column(PART_CLIPS, FEATURES[PART_CLIPS])
     there = [name for name in FEATURES if name not in LATER_COLUMNS or name in rows.column_names]
     return rows.select_columns(there).map(_with_content, features=STREAMED_FEATURES)
 
@@ -176,7 +191,7 @@ def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
         files, base_path = builder.config.data_files, builder.base_path
     if split not in files:
         raise ValueError(f"{dataset}, {config} has no split {split!r}: it has {sorted(files)}")
-    if builder is not None and not isinstance(builder, (AudioFolder, VideoFolder, Parquet)):
+    if builder is not None and not isinstance(builder, (FolderBasedBuilder, Parquet)):
         raise ValueError(f"{dataset} is a dataset of {builder.name} files, not one of this layout")
     files = DataFilesDict({split: files[split]})
     # The library's own cache (5.2) knows a folder by its name and README, not by where it is or what is in it, and
@@ -190,9 +205,13 @@ def _split_builder(dataset: str, config: str, split: str) -> DatasetBuilder:
 
 
 def _with_content(row: dict) -> dict:
-    clips = {name: row[name] for name in MEDIA_COLUMNS if row[name] is not None and row[name]["bytes"] is None}
-    contents = {name: {"bytes": _content(clip["path"]), "path": clip["path"]} for name, clip in clips.items()}
-    return dict.fromkeys(LATER_COLUMNS) | row | contents
+    row = LATER_COLUMNS | row
+    media = {name: _whole(row[name]) for name in MEDIA_COLUMNS}
+    return row | media | {PART_CLIPS: [_whole(clip) for clip in row[PART_CLIPS] or []]}
+
+
+def _whole(clip: dict | None) -> dict | None:
+    return clip if clip is None or clip["bytes"] is not None else clip | {"bytes": _content(clip["path"])}
 
 
 @lru_cache(maxsize=CLIPS_KEPT)

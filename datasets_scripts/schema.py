@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import Audio, Features, List, Value, Video
 
-from modeling_clue.modalities import MODALITIES, TABLE
+from modeling_clue.modalities import MODALITIES, PART_COLUMNS, TABLE, modality_of_parts
 
 
 # "label": the probability stands for a category (1, .5 or 0) until a teacher or people have given one.
@@ -20,9 +20,12 @@ SENSES = ("text", "audio", "video")
 ROWS_FILE = "metadata.parquet"
 MEDIA_COLUMNS = ("audio", "video")
 CLIP_NAME_COLUMNS = ("audio_file_name", "video_file_name")
+PART_CLIPS, PART_CLIP_NAMES = "part_clips", "part_clips_file_names"
+# All that a premise is made of.
+PREMISE_COLUMNS = ("modality", "premise", *MEDIA_COLUMNS, "parts", PART_CLIPS)
 
-# Columns that datasets built before they were introduced lack: `None` in all of their rows.
-LATER_COLUMNS = ("teacher_distribution",)
+# Columns that datasets built before they were introduced lack, with what all of their rows have there.
+LATER_COLUMNS = {"teacher_distribution": None, "parts": [], PART_CLIPS: []}
 
 # Media stay undecoded: `modeling_clue.media` reads them, so that a row is the same with and without torchcodec.
 FEATURES = Features(
@@ -33,6 +36,10 @@ FEATURES = Features(
         "premise": Value("string"),
         "audio": Audio(decode=False),
         "video": Video(decode=False),
+        # A combination: its parts in order, and the clips and pictures of those that are no text. The library's loader
+        # takes no clips within parts (5.2), and no list that isn't there.
+        "parts": List({"modality": Value("string"), "text": Value("string")}),
+        PART_CLIPS: List(Video(decode=False)),
         "hypothesis": Value("string"),
         "probability": Value("float64"),
         "label": Value("int64"),
@@ -81,12 +88,15 @@ def row_complaint(row: Mapping) -> str | None:
     modality = row["modality"]
     if modality not in MODALITIES:
         return f"modality must be one of {MODALITIES}, got {modality!r}"
+    parts, clips = row["parts"] or [], row[PART_CLIPS] or []
+    if (parts or clips) and (complaint := _parts_complaint(parts, clips, modality)):
+        return complaint
     for column in ("premise", *MEDIA_COLUMNS):
-        if column == TABLE[modality].column:
+        if column == TABLE[modality].column and not parts:
             if not is_text(row[column]):
                 return f"a premise of modality {modality} needs {column}, got {row[column]!r}"
         elif row[column] is not None:
-            return f"a premise of modality {modality} must leave {column} empty"
+            return f"a premise of {'parts' if parts else f'modality {modality}'} must leave {column} empty"
     if not is_probability(row["probability"]):
         return f"probability must be in [0, 1], got {row['probability']!r}"
     if row["label"] not in (None, 0, 1):
@@ -103,6 +113,36 @@ def row_complaint(row: Mapping) -> str | None:
     for column in ("topic", "context"):
         if not (row[column] is None or is_text(row[column])):
             return f"{column} must be None or a non-empty string, got {row[column]!r}"
+    return None
+
+
+def combination(*parts: tuple[str, Any]) -> dict:
+    """Returns the columns of a premise that is a combination of `parts`: of each, which of `PART_COLUMNS` it is, and
+    its text or its clip."""
+    return {
+        "modality": modality_of_parts(kind for kind, _ in parts),
+        "parts": [{"modality": kind, "text": content if kind == "text" else None} for kind, content in parts],
+        PART_CLIPS: [content for kind, content in parts if kind != "text"],
+    }
+
+
+def _parts_complaint(parts: list[dict], clips: list, modality: str) -> str | None:
+    """Returns what keeps the parts of a premise from being written, clips being paths."""
+    for number, part in enumerate(parts, 1):
+        if part.keys() != {"modality", "text"} or part["modality"] not in PART_COLUMNS:
+            return f"part {number} must have a modality out of {[*PART_COLUMNS]} and a text, got {part!r:.200}"
+        if is_text(part["text"]) != (part["modality"] == "text"):
+            return f"part {number}, of modality {part['modality']}, can't have the text {part['text']!r:.200}"
+    kinds = [part["modality"] for part in parts]
+    without = len(kinds) - kinds.count("text")
+    if len(clips) != without or not all(map(is_text, clips)):
+        return f"{without} parts need a clip, got {clips!r:.200}"
+    if not without:
+        return "parts that are all text are one text: put them into premise"
+    if len(kinds) == 1 and kinds != ["image"]:
+        return f"one part alone is no combination: its {kinds[0]} is the premise"
+    if modality != modality_of_parts(kinds):
+        return f"the modality of {', '.join(kinds)} is {modality_of_parts(kinds)}, got {modality}"
     return None
 
 

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from common.digests import clip_digest, digest
 from datasets_scripts.load import load_split, read_build
+from datasets_scripts.schema import PART_CLIPS, PREMISE_COLUMNS
 
 
 def load_rows(dataset: str, config: str, split: str) -> Dataset:
@@ -59,8 +60,16 @@ def load_judged(dataset: str, config: str, split: str) -> tuple[Dataset, list[st
 
 def premise_keys(rows: Dataset) -> list[str]:
     """Names each row's premise by a digest of its modality, text and file, the same wherever the dataset lies."""
-    columns = [column for column in ("modality", "premise", "audio", "video") if column in rows.features]
-    return [digest([_identity(row[column]) for column in columns]) for row in rows.select_columns(columns)]
+    columns = [column for column in PREMISE_COLUMNS if column in rows.features]
+    return [digest(_premise_identity(row)) for row in rows.select_columns(columns)]
+
+
+def _premise_identity(row: dict) -> list:
+    parts, clips = row.pop("parts", None), row.pop(PART_CLIPS, None)
+    identity = [_identity(value) for value in row.values()]
+    if parts:
+        identity += [[[part["modality"], part["text"]] for part in parts], [clip_digest(clip) for clip in clips]]
+    return identity
 
 
 def shuffled_premises(keys: Iterable[str]) -> list[str]:
@@ -70,13 +79,13 @@ def shuffled_premises(keys: Iterable[str]) -> list[str]:
 
 def about_other_premises(rows: Dataset, others: Dataset) -> Dataset:
     """Leaves out the rows about a premise that `others` are about too, by whatever senses a clip is judged."""
-    known = list(_contents(others))
+    known = [content for contents in _contents(others) for content in contents]
     sizes, identities = {_size(content) for content in known}, {_identity(content) for content in known}
     # Only a file of a known size need be read.
     apart = [
         place
-        for place, content in enumerate(_contents(rows))
-        if _size(content) not in sizes or _identity(content) not in identities
+        for place, contents in enumerate(_contents(rows))
+        if all(_size(content) not in sizes or _identity(content) not in identities for content in contents)
     ]
     return rows if len(apart) == len(rows) else rows.select(apart)
 
@@ -101,9 +110,11 @@ def rows_digest(rows: Dataset, keys: list[str]) -> str:
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
 
 
-def _contents(rows: Dataset) -> Iterator[str | dict | None]:
-    for row in rows.select_columns(["premise", "audio", "video"]):
-        yield row["premise"] or row["audio"] or row["video"]
+def _contents(rows: Dataset) -> Iterator[list[str | dict]]:
+    """Yields what the premise of each row is known by: its text or clip, or all clips of a combination, whose texts
+    may be those of many."""
+    for row in rows.select_columns(["premise", "audio", "video", PART_CLIPS]):
+        yield row[PART_CLIPS] or [row["premise"] or row["audio"] or row["video"]]
 
 
 def _size(value: str | dict | None) -> int:

@@ -20,7 +20,7 @@ from .backbone import QWEN2_5_OMNI, Backbone
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 from .media_container import is_base64, quoted, shorten
 from .media_image import load_image
-from .modalities import MODALITIES, TABLE
+from .modalities import MODALITIES, TABLE, modality_of_parts, parts_of_row
 
 
 # `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
@@ -66,6 +66,8 @@ ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,
 
 # Text of users has no special tokens: "<|im_end|>" in a hypothesis is ten characters.
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
+
+_PREMISE_KEYS = ("parts", "premise", "text", "audio", "video")
 
 PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
 
@@ -134,10 +136,7 @@ def with_tower_outputs(
     Returns:
         `list[EncodedPremise]`: copies, which need no towers.
     """
-    replaced = [
-        replace(premise, parts=premise.parts and list(map(_without_media, premise.parts)))
-        for premise in map(_without_media, premises)
-    ]
+    replaced = list(map(without_media, premises))
     media = [part for premise in replaced for part in premise.media]
     for name, own_ids, embeds in (
         ("audio_embeds", token_ids[:1], audio_embeds),
@@ -150,8 +149,10 @@ def with_tower_outputs(
     return replaced
 
 
-def _without_media(premise: EncodedPremise) -> EncodedPremise:
-    return replace(premise, input_features=None, pixel_values_videos=None)
+def without_media(premise: EncodedPremise) -> EncodedPremise:
+    """Returns a copy of a premise, and of its parts, without what goes into the towers."""
+    parts = premise.parts and list(map(without_media, premise.parts))
+    return replace(premise, input_features=None, pixel_values_videos=None, parts=parts)
 
 
 class CLUEInputs(BatchFeature):
@@ -408,9 +409,7 @@ class CLUEProcessor(ProcessorMixin):
                 raise prefix_error(error, f"Part {number}") from error
         if not encoded:
             raise ValueError("A premise of parts has none: give one at least.")
-        kinds = [TABLE[part.modality] for part in encoded]
-        senses = any(kind.sound for kind in kinds), any(kind.frames for kind in kinds)
-        modality = next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == senses)
+        modality = modality_of_parts(part.modality for part in encoded)
         ids: list[int] = []
         for before, part in zip([None, *encoded], encoded, strict=False):
             if before is not None and before.modality == part.modality == "text":
@@ -777,10 +776,19 @@ def _parts_of(premise) -> list | None:
     if isinstance(premise, (list, tuple)):
         return list(premise)
     row = as_row(premise)
-    found = (
-        None if row is None else next((row[key] for key in ("parts", "premise") if not is_empty(row.get(key))), None)
-    )
-    return as_list(found) if isinstance(found, (list, tuple, np.ndarray)) else None
+    if row is None:
+        return None
+    given = {key: row[key] for key in _PREMISE_KEYS if not is_empty(row.get(key))}
+    found = next((key for key in ("parts", "premise") if isinstance(given.get(key), (list, tuple, np.ndarray))), None)
+    if found is None:
+        return None
+    parts, others = as_list(given.pop(found)), ", ".join(given)
+    if not parts and others:  # a row of the dataset has an empty list beside its premise
+        return None
+    if others:
+        raise ValueError(f"A premise of parts has {others} beside them: put that among the parts.")
+    clips = as_list(row.get("part_clips", ()))
+    return parts_of_row({"parts": parts, "part_clips": clips}) if clips else parts
 
 
 def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:

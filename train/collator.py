@@ -1,13 +1,13 @@
 """Turns premises into a batch: one row a premise, with some or all of its hypotheses."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 import torch
 
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.processing_clue import CLUEProcessor
+from modeling_clue.processing_clue import CLUEProcessor, without_media
 from train.premises import PremiseItem
 from train.tower_cache import UncachedClip
 
@@ -41,9 +41,8 @@ class PremiseCollator:
             probabilities.append([item.probabilities[index] for index in drawn])
             modalities.extend([MODALITIES.index(item.premise.modality)] * len(drawn))
             if item.cache_key is not None:
-                without_media = replace(item.premise, input_features=None, pixel_values_videos=None)
                 rows = len(drawn) if self.processor.one_hypothesis_a_row else 1
-                uncached.extend([UncachedClip(item.cache_key, without_media)] * rows)
+                uncached.extend([UncachedClip(item.cache_key, without_media(item.premise))] * rows)
         answers = probabilities if "answer" in self.processor.prompt else None
         inputs = self.processor.collate([item.premise for item in items], hypotheses, answers)
         labels = torch.tensor(sum(probabilities, []), dtype=torch.float32)

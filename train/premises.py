@@ -13,12 +13,11 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from datasets_scripts.load import load_split, split_names
+from datasets_scripts.schema import PART_CLIPS, PREMISE_COLUMNS
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
 from train.tower_cache import TowerCache
 
-
-PREMISE_COLUMNS = ["modality", "premise", "audio", "video"]
 
 # A rough rate, good enough to bring premises of similar length together.
 CHARACTERS_PER_TOKEN = 4
@@ -33,7 +32,7 @@ class Premise:
     key: str  # config and number of the premise: its hypotheses are drawn by it, the same on every machine
     row: int  # the first that holds the premise
     modality: str
-    size: int  # characters of a text, bytes of a clip
+    size: int  # characters of a text, bytes of all clips
     hypotheses: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)  # of the probabilities: human, teacher, label or exact
@@ -98,12 +97,12 @@ def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") ->
                 )
             if row["hypothesis"] is None or not row["hypothesis"].strip():
                 raise ValueError(f"Row '{row['id']}' of '{config}' has no hypothesis: there is nothing to judge.")
-            audio, audio_size = _identity_and_size(row["audio"])
-            video, video_size = _identity_and_size(row["video"])
+            clips = [_identity_and_size(clip) for clip in (row["audio"], row["video"], *(row[PART_CLIPS] or ()))]
+            parts = tuple((part["modality"], part["text"]) for part in row["parts"] or ())
             text = row["premise"] or ""
-            identity = (row["modality"], text, audio, video)
+            identity = (row["modality"], text, parts, *(clip for clip, _ in clips))
             if identity not in premises:
-                size = len(text) if row["modality"] == "text" else audio_size + video_size
+                size = len(text) if row["modality"] == "text" else sum(size for _, size in clips)
                 premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
             premises[identity].hypotheses.append(row["hypothesis"])
             premises[identity].probabilities.append(probability)
@@ -237,7 +236,7 @@ class PremiseDataset(TorchDataset):
     def _cache_key(self, index: int) -> str:
         row = self.rows[self.premises[index].row]
         try:
-            return self.tower_cache.key(row["modality"], row["audio"], row["video"])
+            return self.tower_cache.key(*(row[name] for name in PREMISE_COLUMNS if name != "premise"))
         except OSError as error:
             raise ValueError(f"Row '{row['id']}': {error}") from error
 

@@ -70,10 +70,19 @@ class TowerCache:
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
 
-    def key(self, modality: str, audio: dict | None, video: dict | None) -> str:
-        """Names the entry of a premise: the same for the same clips, wherever they lie."""
-        parts = [self.fingerprint, modality, *(clip and self._clip_digest(clip) for clip in (audio, video))]
-        return blake2b(json.dumps(parts).encode(), digest_size=DIGEST_SIZE).hexdigest()
+    def key(
+        self,
+        modality: str,
+        audio: dict | None,
+        video: dict | None,
+        parts: list[dict] | None = None,
+        part_clips: list[dict] | None = None,
+    ) -> str:
+        """Names the entry of a premise, given as in a row: the same for the same clips, wherever they lie."""
+        clips = (audio, video, *(part_clips or ()))
+        facts = [self.fingerprint, modality, *(clip and self._clip_digest(clip) for clip in clips)]
+        facts += [[part["modality"], part["text"]] for part in parts or ()]
+        return blake2b(json.dumps(facts).encode(), digest_size=DIGEST_SIZE).hexdigest()
 
     def load(self, keys: list[str]) -> dict[str, EncodedPremise]:
         """Reads the premises of a batch, all or none; removes, with a warning, an entry that has changed."""
@@ -220,22 +229,28 @@ def _checksum(tensors: dict[str, torch.Tensor], facts: str) -> str:
 
 
 def _serialize(premise: EncodedPremise) -> bytes:
+    tensors, facts = _tensors_of(premise), _facts_of(premise)
+    if premise.parts is not None:
+        facts["parts"] = [_facts_of(part) | {"text": part.text} for part in premise.parts]
+        for number, part in enumerate(premise.parts):
+            tensors |= {f"{number}.{name}": tensor for name, tensor in _tensors_of(part).items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    written = json.dumps(facts)
+    return save(tensors, {"premise": written, "checksum": _checksum(tensors, written)})
+
+
+def _tensors_of(premise: EncodedPremise) -> dict[str, torch.Tensor]:
     tensors = {"input_ids": torch.tensor(premise.input_ids, dtype=torch.int32)}
     if premise.audio_embeds is not None:
         tensors["audio_embeds"] = _halved_if_exact(premise.audio_embeds)
     if premise.video_embeds is not None:
         tensors["video_embeds"] = _halved_if_exact(premise.video_embeds)
         tensors["video_grid_thw"] = premise.video_grid_thw.cpu()
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    facts = json.dumps(
-        {
-            "modality": premise.modality,
-            "num_mel_frames": premise.num_mel_frames,
-            "video_second_per_grid": premise.video_second_per_grid,
-            "notes": premise.notes,
-        }
-    )
-    return save(tensors, {"premise": facts, "checksum": _checksum(tensors, facts)})
+    return tensors
+
+
+def _facts_of(premise: EncodedPremise) -> dict:
+    return {name: getattr(premise, name) for name in ("modality", "num_mel_frames", "video_second_per_grid", "notes")}
 
 
 def _deserialize(path: Path) -> EncodedPremise:
@@ -247,5 +262,16 @@ def _deserialize(path: Path) -> EncodedPremise:
     if _checksum(tensors, metadata.get("premise", "")) != metadata.get("checksum"):
         raise CorruptEntryError("its checksum does not fit")
     facts = json.loads(metadata["premise"])
-    own_types = {"input_ids": tensors["input_ids"].tolist(), "notes": tuple(facts["notes"])}
-    return EncodedPremise(**facts | tensors | own_types)
+    parts = facts.pop("parts", None)
+    premise = _premise_of(facts, tensors, "")
+    if parts is not None:
+        premise.parts = [_premise_of(part, tensors, f"{number}.") for number, part in enumerate(parts)]
+    return premise
+
+
+def _premise_of(facts: dict, tensors: dict[str, torch.Tensor], prefix: str) -> EncodedPremise:
+    """Returns a premise, or with its prefix a part of one, from the facts and the tensors of an entry."""
+    names = ("input_ids", "audio_embeds", "video_embeds", "video_grid_thw")
+    own = {name: tensors[prefix + name] for name in names if prefix + name in tensors}
+    own_types = {"input_ids": own["input_ids"].tolist(), "notes": tuple(facts["notes"])}
+    return EncodedPremise(**facts | own | own_types)

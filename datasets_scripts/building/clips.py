@@ -19,8 +19,10 @@ from common.files import replacing
 from datasets_scripts.building.drafts import Clip
 from datasets_scripts.schema import one_form
 from modeling_clue.media import MediaError, load_audio, load_video
+from modeling_clue.media_image import load_image
 
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SAMPLING_RATE = 16_000
 # Enough to decode in the first and in the last part of a clip, few enough to hold several videos at once in memory.
 CHECKED_FRAMES = 8
@@ -42,7 +44,7 @@ def store_clip(clip: Clip, modality: str, target: Path) -> str:
 
     Args:
         clip (`Clip`): The raw file. With `sound_only`, its sound is stored as FLAC (16 kHz, mono, 16 bit).
-        modality (`str`): `"audio"`, `"video"` or `"audiovisual"`: what the clip must hold.
+        modality (`str`): `"audio"`, `"video"`, `"audiovisual"` or `"image"`: what the clip must hold.
         target (`Path`): Where to store it, in a folder that exists.
 
     Raises:
@@ -103,10 +105,12 @@ def _stat(path: Path) -> os.stat_result:
 
 def _check_and_write(clip: Clip, modality: str, partial: Path) -> None:
     try:
-        if modality != "audio":
+        if modality == "image":
+            load_image(clip.path)
+        if modality in ("video", "audiovisual"):
             load_video(clip.path, fps=CHECKED_FRAMES, max_frames=CHECKED_FRAMES)
         # Of a video without its sound, the sound may be whatever it is, or none.
-        sound = None if modality == "video" else load_audio(clip.path, sampling_rate=SAMPLING_RATE)
+        sound = load_audio(clip.path, sampling_rate=SAMPLING_RATE) if modality in ("audio", "audiovisual") else None
     except MediaError as error:
         raise ClipError(str(error)) from error
     if clip.sound_only:

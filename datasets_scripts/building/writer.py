@@ -20,13 +20,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.parquet as pq
-from datasets import Features, Value
+from datasets import Features, List, Value
 from tqdm import tqdm
 
 from common.errors import InputError
@@ -38,17 +39,21 @@ from datasets_scripts.schema import (
     CLIP_NAME_COLUMNS,
     FEATURES,
     MEDIA_COLUMNS,
+    PART_CLIP_NAMES,
+    PART_CLIPS,
     ROWS_FILE,
     SPLITS,
     one_form,
     row_complaint,
 )
-from modeling_clue.modalities import MODALITIES
+from modeling_clue.modalities import PART_COLUMNS
 
 
 # The loader of media folders makes `audio` of `audio_file_name`; the one for text leaves names alone and wants `audio`
 # itself. All columns are always there, so that a config has the same ones under either.
-STORED_FEATURES = Features(FEATURES | dict.fromkeys(CLIP_NAME_COLUMNS, Value("string")))
+STORED_FEATURES = Features(
+    FEATURES | dict.fromkeys(CLIP_NAME_COLUMNS, Value("string")) | {PART_CLIP_NAMES: List(Value("string"))}
+)
 ROWS_IN_A_GROUP = 10_000
 CLIPS_AHEAD_A_WORKER = 4
 ONE_PER_CENT = 0.01
@@ -58,8 +63,8 @@ SQLITE_CACHE_KIB = 32 * 1024
 CHECKED = "checked"
 
 Drafts = Iterable[Draft | Problem]
-# A draft with its row and its clip's hash, or what is wrong with the clip.
-Stored = tuple[Draft | Problem, dict | None, str | ClipError | None]
+# A draft with its row and the hashes of its clips, or what is wrong with one of them.
+Stored = tuple[Draft | Problem, dict | None, list[str] | ClipError]
 
 
 @dataclass(frozen=True)
@@ -219,22 +224,19 @@ class _Checks:
         ]
         self._report = report
 
-    def accept(self, draft: Draft | Problem, row: dict | None, content: str | ClipError | None, split: str) -> bool:
+    def accept(self, draft: Draft | Problem, row: dict | None, contents: list[str] | ClipError, split: str) -> bool:
         """Returns whether the row may be written; what speaks against it goes to the report."""
-        problem = draft if isinstance(draft, Problem) else self._problem(draft.place, row, content, split)
+        problem = draft if isinstance(draft, Problem) else self._problem(draft.place, row, contents, split)
         if problem is not None:
             self._report.add(problem)
         return problem is None
 
-    def _problem(self, place: str, row: dict, content: str | ClipError | None, split: str) -> Problem | None:
+    def _problem(self, place: str, row: dict, contents: list[str] | ClipError, split: str) -> Problem | None:
         if wrong := row_complaint(row):
             return Problem(place, "row", wrong)
-        if isinstance(content, ClipError):
-            return Problem(place, "media", str(content))
-        # Clips are compared by content: one under two names is still one premise.
-        media = content or f"{split}/{row['audio'] or row['video']}"
-        # Written in another way, in accents or white space, a text is the same.
-        premise = json.dumps([row["modality"], one_form(row["premise"]) if row["premise"] else media])
+        if isinstance(contents, ClipError):
+            return Problem(place, "media", str(contents))
+        premise = json.dumps([row["modality"], *self._identity(row, contents, split)])
         first = self._premises.put_if_absent(premise, f"{split} {place}") or f"{split} "
         other, _, where = first.partition(" ")
         if other != split:
@@ -246,6 +248,16 @@ class _Checks:
         if where is not None:
             return Problem(place, "duplicate", f"the same id as {where}: {row['id']!r}")
         return None
+
+    @staticmethod
+    def _identity(row: dict, contents: list[str], split: str) -> list:
+        """Returns what tells premises of one modality apart."""
+        # Clips are compared by content: one under two names is still one premise. Those that lie in the split's folder
+        # already have no hash. Written in another way, in accents or white space, a text is the same.
+        media = contents or [f"{split}/{name}" for name in _clips_of(row)]
+        texts = [row["premise"]] if row["premise"] else [part["text"] for part in row["parts"] or []]
+        kinds = [part["modality"] for part in row["parts"] or []]
+        return [*kinds, *(one_form(text) for text in texts if text), *media]
 
     def close(self) -> None:
         for seen in self._seen:
@@ -260,12 +272,13 @@ def _write_split(folder: Path, drafts, checks: _Checks, workers: int, config: st
     rows, used = [], set()
     with pq.ParquetWriter(folder / ROWS_FILE, schema) as writer:
         bar = tqdm(_with_clips(drafts, folder, workers), f"{config} {folder.name}", unit=" rows", mininterval=0.5)
-        for draft, row, content in bar:
-            if not checks.accept(draft, row, content, folder.name):
+        for draft, row, contents in bar:
+            if not checks.accept(draft, row, contents, folder.name):
                 continue
             names = dict(zip(CLIP_NAME_COLUMNS, (row[name] for name in MEDIA_COLUMNS), strict=True))
-            rows.append(row | dict.fromkeys(MEDIA_COLUMNS) | names)
-            used.update(name for name in names.values() if name is not None)
+            parts = {"parts": row["parts"] or [], PART_CLIPS: [], PART_CLIP_NAMES: row[PART_CLIPS] or []}
+            used.update(_clips_of(row))
+            rows.append(row | dict.fromkeys(MEDIA_COLUMNS) | names | parts)
             if len(rows) == ROWS_IN_A_GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows.clear()
@@ -280,7 +293,10 @@ def _with_clips(drafts: Drafts, folder: Path, workers: int) -> Iterator[Stored]:
     waiting: deque = deque()
     with ThreadPoolExecutor(workers) as pool:
 
-        def store(clip: Clip, modality: str) -> tuple[str, Future]:
+        def store(clip: Clip | str | None, modality: str | None, futures: list[Future]) -> str | None:
+            """Returns the name of a clip, and has it stored if it isn't in the folder yet."""
+            if not isinstance(clip, Clip):
+                return clip
             name = stored_name(clip.key, clip.sound_only)
             # Kept without its content: there may be as many as rows.
             if clips.setdefault(name, replace(clip, content=None)) != clip:
@@ -288,30 +304,37 @@ def _with_clips(drafts: Drafts, folder: Path, workers: int) -> Iterator[Stored]:
                     f"two clips of {folder.name} are called {clip.key!r}: {clips[name].path}, {clip.path}"
                 )
             if (name, modality) not in checked:
-                earlier = [checked[name, other] for other in MODALITIES if (name, other) in checked]
+                earlier = [checked[name, other] for other in PART_COLUMNS if (name, other) in checked]
                 checked[name, modality] = pool.submit(_store, clip, modality, folder / "media" / name, earlier)
-            return f"media/{name}", checked[name, modality]
+            futures.append(checked[name, modality])
+            return f"media/{name}"
 
         for draft in drafts:
-            row, future = None, None
+            row, futures = None, []
             if isinstance(draft, Draft):
-                row = draft.row
-                for column in MEDIA_COLUMNS:
-                    if isinstance(row.get(column), Clip):
-                        name, future = store(row[column], row.get("modality"))
-                        row = row | {column: name}
-            waiting.append((draft, row, future))
+                row = dict(draft.row)
+                kinds = [part["modality"] for part in row.get("parts") or [] if part["modality"] != "text"]
+                row |= {name: store(row.get(name), row.get("modality"), futures) for name in MEDIA_COLUMNS}
+                named = zip_longest(row.get(PART_CLIPS) or [], kinds)  # whether they fit is checked later
+                row |= {PART_CLIPS: [store(clip, kind, futures) for clip, kind in named if clip is not None]}
+            waiting.append((draft, row, futures))
             # Rows of text wait for nobody; clips are stored a little ahead of the rows about them.
             while waiting and (
-                waiting[0][2] is None or waiting[0][2].done() or len(waiting) > workers * CLIPS_AHEAD_A_WORKER
+                all(future.done() for future in waiting[0][2]) or len(waiting) > workers * CLIPS_AHEAD_A_WORKER
             ):
                 yield _finished(*waiting.popleft())
         while waiting:
             yield _finished(*waiting.popleft())
 
 
-def _finished(draft: Draft | Problem, row: dict | None, future: Future | None) -> Stored:
-    return draft, row, None if future is None else future.result()
+def _finished(draft: Draft | Problem, row: dict | None, futures: list[Future]) -> Stored:
+    contents = [future.result() for future in futures]
+    return draft, row, next((content for content in contents if isinstance(content, ClipError)), contents)
+
+
+def _clips_of(row: dict) -> list[str]:
+    """Returns the names of the clips that a row is about."""
+    return [*filter(None, (row[name] for name in MEDIA_COLUMNS)), *(row[PART_CLIPS] or [])]
 
 
 def _store(clip: Clip, modality: str, target: Path, earlier: list[Future]) -> str | ClipError:
@@ -352,8 +375,8 @@ def _thin(folder: Path, ratio: float, seed: int) -> None:
                 batch = batch.filter(pa.array(kept[start : start + len(batch)]))
                 start += len(kept[start : start + ROWS_IN_A_GROUP])
                 writer.write_batch(batch)
-                for column in CLIP_NAME_COLUMNS:
-                    used.update(batch[column].drop_null().to_pylist())
+                for names in (*(batch[column] for column in CLIP_NAME_COLUMNS), batch[PART_CLIP_NAMES].flatten()):
+                    used.update(names.drop_null().to_pylist())
     new.replace(old)
     _remove_unused(folder, used)
 
@@ -376,7 +399,7 @@ def _count(folder: Path) -> dict[str, dict[str, int]]:
         with pq.ParquetFile(folder / split / ROWS_FILE) as file, closing(DiskDict(folder / "premises.sqlite")) as seen:
             if file.metadata.num_rows == 0:
                 raise InputError(f"the {split} split would be empty: `datasets` can't load a split without rows")
-            for batch in file.iter_batches(columns=["premise", *CLIP_NAME_COLUMNS]):
+            for batch in file.iter_batches(columns=["premise", *CLIP_NAME_COLUMNS, "parts", PART_CLIP_NAMES]):
                 for premise in zip(*batch.to_pydict().values(), strict=True):
                     seen.put_if_absent(json.dumps(premise), "")
             clips = sum(1 for _ in (folder / split).glob("media/*"))

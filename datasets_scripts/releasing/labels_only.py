@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_scripts.schema import CLIP_NAME_COLUMNS
+from datasets_scripts.schema import CLIP_NAME_COLUMNS, PART_CLIP_NAMES
 
 
 CLIP_COLUMN = "clip"
@@ -15,7 +15,8 @@ def write_labels_only(rows: Path, out: Path) -> None:
     """
     Writes the table `rows` of a split without its clips to `out`.
 
-    Its media columns are empty, as those of a text config; `clip` is the stored file name of the sound or video.
+    Its media columns are empty, as those of a text config; `clip` is the stored file name of the sound or video, and
+    `part_clips_file_names` has those of a combination's parts.
     """
     with pq.ParquetFile(rows) as file:
         # The feature types that `datasets` notes in the schema don't know the new column.
@@ -27,4 +28,8 @@ def write_labels_only(rows: Path, out: Path) -> None:
                 clips = [PurePosixPath(audio or video).name if audio or video else None for audio, video in names]
                 columns = {name: table[name] for name in table.column_names}
                 columns |= {name: pa.nulls(len(table), pa.string()) for name in CLIP_NAME_COLUMNS}
+                if PART_CLIP_NAMES in columns:
+                    named = table[PART_CLIP_NAMES].to_pylist()
+                    bare = [[PurePosixPath(name).name for name in names or ()] for names in named]
+                    columns[PART_CLIP_NAMES] = pa.array(bare, pa.list_(pa.string()))
                 writer.write_table(pa.table(columns | {CLIP_COLUMN: pa.array(clips, pa.string())}, schema=schema))

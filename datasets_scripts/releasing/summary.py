@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from common.errors import InputError
 from datasets_scripts.load import read_build
-from datasets_scripts.schema import CLIP_NAME_COLUMNS, ROWS_FILE, SPLITS
+from datasets_scripts.schema import CLIP_NAME_COLUMNS, PART_CLIP_NAMES, ROWS_FILE, SPLITS
 
 
 COLUMNS = (
@@ -131,7 +131,8 @@ def _summarise_split(folder: Path, premises: int) -> SplitSummary:
             missing = sorted(set(COLUMNS) - set(file.schema_arrow.names))
             if missing:
                 raise InputError(f"{folder}/{ROWS_FILE} lacks {missing}: {rebuild_advice(folder.parent.name)}")
-            for batch in file.iter_batches(columns=list(COLUMNS)):
+            later = [name for name in (PART_CLIP_NAMES,) if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=[*COLUMNS, *later]):
                 _add(summary, batch)
                 totals.append(pc.sum(batch["probability"]).as_py() or 0.0)
     except (OSError, pa.ArrowInvalid) as error:
@@ -155,8 +156,11 @@ def _add(summary: SplitSummary, batch: pa.RecordBatch) -> None:
         counter.update({length: rows for length, rows in _frequencies(lengths).items() if length})
     summary.evidence += len(batch) - batch["evidence"].null_count
     summary.topics.update(batch["topic"].drop_null().unique().to_pylist())
-    for column in CLIP_NAME_COLUMNS:
-        summary.clips.update(map(_clip_name, batch[column].drop_null().unique().to_pylist()))
+    columns = [batch[column] for column in CLIP_NAME_COLUMNS]
+    if PART_CLIP_NAMES in batch.schema.names:
+        columns.append(batch[PART_CLIP_NAMES].flatten())
+    for names in columns:
+        summary.clips.update(map(_clip_name, names.drop_null().unique().to_pylist()))
 
 
 def _frequencies(values: pa.Array) -> dict:

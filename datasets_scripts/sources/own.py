@@ -10,6 +10,8 @@ Rows are split by the table itself (`--split-column`), not at all (`--split test
 (`--split-by`; else the premise) fall into one split, which depends on the seed and on the group's name alone. So a row
 that is added later moves no other, and nothing but the row at hand is in memory; in return `--shares` are only met
 approximately, as by a die that is thrown for each group.
+
+A premise may be a combination: `--part-columns story=text clip=audiovisual` reads a text before each clip.
 """
 
 import argparse
@@ -35,10 +37,10 @@ from datasets_scripts.building.clips import MediaRoot
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
 from datasets_scripts.building.split import DEFAULT_SHARES, split_by_chance
 from datasets_scripts.judgements.scale import Scale
-from datasets_scripts.schema import PROBABILITY_SOURCES, SPLITS, name_of, one_form
+from datasets_scripts.schema import PROBABILITY_SOURCES, SPLITS, combination, name_of, one_form
 from datasets_scripts.tables import Record, column_names, columns_there, holds_clips, read_table
 from modeling_clue.media import MediaError, has_audio, probe_modality
-from modeling_clue.modalities import MODALITIES, TABLE
+from modeling_clue.modalities import MODALITIES, PART_COLUMNS, TABLE
 
 
 DESCRIPTION = "pairs of your own: a CSV, TSV, JSONL or Parquet table, with a folder of clips"
@@ -81,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, explained in COLUMNS.items():
         columns.add_argument(f"--{name}-column", required=name == "hypothesis", help=explained)
 
+    columns.add_argument(
+        "--part-columns",
+        nargs="+",
+        type=_part_column,
+        metavar="COLUMN=KIND",
+        help="instead of the premise's and the media column: columns that make a combination together, in their "
+        f"order, each of which is {', '.join(PART_COLUMNS)}, such as story=text clip=audiovisual. A row may lack a "
+        "text, but no clip",
+    )
     modality = parser.add_mutually_exclusive_group()
     modality.add_argument(
         "--modality",
@@ -112,6 +123,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _part_column(text: str) -> tuple[str, str]:
+    column, _, kind = text.rpartition("=")
+    if not column or kind not in PART_COLUMNS:
+        raise argparse.ArgumentTypeError(f"must be COLUMN=KIND, KIND one of {', '.join(PART_COLUMNS)}, got {text!r}")
+    return column, kind
+
+
 def _config_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,100}", text):
         raise argparse.ArgumentTypeError(f"must be small letters, digits and -, got {text!r}")
@@ -133,11 +151,23 @@ def _check_options(options: argparse.Namespace) -> None:
         if not holds:
             raise InputError(complaint)
 
-    text, media = options.premise_column, options.media_column
-    check(text or media, "there is no premise: pass --premise-column, --media-column or both")
+    text, media, parts = options.premise_column, options.media_column, options.part_columns
+    if parts:
+        fixed = {"--premise-column": text, "--media-column": media, "--modality": options.modality}
+        given = [name for name, value in (fixed | {"--modality-column": options.modality_column}).items() if value]
+        check(not given, f"--part-columns say all that a premise is: leave out {', '.join(given)}")
+        columns = [column for column, _ in parts]
+        doubled = sorted({column for column in columns if columns.count(column) > 1})
+        check(not doubled, f"--part-columns name {', '.join(doubled)} twice")
+        check({kind for _, kind in parts} != {"text"}, "--part-columns that are all text are one text: join them")
+        files = [column for column, kind in parts if kind != "text"]
+        are_inside = all(holds_clips(table, column) for table in options.table for column in files)
+        check(bool(options.media_root) or are_inside, "--part-columns with files need --media-root, their folder")
+    else:
+        check(text or media, "there is no premise: pass --premise-column, --media-column or both, or --part-columns")
     check(options.probability_column or options.label_column, "pass --probability-column, --label-column or both")
     are_inside = media and all(holds_clips(table, media) for table in options.table)
-    together = bool(media) == bool(options.media_root) or are_inside
+    together = parts or bool(media) == bool(options.media_root) or are_inside
     check(together, "--media-column and --media-root go together: pass both or neither")
     if options.modality is not None:
         needed = "--premise-column" if options.modality == "text" else "--media-column"
@@ -159,16 +189,20 @@ class _Tables:
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.clips = options, _Clips(options.media_root)
-        asked = {
-            f"--{name.replace('_', '-')}": column
+        asked = [
+            (f"--{name.replace('_', '-')}", column)
             for name, column in vars(options).items()
             if column is not None and (name.endswith("_column") or name == "split_by")
-        }
+        ]
+        asked += [("--part-columns", column) for column, _ in options.part_columns or ()]
         for table in options.table:
             there = column_names(table)
-            if missing := [f"{option} {column!r}" for option, column in asked.items() if column not in there]:
+            if missing := [f"{option} {column!r}" for option, column in asked if column not in there]:
                 raise InputError(f"{table} lacks {', '.join(missing)}: {columns_there(table, there)}")
-        self.columns = list(dict.fromkeys(asked.values()))
+        self.columns = list(dict.fromkeys(column for _, column in asked))
+        self.media_columns = [column for column, kind in options.part_columns or () if kind != "text"]
+        if options.media_column is not None:
+            self.media_columns.append(options.media_column)
         shares = dict(zip(SPLITS, options.shares, strict=True)) if options.shares else DEFAULT_SHARES
         # A share of 0 gets nothing, even at the very end.
         self.shares = {split: share for split, share in shares.items() if share}
@@ -185,7 +219,7 @@ class _Tables:
         votes = self.options.human_probabilities_column
         for column in filter(None, (self.options.probability_column, votes)):
             scale, has_signs = Scale(), False
-            for _, record in self.records(self.options.media_column):
+            for _, record in self.records(*self.media_columns):
                 if isinstance(record, Problem):
                     continue
                 parse = _json_list if column == votes else lambda one: [one]
@@ -256,13 +290,21 @@ class _Tables:
                 return name_of(group)
             except ValueError as error:
                 raise ValueError(f"{options.split_by} {error}") from error
+        if options.part_columns:
+            return json.dumps([self._part_key(values[column], kind) for column, kind in options.part_columns])
         stated = options.modality if options.modality_column is None else values[options.modality_column]
         if options.media_column is None or str(stated).strip() == "text" or _is_empty(values[options.media_column]):
             return one_form(str(values[options.premise_column])) if options.premise_column else ""
+        return self._part_key(values[options.media_column], "media")
+
+    def _part_key(self, value: Any, kind: str) -> str:
+        """Returns what a text or a clip is known by."""
+        if kind == "text":
+            return "" if _is_empty(value) else one_form(str(value))
         try:
-            return self.clips.find(values[options.media_column]).key
+            return self.clips.find(value).key
         except ValueError:  # reported when the row is read to be written
-            return str(values[options.media_column]).strip()
+            return str(value).strip()
 
     def drafts(self, split: str, is_first: bool) -> Iterator[Draft | Problem]:
         """Yields the rows of a split in their order, and, with the first, the problems of rows that are of none."""
@@ -321,6 +363,8 @@ class _Tables:
     def _premise(self, cells: "_Cells") -> dict:
         """Returns the columns of the modality and the premise; a `ValueError` says what is wrong with its clip."""
         options, modality = self.options, self.options.modality
+        if options.part_columns:
+            return self._combination(cells)
         if options.modality_column is not None:
             modality = cells.read(options.modality_column, _modality)
             if modality is None:
@@ -337,10 +381,36 @@ class _Tables:
             return {"modality": "text", "premise": cells.read(options.premise_column, _text)}
         if not has_media:
             raise ValueError(f"a premise of modality {modality} needs a file")
+        modality, clip = self._clip(cells.values[options.media_column], options.media_column, modality)
+        return {"modality": modality, TABLE[modality].column: clip}
+
+    def _combination(self, cells: "_Cells") -> dict:
+        """Returns the columns of a premise of parts, or of the one part that a row has."""
+        parts = []
+        for column, kind in self.options.part_columns:
+            if kind == "text":
+                text = cells.read(column, _text)
+                parts += [] if text is None else [(kind, text)]
+            elif _is_empty(cells.values[column]):
+                raise ValueError(f"{column} is empty: a premise needs its {kind}")
+            elif kind == "image":
+                parts.append((kind, self._found(cells.values[column], column)))
+            else:
+                parts.append(self._clip(cells.values[column], column, kind))
+        ((kind, content), *others) = parts
+        if others or kind == "image":
+            return combination(*parts)
+        return {"modality": kind, TABLE[kind].column: content}
+
+    def _found(self, value: Any, column: str) -> Clip:
         try:
-            clip = self.clips.find(cells.values[options.media_column])
+            return self.clips.find(value)
         except ValueError as error:
-            raise ValueError(f"{options.media_column} {error}") from error
+            raise ValueError(f"{column} {error}") from error
+
+    def _clip(self, value: Any, column: str, modality: str | None) -> tuple[str, Clip]:
+        """Returns the clip of a cell and its modality, by its content if none is given."""
+        clip = self._found(value, column)
         found, complaint = self.clips.judge(clip)
         if modality is None:
             if found is None:
@@ -354,7 +424,7 @@ class _Tables:
         elif found not in (None, modality, "audiovisual"):
             wanted = "pictures" if found == "audio" else "sound"
             raise ValueError(f"{clip.path} has no {wanted}, which modality {modality} needs")
-        return {"modality": modality, TABLE[modality].column: clip}
+        return modality, clip
 
 
 class _Cells:

@@ -19,10 +19,10 @@ from huggingface_hub import HfApi
 
 from common.errors import InputError
 from common.hub import explain_hub_errors
-from datasets_scripts.building.clips import files_below, only_one
+from datasets_scripts.building.clips import IMAGE_SUFFIXES, files_below, only_one
 from datasets_scripts.building.drafts import Clip, Draft, Problem, stored_name
 from datasets_scripts.releasing.labels_only import CLIP_COLUMN
-from datasets_scripts.schema import FEATURES, MEDIA_COLUMNS, ROWS_FILE, SPLITS
+from datasets_scripts.schema import FEATURES, MEDIA_COLUMNS, PART_CLIP_NAMES, PART_CLIPS, ROWS_FILE, SPLITS
 from datasets_scripts.tables import Record, column_names, read_table
 from modeling_clue.modalities import TABLE
 
@@ -55,10 +55,18 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     for file in files.values():
         if CLIP_COLUMN not in column_names(file):
             raise InputError(f"{options.config} was not released as labels without clips: load it as it is")
-    records = (record for file in files.values() for record in read_table(file, [CLIP_COLUMN]))
-    names = {record.values[CLIP_COLUMN] for record in records if isinstance(record, Record)}
+    names = {name for file in files.values() for name in _names_in(file)}
     clips = ClipFinder(options.clips, names)
     return {options.config: {split: _drafts(split, file, clips) for split, file in files.items()}}
+
+
+def _names_in(file: Path) -> Iterator[str]:
+    """Yields the names of all clips of a table."""
+    named = [name for name in (CLIP_COLUMN, PART_CLIP_NAMES) if name in column_names(file)]
+    for record in read_table(file, named):
+        if isinstance(record, Record):
+            yield record.values[CLIP_COLUMN]
+            yield from record.values.get(PART_CLIP_NAMES) or []
 
 
 class Candidate(NamedTuple):
@@ -66,7 +74,7 @@ class Candidate(NamedTuple):
 
     path: PurePath
     key: str  # the name it would have in the source
-    is_video: bool
+    kind: str  # "image", "audio" or "video"
     rank: tuple[bool, bool, int]  # how far-fetched: another ending, a folder it isn't in, how many folders left out
 
 
@@ -76,54 +84,69 @@ class ClipFinder:
     def __init__(self, folder: Path, names: set[str]):
         self.folder = folder
         self._found: dict[str, list[Candidate]] = {}
-        for path in files_below(folder, SOUND_SUFFIXES + VIDEO_SUFFIXES, "--clips"):
+        for path in files_below(folder, SOUND_SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES, "--clips"):
             for name, candidate in _candidates(path, path.relative_to(folder)):
                 if name in names:
                     self._found.setdefault(name, []).append(candidate)
 
     def find(self, name: str, modality: str) -> Clip:
-        """Returns the clip of a stored name; its file isn't there if none was found, several are an error."""
-        fit = [one for one in self._found.get(name, ()) if modality == "audio" or one.is_video]
+        """Returns the clip of a stored name, for a modality or a picture; its file isn't there if none was found,
+        several are an error."""
+        kinds = {"audio": ("audio", "video"), "image": ("image",)}.get(modality, ("video",))
+        fit = [one for one in self._found.get(name, ()) if one.kind in kinds]
         if not fit:
             return Clip(self.folder / name, name)
         best = min(one.rank for one in fit)
         by_path = {one.path: one for one in fit if one.rank == best}
         one = by_path[only_one(list(by_path), name)]
-        return Clip(one.path, one.key, sound_only=modality == "audio" and one.is_video)
+        return Clip(one.path, one.key, sound_only=modality == "audio" and one.kind == "video")
 
 
 def _drafts(split: str, file: Path, clips: ClipFinder) -> Iterator[Draft | Problem]:
     """Yields the released rows of a split with their clips."""
     # Its columns of clips are empty; rows that held some would be read a few at a time.
-    for record in read_table(file, [name for name in column_names(file) if name not in MEDIA_COLUMNS]):
+    for record in read_table(file, [name for name in column_names(file) if name not in (*MEDIA_COLUMNS, PART_CLIPS)]):
         if isinstance(record, Problem):
             yield replace(record, place=f"{split}, {record.place}")
             continue
         place = f"{split} row {record.number}, {record.values['id']!r}"
         row = {name: record.values.get(name) for name in FEATURES}
-        name = record.values[CLIP_COLUMN]
-        if not isinstance(name, str) or not name or name[0] == "." or "\\" in name or PurePosixPath(name).name != name:
-            yield Problem(place, "row", f"clip must be a file name, got {name!r}")
-            continue
         try:
-            row[TABLE.get(row["modality"], TABLE["audio"]).column] = clips.find(name, row["modality"])
+            if row["parts"]:
+                kinds = [part["modality"] for part in row["parts"] if part["modality"] != "text"]
+                names = record.values[PART_CLIP_NAMES]
+                row[PART_CLIPS] = [_find(clips, *pair) for pair in zip(names, kinds, strict=True)]
+            else:
+                column = TABLE.get(row["modality"], TABLE["audio"]).column
+                row[column] = _find(clips, record.values[CLIP_COLUMN], row["modality"])
         except InputError as error:
             yield Problem(place, "media", str(error))
+            continue
+        except ValueError as error:
+            yield Problem(place, "row", str(error))
             continue
         yield Draft(place, row)
 
 
+def _find(clips: ClipFinder, name: object, modality: str) -> Clip:
+    if not isinstance(name, str) or not name or name[0] == "." or "\\" in name or PurePosixPath(name).name != name:
+        raise ValueError(f"clip must be a file name, got {name!r}")
+    return clips.find(name, modality)
+
+
 def _candidates(path: PurePath, relative: PurePath) -> Iterator[tuple[str, Candidate]]:
     """Yields every name that a file may have been stored under, with what it would be then."""
-    is_video = path.suffix.lower() in VIDEO_SUFFIXES
-    others = [suffix for suffix in SOUND_SUFFIXES + VIDEO_SUFFIXES if suffix != path.suffix.lower()]
+    own = path.suffix.lower()
+    kind = "video" if own in VIDEO_SUFFIXES else "audio" if own in SOUND_SUFFIXES else "image"
+    family = IMAGE_SUFFIXES if kind == "image" else SOUND_SUFFIXES + VIDEO_SUFFIXES
+    others = [suffix for suffix in family if suffix != own]
     for dropped in range(len(relative.parts)):
         tail = PurePosixPath(*relative.parts[dropped:])
         for folder in SOURCE_FOLDERS:
             # The ending is part of the name's hash: others have to be tried one by one.
             for suffix in (path.suffix, *others):
                 rank = (suffix != path.suffix, bool(folder), dropped)
-                candidate = Candidate(path, f"{folder}{tail}", is_video, rank)
+                candidate = Candidate(path, f"{folder}{tail}", kind, rank)
                 asked = f"{folder}{tail.with_suffix('')}{suffix}"
                 # A file system may have parted letters from their accents, or joined them.
                 for name in {asked, *(unicodedata.normalize(form, asked) for form in ("NFC", "NFD"))}:

@@ -16,10 +16,14 @@ The ten topics of the paper's appendix B.1 are for testing, the others for train
 made with pictures and sound, so it goes to the audiovisual pair. To the video pair it goes only if pictures or text
 informed it and sound did not, to the audio pair only if sound alone did; to all three if nothing in the video did. If
 it does not say what informed it, it stays with the audiovisual pair. `label` is the labels file's in any case.
+
+The paper's annotators read a background story of each event before they watched (appendix B.2). With `--backgrounds` a
+premise is a combination, the story and then the clip, and configs are called `wikivideo-video-background` and so on.
 """
 
 import argparse
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,6 +32,7 @@ import numpy as np
 from common.errors import InputError
 from datasets_scripts.building.clips import NamedFiles
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
+from datasets_scripts.schema import combination, is_text
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.wikivideo_judgements import Judgement, Judgements
 from datasets_scripts.sources.wikivideo_labels import (
@@ -36,6 +41,7 @@ from datasets_scripts.sources.wikivideo_labels import (
     Topic,
     held_out,
     missing_test_topics,
+    plain_title,
     read_topics,
 )
 from modeling_clue.modalities import TABLE
@@ -90,6 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--judgements", type=Path, help="human probabilities, JSONL of annotations.py or a JSON list")
     parser.add_argument(
+        "--backgrounds", type=Path, help="a JSON object with the background story of each topic, by its title"
+    )
+    parser.add_argument(
         "--dataset-configs",
         dest="configs",
         nargs="+",
@@ -113,6 +122,7 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     for note in missing_test_topics(topics):
         print(note)
     splits = _split_topics(topics, options.validation_topics, options.seed)
+    stories = read_backgrounds(options.backgrounds, topics) if options.backgrounds else {}
     videos = NamedFiles(options.videos, VIDEO_SUFFIXES, "--videos")
     sounds = options.sounds and NamedFiles(options.sounds, SOUND_SUFFIXES, "--sounds")
     judgements = Judgements(options.judgements) if options.judgements else None
@@ -120,16 +130,39 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterable[Draft |
     built = {}
     for config in options.configs or [f"wikivideo-{modality}" for modality in MODALITIES]:
         modality = config.removeprefix("wikivideo-")
-        built[config] = {
+        built[f"{config}-background" if stories else config] = {
             # Judgements that fit no pair belong to no split; every config's report has them once.
             split: itertools.chain(
-                unmatched if split == "test" else [], _drafts(those, modality, videos, sounds, judgements)
+                unmatched if split == "test" else [], _drafts(those, modality, videos, sounds, judgements, stories)
             )
             for split, those in splits.items()
         }
         if judgements:
             print(f"{config}: {judgements.count(topics, modality)} of {len(judgements)} human judgements")
     return built
+
+
+def read_backgrounds(file: Path, topics: list[Topic]) -> dict[str, str]:
+    """
+    Reads the background story of each topic, whose title may be spelt in any of its ways.
+
+    Raises:
+        `InputError`: if it is no JSON object of texts, lacks a topic, or has one in two spellings.
+    """
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--backgrounds {file} can't be read: {error}") from error
+    if not isinstance(given, dict) or not all(map(is_text, given.values())):
+        raise InputError(f"--backgrounds {file} must be a JSON object with a text for each topic")
+    titles = [plain_title(title) for title in given]
+    if doubled := sorted(title for title, other in zip(given, titles, strict=True) if titles.count(other) > 1):
+        raise InputError(f"--backgrounds {file} has a topic twice: {', '.join(doubled)}")
+    by_title = dict(zip(titles, given.values(), strict=True))
+    if missing := [topic.name for topic in topics if plain_title(topic.name) not in by_title]:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise InputError(f"--backgrounds {file} has no story of {shown}")
+    return {topic.name: by_title[plain_title(topic.name)].strip() for topic in topics}
 
 
 def _split_topics(topics: list[Topic], validation_topics: int, seed: int) -> dict[str, list[Topic]]:
@@ -163,6 +196,7 @@ def _drafts(
     videos: NamedFiles,
     sounds: NamedFiles | None,
     judgements: Judgements | None,
+    stories: dict[str, str],
 ) -> Iterator[Draft | Problem]:
     """Yields the rows of some topics for one modality: video by video, with all claims about each."""
     for topic in topics:
@@ -178,6 +212,9 @@ def _drafts(
                     continue
                 judgement = judgements and judgements.of(topic, claim.text, video, modality)
                 row = pair_row(f"wikivideo-{modality}", topic, claim, video, modality, clip, judgement)
+                if stories:
+                    row |= {TABLE[modality].column: None, "id": f"{row['id']}-background"}
+                    row |= combination(("text", stories[topic.name]), (modality, clip))
                 yield Draft(f"{topic.place}, claim {claim.number}, video {video}", row)
 
 

@@ -44,7 +44,7 @@ from datasets_scripts.building.ratio import parse_ratio
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.load import load_split
 from datasets_scripts.releasing.summary import summarise_config
-from datasets_scripts.schema import MEDIA_COLUMNS, SPLITS
+from datasets_scripts.schema import MEDIA_COLUMNS, PART_CLIPS, SPLITS
 from datasets_scripts.teachers.answer_files import RECORD, Answers, by_question, read_answers
 
 
@@ -170,19 +170,20 @@ def _drafts(
 
 
 def _own_media(row: dict, old: Path, new: Path) -> dict:
-    """Returns the row with its clip in the new split: the same file under a second name, so it takes no space."""
-    for column in MEDIA_COLUMNS:
-        if row[column] is None:
-            continue
-        file = Path(row[column]["path"])
-        if file.resolve().parent != (old / "media").resolve():
-            raise InputError(f"row {row['id']}: the clip {file} is not in {old / 'media'}: build the config anew")
-        row = row | {column: f"media/{file.name}"}
-        linked = new / row[column]
-        if not (linked.exists() and linked.samefile(file)):
-            linked.unlink(missing_ok=True)
-            os.link(file, linked)
-    return row
+    """Returns the row with its clips in the new split: the same files under second names, so they take no space."""
+    media = {column: row[column] and _linked(row[column], row, old, new) for column in MEDIA_COLUMNS}
+    return row | media | {PART_CLIPS: [_linked(clip, row, old, new) for clip in row[PART_CLIPS]]}
+
+
+def _linked(clip: dict, row: dict, old: Path, new: Path) -> str:
+    file = Path(clip["path"])
+    if file.resolve().parent != (old / "media").resolve():
+        raise InputError(f"row {row['id']}: the clip {file} is not in {old / 'media'}: build the config anew")
+    linked = new / "media" / file.name
+    if not (linked.exists() and linked.samefile(file)):
+        linked.unlink(missing_ok=True)
+        os.link(file, linked)
+    return f"media/{file.name}"
 
 
 def _teacher(path: Path, settings: str | None) -> dict:

@@ -20,6 +20,7 @@ from evaluation.predictors.checkpoints import CLUEPredictor, answer_format
 from evaluation.predictors.prediction import INTERVAL_MASS
 from modeling_clue.checkpoint_parts import read
 from modeling_clue.confidence import bin_values
+from modeling_clue.modalities import PART_COLUMNS, parts_of_row
 
 
 # What the model says now may differ from what it said then by the rounding of other batches, bfloat16's included.
@@ -96,11 +97,10 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
             raise ValueError(
                 f"Row {row['id']}: the model says {prediction:.4f}, {run.folder} holds {before['prediction']:.4f}."
             )
-        clip = row["video"] or row["audio"]
         items.append(
             Item(
                 id=row["id"],
-                premise=row["premise"] if clip is None else f"{row['modality']}, {Path(clip['path'] or '').name}",
+                premise=_in_words(row),
                 hypothesis=row["hypothesis"],
                 values=bin_values(len(distribution)).numpy(),
                 distribution=distribution,
@@ -112,6 +112,15 @@ def read_items(run: EvaluationRun, ids: list[str], checkpoint: Path, dataset: st
             )
         )
     return items
+
+
+def _in_words(row: dict) -> str:
+    """Returns a text, the name of a clip, or both of a combination's parts."""
+    parts = parts_of_row(row) if row["parts"] else [{**row, "text": row["premise"]}]
+    return "; ".join(
+        part["text"] or f"{part['modality']}, {Path(part[PART_COLUMNS[part['modality']]]['path'] or '').name}"
+        for part in parts
+    )
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from transformers import (
 from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from common.digests import weights_digest
 from common.hub import find_checkpoint
+from datasets_scripts.schema import PREMISE_COLUMNS
 from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import (
     HYPOTHESES_PER_PASS,
@@ -54,8 +55,9 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
 
 def by_premise(rows: list[dict]) -> list[list[dict]]:
     """Groups neighbouring rows about one premise, as many as go through a model together."""
-    columns = ("modality", "premise", "audio", "video")
-    groups = [list(group) for _, group in groupby(rows, key=lambda row: [row.get(column) for column in columns])]
+    groups = [
+        list(group) for _, group in groupby(rows, key=lambda row: [row.get(column) for column in PREMISE_COLUMNS])
+    ]
     return [
         group[start : start + HYPOTHESES_PER_PASS]
         for group in groups

@@ -16,7 +16,7 @@ from common.cli import counted
 from common.digests import digest
 from common.errors import InputError
 from common.files import read_objects
-from datasets_scripts.schema import is_probability, is_text, one_form
+from datasets_scripts.schema import PART_CLIPS, is_probability, is_text, one_form
 from datasets_scripts.sources.restore import stored_names
 from evaluation.data import load_rows
 from evaluation.predictors.choose import ChosenPredictor, register_predictor
@@ -63,7 +63,7 @@ def recorded(args: Namespace, dataset: str) -> ChosenPredictor:
 
 def pair_of(row: dict) -> Pair:
     """Returns what a row's prediction is found by."""
-    clip = row["audio"] or row["video"]
+    clip = row["audio"] or row["video"] or next(iter(row[PART_CLIPS] or ()), None)
     premise = one_form(row["premise"]) if clip is None else PurePosixPath(clip["path"]).name
     return premise, one_form(row["hypothesis"])
 

@@ -1,6 +1,7 @@
 """A premise of parts: what it is made of, in order, judged as one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +141,20 @@ def test_items_of_parts_are_judged_in_bulk(clue, clips, pictures, tiny_checkpoin
     )
     found = [first["probability"], *probabilities(second["answers"])]
     assert found == pytest.approx(probabilities(wanted), abs=1e-6)
+
+
+def test_a_row_of_the_dataset_is_a_combination_as_it_is(clue, clips, pictures):
+    """Its parts and their clips stand in two columns; a row that is no combination has both empty."""
+    clip = {"bytes": Path(clips.silent).read_bytes(), "path": None}
+    row = {"modality": "video", "premise": None, "audio": None, "video": None, "hypotheses": HYPOTHESES}
+    kinds = [{"modality": "image", "text": None}, {"modality": "text", "text": TEXT["text"]}]
+    kinds.append({"modality": "video", "text": None})
+    columns = {"parts": kinds, "part_clips": [{"bytes": None, "path": str(pictures / "a.png")}, clip]}
+    alone = {"parts": [{"image": pictures / "a.png"}, TEXT, {"video": clips.silent}], "hypotheses": HYPOTHESES}
+    assert clue(row | columns) == clue(alone)
+    text = row | {"modality": "text", "premise": TEXT["text"], "parts": [], "part_clips": []}
+    assert clue(text) == clue({**TEXT, "hypotheses": HYPOTHESES})
+    with pytest.raises(ValueError, match="2 of its parts need a clip, and 1 clips are given"):
+        clue(row | columns | {"part_clips": [clip]})
+    with pytest.raises(ValueError, match="A premise of parts has video beside them"):
+        clue({**alone, "video": clips.silent})

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from PIL import Image
 
 from common.errors import InputError
 from datasets_scripts.build import parse_arguments
@@ -608,3 +609,75 @@ def test_a_lone_quotation_mark_costs_its_own_row_alone(tmp_path):
     assert [row["hypothesis"] for row in rows_of(drafts)] == [f"Claim {k}" for k in (1, 3, 4, 5, 6, 7, 8)]
     ((place, kind, complaint),) = complaints(drafts)
     assert (place, kind) == ("t.csv row 3", "row") and "mark at line 3 of the file, column 'pre'" in complaint
+
+
+PARTS = ("--hypothesis-column", "hyp", "--probability-column", "p")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_columns_make_a_combination(tmp_path, media, suffix):
+    """Texts, clips and pictures of a row are one premise, in the order asked for; a text may be missing."""
+    Image.new("RGB", (30, 20)).save(media / "map.png")
+    rows = [
+        {"story": "It is late.", "clip": "talkie.mp4", "map": "map.png", "hyp": "One rings.", "p": 0.5},
+        {"story": "", "clip": "talkie.mp4", "map": "map.png", "hyp": "One rings.", "p": 0.5},
+        {"story": "It is late.", "clip": "", "map": "map.png", "hyp": "One rings.", "p": 0.5},
+        {"story": "It is late.", "clip": "silent.mp4", "map": "map.png", "hyp": "One rings.", "p": 0.5},
+        {"story": "It is late.", "clip": "talkie.mp4", "map": "../map.png", "hyp": "One rings.", "p": 0.5},
+    ]
+    table = write(tmp_path / f"pairs{suffix}", rows)
+    options = ("--media-root", media, *PARTS)
+    drafts = build_test(table, *options, "--part-columns", "map=image", "story=text", "clip=audiovisual")
+    whole, without = rows_of(drafts)
+    clips = [Clip(media / name, name) for name in ("map.png", "talkie.mp4")]
+    kinds = [("image", None), ("text", "It is late."), ("audiovisual", None)]
+    assert [(part["modality"], part["text"]) for part in whole["parts"]] == kinds
+    assert whole["part_clips"] == without["part_clips"] == clips and whole["modality"] == "audiovisual"
+    assert [part["modality"] for part in without["parts"]] == ["image", "audiovisual"]
+    places, kinds, messages = zip(*complaints(drafts), strict=True)
+    assert all(place.startswith(f"pairs{suffix}") for place in places)
+    assert "clip is empty: a premise needs its audiovisual" in messages[0] and "has no sound" in messages[1]
+    assert "map must be a path below --media-root" in messages[2] and set(kinds) == {"media"}
+
+    drafts = build_test(table, *options, "--part-columns", "story=text", "clip=audio")
+    assert [row["modality"] for row in rows_of(drafts)] == ["audio"] * 4
+    first, alone, *_ = rows_of(drafts)
+    sound = Clip(media / "talkie.mp4", "talkie.mp4", sound_only=True)
+    assert first["part_clips"] == [sound] and (alone["parts"], alone["audio"]) == (None, sound)
+
+
+def test_a_combination_is_split_by_what_it_is(tmp_path, media):
+    """All rows about the same parts are of one split."""
+    clips = [name for _ in range(40) for name in ("in.wav", "birds/morning 1.wav")]
+    rows = [
+        {"story": f"It is {hour % 40 // 2}.", "clip": clip, "hyp": f"Rain {hour}.", "p": 0.5}
+        for hour, clip in enumerate(clips)
+    ]
+    table = write(tmp_path / "pairs.csv", rows)
+    drafts = build(table, "--media-root", media, *PARTS, "--part-columns", "story=text", "clip=audio")
+    split_of = {}
+    for split, those in drafts.items():
+        for row in rows_of(those):
+            split_of.setdefault((row["parts"][0]["text"], row["part_clips"][0].key), set()).add(split)
+    assert len(split_of) == 40 and all(len(splits) == 1 for splits in split_of.values())
+    assert set.union(*split_of.values()) == {*SPLITS}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["story=text", "clip"], "must be COLUMN=KIND, KIND one of text, image, audio"),
+        (["story=text", "clip=smell"], "must be COLUMN=KIND, KIND one of text, image, audio"),
+        (["story=text", "hyp=text"], "are all text are one text"),
+        (["story=text", "story=audio"], "name story twice"),
+        (["story=text", "other=audio"], "lacks --part-columns 'other'"),
+        (["story=text", "clip=audio", "--premise-column", "story"], "leave out --premise-column"),
+        (["story=text", "clip=audio", "--modality", "audio"], "leave out --modality"),
+    ],
+)
+def test_part_columns_that_make_no_sense_are_refused(tmp_path, media, capsys, options, message):
+    """Before a row is read."""
+    table = write(tmp_path / "pairs.csv", [{"story": "It is late.", "clip": "in.wav", "hyp": "It rains.", "p": 0.5}])
+    with pytest.raises((InputError, SystemExit)) as raised:
+        build_test(table, "--media-root", media, *PARTS, "--part-columns", *options)
+    assert message in f"{raised.value} {capsys.readouterr().err}"

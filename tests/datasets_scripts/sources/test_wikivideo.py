@@ -14,7 +14,8 @@ from datasets_scripts.load import load_split
 from datasets_scripts.schema import row_complaint
 from datasets_scripts.sources import wikivideo
 from datasets_scripts.sources.urn_media import write_video
-from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, held_out
+from datasets_scripts.sources.wikivideo_labels import TEST_TOPICS, held_out, plain_title
+from modeling_clue.modalities import TABLE
 from tests.datasets_scripts.sources.reading import Drafts, drafts_of, problems_of, rows_of, touch
 
 
@@ -407,3 +408,30 @@ def test_built_and_loaded(tmp_path):
         ("audiovisual", "v0"): (1, 0.6, ["audio"]),
         ("audiovisual", "v1"): (1, 1.0, None),
     }
+
+
+def test_a_background_story_comes_before_the_clip(raw):
+    """Rows are those without it but for the premise, which is the story and the clip, for each modality."""
+    stories = {"storm in a Teacup": "You live by the sea.", "Notre-Dame fire": "It is 2019.", "Cheese_rolling": "Run."}
+    file = raw.folder / "stories.json"
+    file.write_text(json.dumps(stories))
+    plain, told = raw.run(), raw.run("--backgrounds", file)
+    assert list(told) == [f"{modality}-background" for modality in plain]
+    by_title = {plain_title(title): {"modality": "text", "text": text} for title, text in stories.items()}
+    for modality, splits in plain.items():
+        column = TABLE[modality].column
+        for split, drafts in splits.items():
+            others = rows_of(told[f"{modality}-background"][split])
+            for one, other in zip(rows_of(drafts), others, strict=True):
+                assert other["parts"] == [by_title[plain_title(one["topic"])], {"modality": modality, "text": None}]
+                assert other["part_clips"] == [one[column]]
+                assert {name for name in one if one[name] != other[name]} == {"id", column, "parts", "part_clips"}
+    for wrong, message in (
+        ({**stories, "notre-dame fire": "Again."}, "has a topic twice: Notre-Dame fire, notre-dame fire"),
+        ({"Cheese rolling": "Run."}, "has no story of Storm in a teacup, Notre-Dame_fire"),
+        ({**stories, "Cheese_rolling": " "}, "with a text for each topic"),
+        ([], "must be a JSON object"),
+    ):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match=message):
+            raw.run("--backgrounds", file)
