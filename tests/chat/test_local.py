@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
     GenerationConfig,
@@ -33,7 +34,7 @@ from chat.replies import AnswerFailedError
 from datasets_scripts.teachers.ask import main as teacher
 from modeling_clue.backbone import QWEN2_5_OMNI
 from tests.datasets_scripts.teachers.test_ask import read, write_pairs
-from tests.datasets_scripts.teachers.test_parts import MANY, row
+from tests.datasets_scripts.teachers.test_parts import MANY, combined, row
 from tests.datasets_scripts.teachers.test_parts import dataset as media  # noqa: F401
 from tests.launching import wait_for
 from train.tiny import tiny_config, train_tokenizer
@@ -42,6 +43,7 @@ from train.tiny import tiny_config, train_tokenizer
 CHAT = """{% for message in messages %}<|im_start|>{{ message.role }}
 {% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}\
 {% if part.type == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>\
+{% elif part.type == 'image' %}<|vision_bos|><|IMAGE|><|vision_eos|>\
 {% elif part.type == 'video' %}<|vision_bos|><|VIDEO|><|vision_eos|>\
 {% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -185,6 +187,18 @@ def test_a_local_model_hears_and_sees(omni, media):  # noqa: F811
 
     assert torch.equal(logits(media / "sound.wav"), logits(media / "sound.wav"))
     assert not torch.allclose(logits(media / "sound.wav"), logits(other))
+
+
+def test_a_local_model_takes_several_parts(omni, media):  # noqa: F811
+    """All of a combination reaches the model, in its order."""
+    Image.new("RGB", (56, 56), "red").save(media / "map.png")
+    model = LocalTeacher(omni)
+    parts = ("image", "map.png"), ("text", "It is late."), ("video", "talkie.mp4"), ("audio", "sound.wav")
+    given = combined(media, *parts)
+    ids = model.encode(chat_messages(given, media, MANY))["input_ids"][0].tolist()
+    tokens = model.tokenizer.convert_ids_to_tokens(ids)
+    media_tokens = [token for token in dict.fromkeys(tokens) if token in ("<|IMAGE|>", "<|VIDEO|>", "<|AUDIO|>")]
+    assert media_tokens == ["<|IMAGE|>", "<|VIDEO|>", "<|AUDIO|>"]
 
 
 def test_what_a_local_model_cannot_do_is_said(tmp_path, talker, media):  # noqa: F811

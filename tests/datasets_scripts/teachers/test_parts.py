@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+from PIL import Image
 
 from chat.client import ChatClient, FailureCounter, RunStoppedError, read_sending_options, waiting_seconds
 from chat.messages import UnfitPairError, chat_messages, question
 from chat.rubrics import rubric
 from datasets_scripts.building.drafts import new_row
+from datasets_scripts.schema import combination
 from datasets_scripts.teachers.ask import Counts, make_executor, parse_arguments
 from datasets_scripts.teachers.engine import AskTeacher, Pairs, Question
 from modeling_clue.media import load_audio, load_video
@@ -104,6 +106,54 @@ def test_video_goes_as_it_is_and_its_sound_beside_it(dataset, modality, kinds):
         waveform, rate = soundfile.read(io.BytesIO(base64.b64decode(media[1]["input_audio"]["data"])))
         assert rate == 16000
         assert len(waveform) == pytest.approx(16000, abs=1100)
+
+
+def combined(dataset: Path, *parts: tuple) -> dict:
+    """A row about a combination, as `load_split` gives it."""
+    clips = {content: {"path": str(dataset / content), "bytes": None} for kind, content in parts if kind != "text"}
+    columns = combination(*((kind, clips.get(content, content)) for kind, content in parts))
+    return new_row(id="row-1", hypothesis="A dog barks.", **columns)
+
+
+def test_parts_go_in_their_order_each_under_its_name(dataset):
+    """Texts, pictures, sounds and videos stand before the prompt, which speaks of the material."""
+    Image.new("RGB", (8, 6), "red").save(dataset / "map.png")
+    given = combined(
+        dataset, ("text", "It is late."), ("image", "map.png"), ("audio", "sound.flac"), ("audiovisual", "talkie.mp4")
+    )
+    (message,) = chat_messages(given, dataset, MANY)
+    *parts, last = message["content"]
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    assert texts == [
+        "Part 1 of the material, a text:\nIt is late.",
+        "Part 2 of the material, a picture:",
+        "Part 3 of the material, a recording:",
+        "Part 4 of the material, a video with its sound:",
+    ]
+    kinds = ["text", "text", "image_url", "text", "input_audio", "text", "video_url", "input_audio"]
+    assert [part["type"] for part in parts] == kinds
+    assert last["text"] == rubric(given) and "the material" in last["text"] and "the video" not in last["text"]
+    address = parts[2]["image_url"]["url"]
+    assert address.startswith("data:image/png;base64,")
+    assert base64.b64decode(address.partition(",")[2]) == (dataset / "map.png").read_bytes()
+    with pytest.raises(UnfitPairError, match=r"media: .html file ending is none of .png, .jpg"):
+        chat_messages(combined(dataset, ("image", "page.html")), dataset, MANY)
+
+
+def test_a_question_is_about_all_parts(dataset):
+    """In another order, with another text or of another sense it is another question."""
+    text, video = ("text", "It is late."), ("video", "talkie.mp4")
+    asked = [
+        question(combined(dataset, *parts))
+        for parts in (
+            (text, video),
+            (video, text),
+            (("text", "It is early."), video),
+            (text, ("audiovisual", "talkie.mp4")),
+            (text, ("video", "silent.mp4")),
+        )
+    ]
+    assert len(set(asked)) == len(asked) and asked[0] == question(combined(dataset, text, video))
 
 
 def test_pairs_that_cannot_be_put_say_why(dataset, tmp_path):
