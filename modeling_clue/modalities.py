@@ -34,5 +34,11 @@ TABLE = {
 }
 MODALITIES = tuple(TABLE)
 
+
+def of_senses(sound: bool, frames: bool) -> str:
+    """Returns the modality of a premise that has sound, frames, both or neither."""
+    return next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == (sound, frames))
+
+
 # Name in training logs of a step whose batches were not of one modality.
 MIXED = "mixed"

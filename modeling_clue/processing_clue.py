@@ -20,7 +20,7 @@ from .backbone import QWEN2_5_OMNI, Backbone
 from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
 from .media_container import is_base64, quoted, shorten
 from .media_image import load_image
-from .modalities import MODALITIES, TABLE
+from .modalities import MODALITIES, TABLE, of_senses
 
 
 # `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
@@ -409,8 +409,7 @@ class CLUEProcessor(ProcessorMixin):
         if not encoded:
             raise ValueError("A premise of parts has none: give one at least.")
         kinds = [TABLE[part.modality] for part in encoded]
-        senses = any(kind.sound for kind in kinds), any(kind.frames for kind in kinds)
-        modality = next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == senses)
+        modality = of_senses(any(kind.sound for kind in kinds), any(kind.frames for kind in kinds))
         ids: list[int] = []
         for before, part in zip([None, *encoded], encoded, strict=False):
             if before is not None and before.modality == part.modality == "text":
