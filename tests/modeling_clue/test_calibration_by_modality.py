@@ -9,9 +9,11 @@ import torch
 from transformers import AutoModel, pipeline
 
 from modeling_clue import CLUEConfig
+from modeling_clue.adapter import CALIBRATION as FILE
 from modeling_clue.auto import BACKBONES
-from modeling_clue.conversion import to_clue, to_thinker
+from modeling_clue.conversion import apply_adapter, to_clue, to_thinker
 from modeling_clue.posthoc import check_calibration, for_modality
+from tests.train.test_join import write_adapter
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No."]
@@ -159,3 +161,21 @@ def test_one_for_all_is_that_of_each():
     """What is not by modality is everyone's; a modality that is not named has none."""
     assert for_modality(FOR_ALL, "video") is FOR_ALL and for_modality(None, "text") is None
     assert for_modality(CALIBRATION, "audio") == CALIBRATION["audio"] and for_modality(CALIBRATION, "video") is None
+
+
+def test_an_adapter_brings_the_calibration_of_what_it_makes(tiny_checkpoint, tmp_path):
+    """Its `calibration.json` takes the place of the base's, which is dropped in any case; a wrong one is told by its
+    file, and nothing is written."""
+    base = calibrated(tiny_checkpoint, FOR_ALL, tmp_path / "base")
+    adapter = write_adapter(tiny_checkpoint, tmp_path / "adapter", 1, ["q_proj"], 2, 6, ["confidence_head"])
+    without = apply_adapter(base, adapter, tmp_path / "without")
+    (adapter / FILE).write_text(json.dumps(CALIBRATION))
+    brought = apply_adapter(base, adapter, tmp_path / "with")
+    assert AutoModel.from_pretrained(without).config.calibration is None
+    assert AutoModel.from_pretrained(brought).config.calibration == CALIBRATION
+    assert (without / "model.safetensors").read_bytes() == (brought / "model.safetensors").read_bytes()
+    for text, message in (('{"text": 1.6}', "of text needs one or more of"), ("{", "Expecting property name")):
+        (adapter / FILE).write_text(text)
+        with pytest.raises(ValueError, match=f"adapter/calibration.json': .*{message}"):
+            apply_adapter(base, adapter, tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
