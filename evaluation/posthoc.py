@@ -6,8 +6,10 @@ python -m evaluation.posthoc --model checkpoints/clue-urn-tiny --dataset umui --
     --method temperature isotonic conformal --output-dir runs/calibrated
 ```
 
-The model and the pipeline apply it, unless told `calibrated=False`. What each method promises, and what it did on the
-urn world, is in `evaluation/posthoc.md`.
+The model and the pipeline apply it, unless told `calibrated=False`. It is for all premises or, with `--by-modality`,
+for those of the rows' modality alone, beside what was fitted for others. Where the model is passed on as an adapter,
+`--adapter` writes it there too, for `python -m modeling_clue.conversion apply`. What each method promises, and what it
+did on the urn world, is in `evaluation/posthoc.md`.
 """
 
 import argparse
@@ -32,8 +34,16 @@ from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches
 from evaluation.predictors.checkpoints import CLUEPredictor
+from modeling_clue.adapter import CALIBRATION
 from modeling_clue.confidence import central_interval
-from modeling_clue.posthoc import PARTS, calibrated_distribution, calibrated_probability, conformal_interval
+from modeling_clue.modalities import TABLE
+from modeling_clue.posthoc import (
+    PARTS,
+    calibrated_distribution,
+    calibrated_probability,
+    conformal_interval,
+    is_by_modality,
+)
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -43,31 +53,41 @@ def main(arguments: list[str] | None = None) -> Path:
     out = None if args.output_dir is None else Path(args.output_dir)
     if out is not None and out.exists():
         raise FileExistsError(f"{out} exists already: remove it, or write elsewhere with --output-dir.")
-    if (checkpoint / "modeling_clue.py").exists() and not (checkpoint / "posthoc.py").exists():
-        raise ValueError(
-            f"The code in {checkpoint} is older than calibration and would ignore it: load the checkpoint with "
-            "`CLUEForConfidenceEstimation` and save it anew."
-        )
-    rows = load_rows(args.dataset, args.dataset_config, args.split)
+    if args.adapter is not None and not (args.adapter / "adapter_config.json").is_file():
+        raise FileNotFoundError(f"{args.adapter} has no adapter_config.json: give --adapter the folder of an adapter.")
+    before = calibration_by_modality(checkpoint) if args.by_modality else {}
+    splits = {
+        split: load_rows(args.dataset, args.dataset_config, split)
+        for split in (args.split, args.compare_split)
+        if split
+    }
+    modality = only_modality(splits) if args.by_modality else None
+    rows = splits[args.split]
     keys = premise_keys(rows)
-    logits = confidence_logits(checkpoint, rows, keys, args.batch_size)
-    calibration = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage)
-    calibration["fitted"] = {
+    logits = confidence_logits(checkpoint, rows, keys, args.batch_size, modality)
+    fitted = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage)
+    fitted["fitted"] = {
         **{"weights": weights_digest(checkpoint), "dataset": Path(args.dataset).name},
         **{"config": args.dataset_config, "split": args.split, "n": len(rows), "premises": len(set(keys))},
         "date": datetime.now(UTC).date().isoformat(),
         "command": ["python", "-m", "evaluation.posthoc", *(sys.argv[1:] if arguments is None else arguments)],
     }
+    calibration = fitted if modality is None else {**before, modality: fitted}
     out = save(calibration, checkpoint, out)
+    if args.adapter is not None:
+        write_text(args.adapter / CALIBRATION, json.dumps(calibration, indent=2, sort_keys=True) + "\n")
     if args.compare_split is not None:
-        rows = load_rows(args.dataset, args.dataset_config, args.compare_split)
-        logits = confidence_logits(checkpoint, rows, premise_keys(rows), args.batch_size)
-        print(comparison(logits, np.array(rows["probability"][:]), calibration))
-    fitted_to = calibration["fitted"]
-    summary = {name: calibration[name] for name in ("temperature", "conformal") if name in calibration}
-    if "isotonic" in calibration:
-        summary["isotonic"] = f"{len(calibration['isotonic']['x'])} points"
-    print(f"{out}: calibrated on {fitted_to['n']} rows about {fitted_to['premises']} premises: {json.dumps(summary)}")
+        rows = splits[args.compare_split]
+        logits = confidence_logits(checkpoint, rows, premise_keys(rows), args.batch_size, modality)
+        print(comparison(logits, np.array(rows["probability"][:]), fitted))
+    summary = {name: fitted[name] for name in ("temperature", "conformal") if name in fitted}
+    if "isotonic" in fitted:
+        summary["isotonic"] = f"{len(fitted['isotonic']['x'])} points"
+    premises = "all premises" if modality is None else TABLE[modality].many
+    print(
+        f"{out}: calibrated for {premises} on {len(splits[args.split])} rows about {len(set(keys))} premises: "
+        f"{json.dumps(summary)}"
+    )
     return out
 
 
@@ -83,6 +103,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
     parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
+    parser.add_argument(
+        "--by-modality",
+        action="store_true",
+        help="calibrate premises of the rows' modality alone, and keep what was fitted for others",
+    )
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        help="folder of the adapter that was merged into --model: the calibration is written there too",
+    )
     parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
     parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
@@ -93,13 +123,45 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def calibration_by_modality(checkpoint: Path) -> dict:
+    """Returns what a checkpoint has of a calibration by modality; one for all premises is refused."""
+    calibration = json.loads((checkpoint / "config.json").read_text()).get("calibration")
+    if calibration is not None and not is_by_modality(calibration):
+        raise ValueError(
+            f"{checkpoint} has a calibration for all premises, beside which there is none by modality: set "
+            "`calibration` in its config.json to null first, or leave out --by-modality."
+        )
+    return calibration or {}
+
+
+def only_modality(splits: dict[str, Dataset]) -> str:
+    """Returns the modality of the rows of all splits, which must be one."""
+    modalities = sorted({modality for rows in splits.values() for modality in rows["modality"][:]})
+    if len(modalities) != 1:
+        raise ValueError(
+            f"--by-modality takes rows of one modality, those of {' and '.join(splits)} have "
+            f"{', '.join(modalities) or 'none'}: name a config of one with --dataset-config."
+        )
+    return modalities[0]
+
+
 @torch.inference_mode()
-def confidence_logits(checkpoint: Path, rows: Dataset, keys: list[str], batch_size: int) -> torch.Tensor:
-    """Returns the checkpoint's own logits of every row, whatever calibration it has: `(n, num_bins)`, float32."""
+def confidence_logits(
+    checkpoint: Path, rows: Dataset, keys: list[str], batch_size: int, modality: str | None = None
+) -> torch.Tensor:
+    """
+    Returns the checkpoint's own logits of every row, whatever calibration it has: `(n, num_bins)`, float32.
+
+    With a modality, a row that is judged by another is refused: a clip without the sound that it was said to have.
+    """
     predictor = CLUEPredictor(checkpoint)
     logits = torch.empty(len(rows), predictor.model.config.num_bins)
     for batch in tqdm(make_batches(list(range(len(rows))), keys, batch_size), unit="batches"):
-        inputs, _ = predictor.prepare([rows[index] for index in batch])
+        inputs, counts = predictor.prepare([rows[index] for index in batch])
+        judged = [name for name, count in zip(inputs.modalities, counts, strict=True) for _ in range(count)]
+        for index, name in zip(batch, judged, strict=True):
+            if modality not in (None, name):
+                raise ValueError(f"Row {rows[index]['id']} is judged as {name}, not as {modality}: leave it out.")
         output = predictor.model(**inputs.to(predictor.model.device), calibrated=False)
         logits[batch] = output.logits.float().cpu()
     wrong = (~logits.isfinite().all(-1)).nonzero()
@@ -108,15 +170,15 @@ def confidence_logits(checkpoint: Path, rows: Dataset, keys: list[str], batch_si
     return logits
 
 
-def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> str:
+def comparison(logits: torch.Tensor, targets: ArrayLike, parts: dict) -> str:
     """
-    Measures a split without the calibration and with it, as a table in Markdown.
+    Measures a split without the parts of a calibration and with them, as a table in Markdown.
 
-    Coverage and mean width are those of the distribution's own central interval, of the calibration's coverage if it
-    has one, and then of the conformal interval.
+    Coverage and mean width are those of the distribution's own central interval, of the coverage of the conformal part
+    if there is one, and then of the conformal interval.
     """
     targets = np.asarray(targets, dtype=float)
-    mass = calibration["conformal"]["coverage"] if "conformal" in calibration else 0.9
+    mass = parts["conformal"]["coverage"] if "conformal" in parts else 0.9
 
     def covered(intervals: torch.Tensor) -> str:
         low, high = intervals.double().numpy().T
@@ -125,7 +187,7 @@ def comparison(logits: torch.Tensor, targets: ArrayLike, calibration: dict) -> s
         return f"{inside.mean():.3f} / {(high - low).mean():.3f}"
 
     rows = []
-    for name, applied in (("raw", {}), ("calibrated", calibration)):
+    for name, applied in (("raw", {}), ("calibrated", parts)):
         distributions = calibrated_distribution(logits, applied)
         probabilities = calibrated_probability(distributions, applied).double().numpy().clip(0, 1)
         mse = np.mean((probabilities - targets) ** 2)

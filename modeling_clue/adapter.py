@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Merges a LoRA adapter into a Thinker, every weight of it or none.
+"""Merges a LoRA adapter into a Thinker, every weight of it or none, and reads the calibration beside it.
 
 PEFT finds modules by name, and transformers 5 renamed the Thinker's: of an adapter trained before, PEFT leaves all
 weights out with no more than a warning. Here old names are translated, and a weight without a place is an error.
@@ -16,7 +16,11 @@ from torch import nn
 from transformers.utils import cached_file
 
 from .backbone import MODULE_RENAMES
+from .posthoc import check_calibration
 
+
+# File of an adapter that has the calibration of the model it is merged into.
+CALIBRATION = "calibration.json"
 
 # Settings of `adapter_config.json`: those used here and those that mattered in training alone may have any value.
 USED_SETTINGS = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "bias"}
@@ -72,6 +76,26 @@ def merge_adapter(model: nn.Module, source: str | Path, folder: str) -> list[str
                 scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
                 place += (up.to(place) @ down.to(place)) * scale
     return sorted(name for name, parameter in model.named_parameters() if id(parameter) in changed)
+
+
+def read_calibration(source: str | Path) -> dict | None:
+    """Reads the calibration in an adapter's folder or Hub repository, fitted to the base with the adapter in it.
+
+    Returns:
+        `dict`: as `posthoc.py` describes it, or `None` if there is none.
+
+    Raises:
+        ValueError: naming the file, if it can't be applied.
+    """
+    file = cached_file(source, CALIBRATION, _raise_exceptions_for_missing_entries=False)
+    if file is None:
+        return None
+    try:
+        calibration = json.loads(Path(file).read_text(encoding="utf-8"))
+        check_calibration(calibration)
+    except ValueError as error:
+        raise ValueError(f"'{Path(source)}/{CALIBRATION}': {error}") from error
+    return calibration
 
 
 def check_config(config: dict, label: str) -> None:

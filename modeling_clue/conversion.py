@@ -34,7 +34,9 @@ leaves out are those of the authors' scorer ([`RESEARCH_MEDIA`]).
 **From parts.** `assemble` makes a Thinker of a language model of Llama's or Qwen2's layout, the encoder of a Whisper
 and the vision tower of a Qwen2.5-VL, Qwen2.5-Omni or CLUE, or of new towers: see [`~modeling_clue.assembly`].
 `apply` puts an adapter into a CLUE checkpoint, as `train/sft.py --use-peft` writes one: with it a model of gigabytes
-is passed on in megabytes to everyone who has its base.
+is passed on in megabytes to everyone who has its base. A `calibration.json` in the adapter's folder, as
+`evaluation.posthoc --adapter` writes it, becomes the `calibration` of the result; one of the base is dropped, since it
+was fitted without the adapter.
 """
 
 import argparse
@@ -56,7 +58,7 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME
 
-from .adapter import merge_adapter
+from .adapter import merge_adapter, read_calibration
 from .assembly import AUDIO_SIZE, VISION_SIZE, TowerSize, assemble
 from .auto import BACKBONES
 from .backbone import QWEN2_5_OMNI, Backbone
@@ -264,7 +266,8 @@ def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> P
     Args:
         source (`str` or `Path`): folder or Hub repository of the checkpoint.
         adapter (`str` or `Path`): folder or Hub repository of a LoRA adapter and of the weights trained whole beside
-            it, such as the confidence head. A calibration of the checkpoint is dropped: it was fitted without them.
+            it, such as the confidence head. Its `calibration.json`, if it has one, takes the place of a calibration
+            of the checkpoint, which is dropped in any case: it was fitted without them.
         out (`str` or `Path`): folder to write; it must not exist yet.
 
     Returns:
@@ -273,14 +276,14 @@ def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> P
     Raises:
         FileExistsError: if the folder exists.
         OSError: if the adapter lacks a file.
-        ValueError: if the source is not a CLUE checkpoint, its weights are incomplete, or a weight of the adapter has
-            no place in it.
+        ValueError: if the source is not a CLUE checkpoint, its weights are incomplete, a weight of the adapter has
+            no place in it, or the adapter's calibration can't be applied.
     """
     out = new_folder(out)
     config = _clue_config(source, "takes an adapter here")
     _, model_class, processor_class = _classes(config.backbone)
     processor = read(processor_class, source)
-    config.calibration = None
+    config.calibration = read_calibration(adapter)
     model = load_whole(model_class, source, config=config)
     changed = merge_adapter(model, adapter, "")
     model.config.new_projections = config.backbone.untrained(config.new_projections, changed)

@@ -40,8 +40,8 @@ class CLUEFields:
             Positions of a video with its sound: `"timed"` are the backbone's, by the clock, in which a frame and the
             sound that goes with it are close; `"plain"` count the tokens, for models trained that way.
         calibration (`dict`, *optional*):
-            Post-hoc calibration, as described in `posthoc.py`. It changes the probabilities of a model in eval mode,
-            but neither logits nor losses, and training drops it.
+            Post-hoc calibration, for all premises or by modality, as described in `posthoc.py`. It changes the
+            probabilities of a model in eval mode, but neither logits nor losses, and training drops it.
         new_projections (`list[str]`, defaults to none):
             Towers, `"audio_tower"` or `"visual"`, whose projection has never been trained. What it gives means
             nothing, so the model refuses sound or frames until it is.

@@ -35,6 +35,12 @@ TABLE = {
 }
 MODALITIES = tuple(TABLE)
 
+
+def of_senses(sound: bool, frames: bool) -> str:
+    """Returns the modality of a premise that has sound, frames, both or neither."""
+    return next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == (sound, frames))
+
+
 # What a part of a combination can be, and the key of a part that holds it.
 PART_COLUMNS = {"text": "text", "image": "image", "audio": "audio", "video": "video", "audiovisual": "video"}
 
@@ -42,8 +48,7 @@ PART_COLUMNS = {"text": "text", "image": "image", "audio": "audio", "video": "vi
 def modality_of_parts(parts: Iterable[str]) -> str:
     """Returns the modality of a combination of `PART_COLUMNS`: that of all the senses it takes. A picture is seen."""
     kinds = [TABLE["video" if part == "image" else part] for part in parts]
-    senses = any(kind.sound for kind in kinds), any(kind.frames for kind in kinds)
-    return next(name for name, kind in TABLE.items() if (kind.sound, kind.frames) == senses)
+    return of_senses(any(kind.sound for kind in kinds), any(kind.frames for kind in kinds))
 
 
 def parts_of_row(row: Mapping) -> list[dict]:

@@ -25,8 +25,9 @@ from .backbone import QWEN2_5_OMNI, Backbone, is_part_of
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig, CLUEFields
 from .media_container import shorten
+from .modalities import of_senses
 from .pipeline_clue import UncertainInferencePipeline
-from .posthoc import calibrated_distribution, calibrated_probability
+from .posthoc import calibrated_distribution, calibrated_probability, for_modality
 
 
 logger = logging.get_logger(__name__)
@@ -57,6 +58,8 @@ class CLUEOutput(ModelOutput):
         probability (`torch.FloatTensor` of shape `(H,)`):
             Probability that the hypothesis is true: the expectation of the distribution, in float32 (equation 1),
             calibrated if the model is.
+        distribution (`torch.FloatTensor` of shape `(H, N)`):
+            Probabilities of the confidence bins, in float32, at the calibration's temperature if the model has one.
         premise_index (`torch.LongTensor` of shape `(H,)`):
             The row of the batch each hypothesis belongs to.
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
@@ -72,6 +75,7 @@ class CLUEOutput(ModelOutput):
     loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     probability: torch.FloatTensor | None = None
+    distribution: torch.FloatTensor | None = None
     premise_index: torch.LongTensor | None = None
     hypothesis_loss: torch.FloatTensor | None = None
     audio_embeds: torch.FloatTensor | None = None
@@ -388,15 +392,6 @@ class ConfidenceEstimation(BranchedThinker):
             self.config.calibration = None
         return super().train(mode)
 
-    def distribution(self, logits: torch.Tensor, calibrated: bool = True) -> torch.Tensor:
-        """Returns the distribution over bins of logits, `(H, N)` -> `(H, N)`, float32.
-
-        Args:
-            logits (`torch.Tensor` of shape `(H, N)`): as the model returns them.
-            calibrated (`bool`, defaults to `True`): at the temperature of the checkpoint's calibration, if any.
-        """
-        return calibrated_distribution(logits, self.config.calibration if calibrated else None)
-
     def forward(
         self,
         input_ids: torch.LongTensor,
@@ -444,8 +439,8 @@ class ConfidenceEstimation(BranchedThinker):
                 Number of hypotheses to divide the summed loss by, when the batch is a part of a larger one; their
                 number in this batch if not given.
             calibrated (`bool`, defaults to `True`):
-                Whether `probability` goes through the checkpoint's calibration, if it has one. Logits and losses
-                never do.
+                Whether `distribution` and `probability` go through the checkpoint's calibration, if it has one for
+                the modality of the premise. Logits and losses never do.
             return_dict (`bool`, *optional*, defaults to `True`):
                 `False` to get the values of [`CLUEOutput`] that are not `None` as a tuple.
             **kwargs:
@@ -489,10 +484,11 @@ class ConfidenceEstimation(BranchedThinker):
             # In the dtype of its weights, if they are floats: a quantized layer takes float32.
             dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
             logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
-        calibration = self.config.calibration if calibrated else None
+        distribution, probability = self._judge(logits, last_of_branch, input_ids, calibrated)
         output = CLUEOutput(
             logits=logits,
-            probability=calibrated_probability(calibrated_distribution(logits, calibration), calibration),
+            probability=probability,
+            distribution=distribution,
             premise_index=last_of_branch.nonzero()[:, 0],
             audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
             video_embeds=None if video_embeds is None else video_embeds.detach(),
@@ -507,6 +503,24 @@ class ConfidenceEstimation(BranchedThinker):
             output.loss = hypothesis_loss.sum() / count
             output.hypothesis_loss = hypothesis_loss.detach()
         return output.to_tuple() if return_dict is False else output
+
+    def _judge(
+        self, logits: torch.Tensor, last_of_branch: torch.Tensor, input_ids: torch.Tensor, calibrated: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns distribution and probability of each hypothesis, calibrated by the modality of its premise."""
+        of_premises, parts = [logits], [None]
+        if calibrated and self.config.calibration is not None:
+            of_premises = logits.split(last_of_branch.sum(dim=1).tolist())
+            parts = [for_modality(self.config.calibration, modality) for modality in self._modalities(input_ids)]
+        distributions = [calibrated_distribution(*pair) for pair in zip(of_premises, parts, strict=True)]
+        probabilities = [calibrated_probability(*pair) for pair in zip(distributions, parts, strict=True)]
+        return torch.cat(distributions), torch.cat(probabilities)
+
+    def _modalities(self, input_ids: torch.Tensor) -> list[str]:
+        """Returns the modality of each row's premise by its places of sound and frames."""
+        sounds = (input_ids == self.config.audio_token_id).any(dim=1).tolist()
+        frames = self._frame_places(input_ids).any(dim=1).tolist()
+        return [of_senses(*senses) for senses in zip(sounds, frames, strict=True)]
 
 
 class CLUEForConfidenceEstimation(ConfidenceEstimation, Qwen2_5OmniThinkerForConditionalGeneration):

@@ -13,7 +13,7 @@ from transformers import Pipeline
 
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
-from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval
+from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error, with_tower_outputs
 
 
@@ -68,8 +68,8 @@ class UncertainInferencePipeline(Pipeline):
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
             calibrated (`bool`, *optional*, defaults to `True`):
-                Whether to apply the calibration saved with the checkpoint, if it has one; `False` gives the
-                model's own answer.
+                Whether to apply the calibration saved with the checkpoint, if it has one for the premise's modality;
+                `False` gives the model's own answer.
             fps, max_frames, max_audio_seconds, max_text_tokens, on_missing_sound (*optional*):
                 Override the limits saved with the processor.
 
@@ -274,16 +274,17 @@ def answers(
     interval: float = 0.9,
 ) -> list[dict[str, Any]]:
     """Returns the pipeline's answers about the H hypotheses of one premise, from uncalibrated logits `(H, N)`."""
-    distribution = calibrated_distribution(logits, calibration)
+    parts = for_modality(calibration, modality)
+    distribution = calibrated_distribution(logits, parts)
     columns = {
         "hypothesis": hypotheses,
-        "probability": calibrated_probability(distribution, calibration).tolist(),
+        "probability": calibrated_probability(distribution, parts).tolist(),
         "distribution": distribution.tolist(),
         "standard_deviation": standard_deviation(distribution).tolist(),
         "interval": central_interval(distribution, interval).tolist(),
     }
-    if calibration is not None and "conformal" in calibration:
-        columns["conformal_interval"] = conformal_interval(distribution, calibration).tolist()
+    if parts is not None and "conformal" in parts:
+        columns["conformal_interval"] = conformal_interval(distribution, parts).tolist()
     return [
         {**dict(zip(columns, row, strict=True)), "modality": modality, "notes": list(notes)}
         for row in zip(*columns.values(), strict=True)

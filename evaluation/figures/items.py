@@ -127,8 +127,7 @@ def _in_words(row: dict) -> str:
 def _ask(predictor: CLUEPredictor, row: dict) -> tuple[np.ndarray, float]:
     inputs, _ = predictor.prepare([row])
     output = predictor.model(**inputs.to(predictor.model.device))
-    distribution = predictor.model.distribution(output.logits)[0]
-    return distribution.cpu().numpy(), float(output.probability[0])
+    return output.distribution[0].cpu().numpy(), float(output.probability[0])
 
 
 @rc_context(PRINTED)

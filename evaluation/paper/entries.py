@@ -7,6 +7,7 @@ from common.digests import digest
 from evaluation.baselines import describe_baselines
 from evaluation.prediction_files import EvaluationRun, read_run
 from evaluation.predictors.baselines import BASELINES
+from modeling_clue.posthoc import for_modality
 
 
 # What the paper calls its data, in its order, by the source and the modality of the rows.
@@ -73,6 +74,14 @@ class Entry:
         if data and settings.get("predictor") in BASELINES:
             line += f" {describe_baselines(self.run.report)}"
         return line
+
+    @property
+    def temperature(self) -> float | None:
+        """Returns the one that the checkpoint itself applies to all rows, if there is one."""
+        modalities = (self.run.report.get("data") or {}).get("modalities") or [None]
+        parts = [for_modality(self.run.settings.get("calibration"), modality) or {} for modality in modalities]
+        temperatures = {part.get("temperature") for part in parts}
+        return temperatures.pop() if len(temperatures) == 1 else None
 
     @property
     def without_number(self) -> int:

@@ -65,7 +65,7 @@ def make_table(
         )
         if table == 7:
             temperature = temperatures.get((entry.name, entry.data))
-            row.counts["temperature"] = temperature or (settings.get("calibration") or {}).get("temperature")
+            row.counts["temperature"] = temperature or entry.temperature
             if temperature is not None:
                 row.results.update({f"{name} before": result for name, result in row.results.items()})
                 row.results.update(_measured(entry, columns, resamples, seed, temperature))

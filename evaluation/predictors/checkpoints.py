@@ -53,6 +53,16 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
     return ChosenPredictor(model_name(args.model), settings, lambda: kind(checkpoint), config=config, answer=answer)
 
 
+def check_code(checkpoint: Path) -> None:
+    """Refuses a checkpoint whose own code gives no calibrated distribution, since it is older than that."""
+    code = checkpoint / "posthoc.py"
+    if (checkpoint / "modeling_clue.py").exists() and not (code.exists() and "def for_modality(" in code.read_text()):
+        raise ValueError(
+            f"The code in {checkpoint} is older than calibration by modality: load the checkpoint with "
+            "`CLUEForConfidenceEstimation` and save it anew."
+        )
+
+
 def by_premise(rows: list[dict]) -> list[list[dict]]:
     """Groups neighbouring rows about one premise, as many as go through a model together."""
     groups = [
@@ -69,6 +79,7 @@ class CLUEPredictor(Predictor):
     """Answers by a checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
 
     def __init__(self, checkpoint: str | Path):
+        check_code(Path(checkpoint))
         self.processor = read(AutoProcessor, checkpoint, trust_remote_code=True)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
@@ -84,13 +95,12 @@ class CLUEPredictor(Predictor):
         inputs, counts = prepared
         notes = [list(of_one) for count, of_one in zip(counts, inputs.notes, strict=True) for _ in range(count)]
         output = self.model(**inputs.to(self.model.device))
-        distributions = self.model.distribution(output.logits)
         answers = zip(
             # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
             output.probability.clamp(0, 1).tolist(),
-            standard_deviation(distributions).tolist(),
-            torch.special.entr(distributions).sum(-1).tolist(),
-            central_interval(distributions, INTERVAL_MASS).tolist(),
+            standard_deviation(output.distribution).tolist(),
+            torch.special.entr(output.distribution).sum(-1).tolist(),
+            central_interval(output.distribution, INTERVAL_MASS).tolist(),
             notes,
             strict=True,
         )

@@ -3,21 +3,28 @@
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets import concatenate_datasets
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from transformers import AutoModel, pipeline
 
 from evaluation import calibration, posthoc
 from evaluation.data import load_rows, premise_keys
+from evaluation.predictors.checkpoints import CLUEPredictor
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
+from modeling_clue.adapter import CALIBRATION as FILE
 from modeling_clue.confidence import bin_values, central_interval, expectation
+from modeling_clue.conversion import apply_adapter
+from modeling_clue.modalities import MODALITIES
 from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, conformal_interval
 from tests.launching import run
+from tests.train.test_join import write_adapter
 
 
 QUESTION = {"text": "An urn holds 3 red balls.", "hypotheses": ["The ball is red.", "It is blue.", "It is neither."]}
@@ -252,3 +259,95 @@ def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_pat
         posthoc.main(["--model", str(tiny_checkpoint), *options, "--output-dir", str(out)])
     with pytest.raises(ValueError, match="takes 9 premises"):
         posthoc.main(["--model", str(out), *options, "--method", "conformal"])
+
+
+def test_a_modality_is_calibrated_beside_others(tiny_checkpoint, urn_world, tmp_path, capsys, monkeypatch):
+    """Each is fitted to its own rows, keeps what was there for others, and is compared by its own; what it can't stand
+    beside, rows of several modalities, and a clip that is judged by another are refused."""
+
+    def command(model, config, *more):
+        options = ["--model", str(model), "--dataset", str(urn_world), "--dataset-config", config, "--split", "test"]
+        return posthoc.main([*options, "--method", "isotonic", *more])
+
+    def saved():
+        return json.loads((out / "config.json").read_text())["calibration"]
+
+    out = command(tiny_checkpoint, "urn-text", "--by-modality", "--output-dir", str(tmp_path / "out"))
+    text = saved()["text"]
+    assert list(saved()) == ["text"] and text["fitted"]["config"] == "urn-text"
+    capsys.readouterr()
+    assert command(out, "urn-audio", "--by-modality", "--compare-split", "validation") == out
+    assert saved()["text"] == text and set(saved()) == {"text", "audio"}
+    for modality, parts in saved().items():
+        rows = load_rows(str(urn_world), f"urn-{modality}", "test")
+        keys = premise_keys(rows)
+        logits = posthoc.confidence_logits(Path(tiny_checkpoint), rows, keys, 2)
+        fitted = calibration.fit(logits, rows["probability"][:], keys, ["isotonic"])
+        np.testing.assert_allclose(parts["isotonic"]["y"], fitted["isotonic"]["y"], atol=1e-5)
+    rows = load_rows(str(urn_world), "urn-audio", "validation")
+    logits = posthoc.confidence_logits(out, rows, premise_keys(rows), 2)
+    said = capsys.readouterr().out
+    assert posthoc.comparison(logits, rows["probability"][:], saved()["audio"]) in said
+    assert f"{out}: calibrated for sounds on 12 rows about 3 premises" in said
+
+    with pytest.raises(ValueError, match="is judged as audio, not as text: leave it out"):
+        posthoc.confidence_logits(out, rows, premise_keys(rows), 2, "text")
+    mixed = concatenate_datasets([rows, load_rows(str(urn_world), "urn-text", "test")])
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ValueError, match="one modality, those of test have audio, text"),
+    ):
+        patch.setattr(posthoc, "load_rows", lambda *place: mixed)
+        command(out, "urn-both", "--by-modality")
+    assert set(saved()) == {"text", "audio"}
+    command(out, "urn-text")
+    assert saved()["isotonic"] == text["isotonic"]
+    with pytest.raises(ValueError, match="has a calibration for all premises.*to null first, or leave out"):
+        command(out, "urn-text", "--by-modality")
+
+
+def test_a_calibration_goes_with_its_adapter(tiny_checkpoint, urn_world, tmp_path):
+    """What was fitted to the merged checkpoint is written beside the adapter, and applied again it gives the same
+    checkpoint; a folder without an adapter is refused before anything is fitted."""
+    adapter = write_adapter(tiny_checkpoint, tmp_path / "adapter", 1, ["q_proj"], 2, 6, ["confidence_head"])
+    merged = apply_adapter(tiny_checkpoint, adapter, tmp_path / "merged")
+    options = ["--model", str(merged), "--dataset", str(urn_world), "--split", "test", "--method", "isotonic"]
+    for config in ("urn-text", "urn-audio"):
+        posthoc.main([*options, "--dataset-config", config, "--by-modality", "--adapter", str(adapter)])
+    again = apply_adapter(tiny_checkpoint, adapter, tmp_path / "again")
+    expected, found = (json.loads((folder / "config.json").read_text()) for folder in (merged, again))
+    assert found == expected and set(found["calibration"]) == {"text", "audio"}
+    assert json.loads((adapter / FILE).read_text()) == found["calibration"]
+    with pytest.raises(FileNotFoundError, match="has no adapter_config.json"):
+        posthoc.main([*options, "--dataset-config", "urn-text", "--adapter", str(merged)])
+
+
+def test_predictions_are_the_pipelines_in_every_modality(tiny_checkpoint, urn_world, tmp_path):
+    """On rows of all modalities at once, with a calibration of some."""
+    parts = {"text": CALIBRATION, "video": {"temperature": 0.4}, "audiovisual": {"temperature": 3.0}}
+    folder = posthoc.save(parts, tiny_checkpoint, tmp_path / "calibrated")
+    rows = [row for name in MODALITIES for row in load_rows(str(urn_world), f"urn-{name}", "test").select(range(4))]
+    clue = pipeline("uncertain-inference", model=str(folder), trust_remote_code=True, device="cpu")
+    raw = clue(rows, batch_size=8, calibrated=False)
+    answers = clue(rows, batch_size=8)
+    predictions = CLUEPredictor(folder).predict(rows)
+    for row, [before], [after], prediction in zip(rows, raw, answers, predictions, strict=True):
+        assert prediction.probability == pytest.approx(after["probability"], abs=1e-5)
+        assert prediction.standard_deviation == pytest.approx(after["standard_deviation"], abs=1e-5)
+        assert prediction.interval == pytest.approx(after["interval"], abs=1e-5)
+        assert (prediction.standard_deviation == pytest.approx(before["standard_deviation"], abs=1e-5)) == (
+            row["modality"] == "audio"
+        )
+
+
+@pytest.mark.parametrize("older", ["no calibration", "calibration for all"])
+def test_older_code_is_refused_by_name(tiny_checkpoint, tmp_path, older):
+    """A checkpoint whose own code knows no calibration by modality would ignore it, or not load."""
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "older")
+    code = folder / "posthoc.py"
+    if older == "no calibration":
+        code.unlink()
+    else:
+        code.write_text(code.read_text().replace("for_modality", "of_old"))
+    with pytest.raises(ValueError, match="older is older than calibration by modality: load .* and save it anew"):
+        CLUEPredictor(folder)

@@ -54,10 +54,11 @@ def test_yes_no_questions_have_the_pipelines_probabilities(decide, expected, mon
 def test_the_calibration_counts(decide, expected, monkeypatch):
     """A checkpoint's isotonic calibration changes these answers too, to a certain 0 at its end."""
     points = {"x": [0.0, 0.7, 1.0], "y": [0.0, 0.0, 1.0]}
-    monkeypatch.setattr(decide.model.config, "calibration", {"isotonic": points})
-    answers = decide({"state": STATE, "questions": QUESTIONS})
     assert max(expected.values()) < 0.7
-    assert [answer["noul"] for answer in answers.values()] == [0.0] * 3
+    for calibration in ({"isotonic": points}, {"text": {"isotonic": points}}):
+        monkeypatch.setattr(decide.model.config, "calibration", calibration)
+        answers = decide({"state": STATE, "questions": QUESTIONS})
+        assert [answer["noul"] for answer in answers.values()] == [0.0] * 3
 
 
 def test_all_weights_are_those_of_the_checkpoint(decide):

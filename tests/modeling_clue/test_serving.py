@@ -108,20 +108,26 @@ def exported(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory) -> Path:
-    """Configuration and processor of the shipped checkpoint, with every kind of calibration."""
-    folder = tmp_path_factory.mktemp("served") / "calibrated"
-    folder.mkdir()
-    for path in CHECKPOINT.iterdir():
-        if path.name != "config.json":
-            (folder / path.name).symlink_to(path)
-    config = json.loads((CHECKPOINT / "config.json").read_text())
-    config["calibration"] = {
+    """Folders with configuration and processor of the shipped checkpoint, with every kind of calibration."""
+    parts = {
         "temperature": 1.7,
         "isotonic": {"x": [0.0, 0.5, 1.0], "y": [0.1, 0.4, 0.8]},
         "conformal": {"coverage": 0.9, "quantile": 1.3},
     }
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    root = tmp_path_factory.mktemp("served")
+    for name, calibration in (
+        ("for all", parts),
+        ("for texts", {"text": parts, "audio": {"temperature": 0.1}}),
+        ("for sounds", {"audio": parts}),
+    ):
+        folder = root / name
+        folder.mkdir()
+        for path in CHECKPOINT.iterdir():
+            if path.name != "config.json":
+                (folder / path.name).symlink_to(path)
+        config = json.loads((CHECKPOINT / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "calibration": calibration}))
+    return root
 
 
 def assert_same_answers(served_answers: list[dict], expected: list[dict]) -> None:
@@ -136,14 +142,14 @@ def assert_same_answers(served_answers: list[dict], expected: list[dict]) -> Non
                 assert served_answer[key] == value, key
 
 
-@pytest.mark.parametrize("kind", ["plain", "calibrated", "uncalibrated"])
+@pytest.mark.parametrize("kind", ["none", "for all", "for texts", "for sounds", "uncalibrated"])
 def test_served_answers_are_the_pipelines(exported, calibrated, kind):
-    """Probability, distribution and intervals agree, for several hypotheses, with and without the calibration."""
-    folder = CHECKPOINT if kind == "plain" else calibrated
+    """Probability, distribution and intervals agree, with and without a calibration that is theirs."""
+    folder = {"none": CHECKPOINT, "uncalibrated": calibrated / "for all"}.get(kind, calibrated / kind)
     clue = pipeline("uncertain-inference", model=str(folder), trust_remote_code=True)
     expected = clue(INPUT, interval=0.8, calibrated=kind != "uncalibrated")
     assert len({round(answer["probability"], 2) for answer in expected}) > 1  # else any answer might agree
-    assert ("conformal_interval" in expected[0]) == (kind == "calibrated")
+    assert ("conformal_interval" in expected[0]) == (kind in ("for all", "for texts"))
     with served(exported) as server:
         served_clue = ServedCLUE(folder, server=server.url, model="clue")
         answers = served_clue(INPUT, interval=0.8, calibrated=kind != "uncalibrated")

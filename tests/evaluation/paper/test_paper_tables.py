@@ -267,6 +267,16 @@ def test_a_checkpoints_own_temperature_is_told(evaluation, tmp_path):
     folder = evaluation("d", rows_of([0.4, 0.6], [0.3, 0.9]), "clotho", calibration={"temperature": 1.5})
     one = make(tmp_path / "t", "table7", f"CLUE-D={folder}")["CLUE-D", "Clotho"]
     assert (float(one["temperature"]), one["MSE x100 before"], one["accuracy x100 (paper)"]) == (1.5, "", "95.8")
+    by_modality = {"text": {"temperature": 1.7}, "audio": {"temperature": 1.2}}
+    data = {"sources": ["clotho"], "modalities": ["audio"], "probability_sources": ["human"]}
+    told = []
+    for modalities in (["audio"], ["video"], ["audio", "text"]):
+        name = "-".join(modalities)
+        rows = rows_of([0.4, 0.6], [0.3, 0.9])
+        folder = evaluation(name, rows, data={**data, "modalities": modalities}, calibration=by_modality)
+        table = make(tmp_path / f"t-{name}", "table7", f"mine={folder}")
+        told += [one["temperature"] for (predictor, _), one in table.items() if predictor == "mine"]
+    assert told == ["1.2", "", ""]
 
 
 def test_what_an_evaluation_writes_becomes_a_table(text_evaluation, tmp_path):
