@@ -14,7 +14,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from evaluation.predictors.prediction import HYPOTHESES_PER_PASS, AnyPrediction, Predictor
+from evaluation.predictors.prediction import AnyPrediction, Predictor
 from evaluation.processes import compute_on_main
 from evaluation.unfinished import (
     append_predictions,
@@ -74,11 +74,11 @@ def predict_split(
         left = compute_on_main(processes, missing)
         if processes.is_main_process and 0 < len(left) < len(ids):
             print(f"{out} holds {len(ids) - len(left):,} of {len(ids):,} rows already: going on with the others.")
-        batches = make_batches(left, keys, batch_size)[processes.process_index :: processes.num_processes]
+        predictor = make_predictor() if left else None
+        batches = make_batches(left, keys, batch_size, predictor and predictor.rows_at_once)
+        batches = batches[processes.process_index :: processes.num_processes]
         if batches:
-            scored = append_predictions(
-                out, processes.process_index, score_batches(make_predictor(), rows, batches, keys)
-            )
+            scored = append_predictions(out, processes.process_index, score_batches(predictor, rows, batches, keys))
             share = f"process 1 of {processes.num_processes}" if processes.num_processes > 1 else None
             total, quiet = sum(map(len, batches)), None if processes.is_main_process else True
             with tqdm(desc=share, total=total, unit="hypotheses", disable=quiet) as bar:
@@ -88,15 +88,17 @@ def predict_split(
         return finish_predictions(out, asked) if processes.is_main_process else []
 
 
-def make_batches(indices: list[int], keys: list[str], batch_size: int) -> list[list[int]]:
-    """Groups the rows `indices` by premise, and premises into batches, one with too many rows as several."""
+def make_batches(
+    indices: list[int], keys: list[str], batch_size: int, rows_at_once: int | None = None
+) -> list[list[int]]:
+    """Groups the rows `indices` by premise, and premises into batches, one with more rows than fit as several."""
     by_premise = {}
     for index in indices:
         by_premise.setdefault(keys[index], []).append(index)
     passes = [
-        group[start : start + HYPOTHESES_PER_PASS]
+        group[start : start + (rows_at_once or len(group))]
         for group in by_premise.values()
-        for start in range(0, len(group), HYPOTHESES_PER_PASS)
+        for start in range(0, len(group), rows_at_once or len(group))
     ]
     return [list(chain(*passes[start : start + batch_size])) for start in range(0, len(passes), batch_size)]
 

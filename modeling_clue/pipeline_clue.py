@@ -4,6 +4,7 @@
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,8 @@ from transformers import Pipeline
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
-from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error, with_tower_outputs
-
-
-# More hypotheses of one premise are judged in several passes.
-_MAX_HYPOTHESES_PER_ROW = 64
+from .premise_state import PremiseState
+from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -33,6 +31,8 @@ class UncertainInferencePipeline(Pipeline):
     >>> clue({"video": "clip.mp4", "hypotheses": ["The ball is red.", "The ball is blue."]})
     [{'hypothesis': 'The ball is red.', 'probability': 0.74, 'distribution': [...], 'standard_deviation': 0.05,
       'interval': [0.66, 0.83], 'modality': 'video', 'notes': []}, ...]
+    >>> clip = clue.read({"video": "clip.mp4"})  # decoded and read once, asked as often as one likes
+    >>> clue(clip, hypotheses=["The ball is green."])
     ```
     """
 
@@ -51,6 +51,38 @@ class UncertainInferencePipeline(Pipeline):
         super().__init__(model, processor=processor, **kwargs)
         self.model.eval()  # after training, or with a new adapter, dropout would be on
 
+    def read(self, premise, **media) -> PremiseState:
+        """Reads one premise, for any number of calls with hypotheses about it.
+
+        Args:
+            premise (`dict` or what else [`CLUEProcessor`] takes for a premise): without hypotheses.
+            fps, max_frames, max_audio_seconds, max_text_tokens, on_missing_sound (*optional*): as of a call.
+
+        Returns:
+            [`PremiseState`]: to be given to the pipeline in the place of an input, with `hypotheses` beside it. It
+            takes `state.nbytes` of memory.
+
+        Raises:
+            ValueError: if the premise can't be used, or the model's prompt has the hypothesis before it.
+        """
+        encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(**media)[0])
+        inputs = self.processor.collate_premises([encoded])
+        state = self.model.read(**inputs.to(self.device, self.model.dtype))
+        return replace(state, modalities=inputs.modalities, notes=inputs.notes)
+
+    def _judge(self, state: PremiseState, hypotheses: list[str], calibrated: bool = True) -> dict:
+        """Judges hypotheses about a premise that has been read."""
+        inputs = self.processor.encode_hypotheses([hypotheses], state.modalities).to(self.device)
+        with self.device_placement(), torch.no_grad():
+            output = self.model.judge(state, **inputs, calibrated=calibrated)
+        return {
+            "hypotheses": hypotheses,
+            "logits": output.logits,
+            "calibration": self.model.config.calibration if calibrated else None,
+            "modality": state.modalities[0],
+            "notes": state.notes[0],
+        }
+
     def __call__(self, inputs, num_workers: int | None = None, batch_size: int | None = None, **options):
         """Judges the hypotheses of one input, or of many.
 
@@ -58,13 +90,13 @@ class UncertainInferencePipeline(Pipeline):
             inputs (`dict` or row of pandas, or an iterable of those):
                 What [`CLUEProcessor`] takes for a premise (`text`, `audio`, `video`, `modality`; or `premise` with a
                 text, a path or bytes), and beside it `hypotheses`, a `list[str]`, or `hypothesis`, a `str`. A row of
-                the UMUI dataset is one as it is.
+                the UMUI dataset is one as it is. Or a premise that [`~UncertainInferencePipeline.read`] has read.
+            hypotheses (`list[str]`, or `str`, *optional*): about a premise that has been read.
             num_workers (`int`, *optional*, defaults to 0):
                 Processes that decode clips while the model runs. Unless they are forked they cannot receive open
                 files and generators.
             batch_size (`int`, *optional*, defaults to 1):
-                Premises in one forward pass, each with its hypotheses, at most 64 at a time. It changes the speed, not
-                the answers.
+                Premises in one forward pass, each with its hypotheses. It changes the speed, not the answers.
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
             calibrated (`bool`, *optional*, defaults to `True`):
@@ -94,8 +126,14 @@ class UncertainInferencePipeline(Pipeline):
             ValueError: naming the input, by its place if there are many, and what is wrong with it. `MediaError`, a
                 subclass, if it is the clip.
         """
+        asked = options.pop("hypotheses", None)
         saved = (self._preprocess_params, self._forward_params, self._postprocess_params)
         steps = [old | new for old, new in zip(saved, self._sanitize_parameters(**options), strict=True)]
+        if type(inputs).__name__ == PremiseState.__name__:  # the model may have loaded its own copy of the class
+            _, hypotheses = read_input({"hypotheses": asked})
+            return self.postprocess(self._judge(inputs, hypotheses, **steps[1]), **steps[2])
+        if asked is not None:
+            raise ValueError("`hypotheses` go into the input, beside its premise; apart from it once that was read.")
         batch_size = batch_size or self._batch_size or 1
         num_workers = num_workers or self._num_workers or 0
         if as_row(inputs) is not None:
@@ -140,32 +178,22 @@ class UncertainInferencePipeline(Pipeline):
         return _Preprocessor(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
-        """Judges a batch; many hypotheses in parts, since the cost of a row grows with the square of their number."""
-        config = self.model.config
+        """Judges a batch."""
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
-        most = max(map(len, hypotheses))
-        part = most if self.processor.one_hypothesis_a_row else _MAX_HYPOTHESES_PER_ROW
-        logits: list[list[torch.Tensor]] = [[] for _ in batch]
-        for start in range(0, most, part):
-            rows = [row for row, sentences in enumerate(hypotheses) if len(sentences) > start]
-            parts = [hypotheses[row][start : start + part] for row in rows]
-            inputs = self.processor.collate([premises[row] for row in rows], parts)
-            output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
-            for row, judged in zip(rows, output.logits.split([len(sentences) for sentences in parts]), strict=True):
-                logits[row].append(judged)
-            if start == 0 and most > part:
-                tokens = config.audio_token_id, config.video_token_id, config.image_token_id
-                premises = with_tower_outputs(premises, tokens, output.audio_embeds, output.video_embeds)
-        calibration = config.calibration if calibrated else None
+        inputs = self.processor.collate(premises, hypotheses)
+        output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
+        calibration = self.model.config.calibration if calibrated else None
         return [
             {
                 "hypotheses": sentences,
-                "logits": torch.cat(judged),
+                "logits": judged,
                 "calibration": calibration,
                 "modality": premise.modality,
                 "notes": list(premise.notes),
             }
-            for premise, sentences, judged in zip(premises, hypotheses, logits, strict=True)
+            for premise, sentences, judged in zip(
+                premises, hypotheses, output.logits.split(list(map(len, hypotheses))), strict=True
+            )
         ]
 
     def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:

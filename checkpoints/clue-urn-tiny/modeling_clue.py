@@ -25,14 +25,17 @@ from .backbone import QWEN2_5_OMNI, Backbone, is_part_of
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig, CLUEFields
 from .media_container import shorten
-from .modalities import of_senses
 from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability, for_modality
+from .premise_state import PremiseState
+from .reading import MASKED_ATTENTION, PremiseReader, last_of_branch
 
 
 logger = logging.get_logger(__name__)
 
 _FLOAT_DTYPES = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
+
+_REQUESTED_OUTPUTS = ("output_hidden_states", "output_attentions")
 
 # Arguments of other models that CLUE derives itself.
 _DERIVED_ARGUMENTS = (
@@ -101,7 +104,23 @@ def _has_sound_in_video(ids: torch.Tensor, config: CLUEFields) -> bool:
     return bool(starts.any())
 
 
-class BranchedThinker:
+def _check_arguments(branch_ids: torch.Tensor | None, kwargs: dict) -> list[str]:
+    """Refuses arguments that are not known, or missing; returns which further outputs are asked for."""
+    # PEFT and others pass unused arguments as None; nothing is generated here.
+    given = [name for name, value in kwargs.items() if value is not None and name != "use_cache"]
+    for name in given:
+        if name in _DERIVED_ARGUMENTS:
+            raise ValueError(f"`{name}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
+        if name not in _REQUESTED_OUTPUTS:
+            raise TypeError(f"CLUE takes no argument `{shorten(name)}`: see `CLUEForConfidenceEstimation.forward`.")
+    if branch_ids is None:
+        raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
+    if not bool((branch_ids > 0).any(dim=1).all()):
+        raise ValueError("Every row of the batch needs at least one hypothesis.")
+    return [name for name in _REQUESTED_OUTPUTS if kwargs.get(name)]
+
+
+class BranchedThinker(PremiseReader):
     """Extends a transformers Thinker, as a mixin, to rows of a premise and several hypotheses, each a branch."""
 
     backbone: ClassVar[Backbone]
@@ -147,22 +166,40 @@ class BranchedThinker:
                 row is longer than the model's positions, several hypotheses share a premise under an attention that
                 takes no mask, or an argument is passed that follows from the others.
         """
-        requested_outputs = {name: kwargs.pop(name, None) for name in ("output_hidden_states", "output_attentions")}
-        kwargs.pop("use_cache", None)  # nothing is generated here
-        given = [name for name in _DERIVED_ARGUMENTS if kwargs.pop(name, None) is not None]
-        if given:
-            raise ValueError(f"`{given[0]}` cannot be given: it follows from what the `CLUEProcessor` prepares.")
-        # PEFT and others pass unused arguments as None.
-        unknown = [name for name, value in kwargs.items() if value is not None]
-        if unknown:
-            raise TypeError(
-                f"CLUE takes no argument `{shorten(unknown[0])}`: see `CLUEForConfidenceEstimation.forward`."
-            )
-        if branch_ids is None:
-            raise ValueError("`branch_ids` are missing: prepare the inputs with the `CLUEProcessor`.")
-        if not bool((branch_ids > 0).any(dim=1).all()):
-            raise ValueError("Every row of the batch needs at least one hypothesis.")
+        requested_outputs = _check_arguments(branch_ids, kwargs)
+        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(
+            input_ids,
+            input_features,
+            feature_attention_mask,
+            pixel_values_videos,
+            video_grid_thw,
+            audio_embeds,
+            video_embeds,
+        )
+        position_ids, ends = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
+        self._check_length(position_ids, ends)
+        outputs = self.model.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=self._branch_mask(branch_ids, attention_mask),
+            position_ids=position_ids,
+            use_cache=False,
+            **dict.fromkeys(requested_outputs, True),
+            **deepstack,
+        )
+        return outputs, audio_embeds, video_embeds
 
+    def _embed(
+        self,
+        input_ids: torch.LongTensor,
+        input_features: torch.Tensor | None,
+        feature_attention_mask: torch.Tensor | None,
+        pixel_values_videos: torch.Tensor | None,
+        video_grid_thw: torch.LongTensor | None,
+        audio_embeds: torch.Tensor | None,
+        video_embeds: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor | None]:
+        """Returns the embeddings of tokens, sound and frames; what is added behind the first layers, as arguments of
+        the language model; and what audio and vision tower give."""
         inputs_embeds = self.get_input_embeddings()(input_ids)
         if input_features is not None:
             with self._before_projection("audio_tower"):
@@ -202,25 +239,19 @@ class BranchedThinker:
         if len(levels) > 1:
             places = self._frame_places(input_ids)
             deepstack = {"deepstack_visual_embeds": levels[1:], "visual_pos_masks": places}
-        position_ids = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
+        return inputs_embeds, deepstack, audio_embeds, video_embeds
+
+    def _check_length(self, position_ids: torch.Tensor, ends: torch.Tensor) -> None:
+        """Raises a `ValueError` if a row is longer than the model's positions; premises end at `ends`."""
         longest, limit = int(position_ids.max()) + 1, self.config.text_config.max_position_embeddings
         if longest > limit:
             row = int(position_ids.amax(dim=(0, 2)).argmax())
-            premise = int(position_ids[:, row][:, branch_ids[row] == 0].max()) + 1
+            premise = int(ends[row])
             raise ValueError(
                 f"Premise {row} of the batch takes {premise} positions and its longest hypothesis {longest - premise} "
                 f"more, but the model was built for {limit}: shorten the text, or lower `max_text_tokens`, "
                 "`max_frames`, `fps` or `max_audio_seconds`."
             )
-        outputs = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=self._branch_mask(branch_ids, attention_mask),
-            position_ids=position_ids,
-            use_cache=False,
-            **{name: True for name, asked in requested_outputs.items() if asked},
-            **deepstack,
-        )
-        return outputs, audio_embeds, video_embeds
 
     def _frame_places(self, ids: torch.Tensor) -> torch.Tensor:
         """Returns where frames are, of a video or of a picture."""
@@ -271,7 +302,7 @@ class BranchedThinker:
         if int(branch_ids.max()) <= 1:  # one hypothesis a row: plainly causal, and any attention will do
             return attention_mask
         text_config = self.config.text_config
-        if text_config._attn_implementation not in ("eager", "sdpa"):
+        if text_config._attn_implementation not in MASKED_ATTENTION:
             raise ValueError(
                 f"attn_implementation={text_config._attn_implementation!r} cannot keep hypotheses of one premise "
                 "apart: load the model with attn_implementation='sdpa' or 'eager', or give one hypothesis a row."
@@ -286,8 +317,11 @@ class BranchedThinker:
             return torch.where(visible, 0.0, torch.finfo(self.dtype).min).to(self.dtype)
         return visible
 
-    def _branch_position_ids(self, input_ids, branch_ids, video_grid_thw, video_second_per_grid) -> torch.Tensor:
-        """Computes rotary positions, `(3, batch_size, sequence_length)`, from tokens alone: no flag can be lost."""
+    def _branch_position_ids(
+        self, input_ids, branch_ids, video_grid_thw, video_second_per_grid
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes rotary positions, `(3, batch_size, sequence_length)`, from tokens alone: no flag can be lost; and
+        where hypotheses begin, `(batch_size,)`."""
         config = self.config
         columns = torch.arange(input_ids.shape[1], device=input_ids.device)
         new_branch = branch_ids != branch_ids.roll(1, dims=1)
@@ -295,7 +329,7 @@ class BranchedThinker:
         within_branch = columns - torch.where(new_branch, columns, 0).cummax(dim=1).values
         position_ids = within_branch.to(self.backbone.position_dtype).repeat(3, 1, 1)
 
-        video_index = 0
+        video_index, ends = 0, position_ids.new_empty(len(input_ids))
         for row, (ids, branches) in enumerate(zip(input_ids, branch_ids, strict=True)):
             num_premise = int((branches == 0).sum())
             ids = ids[:num_premise]
@@ -318,7 +352,8 @@ class BranchedThinker:
                     start = positions[0, -1] + 1
                 after_premise = start
             position_ids[:, row] += torch.where(branches > 0, after_premise, 0)
-        return position_ids
+            ends[row] = after_premise
+        return position_ids, ends
 
     def _video_positions(self, ids: torch.Tensor, grid: list[int], second_per_grid: torch.Tensor) -> torch.Tensor:
         """Computes `(3, num_tokens)`: frames have time and place, sound its own time, and text counts on."""
@@ -455,18 +490,7 @@ class ConfidenceEstimation(BranchedThinker):
                 takes no mask, or there is sound or video and the projection of its tower has never been trained.
             TypeError: naming an argument that is not known.
         """
-        media = {"audio_tower": (input_features, audio_embeds), "visual": (pixel_values_videos, video_embeds)}
-        for tower in self.config.new_projections:
-            if any(given is not None for given in media[tower]):
-                kind = "sound" if tower == "audio_tower" else "video"
-                raise ValueError(
-                    f"This model can't judge by {kind}: its projection of {kind} has never been trained. Start it by "
-                    "`python -m train.projections`, and train it with `--train-projections true`."
-                )
-        outputs, audio_embeds, video_embeds = self.encode(
-            input_ids,
-            attention_mask,
-            branch_ids,
+        media = (
             input_features,
             feature_attention_mask,
             pixel_values_videos,
@@ -474,28 +498,23 @@ class ConfidenceEstimation(BranchedThinker):
             video_second_per_grid,
             audio_embeds,
             video_embeds,
-            **kwargs,
         )
-        last_of_branch = (branch_ids > 0) & (branch_ids != branch_ids.roll(-1, dims=1))
-        last_of_branch[:, -1] = branch_ids[:, -1] > 0
-
-        read_out = outputs.last_hidden_state[last_of_branch]
-        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round the logits
-            # In the dtype of its weights, if they are floats: a quantized layer takes float32.
-            dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
-            logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
-        distribution, probability = self._judge(logits, last_of_branch, input_ids, calibrated)
-        output = CLUEOutput(
-            logits=logits,
-            probability=probability,
-            distribution=distribution,
-            premise_index=last_of_branch.nonzero()[:, 0],
-            audio_embeds=None if audio_embeds is None else audio_embeds.detach(),
-            video_embeds=None if video_embeds is None else video_embeds.detach(),
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        outputs = None
+        if not _check_arguments(branch_ids, kwargs) and self._reads_apart(branch_ids):
+            state, audio_embeds, video_embeds = self._read(input_ids, branch_ids, *media)
+            read_out, counts = self._read_out(state, input_ids, branch_ids)
+        else:
+            self._refuse_new_projections(input_features, audio_embeds, pixel_values_videos, video_embeds)
+            outputs, audio_embeds, video_embeds = self.encode(input_ids, attention_mask, branch_ids, *media, **kwargs)
+            last = last_of_branch(branch_ids)
+            read_out, counts = outputs.last_hidden_state[last], last.sum(dim=1).tolist()
+        output = self._answer(read_out, counts, self._modalities(input_ids), calibrated)
+        output.audio_embeds = None if audio_embeds is None else audio_embeds.detach()
+        output.video_embeds = None if video_embeds is None else video_embeds.detach()
+        if outputs is not None:
+            output.hidden_states, output.attentions = outputs.hidden_states, outputs.attentions
         if labels is not None:
+            logits = output.logits
             if labels.shape != logits.shape[:1]:
                 raise ValueError(f"{len(logits)} hypotheses need as many labels, got shape {tuple(labels.shape)}.")
             hypothesis_loss = confidence_loss(logits, labels.to(logits.device), self.config.target, self.config.sigma)
@@ -504,23 +523,72 @@ class ConfidenceEstimation(BranchedThinker):
             output.hypothesis_loss = hypothesis_loss.detach()
         return output.to_tuple() if return_dict is False else output
 
-    def _judge(
-        self, logits: torch.Tensor, last_of_branch: torch.Tensor, input_ids: torch.Tensor, calibrated: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns distribution and probability of each hypothesis, calibrated by the modality of its premise."""
+    @torch.no_grad()
+    def judge(
+        self,
+        state: PremiseState,
+        input_ids: torch.LongTensor,
+        branch_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        calibrated: bool = True,
+    ) -> CLUEOutput:
+        """Judges hypotheses about premises that have been read: as often as wanted, by the answers of `forward`.
+
+        Time grows with the number of hypotheses, memory does not: they go through the model a few at a time.
+
+        Args:
+            state ([`PremiseState`]): as [`~CLUEForConfidenceEstimation.read`] returns it.
+            input_ids, branch_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): hypotheses of each
+                premise, as [`~CLUEProcessor.encode_hypotheses`] gives them.
+            attention_mask (`torch.Tensor`, *optional*): not needed, as it follows from `branch_ids`.
+            calibrated (`bool`, defaults to `True`): as of `forward`.
+
+        Returns:
+            [`CLUEOutput`], without what the towers give.
+
+        Raises:
+            ValueError: if the state is another checkpoint's, on another device or in another dtype, if there are not
+                as many rows as premises, or a row has no hypothesis.
+        """
+        self._check_state(state)
+        _check_arguments(branch_ids, {})
+        if len(branch_ids) != len(state):
+            raise ValueError(f"{len(state)} premises need as many rows of hypotheses, got {len(branch_ids)}.")
+        read_out, counts = self._read_out(state, input_ids, branch_ids)
+        return self._answer(read_out, counts, state.modalities, calibrated)
+
+    def _answer(
+        self, read_out: torch.Tensor, counts: list[int], modalities: list[str], calibrated: bool
+    ) -> CLUEOutput:
+        """Returns the answers to hypotheses by their last hidden states, of which each row has `counts`."""
+        with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round the logits
+            # In the dtype of its weights, if they are floats: a quantized layer takes float32.
+            dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
+            logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
         of_premises, parts = [logits], [None]
         if calibrated and self.config.calibration is not None:
-            of_premises = logits.split(last_of_branch.sum(dim=1).tolist())
-            parts = [for_modality(self.config.calibration, modality) for modality in self._modalities(input_ids)]
+            of_premises = logits.split(counts)
+            parts = [for_modality(self.config.calibration, modality) for modality in modalities]
         distributions = [calibrated_distribution(*pair) for pair in zip(of_premises, parts, strict=True)]
         probabilities = [calibrated_probability(*pair) for pair in zip(distributions, parts, strict=True)]
-        return torch.cat(distributions), torch.cat(probabilities)
+        rows = torch.arange(len(counts), device=logits.device)
+        return CLUEOutput(
+            logits=logits,
+            probability=torch.cat(probabilities),
+            distribution=torch.cat(distributions),
+            premise_index=rows.repeat_interleave(torch.tensor(counts, device=logits.device)),
+        )
 
-    def _modalities(self, input_ids: torch.Tensor) -> list[str]:
-        """Returns the modality of each row's premise by its places of sound and frames."""
-        sounds = (input_ids == self.config.audio_token_id).any(dim=1).tolist()
-        frames = self._frame_places(input_ids).any(dim=1).tolist()
-        return [of_senses(*senses) for senses in zip(sounds, frames, strict=True)]
+    def _refuse_new_projections(self, input_features, audio_embeds, pixel_values_videos, video_embeds) -> None:
+        """Raises a `ValueError` if there is sound or video and the projection of its tower has never been trained."""
+        media = {"audio_tower": (input_features, audio_embeds), "visual": (pixel_values_videos, video_embeds)}
+        for tower in self.config.new_projections:
+            if any(given is not None for given in media[tower]):
+                kind = "sound" if tower == "audio_tower" else "video"
+                raise ValueError(
+                    f"This model can't judge by {kind}: its projection of {kind} has never been trained. Start it by "
+                    "`python -m train.projections`, and train it with `--train-projections true`."
+                )
 
 
 class CLUEForConfidenceEstimation(ConfidenceEstimation, Qwen2_5OmniThinkerForConditionalGeneration):

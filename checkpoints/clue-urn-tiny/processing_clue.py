@@ -4,13 +4,14 @@
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature, ProcessorMixin
 from transformers.image_utils import SizeDict
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
@@ -487,6 +488,59 @@ class CLUEProcessor(ProcessorMixin):
         """
         if not premises:
             raise ValueError("There is no premise to judge.")
+        rows: list[tuple[EncodedPremise, list[int], list[int], list[int]]] = []
+        for index, (premise, pairs) in enumerate(zip(premises, self._encode_claims(hypotheses), strict=True)):
+            sentences, branches = zip(*pairs, strict=True)
+            answers = [[] for _ in branches]
+            if probabilities is not None:
+                answers = [self.encode_answer(probability) for probability in probabilities[index]]
+            if self.one_hypothesis_a_row:
+                for row in zip(sentences, branches, answers, strict=True):
+                    rows.append((premise, *self._render_row(premise, *([entry] for entry in row))))
+            else:
+                rows.append((premise, *self._render_row(premise, sentences, branches, answers)))
+
+        inputs = self._pad([(ids, branches) for _, ids, branches, _ in rows])
+        if probabilities is not None:
+            inputs["answer_mask"] = pad_sequence([torch.tensor(answered) for *_, answered in rows], batch_first=True)
+        return self._with_media(inputs, premises, [part for premise, *_ in rows for part in premise.media])
+
+    def collate_premises(self, premises: list[EncodedPremise]) -> CLUEInputs:
+        """Puts encoded premises into one batch without hypotheses, for [`~CLUEForConfidenceEstimation.read`].
+
+        Raises:
+            ValueError: if the prompt has the hypothesis before the premise, which then can't be read ahead of it.
+        """
+        rows = []
+        for premise in premises:
+            ids = self._fill_pieces(self._pieces(premise.modality)["premise"], premise, "", [])
+            rows.append((ids, [0] * len(ids)))
+        return self._with_media(self._pad(rows), premises, [part for premise in premises for part in premise.media])
+
+    def encode_hypotheses(self, hypotheses: list[list[str]], modalities: list[str]) -> CLUEInputs:
+        """Tokenizes the hypotheses of premises that have been read, for [`~CLUEForConfidenceEstimation.judge`].
+
+        Args:
+            hypotheses (`list[list[str]]`): those of each premise.
+            modalities (`list[str]`): of each premise: a prompt may put its question in other words for each.
+
+        Returns:
+            [`CLUEInputs`] with `input_ids`, `attention_mask` and `branch_ids`, padded on the right.
+
+        Raises:
+            ValueError: as [`~CLUEProcessor.collate`], and if the prompt has the hypothesis before the premise.
+        """
+        rows = []
+        for modality, pairs in zip(modalities, self._encode_claims(hypotheses), strict=True):
+            ids, branch_ids = [], []
+            for number, (sentence, branch) in enumerate(pairs, start=1):
+                ids += self._fill_pieces(self._pieces(modality)["hypothesis"], None, sentence, branch)
+                branch_ids += [number] * (len(ids) - len(branch_ids))
+            rows.append((ids, branch_ids))
+        return self._pad(rows)
+
+    def _encode_claims(self, hypotheses: list[list[str]]) -> Iterator[list[tuple[str, list[int]]]]:
+        """Yields for each premise its hypotheses, each with its tokens."""
         claims = []
         for index, sentences in enumerate(hypotheses):
             if not sentences:
@@ -497,36 +551,41 @@ class CLUEProcessor(ProcessorMixin):
                 except ValueError as error:
                     raise ValueError(f"Premise {index}, hypothesis {number}: {error}") from error
         # In one call: one by one this took longer than all else here.
-        encoded_claims = zip(claims, self.tokenizer(claims, **_CONTENT)["input_ids"], strict=True)
-        rows: list[tuple[EncodedPremise, list[int], list[int], list[int]]] = []
-        for index, (premise, sentences) in enumerate(zip(premises, hypotheses, strict=True)):
-            sentences, branches = zip(*islice(encoded_claims, len(sentences)), strict=True)
-            answers = [[] for _ in branches]
-            if probabilities is not None:
-                answers = [self.encode_answer(probability) for probability in probabilities[index]]
-            if self.one_hypothesis_a_row:
-                for row in zip(sentences, branches, answers, strict=True):
-                    rows.append((premise, *self._render_row(premise, *([entry] for entry in row))))
-            else:
-                rows.append((premise, *self._render_row(premise, sentences, branches, answers)))
+        encoded = zip(claims, self.tokenizer(claims, **_CONTENT)["input_ids"], strict=True)
+        for sentences in hypotheses:
+            yield list(islice(encoded, len(sentences)))
 
-        length = max(len(ids) for _, ids, *_ in rows)
-        input_ids = torch.full((len(rows), length), self._pad_token_id, dtype=torch.long)
-        branch_ids = torch.full((len(rows), length), -1, dtype=torch.long)
-        answer_mask = torch.zeros_like(input_ids)
-        for row, (_, ids, branches, answered) in enumerate(rows):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            branch_ids[row, : len(ids)] = torch.tensor(branches)
-            answer_mask[row, : len(ids)] = torch.tensor(answered)
-        inputs = CLUEInputs(
-            {"input_ids": input_ids, "attention_mask": (branch_ids >= 0).long(), "branch_ids": branch_ids}
+    def _pieces(self, modality: str) -> dict[str, list[str | list[int]]]:
+        """Returns the parts of the prompt where the premise stands before the hypothesis."""
+        if self.one_hypothesis_a_row:
+            raise ValueError("The prompt of this model has the hypothesis before the premise: it can't be read ahead.")
+        return self._prompt_of(modality)
+
+    def _prompt_of(self, modality: str) -> dict[str, list[str | list[int]]]:
+        if modality not in self._prompt_pieces:
+            raise ValueError(
+                f"The prompt of this model has no part for {modality}: it is for "
+                f"{', '.join(self._prompt_pieces)} alone."
+            )
+        return self._prompt_pieces[modality]
+
+    def _pad(self, rows: list[tuple[list[int], list[int]]]) -> CLUEInputs:
+        """Pads tokens and branch ids on the right."""
+        tokens, branches = ([torch.tensor(row) for row in columns] for columns in zip(*rows, strict=True))
+        branch_ids = pad_sequence(branches, batch_first=True, padding_value=-1)
+        return CLUEInputs(
+            {
+                "input_ids": pad_sequence(tokens, batch_first=True, padding_value=self._pad_token_id),
+                "attention_mask": (branch_ids >= 0).long(),
+                "branch_ids": branch_ids,
+            }
         )
-        if probabilities is not None:
-            inputs["answer_mask"] = answer_mask
+
+    @staticmethod
+    def _with_media(inputs: CLUEInputs, premises: list[EncodedPremise], media: list[EncodedPremise]) -> CLUEInputs:
+        """Adds sound and frames, row by row, and what people should know of the premises."""
         inputs.modalities = [premise.modality for premise in premises]
         inputs.notes = [list(premise.notes) for premise in premises]
-
-        media = [part for premise, *_ in rows for part in premise.media]
         sounds = [part for part in media if part.num_mel_frames is not None]
         videos = [part for part in media if part.video_grid_thw is not None]
         have_tower_outputs = {sound.input_features is None for sound in sounds}
@@ -582,7 +641,7 @@ class CLUEProcessor(ProcessorMixin):
         ]
 
     def _fill_pieces(
-        self, pieces: list[str | list[int]], premise: EncodedPremise, hypothesis: str, branch: list[int]
+        self, pieces: list[str | list[int]], premise: EncodedPremise | None, hypothesis: str, branch: list[int]
     ) -> list[int]:
         ids: list[int] = []
         for piece in pieces:
@@ -613,12 +672,7 @@ class CLUEProcessor(ProcessorMixin):
         self, premise: EncodedPremise, sentences: list[str], branches: list[list[int]], answers: list[list[int]]
     ) -> tuple[list[int], list[int], list[int]]:
         """Returns tokens, branch ids and answer mask of one row."""
-        if premise.modality not in self._prompt_pieces:
-            raise ValueError(
-                f"The prompt of this model has no part for {premise.modality}: it is for "
-                f"{', '.join(self._prompt_pieces)} alone."
-            )
-        pieces = self._prompt_pieces[premise.modality]
+        pieces = self._prompt_of(premise.modality)
         ids = self._fill_pieces(pieces["premise"], premise, sentences[0], branches[0])
         branch_ids, answer_mask = [0] * len(ids), [0] * len(ids)
         rows = zip(sentences, branches, answers, strict=True)

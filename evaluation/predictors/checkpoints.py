@@ -21,7 +21,6 @@ from common.hub import find_checkpoint
 from datasets_scripts.schema import PREMISE_COLUMNS
 from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import (
-    HYPOTHESES_PER_PASS,
     INTERVAL_MASS,
     Prediction,
     Predictor,
@@ -64,19 +63,14 @@ def check_code(checkpoint: Path) -> None:
 
 
 def by_premise(rows: list[dict]) -> list[list[dict]]:
-    """Groups neighbouring rows about one premise, as many as go through a model together."""
-    groups = [
-        list(group) for _, group in groupby(rows, key=lambda row: [row.get(column) for column in PREMISE_COLUMNS])
-    ]
-    return [
-        group[start : start + HYPOTHESES_PER_PASS]
-        for group in groups
-        for start in range(0, len(group), HYPOTHESES_PER_PASS)
-    ]
+    """Groups neighbouring rows about one premise."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: [row.get(name) for name in PREMISE_COLUMNS])]
 
 
 class CLUEPredictor(Predictor):
     """Answers by a checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
+
+    rows_at_once = None  # the premise is decoded and read once, and memory does not grow with the rows
 
     def __init__(self, checkpoint: str | Path):
         check_code(Path(checkpoint))

@@ -85,5 +85,6 @@ def test_rows_of_one_premise_are_scored_together():
     keys = ["a", "b", "a", "c", "b"]
     assert predict.make_batches([0, 1, 2, 3, 4], keys, 2) == [[0, 2, 1, 4], [3]]
     assert predict.make_batches([2, 3], keys, 2) == [[2, 3]]
-    assert list(map(len, predict.make_batches(list(range(150)), ["a"] * 150, 1))) == [64, 64, 22]
-    assert list(map(len, predict.make_batches(list(range(151)), ["a"] * 150 + ["b"], 2))) == [128, 23]
+    assert list(map(len, predict.make_batches(list(range(150)), ["a"] * 150, 1, 64))) == [64, 64, 22]
+    assert list(map(len, predict.make_batches(list(range(151)), ["a"] * 150 + ["b"], 2, 64))) == [128, 23]
+    assert list(map(len, predict.make_batches(list(range(151)), ["a"] * 150 + ["b"], 1))) == [150, 1]

@@ -77,3 +77,9 @@ def processor(tiny_checkpoint) -> CLUEProcessor:
 def model(tiny_checkpoint) -> ConfidenceEstimation:
     """In float32 and with sdpa. Treat it as read-only."""
     return AutoModel.from_pretrained(tiny_checkpoint).eval()
+
+
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
+def attending(request, tiny_checkpoint) -> ConfidenceEstimation:
+    """The model under each attention that takes a mask."""
+    return AutoModel.from_pretrained(tiny_checkpoint, attn_implementation=request.param).eval()

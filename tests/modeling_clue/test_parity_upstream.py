@@ -126,7 +126,7 @@ def assert_parity(clue, inputs, expected, modality: str) -> None:
 def our_positions(clue, inputs) -> torch.Tensor:
     """Positions of the tokens of a row."""
     media = [inputs.get(name) for name in ("video_grid_thw", "video_second_per_grid")]
-    return clue._branch_position_ids(inputs["input_ids"], inputs["branch_ids"], *media)
+    return clue._branch_position_ids(inputs["input_ids"], inputs["branch_ids"], *media)[0]
 
 
 def upstream_positions(clue, expected, modality: str) -> torch.Tensor:

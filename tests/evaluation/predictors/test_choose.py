@@ -34,11 +34,10 @@ def test_a_predictor_is_one_file_and_one_function(urn_world, tmp_path, monkeypat
         run.main([*given, "--model", "m"])
 
 
-def test_rows_of_a_premise_go_together_as_far_as_they_fit(urn_world, monkeypatch):
-    """Rows one after the other about the same text or clip are one group; too many of them are several."""
-    monkeypatch.setattr(checkpoints, "HYPOTHESES_PER_PASS", 3)
+def test_rows_of_a_premise_go_together(urn_world):
+    """Rows one after the other about the same text or clip are one group."""
     for modality in ("text", "audiovisual"):
         rows = list(load_rows(str(urn_world), f"urn-{modality}", "test"))
         groups = checkpoints.by_premise(rows)
-        assert list(map(len, groups)) == [3, 1] * 3, "4 hypotheses about each of 3 premises"
+        assert list(map(len, groups)) == [4] * 3, "4 hypotheses about each of 3 premises"
         assert [row for group in groups for row in group] == rows

@@ -1,0 +1,211 @@
+# Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
+"""Reads premises once, and hypotheses about them in parts, as often as one likes."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from .modalities import of_senses
+from .premise_state import PremiseCache, PremiseState, fingerprint
+
+
+# Hypotheses of a premise that go through the model together. Their own mask grows with the square of this number, and
+# the work of a layer on few tokens is slow: see benchmarks/README.md.
+HYPOTHESES_AT_ONCE = 32
+# Where an attention takes no mask each has a row of its own, with a copy of its premise's keys and values.
+ROWS_AT_ONCE = 8
+MASKED_ATTENTION = ("eager", "sdpa")
+
+
+class PremiseReader:
+    """Adds to a [`BranchedThinker`], as a mixin, premises that are read apart from their hypotheses."""
+
+    @torch.no_grad()
+    def read(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        branch_ids: torch.LongTensor | None = None,
+        input_features: torch.Tensor | None = None,
+        feature_attention_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        video_grid_thw: torch.LongTensor | None = None,
+        video_second_per_grid: torch.Tensor | None = None,
+        audio_embeds: torch.Tensor | None = None,
+        video_embeds: torch.Tensor | None = None,
+    ) -> PremiseState:
+        """Reads the premises of a batch, without its hypotheses, if it has any.
+
+        Arguments are those of [`CLUEForConfidenceEstimation.forward`].
+
+        Returns:
+            [`PremiseState`]
+
+        Raises:
+            ValueError: as `forward`, and if a row has no token that stands before all hypotheses.
+        """
+        if branch_ids is None:
+            branch_ids = torch.zeros_like(input_ids) if attention_mask is None else attention_mask.long() - 1
+        state, _, _ = self._read(
+            input_ids,
+            branch_ids,
+            input_features,
+            feature_attention_mask,
+            pixel_values_videos,
+            video_grid_thw,
+            video_second_per_grid,
+            audio_embeds,
+            video_embeds,
+        )
+        return state
+
+    def _reads_apart(self, branch_ids: torch.Tensor) -> bool:
+        """Returns whether premises and hypotheses go through the model one after the other: no gradient flows from
+        the one to the other, and together they would take more, or could not be kept apart."""
+        at_once = HYPOTHESES_AT_ONCE if self.config.text_config._attn_implementation in MASKED_ATTENTION else 1
+        return not torch.is_grad_enabled() and int(branch_ids.max()) > at_once
+
+    def _read(
+        self,
+        input_ids: torch.LongTensor,
+        branch_ids: torch.LongTensor,
+        input_features: torch.Tensor | None,
+        feature_attention_mask: torch.Tensor | None,
+        pixel_values_videos: torch.Tensor | None,
+        video_grid_thw: torch.LongTensor | None,
+        video_second_per_grid: torch.Tensor | None,
+        audio_embeds: torch.Tensor | None,
+        video_embeds: torch.Tensor | None,
+    ) -> tuple[PremiseState, torch.Tensor | None, torch.Tensor | None]:
+        """Reads premises; returns also what audio and vision tower give."""
+        self._refuse_new_projections(input_features, audio_embeds, pixel_values_videos, video_embeds)
+        lengths = (branch_ids == 0).sum(dim=1)
+        if not bool(lengths.all()):
+            raise ValueError("Every row needs a premise before its hypotheses: prepare it with the `CLUEProcessor`.")
+        input_ids = input_ids[:, : int(lengths.max())]
+        mask = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]
+        branch_ids = mask.long() - 1
+        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(
+            input_ids,
+            input_features,
+            feature_attention_mask,
+            pixel_values_videos,
+            video_grid_thw,
+            audio_embeds,
+            video_embeds,
+        )
+        positions, ends = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
+        self._check_length(positions, ends)
+        cache = PremiseCache()
+        self.model.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **deepstack,
+        )
+        cache.complete = True
+        modalities = self._modalities(input_ids)
+        notes = [[] for _ in modalities]
+        state = PremiseState(cache, mask, positions, ends, modalities, notes, fingerprint(self))
+        return state, audio_embeds, video_embeds
+
+    def _modalities(self, input_ids: torch.Tensor) -> list[str]:
+        """Returns the modality of each row's premise by its places of sound and frames."""
+        sounds = (input_ids == self.config.audio_token_id).any(dim=1).tolist()
+        frames = self._frame_places(input_ids).any(dim=1).tolist()
+        return [of_senses(*senses) for senses in zip(sounds, frames, strict=True)]
+
+    def _check_state(self, state: PremiseState) -> None:
+        """Raises a `ValueError` if a state is that of another checkpoint, or lies where this model does not."""
+        if state.fingerprint != fingerprint(self):
+            raise ValueError(
+                "These premises were read by other weights than this model has: read them anew with `model.read`."
+            )
+        if (state.device, state.dtype) != (self.device, self.dtype):
+            raise ValueError(
+                f"These premises lie on {state.device} in {state.dtype}, the model on {self.device} in {self.dtype}: "
+                "move them with `state.to(model.device, model.dtype)`."
+            )
+
+    def _read_out(
+        self, state: PremiseState, input_ids: torch.LongTensor, branch_ids: torch.LongTensor
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Returns the last hidden state of each hypothesis, `(H, hidden_size)`, row by row, and their number in each
+        row; a few hypotheses at a time."""
+        masked = self.config.text_config._attn_implementation in MASKED_ATTENTION
+        found: list[list[torch.Tensor]] = [[] for _ in range(len(state))]
+        for rows, ids, branches in _in_parts(input_ids, branch_ids, HYPOTHESES_AT_ONCE if masked else ROWS_AT_ONCE):
+            part = state.select(rows)
+            judged = self._side_by_side(part, ids, branches) if masked else self._in_rows(part, ids, branches)
+            for row, hidden in zip(rows, judged, strict=True):
+                found[row].append(hidden)
+        counts = [sum(map(len, parts)) for parts in found]
+        return torch.cat([hidden for parts in found for hidden in parts]), counts
+
+    def _side_by_side(
+        self, state: PremiseState, input_ids: torch.Tensor, branch_ids: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Reads all hypotheses of a premise in one row, each of which sees the premise and itself."""
+        positions, _ = self._branch_position_ids(input_ids, branch_ids, None, None)
+        positions = positions + state.ends[:, None]
+        self._check_length(positions, state.ends)
+        own = branch_ids[:, :, None] == branch_ids[:, None, :]
+        own &= torch.ones(own.shape[1:], dtype=torch.bool, device=own.device).tril()
+        premise = state.mask[:, None, :].expand(-1, own.shape[1], -1)
+        hidden = self._see(state.cache, input_ids, positions, torch.cat((premise, own), dim=2)[:, None])
+        last = last_of_branch(branch_ids)
+        return [row[at] for row, at in zip(hidden, last, strict=True)]
+
+    def _in_rows(
+        self, state: PremiseState, input_ids: torch.Tensor, branch_ids: torch.Tensor
+    ) -> Iterator[torch.Tensor]:
+        """Reads each hypothesis in a row of its own: plainly causal, for attention that takes no mask."""
+        for row in range(len(state)):
+            premise = state.select([row])
+            sizes = torch.bincount(branch_ids[row][branch_ids[row] > 0] - branch_ids[row][0])
+            ids = pad_sequence(input_ids[row, : int(sizes.sum())].split(sizes.tolist()), batch_first=True)
+            tokens = torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]
+            positions, _ = self._branch_position_ids(ids, tokens.long() * 2 - 1, None, None)
+            positions = positions + premise.ends[:, None]
+            self._check_length(positions, premise.ends.expand(len(ids)))
+            cache = premise.cache.repeat(len(ids))
+            mask = torch.cat((premise.mask.expand(len(ids), -1), tokens), dim=1)
+            hidden = self._see(cache, ids, positions, mask.long())
+            yield hidden[torch.arange(len(ids), device=ids.device), sizes - 1]
+
+    def _see(
+        self, cache: PremiseCache, input_ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Runs tokens through the language model behind those of a cache; a mask of four dimensions says what each
+        of them sees."""
+        if mask.ndim == 4 and self.config.text_config._attn_implementation == "eager":  # adds its mask to the scores
+            mask = torch.where(mask, 0.0, torch.finfo(self.dtype).min).to(self.dtype)
+        return self.model.language_model(
+            inputs_embeds=self.get_input_embeddings()(input_ids),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+
+
+def last_of_branch(branch_ids: torch.Tensor) -> torch.Tensor:
+    """Tells the last token of each hypothesis."""
+    last = (branch_ids > 0) & (branch_ids != branch_ids.roll(-1, dims=1))
+    last[:, -1] = branch_ids[:, -1] > 0
+    return last
+
+
+def _in_parts(
+    input_ids: torch.Tensor, branch_ids: torch.Tensor, at_once: int
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """Yields `at_once` hypotheses of each premise at a time: the rows that have any, their tokens and branches."""
+    for start in range(1, int(branch_ids.max()) + 1, at_once):
+        chosen = (branch_ids >= start) & (branch_ids < start + at_once)
+        rows = chosen.any(dim=1).nonzero()[:, 0].tolist()
+        ids = [input_ids[row, chosen[row]] for row in rows]
+        branches = [branch_ids[row, chosen[row]] for row in rows]
+        yield rows, pad_sequence(ids, batch_first=True), pad_sequence(branches, batch_first=True, padding_value=-1)
