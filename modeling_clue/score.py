@@ -20,6 +20,7 @@ The exit status is 1 if any item has no answer.
 With `--window SECONDS` a clip that is longer is judged window by window: `windows` has the answer about each, and the
 item that of the `window` in which its hypothesis is most probable. This is the greatest of many numbers, and no
 calibrated probability that the hypothesis holds somewhere in the clip: it leans upwards the more windows there are.
+Clips in `parts` are not cut: such an item is judged as a whole, and its notes say so.
 """
 
 import argparse

@@ -69,16 +69,18 @@ class OpenClip:
     times; one that lies before the last is read from the beginning of the file. Only one part is kept in memory.
 
     Args:
-        source (`str`, `os.PathLike`, `bytes`, file object or `dict` with one of these): the file.
+        source (`str`, `os.PathLike`, `bytes` or `dict` of `"bytes"` or `"path"`): the file.
         name (`str`, *optional*): its name in errors.
+
+    Raises:
+        MediaError: if it is no file: an array, a decoded column; or an open file, which has one place to read from
+            where sound and frames need one each.
     """
 
     def __init__(self, source: Any, name: str | None = None):
         self.source, self.label = unwrap(source, name)
-        if isinstance(self.source, dict) or any(
-            is_torchcodec(self.source, kind) for kind in ("AudioDecoder", "VideoDecoder")
-        ):
-            raise MediaError(f"{self.label} is no file, but decoded already: load its parts from it as it is.")
+        if not isinstance(self.source, (str, bytes)):
+            raise MediaError(f"{self.label} is no path and no bytes: load its parts from it as it is.")
 
     @functools.cached_property
     def sound(self) -> SoundReader:

@@ -156,10 +156,11 @@ def test_a_part_that_is_not_there_is_named():
 
 
 def test_an_open_clip_is_a_file():
-    """It tells of sound; what is decoded already is none."""
+    """It tells of sound; what is decoded already is none, nor is what can't be read from two places."""
     assert has_audio(OpenClip(video_bytes(sound=noise(16000, 5.0)[:, 0]))) and not has_audio(OpenClip(video_bytes()))
-    with pytest.raises(MediaError, match="is no file, but decoded already"):
-        OpenClip({"array": np.zeros(5), "sampling_rate": 16000})
+    for source in ({"array": np.zeros(5), "sampling_rate": 16000}, io.BytesIO(video_bytes())):
+        with pytest.raises(MediaError, match="is no path and no bytes"):
+            OpenClip(source)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
