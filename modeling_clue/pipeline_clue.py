@@ -88,9 +88,10 @@ class UncertainInferencePipeline(Pipeline):
 
         Args:
             inputs (`dict` or row of pandas, or an iterable of those):
-                What [`CLUEProcessor`] takes for a premise (`text`, `audio`, `video`, `modality`; or `premise` with a
-                text, a path or bytes), and beside it `hypotheses`, a `list[str]`, or `hypothesis`, a `str`. A row of
-                the UMUI dataset is one as it is. Or a premise that [`~UncertainInferencePipeline.read`] has read.
+                What [`CLUEProcessor`] takes for a premise (`text`, `audio`, `video`, `modality`, `start`, `end`; or
+                `premise` with a text, a path or bytes), and beside it `hypotheses`, a `list[str]`, or `hypothesis`, a
+                `str`. A row of the UMUI dataset is one as it is. Or a premise that
+                [`~UncertainInferencePipeline.read`] has read.
             hypotheses (`list[str]`, or `str`, *optional*): about a premise that has been read.
             num_workers (`int`, *optional*, defaults to 0):
                 Processes that decode clips while the model runs. Unless they are forked they cannot receive open

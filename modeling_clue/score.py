@@ -7,15 +7,20 @@ python -m modeling_clue.score --model clue-3b --input claims.jsonl --media-root 
 ```
 
 A line of the input is an item: its premise as `text`, `audio`, `video` or `image` (a path; with `"modality":
-"audiovisual"` a video is played with its sound) or as `parts`, a list of these in order; its `hypothesis` or
-`hypotheses`, and an `id` if it has one. CRAFT's items, `video_id`
-and `claim`, are read too: the video is the file of that name below `--media-root`.
+"audiovisual"` a video is played with its sound; with `start` and `end`, in seconds, a part of a clip is meant) or as
+`parts`, a list of these in order; its `hypothesis` or `hypotheses`, and an `id` if it has one. CRAFT's items,
+`video_id` and `claim`, are read too: the video is the file of that name below `--media-root`.
 
 Items about one premise are judged together wherever they stand, and its clip is decoded once. A line of the output is
 an item's answer, in the order of the input: `probability`, `standard_deviation`, `interval`, `modality` and `notes`
 (what was cut or thinned), or `answers` with these for each of several hypotheses, or the `error` that kept it from an
 answer. What is judged is on disk, in `OUTPUT.partial`, before the next batch; the same command goes on after a kill.
 The exit status is 1 if any item has no answer.
+
+With `--window SECONDS` a clip that is longer is judged window by window: `windows` has the answer about each, and the
+item that of the `window` in which its hypothesis is most probable. This is the greatest of many numbers, and no
+calibrated probability that the hypothesis holds somewhere in the clip: it leans upwards the more windows there are.
+Clips in `parts` are not cut: such an item is judged as a whole, and its notes say so.
 """
 
 import argparse
@@ -23,8 +28,9 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b, file_digest
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,10 +42,11 @@ from .auto import BACKBONES
 from .checkpoint_parts import load_whole, read
 from .configuration_clue import CLUEFields
 from .pipeline_clue import UncertainInferencePipeline, read_input
+from .windows import check_window, encode_windows
 
 
 MEDIA_KEYS = ("audio", "video", "image")
-PREMISE_KEYS = ("text", "premise", *MEDIA_KEYS, "modality", "parts")
+PREMISE_KEYS = ("text", "premise", *MEDIA_KEYS, "modality", "parts", "start", "end")
 HYPOTHESIS_KEYS = ("hypothesis", "hypotheses", "claim")
 CRAFT_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
 ANSWER_KEYS = ("probability", "standard_deviation", "interval", "conformal_interval", "modality", "notes")
@@ -77,11 +84,11 @@ def read_item(line: int, text: bytes, media_root: Path | None) -> Item:
         raise BadItem(line, None, f"is no JSON: {error}") from error
     if not isinstance(record, dict):
         raise BadItem(line, None, f"must be a JSON object, got {type(record).__name__}")
-    name = record.get("id", record.get("video_id"))
+    name = next((record[key] for key in ("id", "claim_id", "video_id") if key in record), None)
     try:
         premise = _checked(record, media_root)
-        if "video_id" in record and not premise:
-            premise = _checked({"video": _craft_video(record["video_id"], media_root)}, media_root)
+        if "video_id" in record and not premise.keys() & {"text", "parts", *MEDIA_KEYS}:
+            premise |= _checked({"video": _craft_video(record["video_id"], media_root)}, media_root)
         if "image" in premise:
             premise = {"parts": [premise]}
         asked = {key: record[key] for key in HYPOTHESIS_KEYS if record.get(key) is not None}
@@ -145,6 +152,20 @@ def read_lines(path: Path, done: set[int] = frozenset()) -> Iterator[tuple[int, 
 
 
 @dataclass
+class Piece:
+    """What is judged at once: a premise, or a window of it, with all hypotheses about it; or what is wrong with it."""
+
+    items: list[Item]
+    inputs: dict | ValueError
+    window: tuple[float, float] | None = None
+    last: bool = True  # of its premise
+
+
+# Of each item about a piece, in their order: the answers to all hypotheses about its premise, or to its own alone.
+Found = list[list[dict] | ValueError]
+
+
+@dataclass
 class Judge:
     """Judges the items of a file, premise by premise.
 
@@ -153,8 +174,9 @@ class Judge:
         source (`Path`): the items.
         media_root (`Path`, *optional*): the folder that their paths start from and can't leave.
         shard (`tuple[int, int]`): which part of how many; all items of a premise are in one.
-        batch_size (`int`): premises judged together.
+        batch_size (`int`): premises, or windows of them, judged together.
         done (`set[int]`): lines that have been judged.
+        window (`float`, *optional*): longer clips are judged in windows of so many seconds.
     """
 
     clue: UncertainInferencePipeline
@@ -163,6 +185,9 @@ class Judge:
     shard: tuple[int, int] = (1, 1)
     batch_size: int = 4
     done: set[int] = frozenset()
+    window: float | None = None
+    # What was found in the windows of the premise that is being judged.
+    _windows: list[tuple[tuple[float, float] | None, Found]] = field(default_factory=list, init=False)
 
     def plan(self) -> tuple[list[list[int]], list[BadItem], int]:
         """Returns the offsets of the lines about each premise, in the order of the first, with the numbers of these
@@ -186,66 +211,94 @@ class Judge:
         """Yields the answers of a batch at a time; the next one is decoded meanwhile."""
         if bad:
             yield [_error(item, item) for item in bad]
-        batches = [groups[start : start + self.batch_size] for start in range(0, len(groups), self.batch_size)]
+        pieces = self._pieces(groups)
         with ThreadPoolExecutor(1) as ahead:
-            waiting = ahead.submit(self._prepare, batches[0]) if batches else None
-            for number in range(len(batches)):
-                prepared = waiting.result()
-                if number + 1 < len(batches):
-                    waiting = ahead.submit(self._prepare, batches[number + 1])
-                yield self._judge(prepared)
+            waiting = ahead.submit(self._take, pieces)
+            while batch := waiting.result():
+                waiting = ahead.submit(self._take, pieces)
+                if answers := self._judge(batch):
+                    yield answers
 
-    def _prepare(self, batch: list[list[int]]) -> list[tuple[list[Item], dict | ValueError]]:
-        """Reads the items of a batch of premises, and decodes each premise; or returns what is wrong with it."""
-        prepared = []
+    def _take(self, pieces: Iterator[Piece]) -> list[Piece]:
+        """Decodes a batch."""
+        return list(islice(pieces, self.batch_size))
+
+    def _pieces(self, groups: list[list[int]]) -> Iterator[Piece]:
+        """Yields the premises of the items, or the windows of each, decoded; or what is wrong with one."""
         with self.source.open("rb") as file:
-            for places in batch:
+            for places in groups:
                 items = []
                 for line, offset in zip(places[::2], places[1::2], strict=True):
                     file.seek(offset)
                     items.append(read_item(line, file.readline(), self.media_root))
                 # A hypothesis that several items ask about is judged once.
                 hypotheses = list(dict.fromkeys(text for item in items for text in item.hypotheses))
+                premise = items[0].premise
                 try:
-                    prepared.append((items, self.clue.preprocess(items[0].premise | {"hypotheses": hypotheses})))
+                    if self.window is None:
+                        yield Piece(items, self.clue.preprocess(premise | {"hypotheses": hypotheses}))
+                        continue
+                    for window in encode_windows(self.clue.processor, premise, self.window):
+                        inputs = {"premise": window.premise, "hypotheses": hypotheses}
+                        yield Piece(items, inputs, window.bounds, window.last)
                 except (ValueError, OSError) as error:
-                    prepared.append((items, ValueError(str(error))))
-        return prepared
+                    yield Piece(items, ValueError(str(error)))
 
-    def _judge(self, prepared: list[tuple[list[Item], dict | ValueError]]) -> list[dict]:
-        """Answers the items about a batch of premises; where one of them spoils it for all, each by itself."""
-        good = [inputs for _, inputs in prepared if not isinstance(inputs, ValueError)]
+    def _judge(self, batch: list[Piece]) -> list[dict]:
+        """Judges a batch, and answers the items about each premise that is then judged as a whole."""
+        answers = []
+        for piece, found in zip(batch, self._find(batch), strict=True):
+            self._windows.append((piece.window, found))
+            if piece.last:
+                for place, item in enumerate(piece.items):
+                    answers.append(_answer(item, [(window, found[place]) for window, found in self._windows]))
+                self._windows = []
+        return answers
+
+    def _find(self, batch: list[Piece]) -> list[Found]:
+        """Judges a batch together; where one item spoils it for all, each item by itself."""
+        good = [piece.inputs for piece in batch if not isinstance(piece.inputs, ValueError)]
         try:
             judged = iter(self.clue.forward(good) if good else ())
         except ValueError:
-            return [self._judge_item(item, inputs) for items, inputs in prepared for item in items]
-        answers = []
-        for items, inputs in prepared:
-            if isinstance(inputs, ValueError):
-                answers += [_error(item, inputs) for item in items]
-            else:
-                found = self.clue.postprocess(next(judged))
-                answers += [_answer(item, found) for item in items]
-        return answers
+            return [[self._find_item(item, piece.inputs) for item in piece.items] for piece in batch]
+        results = []
+        for piece in batch:
+            failed = isinstance(piece.inputs, ValueError)
+            results.append([piece.inputs if failed else self.clue.postprocess(next(judged))] * len(piece.items))
+        return results
 
-    def _judge_item(self, item: Item, inputs: dict | ValueError) -> dict:
+    def _find_item(self, item: Item, inputs: dict | ValueError) -> list[dict] | ValueError:
+        if isinstance(inputs, ValueError):
+            return inputs
         try:
-            if isinstance(inputs, ValueError):
-                raise inputs
             (judged,) = self.clue.forward([inputs | {"hypotheses": item.hypotheses}])
-            return _answer(item, self.clue.postprocess(judged))
+            return self.clue.postprocess(judged)
         except ValueError as error:
-            return _error(item, error)
+            return error
 
 
-def _answer(item: Item, judged: list[dict]) -> dict:
-    """Returns the line of an item that was judged, perhaps with others about its premise."""
-    found = {answer["hypothesis"]: answer for answer in judged}
-    answers = [
-        {"hypothesis": text, **{key: found[text][key] for key in ANSWER_KEYS if key in found[text]}}
-        for text in item.hypotheses
-    ]
+def _answer(item: Item, windows: list[tuple[tuple[float, float] | None, list[dict] | ValueError]]) -> dict:
+    """Returns the line of an item from what was found about its premise as a whole, or in each window of it."""
+    failed = [found for _, found in windows if isinstance(found, ValueError)]
+    if failed:
+        return _error(item, failed[0])
+    answers = []
+    for text in item.hypotheses:
+        about = []
+        for window, found in windows:
+            answer = next(answer for answer in found if answer["hypothesis"] == text)
+            place = {} if window is None else {"start": window[0], "end": window[1]}
+            about.append(place | {key: answer[key] for key in ANSWER_KEYS if key in answer})
+        answers.append({"hypothesis": text, **(about[0] if windows[0][0] is None else _most_probable(about))})
     return {"line": item.line, "id": item.id, **({"answers": answers} if item.several else answers[0])}
+
+
+def _most_probable(windows: list[dict]) -> dict:
+    """Returns the answer about the window in which a hypothesis is most probable, with those about all."""
+    best = max(windows, key=lambda window: window["probability"])
+    answer = {key: value for key, value in best.items() if key not in ("start", "end")}
+    return answer | {"window": [best["start"], best["end"]], "windows": windows}
 
 
 def _error(item: Item | BadItem, error: ValueError) -> dict:
@@ -335,7 +388,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="file to write; it must not exist yet")
     parser.add_argument("--media-root", type=Path, help="folder that paths of clips start from, and can't leave")
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="judge part K of N (default: 1/1)")
-    parser.add_argument("--batch-size", type=int, default=4, help="premises judged together (default: 4)")
+    parser.add_argument("--batch-size", type=int, default=4, help="premises or windows judged together (default: 4)")
+    parser.add_argument(
+        "--window",
+        type=_window,
+        metavar="SECONDS",
+        help="judge longer clips in windows of this length (default: whole)",
+    )
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error(f"--batch-size must be at least 1, got {options.batch_size}")
@@ -346,8 +405,9 @@ def main(arguments: list[str] | None = None) -> int:
     clue = load(options.model)
     settings = {"model": options.model, "weights": identity(options.model), "input": digest}
     settings |= {"media_root": options.media_root and str(options.media_root), "shard": list(options.shard)}
+    settings["window"] = options.window
     journal = options.output.with_name(f"{options.output.name}.partial")
-    judge = Judge(clue, options.input, options.media_root, options.shard, options.batch_size)
+    judge = Judge(clue, options.input, options.media_root, options.shard, options.batch_size, window=options.window)
     judge.done = open_journal(journal, settings)
     groups, bad, number = judge.plan()
     bar = tqdm(total=number + len(judge.done), initial=len(judge.done), desc="Judging", unit="item")
@@ -368,6 +428,15 @@ def _shard(text: str) -> tuple[int, int]:
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise argparse.ArgumentTypeError(f"must be K/N with K from 1 to N, got {text!r}")
     return int(part), int(parts)
+
+
+def _window(text: str) -> float:
+    try:
+        seconds = float(text)
+        check_window(seconds)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, at least 1, got {text!r}") from error
+    return seconds
 
 
 if __name__ == "__main__":

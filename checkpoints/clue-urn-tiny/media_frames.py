@@ -2,7 +2,7 @@
 """Chooses frames of a video, and decodes their pixels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
-from .media_container import MISSING_SECONDS, MISSING_SHARE, MP4, Demuxer, MediaError
+from .media_container import MISSING_SECONDS, MISSING_SHARE, MP4, Demuxer, MediaError, open_clip, video_stream
 
 
 # Containers round time stamps (Matroska to milliseconds): a frame is on display at t if it starts by t + this.
@@ -25,8 +25,8 @@ Shrink = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """Holds the times to look at, in seconds after the first frame, and the rate that results."""
+class Plan:
+    """Holds the times to look at, in seconds after the beginning, and the rate that results."""
 
     times: np.ndarray
     fps: float
@@ -36,7 +36,7 @@ class _Plan:
 
 def plan_frames(
     duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray | None = None
-) -> _Plan:
+) -> Plan:
     """Plans for `sampling="rate"`, or for `"span"` if given the times at which all frames appear."""
     if shown_at is not None:
         return _span_plan(duration, fps, max_frames, min_frames, shown_at)
@@ -44,16 +44,23 @@ def plan_frames(
     count = min(max(wanted, min_frames), max_frames)
     rate = count / duration if count != wanted and duration > 0 else fps
     notes = (f"video thinned from {wanted} to {count} frames ({fps:g} to {rate:.3g} per second)",)
-    return _Plan(np.arange(count) / rate, rate, duration, notes if count < wanted else ())
+    return Plan(np.arange(count) / rate, rate, duration, notes if count < wanted else ())
 
 
-def _span_plan(duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray) -> _Plan:
+def _span_plan(duration: float, fps: float, max_frames: int, min_frames: int, shown_at: np.ndarray) -> Plan:
     wanted = max(duration * fps, min_frames)
     count = max(2, int(min(wanted, max_frames, len(shown_at))) // 2 * 2)
     times = shown_at[np.linspace(0, len(shown_at) - 1, count).round().astype(int)]
     rate = float((count - 1) / (times[-1] - times[0])) if times[-1] > times[0] else fps
     notes = (f"video thinned from {int(wanted)} to {count} frames ({fps:g} to {rate:.3g} per second)",)
-    return _Plan(times, rate, duration, notes if max_frames < int(wanted) else ())
+    return Plan(times, rate, duration, notes if max_frames < int(wanted) else ())
+
+
+def part_of(shown_at: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Returns when the frames that are on display from `start` to `end` appear, in seconds after `start`."""
+    first = max(0, int(np.searchsorted(shown_at, start + CLOCK_SLACK, side="right")) - 1)
+    last = int(np.searchsorted(shown_at, end - CLOCK_SLACK, side="left"))
+    return np.maximum(shown_at[first : max(last, first + 1)] - start, 0.0)
 
 
 @dataclass(frozen=True)
@@ -121,61 +128,110 @@ def _counts_slots(container: av.container.InputContainer) -> bool:
     return container.format.name == "avi"
 
 
-def decode_frames(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    timeline: _Timeline,
-    times: np.ndarray,
-    label: str,
-    shrink: Shrink | None = None,
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns the frames on display at `times` (seconds after the first), `(len(times), height, width, 3)`, and notes.
+class FrameReader:
+    """Reads frames of a video file, and goes on from where it was as long as they are asked for in their order.
 
-    One pass: only chosen frames are converted to RGB and shrunk, packets that no chosen frame depends on are not
-    decoded, and nothing is read after the last chosen frame.
+    Only chosen frames are converted to RGB and shrunk, packets that no chosen frame depends on are not decoded, and
+    nothing is read after the last chosen frame.
+
+    Args:
+        source (`str`, `bytes` or file object): the file.
+        label (`str`): its name in errors.
     """
-    targets = times + timeline.start + CLOCK_SLACK
-    # Only an index marks keyframes reliably; without, they are guessed from the stream.
-    seekable = container.format.name in (MP4, "matroska,webm")
-    images: list[np.ndarray] = []
-    shown, shown_time, image = None, -math.inf, None
-    fed_until, resume = -math.inf, None
-    clock, picture = _FrameClock(container, timeline), _Picture(stream, label)
 
-    def convert(frame: av.VideoFrame) -> np.ndarray:
-        rgb = picture.rgb(frame)
-        return np.ascontiguousarray(rgb) if shrink is None else shrink(rgb, len(targets))
+    def __init__(self, source: Any, label: str):
+        self.source, self.label = source, label
+        with open_clip(source, label) as container:
+            self.timeline = read_timeline(container, video_stream(container, label), label)
+        self._begin()
 
-    for packet in Demuxer(container, stream):
-        if packet.pts is not None:
-            time = float(packet.pts * packet.time_base)
-            if resume is not None:
-                if not (packet.is_keyframe and time == resume):
-                    continue
-                stream.codec_context.flush_buffers()
-                resume = None
-            fed_until = max(fed_until, time)
-        for frame in packet.decode():
-            time = clock.time(frame)
-            while len(images) < len(targets) and shown is not None and targets[len(images)] < time:
-                image = convert(shown) if image is None else image
-                images.append(image)
-            if len(images) == len(targets):
-                return np.stack(images), picture.notes
-            shown, shown_time, image = frame, time, None
-            if seekable and len(timeline.keyframes):
-                earlier = timeline.keyframes[timeline.keyframes <= targets[len(images)]]
-                if len(earlier) and earlier[-1] > fed_until:
-                    resume = earlier[-1]
-    if shown is None:
-        raise MediaError(f"{label} has a video track from which no frame can be decoded.")
-    if timeline.last - shown_time > max(MISSING_SECONDS, MISSING_SHARE * timeline.duration):
-        raise MediaError(
-            f"{label} is damaged: frames can be decoded up to {shown_time - timeline.start:.2f} s of "
-            f"{timeline.duration:.2f} s."
-        )
-    image = convert(shown) if image is None else image
-    return np.stack(images + [image] * (len(targets) - len(images))), picture.notes
+    def _begin(self) -> None:
+        self._target = -math.inf  # the time that is being looked for, in the stream's seconds
+        self._stream: av.VideoStream | None = None
+        self._frames = self._decode()
+        self._shown: av.VideoFrame | None = None
+        self._shown_time = -math.inf
+        self._next: tuple[av.VideoFrame, float] | None = None  # the frame that follows, and its time
+
+    @property
+    def length(self) -> float:
+        """Returns how many seconds the video lasts."""
+        return self.timeline.duration
+
+    def reaches(self, seconds: float) -> bool:
+        """Returns whether the video goes on beyond `seconds`."""
+        return self.timeline.duration > seconds
+
+    def read(self, times: np.ndarray, shrink: Shrink | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Returns the frames on display at `times` (seconds after the first), `(len(times), height, width, 3)`, and
+        notes.
+
+        Raises:
+            MediaError: if the video is damaged.
+        """
+        targets = times + self.timeline.start + CLOCK_SLACK
+        if targets[0] < self._shown_time:
+            self.close()
+            self._begin()
+        images: list[np.ndarray] = []
+        picture, image, shown = None, None, None
+        for target in targets:
+            self._show(target)
+            picture = picture or _Picture(self._stream, self.label)
+            if self._shown is not shown:
+                shown, rgb = self._shown, picture.rgb(self._shown)
+                image = np.ascontiguousarray(rgb) if shrink is None else shrink(rgb, len(targets))
+            images.append(image)
+        return np.stack(images), picture.notes
+
+    def _show(self, target: float) -> None:
+        """Goes on to the frame on display at `target`, in the stream's seconds."""
+        self._target = target
+        while self._next is None or self._next[1] <= target:
+            if self._next is not None:
+                self._shown, self._shown_time = self._next
+            self._next = next(self._frames, None)
+            if self._next is None:
+                break
+            if self._shown is None:
+                self._shown, self._shown_time = self._next
+        if self._shown is None:
+            raise MediaError(f"{self.label} has a video track from which no frame can be decoded.")
+        missing = self.timeline.last - self._shown_time
+        if self._next is None and missing > max(MISSING_SECONDS, MISSING_SHARE * self.timeline.duration):
+            raise MediaError(
+                f"{self.label} is damaged: frames can be decoded up to {self._shown_time - self.timeline.start:.2f} s "
+                f"of {self.timeline.duration:.2f} s."
+            )
+
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Yields decoded frames and their times, and passes over what `_target` doesn't depend on."""
+        with open_clip(self.source, self.label) as container:
+            stream = self._stream = video_stream(container, self.label)
+            # Only an index marks keyframes reliably; without, they are guessed from the stream.
+            seekable = container.format.name in (MP4, "matroska,webm")
+            keyframes = self.timeline.keyframes
+            fed_until, resume = -math.inf, None
+            clock = _FrameClock(container, self.timeline)
+            for packet in Demuxer(container, stream):
+                if packet.pts is not None:
+                    time = float(packet.pts * packet.time_base)
+                    if resume is not None:
+                        if not (packet.is_keyframe and time == resume):
+                            continue
+                        stream.codec_context.flush_buffers()
+                        resume = None
+                    fed_until = max(fed_until, time)
+                for frame in packet.decode():
+                    yield frame, clock.time(frame)
+                    if seekable and len(keyframes):
+                        earlier = int(np.searchsorted(keyframes, self._target, side="right"))
+                        if earlier and keyframes[earlier - 1] > fed_until:
+                            resume = keyframes[earlier - 1]
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._frames.close()
 
 
 class _FrameClock:

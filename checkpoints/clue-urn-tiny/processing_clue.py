@@ -18,7 +18,16 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .backbone import QWEN2_5_OMNI, Backbone
-from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video, probe_modality
+from .media import (
+    SAMPLINGS,
+    MediaError,
+    OpenClip,
+    check_part,
+    has_audio,
+    load_audio,
+    load_video,
+    probe_modality,
+)
 from .media_container import is_base64, quoted, shorten
 from .media_image import load_image
 from .modalities import MODALITIES, TABLE, modality_of_parts, parts_of_row
@@ -193,12 +202,14 @@ class CLUEProcessor(ProcessorMixin):
     - a `dict` with the key `text` (or `premise`), `audio` or `video`, and optionally `modality`; so a row of the UMUI
       dataset is one as it is, and so is one of pandas. `{"video": "clip.mp4"}` shows the frames alone,
       `{"video": "clip.mp4", "modality": "audiovisual"}` plays the clip's own sound with them, and
-      `{"video": "clip.mp4", "audio": "clip.wav"}` that sound;
+      `{"video": "clip.mp4", "audio": "clip.wav"}` that sound. Beside a clip, `start` and `end` (seconds) say which
+      part of it is meant: `{"video": "clip.mp4", "start": 120, "end": 240}`; either may be left out;
     - a combination, `{"parts": [...]}`: any of these and pictures, `{"image": "a.png"}`, in the order in which they
       are read, seen and heard. Its modality is that of the senses it takes.
 
     A clip is a path, `bytes`, an open file, `{"array", "sampling_rate"}`, `{"frames", "fps"}`, or what the `Audio` and
-    `Video` columns of `datasets` hold, decoded or not. Empty cells (None, NaN, pandas' NA and NaT, blanks alone)
+    `Video` columns of `datasets` hold, decoded or not; or an [`~media.OpenClip`], of which several parts are premises.
+    Empty cells (None, NaN, pandas' NA and NaT, blanks alone)
     count as missing. Blanks and line ends around a text are dropped.
 
     Args:
@@ -358,7 +369,7 @@ class CLUEProcessor(ProcessorMixin):
 
         Raises:
             ValueError: if the premise is empty, ambiguous, of an unknown kind, or a text that names a clip;
-                `MediaError` if its clip cannot be used.
+                `MediaError` if its clip cannot be used, or has no part from its `start` to its `end`.
         """
         options = {**self.media, **media}
         self._check_media(options)
@@ -388,11 +399,11 @@ class CLUEProcessor(ProcessorMixin):
             else:
                 modality, notes = "video", ("no sound track: judged by the frames alone",)
 
-        encoded = EncodedPremise(modality, [], notes=notes)
+        encoded, part = EncodedPremise(modality, [], notes=notes), _part_of_clip(premise)
         if TABLE[modality].sound:
-            self._add_sound(encoded, audio if audio is not None else video, options)
+            self._add_sound(encoded, audio if audio is not None else video, part, options)
         if TABLE[modality].frames:
-            self._add_frames(encoded, video, options)
+            self._add_frames(encoded, video, part, options)
         encoded.input_ids = self._media_tokens(encoded)
         return encoded
 
@@ -723,9 +734,9 @@ class CLUEProcessor(ProcessorMixin):
                 )
         return modality, text, audio, video
 
-    def _add_sound(self, encoded: EncodedPremise, source, options: dict) -> None:
-        extractor = self.feature_extractor
-        audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=options["max_audio_seconds"])
+    def _add_sound(self, encoded: EncodedPremise, source, part: dict, options: dict) -> None:
+        extractor, most = self.feature_extractor, options["max_audio_seconds"]
+        audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=most, **part)
         length, silence = len(audio.waveform), 0
         num_frames = length // extractor.hop_length
         if self.backbone.pads_sound:
@@ -745,7 +756,7 @@ class CLUEProcessor(ProcessorMixin):
         encoded.num_mel_frames = num_frames
         encoded.notes += audio.notes
 
-    def _add_frames(self, encoded: EncodedPremise, source, options: dict) -> None:
+    def _add_frames(self, encoded: EncodedPremise, source, part: dict, options: dict) -> None:
         processor = self.video_processor
         sampling_options = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
 
@@ -769,7 +780,7 @@ class CLUEProcessor(ProcessorMixin):
                 )
             return self._resize(pixels, num_frames)[0].numpy()
 
-        video = load_video(source, shrink=shrink, **sampling_options)
+        video = load_video(source, shrink=shrink, **sampling_options, **part)
         patches = processor(
             videos=[torch.from_numpy(video.frames)],
             do_resize=False,
@@ -823,6 +834,15 @@ class CLUEProcessor(ProcessorMixin):
         for num_frames, num_sounds in turns:
             tokens += frame * num_frames + sound * num_sounds
         return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
+
+
+def _part_of_clip(premise) -> dict[str, float]:
+    """Returns which part of its clip a premise is about, as `load_audio` and `load_video` take it; nothing for all."""
+    row = as_row(premise) or {}
+    row = {**row, **(as_row(row.get("premise")) or {})}
+    part = {key: row[key] for key in ("start", "end") if not is_empty(row.get(key))}
+    check_part(**{"start": 0.0, "end": None, **part})
+    return part
 
 
 def _parts_of(premise) -> list | None:
@@ -951,7 +971,7 @@ def _label(source) -> str:
         return f"'{shorten(os.fsdecode(source))}'"
     if isinstance(source, dict) and isinstance(source.get("path"), str):
         return f"'{shorten(source['path'])}'"
-    return "The clip"
+    return f"'{source.label}'" if isinstance(source, OpenClip) else "The clip"
 
 
 CLUEProcessor.register_for_auto_class("AutoProcessor")

@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluation.demo": "--config {missing} --output-dir {folder}/out",
     "evaluation.reproduce": "--raw {missing} --model m --output-dir {folder}/out",
     "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
+    "modeling_clue.mirage": "--input {missing} --output {folder}/out",
     "modeling_clue.score": "--model {missing} --input pyproject.toml --output {folder}/out",
     "train.sft": "--config {missing} --output-dir {folder}/out",
     "train.card": "--model {missing}",
