@@ -404,7 +404,7 @@ class CLUEProcessor(ProcessorMixin):
             self._add_sound(encoded, audio if audio is not None else video, part, options)
         if TABLE[modality].frames:
             self._add_frames(encoded, video, part, options)
-        encoded.input_ids = self._media_tokens(encoded)
+        encoded.input_ids = self.media_tokens(encoded)
         return encoded
 
     def _encode_parts(self, parts: list, media: dict) -> EncodedPremise:
@@ -549,6 +549,27 @@ class CLUEProcessor(ProcessorMixin):
                 branch_ids += [number] * (len(ids) - len(branch_ids))
             rows.append((ids, branch_ids))
         return self._pad(rows)
+
+    def encode_cuts(
+        self, cuts: list[EncodedPremise], shared: list[int], hypotheses: list[str]
+    ) -> tuple[list[list[int]], list[int], list[list[int]]]:
+        """Tokenizes a premise as far as it goes at each of some cuts, and hypotheses about it.
+
+        Args:
+            cuts (`list[EncodedPremise]`), shared (`list[int]`): what the premise is if it ends there, and how many of
+                its first tokens are those of the whole premise.
+            hypotheses (`list[str]`): about it.
+
+        Returns:
+            `tuple`: for each cut the tokens before a hypothesis, and how many of the first are those of the whole
+            premise's row; and for each hypothesis its tokens.
+        """
+        pieces = self._pieces(cuts[0].modality)
+        (pairs,) = self._encode_claims([hypotheses])
+        rows = [self._fill_pieces(pieces["premise"], cut, "", []) for cut in cuts]
+        before = len(self._fill_pieces(pieces["premise"][: pieces["premise"].index("{premise}")], None, "", []))
+        claims = [self._fill_pieces(pieces["hypothesis"], None, *pair) for pair in pairs]
+        return rows, [before + count for count in shared], claims
 
     def _encode_claims(self, hypotheses: list[list[str]]) -> Iterator[list[tuple[str, list[int]]]]:
         """Yields for each premise its hypotheses, each with its tokens."""
@@ -815,7 +836,7 @@ class CLUEProcessor(ProcessorMixin):
             processor, frame, SizeDict(height=height, width=width), resample=processor.resample
         )
 
-    def _media_tokens(self, encoded: EncodedPremise) -> list[int]:
+    def media_tokens(self, encoded: EncodedPremise) -> list[int]:
         """Returns the places of sound and frames between their markers; in turns if audiovisual."""
         ids = self._ids
         sound, frame = [ids["audio_token"]], [ids["video_token"]]

@@ -112,6 +112,12 @@ class PremiseReader:
         state = PremiseState(cache, mask, positions, ends, modalities, notes, fingerprint(self))
         return state, audio_embeds, video_embeds
 
+    @property
+    def sound_block(self) -> int:
+        """Returns the frames of a spectrogram that the audio tower takes alone: it hears no further."""
+        config = self.config.audio_config
+        return config.to_dict().get("n_window_infer", 2 * config.n_window)
+
     def _modalities(self, input_ids: torch.Tensor) -> list[str]:
         """Returns the modality of each row's premise by its places of sound and frames."""
         sounds = (input_ids == self.config.audio_token_id).any(dim=1).tolist()
@@ -131,30 +137,53 @@ class PremiseReader:
             )
 
     def _read_out(
-        self, state: PremiseState, input_ids: torch.LongTensor, branch_ids: torch.LongTensor
+        self,
+        state: PremiseState,
+        input_ids: torch.LongTensor,
+        branch_ids: torch.LongTensor,
+        visible: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[int]]:
         """Returns the last hidden state of each hypothesis, `(H, hidden_size)`, row by row, and their number in each
-        row; a few hypotheses at a time."""
+        row; a few hypotheses at a time. Other arguments are those of [`~CLUEForConfidenceEstimation.judge`]."""
         masked = self.config.text_config._attn_implementation in MASKED_ATTENTION
         found: list[list[torch.Tensor]] = [[] for _ in range(len(state))]
-        for rows, ids, branches in _in_parts(input_ids, branch_ids, HYPOTHESES_AT_ONCE if masked else ROWS_AT_ONCE):
-            part = state.select(rows)
-            judged = self._side_by_side(part, ids, branches) if masked else self._in_rows(part, ids, branches)
+        for rows, places in _in_parts(branch_ids, HYPOTHESES_AT_ONCE if masked else ROWS_AT_ONCE):
+            part, padding = state.select(rows), places < 0
+            ids = input_ids[rows].gather(1, places.clamp(min=0))
+            branches = branch_ids[rows].gather(1, places.clamp(min=0)).masked_fill(padding, -1)
+            if not masked:
+                judged = self._in_rows(part, ids, branches)
+            elif visible is None:
+                judged = self._side_by_side(part, ids, branches)
+            else:
+                seen = visible[rows].gather(1, places.clamp(min=0))
+                positions = position_ids[:, rows].gather(2, places.clamp(min=0).expand(3, -1, -1))
+                judged = self._side_by_side(part, ids, branches, seen, positions)
             for row, hidden in zip(rows, judged, strict=True):
                 found[row].append(hidden)
         counts = [sum(map(len, parts)) for parts in found]
         return torch.cat([hidden for parts in found for hidden in parts]), counts
 
     def _side_by_side(
-        self, state: PremiseState, input_ids: torch.Tensor, branch_ids: torch.Tensor
+        self,
+        state: PremiseState,
+        input_ids: torch.Tensor,
+        branch_ids: torch.Tensor,
+        visible: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """Reads all hypotheses of a premise in one row, each of which sees the premise and itself."""
-        positions, _ = self._branch_position_ids(input_ids, branch_ids, None, None)
-        positions = positions + state.ends[:, None]
+        """Reads all hypotheses of a premise in one row, each of which sees the premise, or its first `visible` tokens,
+        and itself."""
+        if positions is None:
+            positions, _ = self._branch_position_ids(input_ids, branch_ids, None, None)
+            positions = positions + state.ends[:, None]
         self._check_length(positions, state.ends)
         own = branch_ids[:, :, None] == branch_ids[:, None, :]
         own &= torch.ones(own.shape[1:], dtype=torch.bool, device=own.device).tril()
         premise = state.mask[:, None, :].expand(-1, own.shape[1], -1)
+        if visible is not None:
+            premise = premise & (torch.arange(premise.shape[2], device=premise.device) < visible[:, :, None])
         hidden = self._see(state.cache, input_ids, positions, torch.cat((premise, own), dim=2)[:, None])
         last = last_of_branch(branch_ids)
         return [row[at] for row, at in zip(hidden, last, strict=True)]
@@ -199,13 +228,11 @@ def last_of_branch(branch_ids: torch.Tensor) -> torch.Tensor:
     return last
 
 
-def _in_parts(
-    input_ids: torch.Tensor, branch_ids: torch.Tensor, at_once: int
-) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-    """Yields `at_once` hypotheses of each premise at a time: the rows that have any, their tokens and branches."""
+def _in_parts(branch_ids: torch.Tensor, at_once: int) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Yields `at_once` hypotheses of each premise at a time: the rows that have any, and where in these their tokens
+    are, -1 for padding."""
     for start in range(1, int(branch_ids.max()) + 1, at_once):
         chosen = (branch_ids >= start) & (branch_ids < start + at_once)
         rows = chosen.any(dim=1).nonzero()[:, 0].tolist()
-        ids = [input_ids[row, chosen[row]] for row in rows]
-        branches = [branch_ids[row, chosen[row]] for row in rows]
-        yield rows, pad_sequence(ids, batch_first=True), pad_sequence(branches, batch_first=True, padding_value=-1)
+        places = [chosen[row].nonzero()[:, 0] for row in rows]
+        yield rows, pad_sequence(places, batch_first=True, padding_value=-1)

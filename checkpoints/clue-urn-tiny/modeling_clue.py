@@ -530,6 +530,8 @@ class ConfidenceEstimation(BranchedThinker):
         input_ids: torch.LongTensor,
         branch_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
+        visible: torch.LongTensor | None = None,
+        position_ids: torch.Tensor | None = None,
         calibrated: bool = True,
     ) -> CLUEOutput:
         """Judges hypotheses about premises that have been read: as often as wanted, by the answers of `forward`.
@@ -541,6 +543,9 @@ class ConfidenceEstimation(BranchedThinker):
             input_ids, branch_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): hypotheses of each
                 premise, as [`~CLUEProcessor.encode_hypotheses`] gives them.
             attention_mask (`torch.Tensor`, *optional*): not needed, as it follows from `branch_ids`.
+            visible (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): how many of the first
+                tokens of the premise each token sees, with its `position_ids` (`torch.Tensor` of shape `(3,
+                batch_size, sequence_length)`), to judge by a part of it: see `timeline.py`.
             calibrated (`bool`, defaults to `True`): as of `forward`.
 
         Returns:
@@ -554,7 +559,13 @@ class ConfidenceEstimation(BranchedThinker):
         _check_arguments(branch_ids, {})
         if len(branch_ids) != len(state):
             raise ValueError(f"{len(state)} premises need as many rows of hypotheses, got {len(branch_ids)}.")
-        read_out, counts = self._read_out(state, input_ids, branch_ids)
+        attention = self.config.text_config._attn_implementation
+        if visible is not None and attention not in MASKED_ATTENTION:
+            raise ValueError(
+                f"attn_implementation={attention!r} takes no mask, and can't leave out a part of a premise: load the "
+                "model with attn_implementation='sdpa' or 'eager'."
+            )
+        read_out, counts = self._read_out(state, input_ids, branch_ids, visible, position_ids)
         return self._answer(read_out, counts, state.modalities, calibrated)
 
     def _answer(

@@ -17,6 +17,7 @@ from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .premise_state import PremiseState
 from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error
+from .timeline import choose_cuts, find_cuts, judge_cuts
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -69,6 +70,56 @@ class UncertainInferencePipeline(Pipeline):
         inputs = self.processor.collate_premises([encoded])
         state = self.model.read(**inputs.to(self.device, self.model.dtype))
         return replace(state, modalities=inputs.modalities, notes=inputs.notes)
+
+    def timeline(
+        self,
+        premise,
+        hypotheses: str | list[str],
+        every: float | None = None,
+        times: list[float] | None = None,
+        interval: float = 0.9,
+        calibrated: bool = True,
+        **media,
+    ) -> list[dict[str, Any]]:
+        """Judges hypotheses about a premise as far as it has gone at each of some times, from one reading of it.
+
+        The answer at a time is the one about a premise that ends there. There are only times at which that is exact:
+        in a clip those at which the model's towers and chunks end, in a text the ends of sentences; see `timeline.py`.
+
+        Args:
+            premise (`dict` or what else [`CLUEProcessor`] takes for a premise): of one modality.
+            hypotheses (`list[str]` or `str`): about it.
+            every (`float`, *optional*): seconds of a clip, or characters of a text, between two times: each is moved
+                back to the last one at which it can be told.
+            times (`list[float]`, *optional*): the times themselves, moved in the same way; all there are without
+                either. The end of the premise is always one.
+            interval, calibrated, **media: as of a call.
+
+        Returns:
+            `list[dict]`: for each hypothesis `hypothesis`; `times` (`list[float]` of length T); `probability`,
+            `distribution`, `standard_deviation`, `interval` and, where the checkpoint has a calibration for it,
+            `conformal_interval`, each a list of length T of what a call gives; `modality` and `notes`.
+
+        Raises:
+            ValueError: as of [`~UncertainInferencePipeline.read`], and if the premise is a combination of parts.
+        """
+        encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(interval, **media)[0])
+        _, hypotheses = read_input({"hypotheses": hypotheses})
+        cuts = choose_cuts(find_cuts(self.processor, encoded, self.model.sound_block), every, times)
+        inputs = self.processor.collate_premises([encoded])
+        state = self.model.read(**inputs.to(self.device, self.model.dtype))
+        logits = judge_cuts(self.model, self.processor, state, cuts, hypotheses)
+        calibration = self.model.config.calibration if calibrated else None
+        at_times = [
+            answers(hypotheses, at_time, calibration, encoded.modality, encoded.notes, interval) for at_time in logits
+        ]
+        of_all = ("hypothesis", "modality", "notes")
+        return [
+            {"hypothesis": one[0]["hypothesis"], "times": [float(cut.at) for cut in cuts]}
+            | {name: [answer[name] for answer in one] for name in one[0] if name not in of_all}
+            | {"modality": one[0]["modality"], "notes": one[0]["notes"]}
+            for one in zip(*at_times, strict=True)
+        ]
 
     def _judge(self, state: PremiseState, hypotheses: list[str], calibrated: bool = True) -> dict:
         """Judges hypotheses about a premise that has been read."""
