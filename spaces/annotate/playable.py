@@ -130,7 +130,10 @@ def _fault_inside(container: av.container.InputContainer, modality: str) -> Faul
 def _fault_of_length(container: av.container.InputContainer) -> Fault | None:
     """Tells by its last packets if a clip ends before the time it declares."""
     start, declared = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
-    container.seek(container.duration - av.time_base // 2)
+    try:
+        container.seek(container.duration - av.time_base // 2)
+    except av.FFmpegError:
+        container.seek(0)  # a FLAC file without a table of its places, as libsndfile writes them
     ends = [(one.pts + (one.duration or 0)) * one.time_base for one in container.demux() if one.pts is not None]
     found = float(max(ends, default=start)) - start
     if declared - found <= SECONDS_SHORT:

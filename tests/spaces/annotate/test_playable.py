@@ -4,10 +4,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playable import find_faults, warning
 from training import load_examples
+
+from datasets_scripts.sources.urn_media import write_sound
 
 
 # Name, codec of the pictures, codec of the sound, options, and what is told; nothing if every browser plays it.
@@ -117,8 +120,10 @@ def test_pictures_that_no_browser_shows(tmp_path):
     assert "gone.png: can't be read as a picture: it is gone" in warning(faults) and "ffmpeg" not in warning(faults)
 
 
-def test_nothing_wrong_is_nothing_told(clips):
-    """No fault, no warning."""
+def test_nothing_wrong_is_nothing_told(clips, tmp_path):
+    """No fault, no warning, also of a file whose end can't be jumped to."""
+    write_sound(tmp_path / "beeps.flac", ["high", "low"] * 5, np.random.default_rng(0))
+    assert not find_faults([(str(tmp_path / "beeps.flac"), "audio")])
     assert warning(find_faults([(str(clips["h264.mp4"]), "audiovisual")])) == ""
 
 
