@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import quote
 
-from items import SENSES, Item
+from items import SENSES, Item, Part
 from scale import scale
 from store import Judgement, NotAssigned, Store
 from training import Example, feedback
@@ -13,6 +13,7 @@ LONGEST_NOTE = 2000
 # What a page tells of a clip that it could not play, and what the organiser reads.
 FAILURES = {
     "broken": "can't be played",
+    "unshown": "can't be shown",
     "network": "did not load to its end",
     "picture": "shows no picture",
     "sound": "has no sound",
@@ -36,9 +37,10 @@ class AnnotatorPages:
 
     def __init__(self, store: Store, items: dict[str, Item], examples: list[Example]):
         self._store, self._items, self._examples = store, items, examples
-        present = {item.modality for item in items.values()}
-        # Clips come before texts.
-        self._modalities = [modality for modality in reversed(SENSES) if modality in present]
+        present = {(item.modality, *(part.modality for part in item.parts)) for item in items.values()}
+        # Clips come before texts, and what is one part before what is several.
+        order = [*reversed(SENSES)]
+        self._kinds = sorted(present, key=lambda kind: (order.index(kind[0]), len(kind), kind))
 
     def resume(self, annotator: str) -> dict:
         """Returns the page at which somebody goes on."""
@@ -52,8 +54,9 @@ class AnnotatorPages:
 
     def instructions(self, annotator: str) -> dict:
         """Returns the instructions."""
-        ranges = scale(self._modalities[0])
-        return self._page(annotator, "instructions", scale=ranges, modalities=self._modalities)
+        modality, *_ = self._kinds[0]
+        kinds = [list(parts) for _, *parts in self._kinds]
+        return self._page(annotator, "instructions", scale=scale(modality), kinds=kinds)
 
     def begin(self, annotator: str) -> dict:
         """Goes on from the instructions."""
@@ -66,7 +69,7 @@ class AnnotatorPages:
         if trained >= len(self._examples):
             return self.resume(annotator)
         example = self._examples[trained]
-        probability, evidence, _ = read_answer(answer, example.modality)
+        probability, evidence, _ = read_answer(answer, senses_of(example))
         page = self._training(annotator, trained)
         given = {"probability": probability, "evidence": evidence, "note": None}
         return page | {"answer": given, "feedback": feedback(example, probability, evidence)}
@@ -83,7 +86,7 @@ class AnnotatorPages:
         self._store.check_in(annotator)
         if any(task.unplayed for task in self._store.tasks(annotator) if task.item == item):
             raise BadAnswer("Its clip could not be played here, so no judgement is taken. Try it again first.")
-        self._store.judge(Judgement(item, annotator, *read_answer(answer, self._items[item].modality)))
+        self._store.judge(Judgement(item, annotator, *read_answer(answer, senses_of(self._items[item]))))
         return self._next(annotator) | {"saved": item}
 
     def open(self, annotator: str, item: object) -> dict:
@@ -144,27 +147,38 @@ class AnnotatorPages:
 
 
 def _content(item: Item | Example) -> dict:
-    is_text = item.modality == "text"
     return {
-        "modality": item.modality,
-        "text": item.premise if is_text else None,
-        # One of the files that the server may show, relative to the page.
-        "clip": None if is_text else "gradio_api/file=" + quote(Path(item.premise).as_posix()),
+        "parts": list(map(_shown, item.parts)),
         "context": item.context,
         "claim": item.claim,
-        "senses": SENSES[item.modality],
+        "senses": senses_of(item),
         "scale": scale(item.modality),
     }
 
 
-def read_answer(answer: object, modality: str) -> tuple[int, list[str], str | None]:
+def _shown(part: Part) -> dict:
+    return {
+        "modality": part.modality,
+        "text": None if part.is_file else part.content,
+        # One of the files that the server may show, relative to the page.
+        "file": "gradio_api/file=" + quote(Path(part.content).as_posix()) if part.is_file else None,
+    }
+
+
+def senses_of(item: Item | Example) -> list[str]:
+    """Returns what may inform a judgement of an item."""
+    read = ["text"] if any(not part.is_file for part in item.parts) else []
+    return list(dict.fromkeys([*SENSES[item.modality], *read]))
+
+
+def read_answer(answer: object, senses: list[str]) -> tuple[int, list[str], str | None]:
     """Returns probability (0 to 100), evidence (empty if nothing informed it) and note; raises [`BadAnswer`]."""
     if not isinstance(answer, dict):
         raise BadAnswer("There is no answer to keep.")
     probability, evidence, note = (answer.get(name) for name in ("probability", "evidence", "note"))
     if type(probability) is not int or not 0 <= probability <= 100:
         raise BadAnswer("Set the slider first: any whole number from 0 to 100.")
-    if not isinstance(evidence, list) or not all(sense in SENSES[modality] for sense in evidence):
+    if not isinstance(evidence, list) or not all(sense in senses for sense in evidence):
         raise BadAnswer("Say what informed your judgement, or that nothing did.")
     if note is not None and not (isinstance(note, str) and len(note) <= LONGEST_NOTE):
         raise BadAnswer(f"A note has at most {LONGEST_NOTE:,} letters.")

@@ -108,7 +108,8 @@ def main(settings: Settings) -> None:
     if settings.sync:
         Sync(store, settings.sync, settings.data / "sync", settings.sync_minutes)
     by_id = {item.id: item for item in items}
-    clips = {(one.premise, one.modality) for one in [*items, *examples] if one.modality != "text"}
+    parts = {part for one in [*items, *examples] for part in one.parts if part.is_file}
+    clips = {(part.content, part.modality) for part in parts}
     wrong = warning(find_faults(clips))
     if wrong:
         print(wrong, file=sys.stderr, flush=True)

@@ -58,7 +58,7 @@ class Dashboard:
             "short": short,
             "warning": self._warning,
             "unplayed": [
-                f"{self._items[one['item']].video} {FAILURES[one['why']]} for {one['annotator']}"
+                f"{self._items[one['item']].name} {FAILURES[one['why']]} for {one['annotator']}"
                 for one in self._store.unplayed()
             ],
             "alpha": alpha(judgements),

@@ -7,43 +7,75 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assignment import QueuedItem
-from datasets import Audio, Dataset, Video, load_dataset_builder
+from clips import file_for
+from datasets import Audio, Dataset, Image, List, Video, load_dataset_builder
 from datasets.data_files import DataFilesDict
 
 
-# What may inform a judgement of a premise: writing in a picture is "text".
+# What may inform a judgement of a premise: writing in a picture is "text", as are texts among its parts.
 SENSES = {
     "text": ("text",),
     "audio": ("audio",),
     "video": ("video", "text"),
     "audiovisual": ("video", "audio", "text"),
 }
-# The document type in the header of a Matroska file.
-WEBM = b"\x42\x82\x84webm"
+# What a part of a premise can be.
+PARTS = (*SENSES, "image")
 # Claims about one premise that the same people judge in one go.
 CLAIMS_TOGETHER = 12
 
 
 @dataclass(frozen=True)
+class Part:
+    """Holds one of `PARTS`: a text, or the path of a clip or a picture."""
+
+    modality: str
+    content: str
+
+    @property
+    def is_file(self) -> bool:
+        """Tells whether the content is a path."""
+        return self.modality != "text"
+
+    @property
+    def identity(self) -> str:
+        """Tells it from others: a file by its name without its ending, in the Hub's cache its content's."""
+        return Path(self.content).resolve().stem if self.is_file else self.content
+
+
+@dataclass(frozen=True)
 class Item:
-    """Holds a claim about a premise (a text, or the path of a clip), the event it is about and its story."""
+    """Holds a claim about a premise (a text, the path of a clip, or parts), the event it is about and its story."""
 
     id: str
     modality: str
-    premise: str
+    premise: str | tuple[Part, ...]
     claim: str
     topic: str | None = None
     context: str | None = None
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """Returns what the premise is made of, in order: often one part alone."""
+        return (Part(self.modality, self.premise),) if isinstance(self.premise, str) else self.premise
+
+    @property
+    def name(self) -> str:
+        """Returns the names of its files without their endings."""
+        return ", ".join(Path(part.content).stem for part in self.parts if part.is_file)
+
+    @property
     def video(self) -> str | None:
-        """Returns the clip's name without its ending, by which a build of the dataset finds it again."""
-        return None if self.modality == "text" else Path(self.premise).stem
+        """Returns the name of a premise that is a clip, by which a build of the dataset finds it again."""
+        return (self.name or None) if isinstance(self.premise, str) else None
 
     @property
     def digest(self) -> str:
-        """Tells if an item is still the same; a clip counts by its file's name, in the Hub's cache its content's."""
-        premise = self.premise if self.modality == "text" else Path(self.premise).resolve().stem
+        """Tells if an item is still the same."""
+        if isinstance(self.premise, str):
+            premise = self.parts[0].identity
+        else:
+            premise = tuple((part.modality, part.identity) for part in self.parts)
         # The context comes last: databases that were begun without it go on.
         return _hash((self.modality, premise, self.claim)) + _hash(self.context)
 
@@ -85,7 +117,11 @@ def _items(rows: Dataset, name: str, clips: Path) -> list[Item]:
         # One loader reads all configs of a folder: sounds may come as `Video` too. Browsers decode, not we.
         if isinstance(rows.features[column], (Audio, Video)):
             rows = rows.cast_column(column, type(rows.features[column])(decode=False))
-    by_premise: dict[tuple[str, str], list[Item]] = {}
+    # Datasets that were built before there were combinations lack it.
+    clips_of_parts = getattr(rows.features.get("part_clips"), "feature", None)
+    if isinstance(clips_of_parts, (Audio, Image, Video)):
+        rows = rows.cast_column("part_clips", List(type(clips_of_parts)(decode=False)))
+    by_premise: dict[tuple, list[Item]] = {}
     seen = set()
     for row in rows:
         if row["id"] in seen:
@@ -99,41 +135,35 @@ def _items(rows: Dataset, name: str, clips: Path) -> list[Item]:
     return [item for items in by_premise.values() for item in items]
 
 
-def _premise(row: dict, clips: Path) -> str:
+def _premise(row: dict, clips: Path) -> str | tuple[Part, ...]:
     if row["modality"] not in SENSES:
         raise ValueError(f"row {row['id']}: modality must be one of {', '.join(SENSES)}, got {row['modality']!r}")
+    if row.get("parts"):
+        return _combination(row, clips)
     column = {"text": "premise", "audio": "audio"}.get(row["modality"], "video")
     value = row[column]
     if not value:
         raise ValueError(f"row {row['id']}: a premise of modality {row['modality']} needs {column}")
-    if column == "premise":
-        return value
-    if not value["bytes"]:
-        # Not resolved: a link into the Hub's cache leads to a file without its name.
-        return str(_as_webm(Path(value["path"]).absolute(), clips))
-    # The content names the folder: two clips of one name stay two.
-    folder = clips / hashlib.sha256(value["bytes"]).hexdigest()[:16]
-    file = folder / Path(value["path"] or row["id"]).name
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        partial.write_bytes(value["bytes"])
-        partial.replace(file)
-    return str(_as_webm(file.absolute(), clips))
+    return value if column == "premise" else file_for(value, row["id"], clips)
 
 
-def _as_webm(clip: Path, clips: Path) -> Path:
-    """Links a WebM to its own name, by which browsers know it: datasets store it by that of Matroska."""
-    if clip.suffix != ".mkv":
-        return clip
-    with clip.open("rb") as file:
-        if WEBM not in file.read(64):
-            return clip
-    link = clips / _hash(str(clip))[:16] / f"{clip.stem}.webm"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(clip)
-    return link
+def _combination(row: dict, clips: Path) -> tuple[Part, ...]:
+    """Returns the parts of a row; the files of those that are no text stand in a column of their own, in order."""
+    files, parts = list(row["part_clips"] or []), []
+    wanted = sum(part["modality"] != "text" for part in row["parts"])
+    if len(files) != wanted:
+        raise ValueError(f"row {row['id']}: its parts need {wanted} files, and part_clips has {len(files)}")
+    for number, part in enumerate(row["parts"], start=1):
+        if part["modality"] not in PARTS:
+            raise ValueError(
+                f"row {row['id']}: part {number} must be one of {', '.join(PARTS)}, not {part['modality']!r}"
+            )
+        is_text = part["modality"] == "text"
+        value = part["text"] if is_text else files.pop(0)
+        if not value:
+            raise ValueError(f"row {row['id']}: part {number}, of modality {part['modality']}, is empty")
+        parts.append(Part(part["modality"], value if is_text else file_for(value, row["id"], clips)))
+    return tuple(parts)
 
 
 def make_queue(items: list[Item], pilot: int, seed: int) -> list[QueuedItem]:

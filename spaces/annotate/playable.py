@@ -1,5 +1,6 @@
 """
-Finds the clips that some browser can't play, and tells what to do about them, before anybody sits before them.
+Finds the clips and pictures that some browser can't play or show, and tells what to do about them, before anybody sits
+before them.
 
 What is said here was measured in Chromium; for Firefox and Safari it follows their documentation. Whether a clip does
 play on somebody's screen is found out there, by `pages/`.
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from PIL import Image
 
 
 MP4, WEBM = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
@@ -26,6 +28,7 @@ PLAYED = {
     "mp3": ("", "mp3", (".mp3",)),
     "aac": ("", "aac", (".aac",)),
 }
+PICTURES = ("PNG", "JPEG", "GIF", "WEBP")
 # H.264 is left to the machine's decoder. Those of the other codecs are the browsers' own, and take every format.
 H264_FORMATS = ("yuv420p", "yuvj420p")
 # Of other containers the length is an estimate.
@@ -48,7 +51,8 @@ class Fault:
 
 
 def find_faults(clips: Iterable[tuple[str, str]]) -> dict[str, Fault]:
-    """Looks into clips, pairs of a path and a modality in which it is judged; returns faults by path."""
+    """Looks into clips, pairs of a path and a modality in which it is judged, `"image"` for pictures; returns faults
+    by path."""
     clips = sorted(set(clips))
     with ThreadPoolExecutor() as pool:
         found = pool.map(_fault, clips)
@@ -59,7 +63,9 @@ def warning(faults: dict[str, Fault]) -> str:
     """Tells the organiser each fault, and the command that makes clips that every browser plays; nothing if none."""
     if not faults:
         return ""
-    lines = [f"{len(faults)} of the clips can't be played in every browser, and where they can't, not be judged:"]
+    lines = [
+        f"{len(faults)} of the files can't be played or shown in every browser, and where they can't, not be judged:"
+    ]
     lines += [f"  {Path(path).name}: {fault.text}" for path, fault in faults.items()]
     curable = [path for path, fault in faults.items() if fault.curable]
     if len(curable) < len(faults):
@@ -74,11 +80,24 @@ def warning(faults: dict[str, Fault]) -> str:
 
 def _fault(clip: tuple[str, str]) -> Fault | None:
     path, modality = clip
+    if modality == "image":
+        return _fault_of_picture(path)
     try:
         with av.open(path) as container:
             return _fault_inside(container, modality) or _fault_of_name(container, Path(path).suffix.lower())
     except av.FFmpegError as error:
         return Fault(f"can't be read: {error.strerror}", curable=False)
+
+
+def _fault_of_picture(path: str) -> Fault | None:
+    try:
+        with Image.open(path, formats=PICTURES) as image:
+            image.load()
+    # Pillow's decoders raise all of these on what is damaged or too large.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "it is gone" if isinstance(error, FileNotFoundError) else "damaged, or none of " + ", ".join(PICTURES)
+        return Fault(f"can't be read as a picture: {reason}", curable=False)
+    return None
 
 
 def _fault_inside(container: av.container.InputContainer, modality: str) -> Fault | None:
@@ -111,7 +130,10 @@ def _fault_inside(container: av.container.InputContainer, modality: str) -> Faul
 def _fault_of_length(container: av.container.InputContainer) -> Fault | None:
     """Tells by its last packets if a clip ends before the time it declares."""
     start, declared = ((time or 0) / av.time_base for time in (container.start_time, container.duration))
-    container.seek(container.duration - av.time_base // 2)
+    try:
+        container.seek(container.duration - av.time_base // 2)
+    except av.FFmpegError:
+        container.seek(0)  # a FLAC file without a table of its places, as libsndfile writes them
     ends = [(one.pts + (one.duration or 0)) * one.time_base for one in container.demux() if one.pts is not None]
     found = float(max(ends, default=start)) - start
     if declared - found <= SECONDS_SHORT:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from items import Part
+
 
 FOLDER = Path(__file__).resolve().parent / "training"
 
@@ -24,6 +26,11 @@ class Example:
     high: int
     evidence: list[str]
     why: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Returns what is shown: one part."""
+        return (Part(self.modality, self.premise),)
 
 
 def load_examples() -> list[Example]:

@@ -23,7 +23,7 @@ import gradio as gr  # noqa: E402
 from answers import show_answers, show_error  # noqa: E402
 from model import MODEL, judge  # noqa: E402
 from page_examples import examples_for  # noqa: E402
-from uploads import UploadsOnly  # noqa: E402
+from uploads import UploadsOnly, picture_input  # noqa: E402
 from validation import (  # noqa: E402
     MAX_FILE_MB,
     MAX_HYPOTHESES,
@@ -31,6 +31,7 @@ from validation import (  # noqa: E402
     MAX_SECONDS,
     InvalidInput,
     check_clip,
+    check_picture,
     check_text,
     split_hypotheses,
 )
@@ -38,9 +39,13 @@ from validation import (  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 LOCAL = "http://127.0.0.1:7860"
-KINDS = ["Text", "Sound", "Video"]
+KINDS = ["Text", "Sound", "Video", "Together"]
 SOUND = {"Picture and sound": ["with sound"], "Picture only": ["without sound"]}
 SOUND["Both, side by side"] = ["with sound", "without sound"]
+UNTESTED = (
+    "<p class='small'>Give two or more; they are judged as one, in this order. Neither clue-small nor clue-urn-tiny "
+    "was trained on several together, or on pictures: what they say of them is untested.</p>"
+)
 EMPTY = "<p class='empty'>The answers will stand here: for each hypothesis a probability, and how sure it is.</p>"
 
 EXAMPLES = examples_for(MODEL)
@@ -65,15 +70,41 @@ def judge_video(video: str | None, hypotheses: str, with_sound: bool) -> list[di
     return judge({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
 
 
-def answer(kind: str, text: str, audio: str | None, video: str | None, sound: str, hypotheses: str) -> str:
+def judge_together(
+    text: str | None, picture: str | None, audio: str | None, video: str | None, hypotheses: str, with_sound: bool
+) -> list[dict]:
+    """Returns the answers about two or more of text, picture, sound and video, judged as one premise in this order."""
+    sentences, parts = split_hypotheses(hypotheses), []
+    if text and text.strip():
+        parts.append({"text": check_text(text)})
+    if picture:
+        parts.append({"image": check_picture(picture)})
+    if audio:
+        parts.append({"audio": check_clip(audio, "audio")})
+    if video:
+        modality = "audiovisual" if with_sound else "video"
+        parts.append({"video": check_clip(video, "video", with_sound), "modality": modality})
+    if len(parts) < 2:
+        raise InvalidInput("Give at least two of these together: a text, a picture, a sound, a video.")
+    return judge({"parts": parts}, sentences)
+
+
+def answer(
+    kind: str, text: str, picture: str | None, audio: str | None, video: str | None, sound: str, hypotheses: str
+) -> str:
     """Returns what the page shows: the answers, or why there are none."""
     try:
         if kind == "Text":
             columns = {"": judge_text(text, hypotheses)}
         elif kind == "Sound":
             columns = {"": judge_audio(audio, hypotheses)}
-        else:
+        elif kind == "Video":
             columns = {name: judge_video(video, hypotheses, name == "with sound") for name in SOUND[sound]}
+        else:
+            columns = {
+                name: judge_together(text, picture, audio, video, hypotheses, name == "with sound")
+                for name in (SOUND[sound] if video else [""])
+            }
     except InvalidInput as error:
         return show_error(str(error))
     return show_answers(columns)
@@ -93,15 +124,16 @@ def endpoint(function):
 
 
 def show_kind(kind: str) -> list:
-    """Shows the inputs that a kind of premise has."""
-    return [gr.update(visible=kind == name) for name in (*KINDS, "Video")]
+    """Shows the inputs that a kind of premise has: text, picture, sound, video, its sound; and what to know."""
+    return [gr.update(visible=kind in (name, "Together")) for name in ("Text", "", "Sound", "Video", "Video", "")]
 
 
 def take_example(name: str) -> list:
     """Puts an example in place of what the inputs hold."""
     kind, *values, hypotheses = EXAMPLES[name]
-    updates = [update | {"value": value} for update, value in zip(show_kind(kind), values, strict=True)]
-    return [kind, *updates, hypotheses, EMPTY]
+    *shown, untested = show_kind(kind)
+    updates = [update | {"value": value} for update, value in zip(shown, values, strict=True)]
+    return [kind, *updates, hypotheses, EMPTY, untested]
 
 
 theme = gr.themes.Base(
@@ -133,8 +165,8 @@ theme = gr.themes.Base(
 
 with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as demo:
     gr.HTML(
-        "<header class='top'><h1>How probable is it?</h1><p>Give a text, a sound or a video, and sentences about it. "
-        "CLUE says how probable it is that each is true.</p></header>"
+        "<header class='top'><h1>How probable is it?</h1><p>Give a text, a sound, a video or several together, and "
+        "sentences about it. CLUE says how probable it is that each is true.</p></header>"
     )
     with gr.Tabs():
         with gr.Tab("Try it"):
@@ -144,14 +176,16 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     with gr.Row(elem_classes="examples"):
                         examples = {name: gr.Button(name, size="md", min_width=90) for name in EXAMPLES}
                     kind = gr.Radio(KINDS, value="Text", label="What the sentences are about")
+                    untested = gr.HTML(UNTESTED, visible=False)
                     text = gr.Textbox(label="Text", lines=4, value=FIRST.text)
+                    picture = picture_input(label="Picture", sources=["upload"], visible=False, buttons=[])
                     audio = gr.Audio(
                         label="Sound", type="filepath", sources=["upload", "microphone"], visible=False, buttons=[]
                     )
                     video = gr.Video(
                         label="Video", sources=["upload", "webcam"], include_audio=True, visible=False, buttons=[]
                     )
-                    sound = gr.Radio(list(SOUND), value="Picture and sound", label="What to judge", visible=False)
+                    sound = gr.Radio(list(SOUND), value="Picture and sound", label="Of the video", visible=False)
                     hypotheses = gr.Textbox(
                         label="Hypotheses, one a line",
                         lines=4,
@@ -161,9 +195,9 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     )
                     submit = gr.Button("Judge", variant="primary", size="lg")
                     gr.HTML(
-                        f"<p class='small'>Answers by {escape(Path(MODEL).name)}. Clips up to {MAX_SECONDS} "
-                        f"seconds and {MAX_FILE_MB} MB. What you send is judged, kept for at most {2 * MINUTES} "
-                        "minutes so that you can play it, and looked at by nobody.</p>"
+                        f"<p class='small'>Answers by {escape(Path(MODEL).name)}. Files up to {MAX_FILE_MB} MB, clips "
+                        f"up to {MAX_SECONDS} seconds, pictures in PNG, JPEG, GIF or WebP. What you send is judged, "
+                        f"kept for at most {2 * MINUTES} minutes so that you can play it, and looked at by nobody.</p>"
                     )
                 with gr.Column(scale=6, min_width=320):
                     gr.HTML("<h2 class='heading'>Answers</h2>")
@@ -174,12 +208,12 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
             about = about.replace(LOCAL, os.environ.get("SPACE_ID", LOCAL))
             gr.Markdown(about, elem_classes="about")
 
-    inputs = [kind, text, audio, video, sound, hypotheses]
-    kind.input(show_kind, kind, [text, audio, video, sound], queue=False, api_visibility="private")
+    premise = [text, picture, audio, video, sound]
+    inputs = [kind, *premise, hypotheses]
+    kind.input(show_kind, kind, [*premise, untested], queue=False, api_visibility="private")
+    filled = [*inputs, shown, untested]
     for name, button in examples.items():
-        button.click(
-            lambda name=name: take_example(name), None, [*inputs, shown], queue=False, api_visibility="private"
-        )
+        button.click(lambda name=name: take_example(name), None, filled, queue=False, api_visibility="private")
     submit.click(answer, inputs, shown, api_visibility="private", concurrency_id="model", show_progress_on=shown).then(
         None, js="() => document.getElementById('answers').scrollIntoView({block: 'nearest'})"
     )
@@ -192,6 +226,7 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
             ("judge_text", judge_text, [text, hypotheses]),
             ("judge_audio", judge_audio, [audio, hypotheses]),
             ("judge_video", judge_video, [video, hypotheses, with_sound]),
+            ("judge_together", judge_together, [text, picture, audio, video, hypotheses, with_sound]),
         ):
             gr.Button(name).click(
                 endpoint(function),

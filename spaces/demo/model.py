@@ -51,5 +51,6 @@ def judge(premise: dict, hypotheses: list[str]) -> list[dict]:
         prepared = clue.preprocess({**premise, "hypotheses": hypotheses})
     except ValueError as error:
         # The message may hold the name of a file: it is not for the page.
-        raise InvalidInput("This clip is damaged, cut off or too short: it cannot be read to its end.") from error
+        which = "One of the clips" if "parts" in premise else "This clip"
+        raise InvalidInput(f"{which} is damaged, cut off or too short: it cannot be read to its end.") from error
     return clue.postprocess(forward(prepared))

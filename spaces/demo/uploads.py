@@ -1,7 +1,14 @@
-"""Refuses requests whose clips come by another way than upload, or whose inputs are of another kind."""
+"""Refuses requests whose files come by another way than upload, or whose inputs are of another kind."""
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
+
+
+def picture_input(**options) -> gr.Image:
+    """Makes an input for a picture, which comes as it is: Gradio would open it before it has been checked."""
+    image = gr.Image(type="filepath", **options)
+    image.preprocess = lambda upload: upload.path if upload else None
+    return image
 
 
 class UploadsOnly(gr.Blocks):
@@ -28,7 +35,7 @@ class UploadsOnly(gr.Blocks):
 def _is_of_its_kind(component: gr.components.Component, value: object) -> bool:
     if value is None:
         return True
-    if isinstance(component, (gr.Audio, gr.Video)):
+    if isinstance(component, (gr.Image, gr.Audio, gr.Video)):
         said = value.get("meta") if isinstance(value, dict) else None
         return said == {"_type": "gradio.FileData"} and isinstance(value.get("path"), str)
     if isinstance(component, gr.Radio):

@@ -2,15 +2,19 @@
 
 import os
 import re
+import warnings
 from collections import Counter
 
 import av
+from PIL import Image
 
 
 MAX_FILE_MB = 50
 MAX_SECONDS = 120
 MAX_PIXELS = 1920 * 1088
 MAX_ASPECT = 20
+# More than most cameras make; such a picture takes half a gigabyte while it is prepared.
+MAX_PICTURE_PIXELS = 25_000_000
 # A minute at 120 pictures a second: each is decoded, and a few bytes can stand for one.
 MAX_PICTURES = 7_200
 # Eight channels at 48 kHz, or two at 192 kHz: silence packs into next to nothing.
@@ -22,6 +26,7 @@ MAX_HYPOTHESIS = 300
 MARKUP = re.compile(r"<\s*[/!|a-zA-Z]")
 # Invisible, but needed to write Persian, the languages of India, and families of emoji.
 JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
+PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Formats that hold their own data; a playlist would name other files.
 FORMATS = "wav,w64,flac,ogg,mp3,aac,aiff,caf,mov,matroska,webm,avi,mpeg,mpegts,asf,flv"
 
@@ -72,17 +77,14 @@ def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
     word = "sound" if kind == "audio" else "video"
     if not path:
         raise InvalidInput(f"Add a {word} first: choose a file, record one, or take an example.")
-    if not os.path.exists(path):
-        raise InvalidInput(f"This {word} is not here any more: files are deleted after some minutes. Choose it again.")
-    if os.path.getsize(path) > MAX_FILE_MB * 2**20:
-        raise InvalidInput(f"The file is larger than {MAX_FILE_MB} MB.")
+    _check_file(path, word)
     unreadable = InvalidInput(f"This file is not a {word} that can be read, whatever its name says; or it is damaged.")
     try:
         # As an open file: no name is taken for an address.
         with open(path, "rb") as file, av.open(file, options={"format_whitelist": FORMATS}) as container:
             pictures, sound = container.streams.best("video"), container.streams.best("audio")
             if kind == "video":
-                _check_pictures(pictures)
+                _check_frames(pictures)
                 if with_sound and sound is None:
                     raise InvalidInput("This video has no sound: judge its picture only.")
             if kind == "audio" or with_sound:
@@ -93,12 +95,48 @@ def check_clip(path: str | None, kind: str, with_sound: bool = False) -> str:
     return path
 
 
-def _check_pictures(stream: av.VideoStream | None) -> None:
+def check_picture(path: str) -> str:
+    """Checks a picture, by reading it; returns its path, or raises [`InvalidInput`]."""
+    _check_file(path, "picture")
+    too_large = InvalidInput(f"The picture has more than {MAX_PICTURE_PIXELS:,} pixels: make it smaller.")
+    try:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=PICTURE_FORMATS) as image:
+                if image.width * image.height > MAX_PICTURE_PIXELS:
+                    raise too_large
+                _check_sides(image.width, image.height)
+                image.load()
+    except InvalidInput:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise too_large from error
+    # Pillow's decoders raise all of these on what is damaged.
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InvalidInput(
+            "This file is damaged, or not a picture that can be read, whatever its name says: give a PNG, JPEG, GIF "
+            "or WebP."
+        ) from error
+    return path
+
+
+def _check_file(path: str, word: str) -> None:
+    if not os.path.exists(path):
+        raise InvalidInput(f"This {word} is not here any more: files are deleted after some minutes. Choose it again.")
+    if os.path.getsize(path) > MAX_FILE_MB * 2**20:
+        raise InvalidInput(f"The file is larger than {MAX_FILE_MB} MB.")
+
+
+def _check_frames(stream: av.VideoStream | None) -> None:
     if stream is None:
         raise InvalidInput("There is no picture in this file.")
     if stream.width * stream.height > MAX_PIXELS:
         raise InvalidInput("The picture is larger than 1920 x 1080: make it smaller.")
-    if max(stream.width, stream.height) > MAX_ASPECT * min(stream.width, stream.height):
+    _check_sides(stream.width, stream.height)
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidInput(f"The picture is a mere stripe: its sides may differ {MAX_ASPECT} times at most.")
 
 

@@ -1,67 +1,89 @@
 // The annotators' pages: instructions, training, items, the end.
 let premise = null;
 const premiseOf = (view) => {
-  const source = `${view.modality} ${view.clip || view.text}`;
+  const source = JSON.stringify(view.parts);
   // Claims about one clip follow each other: it stays as it is, at the second where it is. One that failed is tried anew.
   if (premise && premise.source === source && (!premise.failed || view.unplayed)) premise.again = null;
-  else premise = view.text ? { source, shown: make("blockquote", { dir: "auto" }, view.text), there: true } : player(view, source);
+  else premise = premiseOfParts(view.parts, source);
   return premise;
 };
 const FAILURES = {
   broken: "can't be played here: this browser does not know its kind, or the file is damaged or gone",
+  unshown: "can't be shown here: this browser does not know its kind, or the file is damaged or gone",
   network: "did not load to its end",
   picture: "shows no picture here: this browser does not know its kind",
   sound: "has no sound here: this browser does not know its kind, or there is none in it",
 };
 // What its maker calls it, in Chromium, in Firefox, in Safari; a browser that tells nothing is trusted.
 const soundOf = (clip) => clip.webkitAudioDecodedByteCount ?? clip.mozHasAudio ?? clip.audioTracks?.length ?? true;
-const player = (view, source) => {
-  const clip = make(view.modality === "audio" ? "audio" : "video", {
-    src: view.clip, controls: true, preload: "auto", playsinline: true, muted: view.modality === "video",
-    "aria-label": view.modality === "audio" ? "The recording" : "The video",
-  });
+const premiseOfParts = (parts, source) => {
   const told = make("div", { class: "warning", role: "alert", hidden: true });
-  const made = { source, shown: clip, told, there: false, failed: null, again: null };
-  const fail = (why) => {
+  // `awaited` has the files that are on their way.
+  const made = { source, told, awaited: new Set(), players: [], failed: null, again: null };
+  const fail = (part, why) => {
     if (premise !== made || made.failed) return;
     made.failed = why;
     told.hidden = false;
-    told.append(`The ${KINDS[view.modality]} ${FAILURES[why]}. No judgement is taken of what could not be seen and heard. Try again, or in another browser. `);
+    told.append(`The ${KINDS[part.modality]} ${FAILURES[why]}. No judgement is taken of what could not be seen and heard. Try again, or in another browser. `);
     if (shown.page !== "item") return;
     told.append(button("Try again", () => send("open", { id: shown.id })));
     send("unplayed", { id: shown.id, why });
   };
-  clip.addEventListener("error", () => fail(clip.error.code === MediaError.MEDIA_ERR_NETWORK ? "network" : "broken"));
-  // The first picture and sound have been decoded now. A track that a browser can't decode is passed over without an error.
-  clip.addEventListener("loadeddata", () => {
-    if (view.modality !== "audio" && !clip.videoWidth) return fail("picture");
-    if (view.modality !== "video" && !soundOf(clip)) return fail("sound");
-    made.there = true;
-    if (made.again) made.again();
-    return null;
+  const arrive = (file) => {
+    made.awaited.delete(file);
+    if (made.again && !made.awaited.size) made.again();
+  };
+  made.shown = parts.map((part) => {
+    if (part.text) return make("blockquote", { dir: "auto" }, part.text);
+    const file = (part.modality === "image" ? picture : player)(part, (why) => fail(part, why), arrive);
+    made.awaited.add(file);
+    if (file.play) made.players.push(file);
+    return file;
   });
   return made;
 };
+const picture = (part, fail, arrive) => {
+  const image = make("img", { src: part.file, alt: "The picture" });
+  image.addEventListener("error", () => fail("unshown"));
+  image.addEventListener("load", () => arrive(image));
+  return image;
+};
+const player = (part, fail, arrive) => {
+  const clip = make(part.modality === "audio" ? "audio" : "video", {
+    src: part.file, controls: true, preload: "auto", playsinline: true, muted: part.modality === "video",
+    "aria-label": part.modality === "audio" ? "The recording" : "The video",
+  });
+  clip.addEventListener("error", () => fail(clip.error.code === MediaError.MEDIA_ERR_NETWORK ? "network" : "broken"));
+  // The first picture and sound have been decoded now. A track that a browser can't decode is passed over without an error.
+  clip.addEventListener("loadeddata", () => {
+    if (part.modality !== "audio" && !clip.videoWidth) return fail("picture");
+    if (part.modality !== "video" && !soundOf(clip)) return fail("sound");
+    return arrive(clip);
+  });
+  return clip;
+};
 // Whether the premise was there to be judged; if it is only on its way, `again` is called when it has come.
 const judgeable = (again) => {
-  if (premise.failed) say("No judgement is taken of a clip that could not be played.");
-  else if (!premise.there) {
+  if (premise.failed) say("No judgement is taken of what could not be played or shown.");
+  else if (premise.awaited.size) {
     say("This is saved when the clip has loaded. If it does not load by itself, play it.");
     premise.again = again;
   }
-  return premise.there && !premise.failed;
+  return !premise.awaited.size && !premise.failed;
 };
 const playOrPause = (event) => {
-  const clip = premise && premise.shown;
+  // Of several the one that plays, or else the first that has not ended.
+  const players = premise ? premise.players : [];
+  const clip = players.find((one) => !one.paused) || players.find((one) => !one.ended) || players[0];
   const busy = ["BUTTON", "SUMMARY", "TEXTAREA", "VIDEO", "AUDIO", "A"].includes(event.target.tagName) || event.target.type === "checkbox";
-  if (event.key !== " " || busy || !clip || !clip.play) return;
+  if (event.key !== " " || busy || !clip) return;
   event.preventDefault();
   if (clip.paused) clip.play();
   else clip.pause();
 };
 
 const hint = (view, back) =>
-  make("p", { class: "keys" }, "Keys: type a number or use the arrows · ", view.senses.map((s) => senseOf(s, view.modality)[2]).join(", "), ", n for what informed you · Enter saves", back ? " · p goes back" : "", view.clip ? " · Space plays" : "", view.context ? " · b for the story" : "");
+  make("p", { class: "keys" }, "Keys: type a number or use the arrows · ", view.senses.map((s) => senseOf(s, view.parts)[2]).join(", "), ", n for what informed you · Enter saves", back ? " · p goes back" : "", premise.players.length ? " · Space plays" : "", view.context ? " · b for the story" : "");
 
 const judging = (view, kicker, save, back, after = null) => {
   const { shown: shownPremise, told } = premiseOf(view);
@@ -77,7 +99,7 @@ const judging = (view, kicker, save, back, after = null) => {
   return make(
     "div",
     { class: "page judging" },
-    make("section", { class: `premise ${view.modality}`, "aria-label": `The ${KINDS[view.modality]}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, shownPremise, told || null),
+    make("section", { class: `premise ${view.parts.length > 1 ? "several" : view.parts[0].modality}`, "aria-label": `The ${kindOfView(view)}` }, view.topic ? make("p", { class: "topic" }, view.topic) : null, ...shownPremise, told),
     make("section", { class: "card", "aria-label": "Judgement" }, ...[kicker, ...card.parts, feedbackOf(view, after), view.feedback ? null : hint(view, back)].filter((part) => part)),
   );
 };
@@ -85,7 +107,7 @@ const judging = (view, kicker, save, back, after = null) => {
 const feedbackOf = (view, after) => {
   if (!view.feedback) return null;
   const { fits, same_evidence, evidence, why } = view.feedback;
-  const named = evidence.map((sense) => senseOf(sense, view.modality)[1]).join(" and ");
+  const named = evidence.map((sense) => senseOf(sense, view.parts)[1]).join(" and ");
   return make(
     "div",
     { class: `feedback ${fits ? "fits" : "differs"}`, role: "status" },
@@ -101,7 +123,7 @@ const item = (view) => {
   const kicker = make(
     "nav",
     { class: "kicker", "aria-label": "Claims about this premise" },
-    make("span", {}, `Claim ${place + 1} of ${view.beside.length} about this ${KINDS[view.modality]}`),
+    make("span", {}, `Claim ${place + 1} of ${view.beside.length} about this ${kindOfView(view)}`),
     make("span", { class: "dots" }, ...view.beside.map((other, n) =>
       make("button", {
         type: "button", class: other.judged ? "judged" : "", "aria-current": other.id === view.id ? "step" : null,
@@ -127,7 +149,7 @@ const training = (view) => {
 };
 
 const instructions = (view) => {
-  const kinds = [...new Set(view.modalities.map((modality) => KINDS[modality]))];
+  const kinds = [...new Set(view.kinds.map(kindOf))];
   const kind = kinds.join(" or ");
   const begin = button(view.progress.judged ? "Go on" : "Begin", () => send("begin", {}), "main", "Enter");
   keyboard = (event) => { if (event.key === "Enter" && !["BUTTON", "A"].includes(event.target.tagName)) begin.click(); };

@@ -20,8 +20,19 @@ const SENSES = {
   audio: ["Heard", "what is heard", "a"],
   text: ["Writing", "writing on the screen", "t"],
 };
-const senseOf = (sense, modality) => (modality === "text" ? ["The text", "the text", "t"] : SENSES[sense]);
-const KINDS = { text: "text", audio: "recording", video: "video", audiovisual: "video" };
+const senseOf = (sense, parts) => {
+  const texts = parts.filter((part) => part.text).length;
+  if (sense !== "text" || !texts) return SENSES[sense];
+  return texts === parts.length ? ["The text", "the text", "t"] : ["Read", "what is read", "t"];
+};
+const KINDS = { text: "text", image: "picture", audio: "recording", video: "video", audiovisual: "video" };
+// What a premise is called by the modalities of its parts: "text with picture, recording and video".
+const kindOf = (modalities) => {
+  const [first, ...others] = new Set(modalities.map((modality) => KINDS[modality]));
+  const last = others.pop();
+  return last ? `${first} with ${others.length ? `${others.join(", ")} and ${last}` : last}` : first;
+};
+const kindOfView = (view) => kindOf(view.parts.map((part) => part.modality));
 const rangeText = ({ low, high }) => (low === high ? `${low} %` : `${low}–${high} %`);
 
 const scaleTable = (scale) =>

@@ -74,8 +74,8 @@ const judgement = (view, save, back) => {
     "fieldset",
     { class: "evidence" },
     make("legend", {}, "What informed you?"),
-    ...view.senses.map((sense) => choice(sense, senseOf(sense, view.modality))),
-    choice("none", [`Nothing in the ${KINDS[view.modality]}`, "", "n"]),
+    ...view.senses.map((sense) => choice(sense, senseOf(sense, view.parts))),
+    choice("none", [view.parts.length > 1 ? "Nothing in any of it" : `Nothing in the ${kindOfView(view)}`, "", "n"]),
   );
   const note = make("textarea", { rows: "2", maxlength: "2000", "aria-label": "Note", oninput: () => {
     answer.note = note.value;
@@ -114,7 +114,7 @@ const judgement = (view, save, back) => {
   const keys = (event) => {
     if (event.ctrlKey && event.key === "Enter") return submit();
     if (event.target === note || event.ctrlKey || event.metaKey || event.altKey) return null;
-    const sense = Object.entries(boxes).find(([name]) => (name === "none" ? "n" : senseOf(name, view.modality)[2]) === event.key);
+    const sense = Object.entries(boxes).find(([name]) => (name === "none" ? "n" : senseOf(name, view.parts)[2]) === event.key);
     if (sense) sense[1].click();
     else if (/^\d$/.test(event.key) && event.target !== number) {
       number.value = "";

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 
 SPACE = Path(__file__).resolve().parents[3] / "spaces" / "annotate"
@@ -48,6 +49,26 @@ def umui(tmp_path_factory) -> Path:
         ]
     )
     return folder / "umui"
+
+
+@pytest.fixture
+def parts_umui(tmp_path) -> Path:
+    """A dataset folder of combinations: a story, a map and a clip, two claims; the clip before another story, one."""
+    from datasets_scripts.build import main as build
+
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "harbour.mp4").write_bytes((SPACE / "training" / "harbour.mp4").read_bytes())
+    Image.new("RGB", (160, 90), (40, 90, 160)).save(tmp_path / "files" / "map.png")
+    with (tmp_path / "parts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["story", "map", "clip", "claim", "p"])
+        writer.writerows([STORY, "map.png", "harbour.mp4", claim, 0.5] for claim in ("It rains.", "It is a ferry."))
+        writer.writerow(["<b>It is late.</b>", "map.png", "harbour.mp4", "The sun sets.", 0.5])
+    options = "--dataset-config parts --hypothesis-column claim --probability-column p --split test --workers 1"
+    columns = ("--part-columns", "story=text", "map=image", "clip=audiovisual")
+    folders = ("--media-root", str(tmp_path / "files"), "--output-dir", str(tmp_path / "umui"))
+    build(["own", *options.split(), *columns, *folders, "--table", str(tmp_path / "parts.csv")])
+    return tmp_path / "umui"
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import krippendorff
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from annotator_pages import AnnotatorPages, BadAnswer, read_answer
+from annotator_pages import AnnotatorPages, BadAnswer, read_answer, senses_of
 from dashboard import Dashboard, alpha, judgement_lines, pilot_lines
-from items import Item, _premise, load_items, make_queue
+from items import Item, Part, _premise, load_items, make_queue
 from scale import scale
 from settings import read_settings
 from store import Judgement, NotAssigned, Store
@@ -97,6 +99,52 @@ def test_every_modality_is_read(urn_umui, modality, tmp_path):
     assert all(Path(item.premise).is_file() == (modality != "text") for item in items)
 
 
+def test_a_combination_has_its_parts_in_order(parts_umui, tmp_path):
+    """Claims about the same parts go together, a text among them may inform, and another part is another premise."""
+    items = load_items(str(parts_umui), "parts", "test", tmp_path)
+    assert [item.claim for item in items] == ["It rains.", "It is a ferry.", "The sun sets."]
+    assert len({one.chunk for one in make_queue(items, 0, 0)}) == 2 == len({item.premise for item in items})
+    first, _, other = items
+    assert [part.modality for part in first.parts] == ["text", "image", "audiovisual"]
+    assert [Path(part.content).is_file() for part in first.parts] == [False, True, True]
+    assert (first.name, first.video, first.modality) == ("map.mkv, harbour", None, "audiovisual")
+    assert senses_of(first) == ["video", "audio", "text"]
+    sound = replace(other, modality="audio", premise=(Part("text", "It is late."), Part("audio", "a.wav")))
+    assert senses_of(sound) == ["audio", "text"] and senses_of(replace(sound, premise="a.wav")) == ["audio"]
+    text, picture, clip = first.parts
+    changes = ((picture, text, clip), (text, clip), (replace(text, content="Late."), picture, clip))
+    changes += ((text, picture, replace(clip, modality="video")), (text, picture, replace(clip, content="/b.mp4")))
+    assert len({first.digest, *(replace(first, premise=parts).digest for parts in changes)}) == 6
+    moved = (text, picture, replace(clip, content="/elsewhere/harbour.webm"))
+    assert replace(first, premise=moved).digest == first.digest
+
+
+def test_parts_that_are_incomplete_are_refused(tmp_path):
+    """By the row and the part."""
+    clip = {"bytes": None, "path": "a.png"}
+    text, picture = {"modality": "text", "text": "It is late."}, {"modality": "image", "text": None}
+    for parts, files, told in (
+        ([text, picture], [], "its parts need 1 files, and part_clips has 0"),
+        ([text, picture], [None], "part 2, of modality image, is empty"),
+        ([text | {"text": None}, picture], [clip], "part 1, of modality text, is empty"),
+        ([text, picture | {"modality": "smell"}], [clip], "part 2 must be one of text, audio, .* not 'smell'"),
+    ):
+        with pytest.raises(ValueError, match=f"row i: {told}"):
+            _premise({"id": "i", "modality": "video", "parts": parts, "part_clips": files}, tmp_path)
+
+
+def test_a_dataset_from_before_there_were_combinations(umui, tmp_path):
+    """Its table lacks their columns, and its items are the same."""
+    folder = shutil.copytree(umui, tmp_path / "umui")
+    (table,) = folder.rglob("*.parquet")
+    rows = pq.read_table(table)
+    later = [name for name in rows.column_names if name.startswith("part")]
+    assert later
+    pq.write_table(rows.drop_columns(later).replace_schema_metadata(None), table)
+    old, new = (load_items(str(one), "own", "test", tmp_path / "clips") for one in (folder, umui))
+    assert [(item.id, item.digest) for item in old] == [(item.id, item.digest) for item in new]
+
+
 def test_the_way_to_the_first_item(study):
     """Instructions, then each training item with its explanation, then items; a reload goes on where one was."""
     store, annotator, *_ = study
@@ -119,7 +167,7 @@ def test_instructions_name_every_kind_there_is(study):
     one, other = list(by_id)[:2]
     mixed = by_id | {one: replace(by_id[one], modality="text"), other: replace(by_id[other], modality="audio")}
     page = AnnotatorPages(store, mixed, load_examples()).instructions("ada")
-    assert page["modalities"] == ["audiovisual", "audio", "text"] and page["scale"] == scale("audiovisual")
+    assert page["kinds"] == [["audiovisual"], ["audio"], ["text"]] and page["scale"] == scale("audiovisual")
 
 
 def test_feedback_tells_apart():
@@ -177,14 +225,14 @@ def test_nobody_is_shown_what_another_said(study):
 def test_bad_answers_are_refused(answer):
     """A judgement needs a number that somebody set, and what informed it."""
     with pytest.raises(BadAnswer):
-        read_answer(answer, "audiovisual")
+        read_answer(answer, ["video", "audio", "text"])
 
 
 def test_evidence_is_of_the_modality():
     """Nobody hears a text."""
-    assert read_answer({"probability": 5, "evidence": ["text"]}, "text") == (5, ["text"], None)
+    assert read_answer({"probability": 5, "evidence": ["text"]}, ["text"]) == (5, ["text"], None)
     with pytest.raises(BadAnswer):
-        read_answer({"probability": 5, "evidence": ["audio"]}, "text")
+        read_answer({"probability": 5, "evidence": ["audio"]}, ["text"])
 
 
 def test_the_export_is_read_by_the_datasets_own_module(study, tmp_path):

@@ -268,6 +268,12 @@ def test_nobody_gets_at_another_s_answers(start_space, settings, home, umui, vis
     visit.complaints[:] = [text for text in visit.complaints if "401" not in text]
 
 
+def skip_training(home: Path) -> None:
+    """Takes everybody past the instructions and the training."""
+    with closing(sqlite3.connect(home / "data" / "annotations.sqlite")) as connection, connection:
+        connection.execute("UPDATE annotators SET instructed = 1, trained = ?", (len(load_examples()),))
+
+
 @pytest.fixture
 def cards(tmp_path, write_clip) -> Path:
     """A dataset folder with three clips: one plays, of the others Chromium has the pictures or the sound alone."""
@@ -290,8 +296,7 @@ def test_clips_that_do_not_play(start_space, cards, settings, tmp_path, write_cl
     space = start_space("annotate", tmp_path, **settings | told)
     log = space.log.read_text()
     assert "hevc.mp4: its picture is hevc" in log and "ac3.mp4: its sound is ac3" in log and "ffmpeg" in log
-    with closing(sqlite3.connect(tmp_path / "data" / "annotations.sqlite")) as connection, connection:
-        connection.execute("UPDATE annotators SET instructed = 1, trained = ?", (len(load_examples()),))
+    skip_training(tmp_path)
     ada, warned = visit(space.url), set()
     log_in(ada, "ada")
     judged = 0
@@ -334,3 +339,51 @@ def test_clips_that_do_not_play(start_space, cards, settings, tmp_path, write_cl
             ada.get_by_role("button", name="Try the clips again").click()
     expect(ada.get_by_text("That was everything.")).to_be_visible()
     expect(ada.locator("header .count")).to_have_text("3 of 3")
+
+
+def test_a_combination(start_space, parts_umui, settings, tmp_path, visit):
+    """Its parts stand in their order, a text as text; no judgement is taken where one of them can't be shown."""
+    told = {"DATASET": parts_umui, "CONFIG": "parts", "PILOT": 3, "DATA": tmp_path / "data"}
+    space = start_space("annotate", tmp_path, **settings | {f"ANNOTATE_{key}": str(told[key]) for key in told})
+    ada = visit(space.url, "phone")
+    log_in(ada, "ada")
+    expect(ada.get_by_text("You get a text with picture and video and claims about it")).to_be_visible()
+    skip_training(tmp_path)
+    ada.reload()
+    for judged in range(3):
+        expect(ada.locator("header .count")).to_have_text(f"{judged} of 3")
+        tags = ada.locator(".premise > *:visible").evaluate_all("all => all.map((one) => one.tagName)")
+        assert tags == ["BLOCKQUOTE", "IMG", "VIDEO"]
+        late = ada.locator(".claim").inner_text() == "The sun sets."
+        story = "<b>It is late.</b>" if late else "A ferry runs every hour."
+        expect(ada.locator("blockquote")).to_have_text(story)
+        expect(ada.get_by_text("about this text with picture and video")).to_be_visible()
+        assert (
+            ada.locator("img").evaluate("async (image) => { await image.decode(); return image.naturalWidth }") == 160
+        )
+        assert not ada.locator("video").evaluate("clip => clip.muted")
+        assert ada.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the phone has to scroll sideways"
+        with_taps(ada, 40, ["audio"])
+        ada.locator("label", has_text=re.compile("^Read")).tap()
+        save(ada, lambda: ada.get_by_role("button", name="Save").tap())
+    with closing(sqlite3.connect(tmp_path / "data" / "annotations.sqlite")) as connection:
+        said = connection.execute("SELECT probability, evidence FROM latest").fetchall()
+    assert [(number, json.loads(evidence)) for number, evidence in said] == [(40, ["audio", "text"])] * 3
+
+    (picture,) = parts_umui.rglob("media/*.png")
+    address = f"{space.url}/gradio_api/file={picture}"
+    assert ada.request.get(address).headers["content-type"] == "image/png"
+    assert ada.request.get(f"{space.url}/gradio_api/file={picture.parents[1]}/metadata.parquet").status == 403
+    assert visit(space.url).request.get(address).status == 401
+    picture.write_bytes(b"damaged")
+    ben = visit(space.url)
+    log_in(ben, "ben")
+    expect(ben.locator(".premise .warning")).to_contain_text("The picture can't be shown here")
+    expect(ben.get_by_role("button", name="Next")).to_be_visible()
+    with_keys(ben, 30, ["text"])
+    ben.keyboard.press("Enter")
+    expect(ben.locator("p.status")).to_contain_text("No judgement is taken")
+    olga = visit(space.url)
+    log_in(olga, "olga")
+    expect(olga.locator(".dashboard")).to_contain_text("map.mkv, harbour can't be shown for ben")
+    visit.complaints[:] = [text for text in visit.complaints if "401" not in text]

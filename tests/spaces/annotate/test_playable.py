@@ -4,9 +4,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playable import find_faults, warning
 from training import load_examples
+
+from datasets_scripts.sources.urn_media import write_sound
 
 
 # Name, codec of the pictures, codec of the sound, options, and what is told; nothing if every browser plays it.
@@ -104,8 +108,22 @@ def test_damaged_clips_are_to_be_fetched_anew(clips, tmp_path):
     assert "cut off: it declares 2.0 s" in told and "fetched anew" in told and "ffmpeg" not in told
 
 
-def test_nothing_wrong_is_nothing_told(clips):
-    """No fault, no warning."""
+def test_pictures_that_no_browser_shows(tmp_path):
+    """What is damaged, gone or of another format is named; what browsers know has no fault."""
+    image = Image.effect_noise((80, 60), 50)
+    good, bad = ["a.png", "a.jpg", "a.gif", "a.webp"], ["cut.png", "a.tiff", "gone.png"]
+    for name in (*good, "a.tiff"):
+        image.save(tmp_path / name)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:1000])
+    faults = find_faults([(str(tmp_path / name), "image") for name in (*good, *bad)])
+    assert {Path(path).name for path in faults} == {*bad}
+    assert "gone.png: can't be read as a picture: it is gone" in warning(faults) and "ffmpeg" not in warning(faults)
+
+
+def test_nothing_wrong_is_nothing_told(clips, tmp_path):
+    """No fault, no warning, also of a file whose end can't be jumped to."""
+    write_sound(tmp_path / "beeps.flac", ["high", "low"] * 5, np.random.default_rng(0))
+    assert not find_faults([(str(tmp_path / "beeps.flac"), "audio")])
     assert warning(find_faults([(str(clips["h264.mp4"]), "audiovisual")])) == ""
 
 

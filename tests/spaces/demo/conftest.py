@@ -3,12 +3,21 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 from transformers import pipeline
 
 from tests.hub.conftest import hub  # noqa: F401
 
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def draw_picture(path: Path, size: tuple[int, int] = (120, 90)) -> Path:
+    """A red ball on grey, in the format that the ending says."""
+    image = Image.new("RGB", size, (120, 120, 120))
+    ImageDraw.Draw(image).ellipse((20, 10, 80, 70), (215, 40, 40))
+    image.save(path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page
 
+from tests.spaces.demo.conftest import draw_picture
+
 
 pytestmark = pytest.mark.processes
 
@@ -82,15 +84,45 @@ def test_video_with_and_without_its_sound(demo, visit, clue, clips):
     assert page.locator(".condition").all_inner_texts() == ["with sound", "without sound"]
 
 
+def test_together(demo, visit, clue, clips, tmp_path):
+    """A text, a picture, a sound and a video are one premise in this order; one alone is refused."""
+    picture = draw_picture(tmp_path / "ball.png")
+    page = visit(demo.url, "phone")
+    page.get_by_role("radio", name="Together").check()
+    page.get_by_text("what they say of them is untested").wait_for()
+    judge(page)
+    page.locator(".refusal", has_text="at least two of these").wait_for()
+    for kind, file, shown in (
+        ("image", picture, page.locator(".image-frame img")),
+        ("audio", clips / "beeps.flac", page.get_by_role("button", name="Play", exact=True)),
+        ("video", clips / "balls_that_beep.mp4", page.locator("video")),
+    ):
+        page.locator(f"input[type=file][accept*='{kind}/']").set_input_files(file)
+        shown.first.wait_for()
+    page.get_by_role("radio", name="Both, side by side").check()
+    page.get_by_label("Hypotheses, one a line").fill("It is red and high.")
+    judge(page)
+    video = {"video": clips / "balls_that_beep.mp4"}
+    parts = [{"text": "Balls in the urn: red, red, blue, green, red."}, {"image": picture}]
+    parts.append({"audio": clips / "beeps.flac"})
+    heard, seen = (
+        clue({"parts": [*parts, {**video, "modality": kind}], "hypotheses": ["It is red and high."]})
+        for kind in ("audiovisual", "video")
+    )
+    assert percentages(page, 2) == expected(heard) + expected(seen)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the phone has to scroll sideways"
+
+
 def test_every_example_is_judged(demo, visit):
     """Each example takes the place of the one before by one press, its answers too, and is judged by another."""
     page = visit(demo.url)
-    for name, answers in {"An urn in words": 3, "Beeps": 3, "Coloured balls": 3, "Balls that beep": 6}.items():
-        page.get_by_role("button", name=name).click()
+    examples = {"An urn in words": 3, "Beeps": 3, "Coloured balls": 3, "Balls that beep": 6}
+    for name, answers in (examples | {"Text and beeps": 3, "Beeps and balls": 3}).items():
+        page.get_by_role("button", name=name, exact=True).click()
         page.locator("#answers .empty").wait_for()
-        if name == "Beeps":
-            page.get_by_role("button", name="Play", exact=True).wait_for()
-        elif "alls" in name:
+        if "eeps" in name:
+            page.get_by_role("button", name="Play", exact=True).first.wait_for()
+        if "alls" in name:
             page.locator("video").wait_for()
         judge(page)
         assert len(percentages(page, answers)) == answers
@@ -123,7 +155,7 @@ def test_keyboard_alone(demo, visit):
 def test_names_and_announcements(demo, visit):
     """Every field and button has a name, the answers are announced, the page has a language and one main heading."""
     page = visit(demo.url, "phone")
-    for kind in ("Text", "Sound", "Video"):
+    for kind in ("Text", "Sound", "Video", "Together"):
         page.get_by_role("radio", name=kind, exact=True).check()
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('button, textarea, input:not([type=file]), select')]
