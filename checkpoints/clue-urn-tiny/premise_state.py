@@ -2,6 +2,7 @@
 """Holds premises that a model has read: what any number of hypotheses about them can be judged by."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -15,13 +16,22 @@ class PremiseCache(DynamicCache):
     kept: it stays as it is, however often and by however many threads it is used."""
 
     complete = False
+    visible: int | None = None  # tokens of the premises that are seen; all of them if `None`
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns keys and values of the premises and, behind them, those given."""
         if not self.complete:
             return super().update(key_states, value_states, layer_idx, *args, **kwargs)
-        layer = self.layers[layer_idx]
-        return torch.cat((layer.keys, key_states), dim=-2), torch.cat((layer.values, value_states), dim=-2)
+        keys, values = (
+            kept[:, :, : self.visible] for kept in (self.layers[layer_idx].keys, self.layers[layer_idx].values)
+        )
+        return torch.cat((keys, key_states), dim=-2), torch.cat((values, value_states), dim=-2)
+
+    def first(self, visible: int) -> "PremiseCache":
+        """Returns the same cache, of which only the first tokens are seen."""
+        cache = copy(self)
+        cache.visible = visible
+        return cache
 
     def repeat(self, count: int) -> "PremiseCache":
         """Returns a cache of `count` times the one premise that is in this."""

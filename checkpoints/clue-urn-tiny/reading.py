@@ -181,10 +181,11 @@ class PremiseReader:
         self._check_length(positions, state.ends)
         own = branch_ids[:, :, None] == branch_ids[:, None, :]
         own &= torch.ones(own.shape[1:], dtype=torch.bool, device=own.device).tril()
-        premise = state.mask[:, None, :].expand(-1, own.shape[1], -1)
+        cache, premise = state.cache, state.mask[:, None, :].expand(-1, own.shape[1], -1)
         if visible is not None:
+            cache, premise = cache.first(int(visible.max())), premise[:, :, : int(visible.max())]
             premise = premise & (torch.arange(premise.shape[2], device=premise.device) < visible[:, :, None])
-        hidden = self._see(state.cache, input_ids, positions, torch.cat((premise, own), dim=2)[:, None])
+        hidden = self._see(cache, input_ids, positions, torch.cat((premise, own), dim=2)[:, None])
         last = last_of_branch(branch_ids)
         return [row[at] for row, at in zip(hidden, last, strict=True)]
 
