@@ -57,7 +57,7 @@ class PremiseState:
         ends (`torch.Tensor` of shape `(batch_size,)`): the position of the first token of a hypothesis.
         modalities (`list[str]`): of each premise.
         notes (`list[list[str]]`): for each premise, what was cut, thinned or replaced.
-        fingerprint (`str`): of the weights that read it.
+        fingerprint (`str`): of the weights that read them.
     """
 
     cache: PremiseCache
@@ -66,7 +66,7 @@ class PremiseState:
     ends: torch.Tensor
     modalities: list[str]
     notes: list[list[str]]
-    fingerprint: str
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         """Returns the number of premises."""

@@ -2,8 +2,10 @@
 """Reads premises once, and hypotheses about them in parts, as often as one likes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .modalities import of_senses
@@ -47,7 +49,7 @@ class PremiseReader:
         """
         if branch_ids is None:
             branch_ids = torch.zeros_like(input_ids) if attention_mask is None else attention_mask.long() - 1
-        state, _, _ = self._read(
+        state, *_ = self._read(
             input_ids,
             branch_ids,
             input_features,
@@ -58,13 +60,20 @@ class PremiseReader:
             audio_embeds,
             video_embeds,
         )
-        return state
+        return replace(state, fingerprint=fingerprint(self))
 
     def _reads_apart(self, branch_ids: torch.Tensor) -> bool:
         """Returns whether premises and hypotheses go through the model one after the other: no gradient flows from
-        the one to the other, and together they would take more, or could not be kept apart."""
+        the one to the other, and together they would take more, or could not be kept apart.
+
+        Where weights are spread over processes, each layer is put together in all of them at once: they have to take
+        the same steps, however many hypotheses each of them has.
+        """
         at_once = HYPOTHESES_AT_ONCE if self.config.text_config._attn_implementation in MASKED_ATTENTION else 1
-        return not torch.is_grad_enabled() and int(branch_ids.max()) > at_once
+        weight = next(self.model.language_model.layers[0].parameters())
+        # Between its uses ZeRO-3 leaves nothing of a weight here, FSDP2 a part.
+        is_whole = weight.numel() > 0 and not isinstance(weight, DTensor)
+        return is_whole and not torch.is_grad_enabled() and int(branch_ids.max()) > at_once
 
     def _read(
         self,
@@ -108,8 +117,7 @@ class PremiseReader:
         )
         cache.complete = True
         modalities = self._modalities(input_ids)
-        notes = [[] for _ in modalities]
-        state = PremiseState(cache, mask, positions, ends, modalities, notes, fingerprint(self))
+        state = PremiseState(cache, mask, positions, ends, modalities, [[] for _ in modalities])
         return state, audio_embeds, video_embeds
 
     @property

@@ -178,3 +178,15 @@ def test_a_prompt_with_the_hypothesis_first_is_not_read_ahead(model, processor, 
         turned.encode_hypotheses([MANY[:1]], ["text"])
     with torch.no_grad():
         assert len(model(**turned(premises["text"], MANY)).logits) == len(MANY)
+
+
+def test_weights_that_are_spread_take_the_same_steps(tiny_checkpoint, processor, premises):
+    """Where processes put each layer together at once, all hypotheses go through it together, however many."""
+    model = CLUEForConfidenceEstimation.from_pretrained(tiny_checkpoint).eval()
+    many = processor(premises["text"], MANY)["branch_ids"]
+    with torch.no_grad():
+        assert model._reads_apart(many) and not model._reads_apart(processor(premises["text"], MANY[:2])["branch_ids"])
+        for weight in model.model.language_model.layers[0].parameters():
+            weight.data = weight.data[:0]  # as ZeRO-3 leaves it between two uses
+        assert not model._reads_apart(many)
+    assert not model._reads_apart(many)
