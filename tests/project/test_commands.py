@@ -80,6 +80,7 @@ RENAMED = {
 # Old names that still mean something, and where.
 STILL = {
     "--config": ("train.sft", "evaluation.demo"),
+    "--hypotheses": ("evaluation.figures timeline",),
     "--raw": (
         *(f"datasets_scripts.build {source}" for source in ("unli", "nli", "clotho", "published")),
         "evaluation.reproduce",
