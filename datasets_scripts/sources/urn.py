@@ -25,7 +25,7 @@ from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
-from datasets_scripts.sources.urn_media import write_sound, write_video
+from datasets_scripts.sources.urn_media import EVENT_SAMPLES, write_sound, write_video
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
@@ -159,16 +159,21 @@ def _make_premise(
 
 
 def write_clip(
-    path: Path, scene: Scene, rng: np.random.Generator, squares: tuple[str, ...] = (), hums: tuple[str, ...] = ()
+    path: Path,
+    scene: Scene,
+    rng: np.random.Generator,
+    squares: tuple[str, ...] = (),
+    hums: tuple[str, ...] = (),
+    event_samples: int = EVENT_SAMPLES,
 ) -> None:
     """Writes the clip of a scene, whole or not at all, unless it is there already."""
     if path.exists():
         return
     with replacing(path) as partial_file:
         if scene.colours is None:
-            write_sound(partial_file, scene.pitches, rng, hums)
+            write_sound(partial_file, scene.pitches, rng, hums, event_samples)
         else:
-            write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums)
+            write_video(partial_file, scene.colours, scene.pitches, rng, squares, hums, event_samples)
 
 
 def map_in_processes(function: Callable, jobs: Iterable, workers: int) -> Iterator:

@@ -49,6 +49,8 @@ DISTRACTED_SHARE = 0.25
 SECOND_URN_SHARE = 0.03
 DISTRACTORS = ("The table is {}.", "The lid is {}.", "The room is {}.")
 SECOND_URN = "A second urn, out of reach, holds {} {} balls."
+# Takes back what was said of the urn before.
+CORRECTION = "That is wrong."
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,21 @@ def list_balls(colours: list[str], rng: np.random.Generator) -> str:
     """Returns a sentence with these balls, by counts or as a list."""
     if rng.random() >= 0.5:
         return str(rng.choice(LIST_TEXTS)).format(", ".join(colours))
+    counts = _counted(colours, rng)
+    return str(rng.choice(COUNT_TEXTS)).format(*counts)
+
+
+def name_balls(colours: list[str], rng: np.random.Generator) -> str:
+    """Returns a sentence by which these balls are in the urn, but maybe not they alone: several sentences add up."""
+    return COUNT_TEXTS[1].format(*_counted(colours, rng))
+
+
+def _counted(colours: list[str], rng: np.random.Generator) -> tuple[str, str]:
+    """Returns the numbers of balls by colour, in random order, and the noun behind them."""
     counts = list(Counter(colours).items())
     parts = [f"{counts[k][1]} {counts[k][0]}" for k in rng.permutation(len(counts))]
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return str(rng.choice(COUNT_TEXTS)).format(listed, "ball" if len(colours) == 1 else "balls")
+    return listed, "ball" if len(colours) == 1 else "balls"
 
 
 def distracting_sentences(number: int, rng: np.random.Generator) -> tuple[list[str], list[str]]:

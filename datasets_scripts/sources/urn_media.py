@@ -1,8 +1,9 @@
 """
 Writes scenes of the urn world as real files: FLAC for sounds, MP4 (H.264, AAC) for balls and for both at once.
 
-An event lasts 0.16 s: two frames at 12.5 frames a second, and four audio tokens of Qwen2.5-Omni. The files depend on
-the scene and the random generator alone: encoders run on one thread and write no dates.
+An event lasts 0.16 s, unless another length is asked for: two frames at 12.5 frames a second, and four audio tokens of
+Qwen2.5-Omni. The files depend on the scene and the random generator alone: encoders run on one thread and write no
+dates.
 """
 
 from fractions import Fraction
@@ -15,7 +16,6 @@ import soundfile
 
 SAMPLING_RATE = 16_000
 EVENT_SAMPLES = 2_560
-FPS = Fraction(25, 2)
 FRAMES_PER_EVENT = 2
 FRAME_SIZE = 112
 
@@ -30,13 +30,16 @@ VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "20", "bf": "0", "g": "250", "thr
 AUDIO_OPTIONS = {"flags": "+bitexact", "threads": "1", "aac_coder": "fast"}
 
 
-def synthesize(pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = ()) -> np.ndarray:
+def synthesize(
+    pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = (), event_samples: int = EVENT_SAMPLES
+) -> np.ndarray:
     """
-    Returns beeps of these pitches as a waveform `(events * 2560,)` float32 at 16 kHz, some with noise behind them.
+    Returns beeps of these pitches as a waveform `(events * event_samples,)` float32 at 16 kHz, some with noise behind
+    them.
 
     `hums` are steady quiet tones behind all of them, which change nothing else.
     """
-    time = np.arange(EVENT_SAMPLES) / SAMPLING_RATE
+    time = np.arange(event_samples) / SAMPLING_RATE
     # 15 ms of fade at both ends, and 10 ms of silence: without it neighbours of one pitch would melt together.
     edge = np.minimum(time, time[::-1]) - 0.01
     envelope = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge / 0.015, 0, 1))
@@ -75,9 +78,16 @@ def draw(colours: list[str], rng: np.random.Generator, squares: tuple[str, ...] 
     return frames.repeat(FRAMES_PER_EVENT, axis=0)
 
 
-def write_sound(path: Path, pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = ()) -> None:
+def write_sound(
+    path: Path,
+    pitches: list[str],
+    rng: np.random.Generator,
+    hums: tuple[str, ...] = (),
+    event_samples: int = EVENT_SAMPLES,
+) -> None:
     """Writes the sounds of a scene to `path`, a FLAC file."""
-    soundfile.write(path, synthesize(pitches, rng, hums), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    waveform = synthesize(pitches, rng, hums, event_samples)
+    soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
 
 
 def write_video(
@@ -87,17 +97,20 @@ def write_video(
     rng: np.random.Generator,
     squares: tuple[str, ...] = (),
     hums: tuple[str, ...] = (),
+    event_samples: int = EVENT_SAMPLES,
 ) -> None:
     """Writes the balls of a scene to `path`, an MP4 file, with its sounds where there are `pitches`."""
+    fps = Fraction(FRAMES_PER_EVENT * SAMPLING_RATE, event_samples)
     with av.open(path, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        video = container.add_stream("libx264", rate=FPS, options=VIDEO_OPTIONS)
+        video = container.add_stream("libx264", rate=fps, options=VIDEO_OPTIONS)
         video.width = video.height = FRAME_SIZE
         video.pix_fmt = "yuv420p"
         # All streams must be known before the first packet is written.
         if pitches is not None:
             audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", options=AUDIO_OPTIONS)
             audio.bit_rate = 64_000
-            waveform = av.AudioFrame.from_ndarray(synthesize(pitches, rng, hums)[None], format="fltp", layout="mono")
+            samples = synthesize(pitches, rng, hums, event_samples)[None]
+            waveform = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
             waveform.sample_rate = SAMPLING_RATE
             # With a start time the encoder's priming is noted in the file, and decoders cut it off again.
             waveform.pts, waveform.time_base = 0, Fraction(1, SAMPLING_RATE)

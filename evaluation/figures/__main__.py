@@ -10,6 +10,7 @@ python -m evaluation.figures ratios 1:0.5=runs/half 1:1=runs/one 1:3=runs/three 
 python -m evaluation.figures reliability text=runs/text audio=runs/audio --output reliability.png
 python -m evaluation.figures risk-coverage text=runs/text audio=runs/audio --by standard_deviation entropy
 python -m evaluation.figures item runs/text --model checkpoints/clue-urn-tiny --ids a-row another
+python -m evaluation.figures timeline --model checkpoints/clue-urn-tiny --video clip.mp4 --hypotheses "It is red."
 ```
 
 `ratios`, `reliability`, `risk-coverage` and `item` take output folders of `python -m evaluation.run`. `--output` names
@@ -25,11 +26,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.cli import ArgumentParser, exit_on_error, named_path, positive_int, seed
+from common.cli import ArgumentParser, exit_on_error, named_path, positive_float, positive_int, seed
 from common.files import write_text
 from common.hub import find_checkpoint
 from datasets_scripts.judgements.read import add_raw_options, read_and_tell
 from evaluation.agreement import agreement_of, histogram, markdown_report
+from evaluation.belief_pipeline import load_belief_pipeline
 from evaluation.figures.agreement import draw_heatmaps
 from evaluation.figures.batching import draw_batching, logged_values, summary_table
 from evaluation.figures.curves import Run
@@ -39,6 +41,7 @@ from evaluation.figures.items import draw_items, read_items
 from evaluation.figures.reliability import draw_reliability
 from evaluation.figures.risk_coverage import RISKS, UNCERTAINTIES, draw_risk_coverage
 from evaluation.figures.style import FORMATS, save_figure
+from evaluation.figures.timeline import draw_timeline, read_story, timeline_values
 from evaluation.metrics.uncertain_inference.measures import RESAMPLES
 from evaluation.prediction_files import EvaluationRun, read_run
 
@@ -121,6 +124,20 @@ def item(options: argparse.Namespace) -> Drawn:
     return *draw_items(read_items(options.run, options.ids, find_checkpoint(options.model), options.dataset)), {}
 
 
+def timeline(options: argparse.Namespace) -> Drawn:
+    """Draws what a model believes of hypotheses over the time of one premise."""
+    premise = {name: getattr(options, name) for name in ("text", "audio", "video") if getattr(options, name)}
+    if options.modality is not None:
+        if "video" not in premise:
+            raise ValueError("--modality says how a --video is judged: leave it out.")
+        premise["modality"] = options.modality
+    asked = {"every": options.every, "interval": options.interval}
+    if options.fps is not None:
+        asked["fps"] = options.fps
+    story = read_story(load_belief_pipeline(find_checkpoint(options.model)), premise, options.hypotheses, **asked)
+    return *draw_timeline(story), {".csv": timeline_values(story)}
+
+
 def _distributions(answers: dict[str, list[float]], reference: list[float], name: str) -> Drawn:
     """Draws histograms, with their counts beside."""
     counts = [
@@ -189,6 +206,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     one.add_argument("--model", required=True, help="its checkpoint, a folder or a name on the Hub")
     one.add_argument("--ids", nargs="+", required=True, metavar="ID", help="ids of rows")
     one.add_argument("--dataset", help="its dataset, if that has been moved")
+    one = command("timeline", timeline, "timeline.png", "belief over the time of one clip or text")
+    one.add_argument("--model", required=True, help="checkpoint of CLUE, a folder or a name on the Hub")
+    premise = one.add_mutually_exclusive_group(required=True)
+    premise.add_argument("--text", help="the premise, a text")
+    premise.add_argument("--audio", metavar="FILE", help="or a sound")
+    premise.add_argument("--video", metavar="FILE", help="or a video, with its sound where it has some")
+    one.add_argument("--hypotheses", nargs="+", required=True, metavar="TEXT", help="about it, a curve each")
+    one.add_argument("--modality", choices=("video", "audiovisual"), help="judge a video without, or with its sound")
+    every = "seconds, or characters of a text, between two times (default: every time there is)"
+    one.add_argument("--every", type=positive_float, metavar="N", help=every)
+    one.add_argument("--fps", type=positive_float, help="frames a second that the model sees (default: its own)")
+    share = "share of the distribution inside the band (default: %(default)s)"
+    one.add_argument("--interval", type=positive_float, default=0.9, help=share)
     options = parser.parse_args(arguments)
     if options.command == "risk-coverage":
         options.by = list(dict.fromkeys(options.by))

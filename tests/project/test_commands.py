@@ -30,6 +30,7 @@ LISTED = re.findall(
 COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
     "evaluation.urn": "--model {missing} --suites {folder}",
+    "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
     "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
     "--output-dir {folder}/out",
     "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
@@ -79,6 +80,7 @@ RENAMED = {
 # Old names that still mean something, and where.
 STILL = {
     "--config": ("train.sft", "evaluation.demo"),
+    "--hypotheses": ("evaluation.figures timeline",),
     "--raw": (
         *(f"datasets_scripts.build {source}" for source in ("unli", "nli", "clotho", "published")),
         "evaluation.reproduce",

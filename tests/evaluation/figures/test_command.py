@@ -130,7 +130,7 @@ def test_the_page_of_figures_has_its_examples(urn_world, tmp_path, monkeypatch):
     answers, people = teacher_answers({"hasty": tmp_path / "hasty.jsonl"}, tmp_path / "people.jsonl")
     assert (len(answers["hasty"]), len(people)) == (12 * 5, 12 * 4)
     pictures = [PAGE.parent / name for name in re.findall(r"\]\((.*?\.png)\)", PAGE.read_text(encoding="utf-8"))]
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     assert max(path.stat().st_size for path in pictures if path.parent.name == "examples") < 60_000
 
 
