@@ -6,8 +6,8 @@ from typing import Any
 
 # As many points as a curve on a phone can show apart.
 MAX_POINTS = 20
-# Of all hypotheses together, beside the answers' own: each takes about as long as a hypothesis more.
-MAX_JUDGEMENTS = 32
+# Of all hypotheses together, the answers among them: of more hypotheses the curves have fewer points.
+MAX_JUDGEMENTS = 30
 # Each sentence of a text is looked at in turn: where there are more, that would take longer than to judge the text.
 MAX_SENTENCES = 100
 
