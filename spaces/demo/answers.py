@@ -2,19 +2,13 @@
 
 from html import escape
 
+from curve import draw_curve
+from wording import percent
+
 
 WIDTH, HEIGHT = 400, 72
 # Beside the picture, which is stretched to any width: letters are not.
 TICKS = f"<p class='ticks' aria-hidden='true'>{''.join(f'<span>{tick}</span>' for tick in (0, 25, 50, 75, 100))}</p>"
-
-
-def percent(share: float) -> str:
-    """Formats a share as people say it: never 0 % or 100 % for what is merely close to it."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    if 0.99 < share < 1:
-        return "over 99 %"
-    return f"{share:.0%}".replace("%", " %")
 
 
 def show_answers(columns: dict[str, list[dict]]) -> str:
@@ -23,7 +17,7 @@ def show_answers(columns: dict[str, list[dict]]) -> str:
 
     Args:
         columns (`dict[str, list[dict]]`): The pipeline's answers, the same hypotheses in each; what a column rests on
-            is its name: one column, or with and without sound.
+            is its name: one column, or with and without sound. Those that have `over_time` are given a curve.
     """
     notes = list(dict.fromkeys(note for answers in columns.values() for answer in answers for note in answer["notes"]))
     cards = "".join(_card(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
@@ -45,9 +39,11 @@ def _card(row: dict[str, dict]) -> str:
 def _answer(name: str, answer: dict) -> str:
     low, high = answer["interval"]
     label = f"<p class='condition'>{escape(name)}</p>" if name else ""
+    curve = draw_curve(answer["over_time"], answer["modality"]) if "over_time" in answer else ""
     return (
         f"<section>{label}<p class='number'><strong>{percent(answer['probability'])}</strong> "
-        f"<span>{percent(low)} to {percent(high)}</span></p>{_plot(answer)}{_table(answer['distribution'])}</section>"
+        f"<span>{percent(low)} to {percent(high)}</span></p>{_plot(answer)}{curve}"
+        f"{_table(answer['distribution'])}</section>"
     )
 
 

@@ -21,7 +21,7 @@ UPLOADS = make_upload_folder()
 
 import gradio as gr  # noqa: E402
 from answers import show_answers, show_error  # noqa: E402
-from model import MODEL, judge  # noqa: E402
+from model import MODEL, judge, judge_over_time  # noqa: E402
 from page_examples import examples_for  # noqa: E402
 from uploads import UploadsOnly, picture_input  # noqa: E402
 from validation import (  # noqa: E402
@@ -52,22 +52,22 @@ EXAMPLES = examples_for(MODEL)
 FIRST = next(iter(EXAMPLES.values()))
 
 
-def judge_text(text: str, hypotheses: str) -> list[dict]:
+def judge_text(text: str, hypotheses: str, ask=judge) -> list[dict]:
     """Returns the answers about a text."""
-    return judge({"text": check_text(text)}, split_hypotheses(hypotheses))
+    return ask({"text": check_text(text)}, split_hypotheses(hypotheses))
 
 
-def judge_audio(audio: str | None, hypotheses: str) -> list[dict]:
+def judge_audio(audio: str | None, hypotheses: str, ask=judge) -> list[dict]:
     """Returns the answers about a sound."""
     sentences = split_hypotheses(hypotheses)
-    return judge({"audio": check_clip(audio, "audio")}, sentences)
+    return ask({"audio": check_clip(audio, "audio")}, sentences)
 
 
-def judge_video(video: str | None, hypotheses: str, with_sound: bool) -> list[dict]:
+def judge_video(video: str | None, hypotheses: str, with_sound: bool, ask=judge) -> list[dict]:
     """Returns the answers about a video, its picture alone or with its sound."""
     sentences = split_hypotheses(hypotheses)
     modality = "audiovisual" if with_sound else "video"
-    return judge({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
+    return ask({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
 
 
 def judge_together(
@@ -95,11 +95,13 @@ def answer(
     """Returns what the page shows: the answers, or why there are none."""
     try:
         if kind == "Text":
-            columns = {"": judge_text(text, hypotheses)}
+            columns = {"": judge_text(text, hypotheses, judge_over_time)}
         elif kind == "Sound":
-            columns = {"": judge_audio(audio, hypotheses)}
+            columns = {"": judge_audio(audio, hypotheses, judge_over_time)}
         elif kind == "Video":
-            columns = {name: judge_video(video, hypotheses, name == "with sound") for name in SOUND[sound]}
+            columns = {
+                name: judge_video(video, hypotheses, name == "with sound", judge_over_time) for name in SOUND[sound]
+            }
         else:
             columns = {
                 name: judge_together(text, picture, audio, video, hypotheses, name == "with sound")
@@ -179,11 +181,12 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     untested = gr.HTML(UNTESTED, visible=False)
                     text = gr.Textbox(label="Text", lines=4, value=FIRST.text)
                     picture = picture_input(label="Picture", sources=["upload"], visible=False, buttons=[])
+                    hidden = {"visible": False, "buttons": []}
                     audio = gr.Audio(
-                        label="Sound", type="filepath", sources=["upload", "microphone"], visible=False, buttons=[]
+                        label="Sound", type="filepath", sources=["upload", "microphone"], elem_id="sound", **hidden
                     )
                     video = gr.Video(
-                        label="Video", sources=["upload", "webcam"], include_audio=True, visible=False, buttons=[]
+                        label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video", **hidden
                     )
                     sound = gr.Radio(list(SOUND), value="Picture and sound", label="Of the video", visible=False)
                     hypotheses = gr.Textbox(
@@ -251,7 +254,5 @@ if __name__ == "__main__":
         footer_links=[],
         theme=theme,
         css_paths=HERE / "page.css",
-        # A screen reader hears the answers when they come.
-        js="() => { const e = document.getElementById('answers'); e.setAttribute('role', 'status');"
-        " e.setAttribute('aria-live', 'polite'); document.documentElement.lang = 'en'; }",
+        js=(HERE / "page.js").read_text(encoding="utf-8"),
     )

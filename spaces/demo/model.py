@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 
@@ -20,6 +21,7 @@ if ZERO_GPU:
     import spaces  # Hugging Face's package, which must come before torch
 
 import torch  # noqa: E402
+from moments import Moment, find_moments  # noqa: E402
 from transformers import pipeline  # noqa: E402
 from validation import InvalidInput  # noqa: E402
 
@@ -36,21 +38,62 @@ clue = pipeline(
 )
 
 
+# The checkpoint's own code beside its pipeline; one from before belief over time has no such module.
+timeline = sys.modules.get(f"{type(clue).__module__.rpartition('.')[0]}.timeline")
+
+
 def forward(prepared: dict) -> dict:
     """Runs the model, the only part that needs a GPU."""
     return clue.forward([prepared])[0]
 
 
+def forward_over_time(prepared: dict) -> torch.Tensor:
+    """Runs the model as [`forward`] does: reads a premise once, and judges it as far as it goes at each cut."""
+    inputs = clue.processor.collate_premises([prepared["premise"]])
+    state = clue.model.read(**inputs.to(clue.device, clue.model.dtype))
+    return timeline.judge_cuts(clue.model, clue.processor, state, prepared["cuts"], prepared["hypotheses"]).cpu()
+
+
 if ZERO_GPU:
-    forward = spaces.GPU(duration=60)(forward)
+    forward, forward_over_time = map(spaces.GPU(duration=60), (forward, forward_over_time))
 
 
 def judge(premise: dict, hypotheses: list[str]) -> list[dict]:
     """Returns the pipeline's answers about a checked premise; [`InvalidInput`] if it cannot be decoded after all."""
+    return clue.postprocess(forward(_prepare(premise, hypotheses)))
+
+
+def judge_over_time(premise: dict, hypotheses: list[str]) -> list[dict]:
+    """
+    Returns what [`judge`] does, from one reading of the premise, and where this has two moments or more, beside each
+    answer `over_time`, what the answer would have been at each: `times` (seconds, or numbers of sentences),
+    `sentences` (of a text; else `None`), `probability` and `interval`, the last ones those of the answer itself.
+    """
+    prepared = _prepare(premise, hypotheses)
+    encoded = prepared["premise"]
+    moments = find_moments(timeline, clue, encoded, len(hypotheses))
+    if len(moments) < 2:
+        return clue.postprocess(forward(prepared))
+    told = {"hypotheses": hypotheses, "modality": encoded.modality, "notes": encoded.notes}
+    told["calibration"] = clue.model.config.calibration
+    logits = forward_over_time(prepared | {"cuts": [moment.cut for moment in moments]})
+    at_moments = [clue.postprocess({**told, "logits": judged}) for judged in logits]
+    return [one[-1] | {"over_time": _course(moments, one)} for one in zip(*at_moments, strict=True)]
+
+
+def _course(moments: list[Moment], answers: list[dict]) -> dict:
+    return {
+        "times": [moment.at for moment in moments],
+        "sentences": None if moments[0].sentence is None else [moment.sentence for moment in moments],
+        "probability": [answer["probability"] for answer in answers],
+        "interval": [answer["interval"] for answer in answers],
+    }
+
+
+def _prepare(premise: dict, hypotheses: list[str]) -> dict:
     try:
-        prepared = clue.preprocess({**premise, "hypotheses": hypotheses})
+        return clue.preprocess({**premise, "hypotheses": hypotheses})
     except ValueError as error:
         # The message may hold the name of a file: it is not for the page.
         which = "One of the clips" if "parts" in premise else "This clip"
         raise InvalidInput(f"{which} is damaged, cut off or too short: it cannot be read to its end.") from error
-    return clue.postprocess(forward(prepared))

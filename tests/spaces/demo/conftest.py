@@ -1,5 +1,8 @@
 """The demo, running, and the pipeline that its answers must agree with."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tests.hub.conftest import hub  # noqa: F401
 
 
 ROOT = Path(__file__).resolve().parents[3]
+SPACE = ROOT / "spaces" / "demo"
 
 
 def draw_picture(path: Path, size: tuple[int, int] = (120, 90)) -> Path:
@@ -18,6 +22,14 @@ def draw_picture(path: Path, size: tuple[int, int] = (120, 90)) -> Path:
     ImageDraw.Draw(image).ellipse((20, 10, 80, 70), (215, 40, 40))
     image.save(path)
     return path
+
+
+def run_in_space(code: str, told: dict[str, str], given: str | None = None) -> subprocess.CompletedProcess:
+    """Runs code as the Space would, in its folder, with some environment variables and what it is given to read."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=SPACE, env=os.environ | told, input=given, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +41,7 @@ def demo(start_space, tmp_path_factory):
 @pytest.fixture(scope="session")
 def clips() -> Path:
     """The clips of the examples: `beeps.flac`, `balls.mp4`, `balls_that_beep.mp4`."""
-    return ROOT / "spaces" / "demo" / "examples"
+    return SPACE / "examples"
 
 
 @pytest.fixture(scope="session")

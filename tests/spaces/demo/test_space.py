@@ -1,6 +1,5 @@
 """The demo as a folder for the Hub: front matter, requirements, and which checkpoints it starts from."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.launching import run
+from tests.spaces.demo.conftest import run_in_space
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,12 +40,6 @@ def test_requirements_are_the_constrained_versions():
     for requirement in map(Requirement, lines):
         wanted = "" if requirement.name.startswith("torch") else f"=={constrained_versions()[requirement.name]}"
         assert str(requirement.specifier) == wanted
-
-
-def run_in_space(code: str, told: dict[str, str]) -> subprocess.CompletedProcess:
-    """Runs code as the Space would, in its folder, with some environment variables."""
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=SPACE, env=os.environ | told, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.processes
@@ -103,6 +97,9 @@ def seen(*inputs, **options):
 model.clue.model.forward = seen
 (answer,) = model.judge({"text": "Balls in the urn: red, red, blue, green, red."}, ["A random ball is red."])
 print(spaces.calls, passes, model.clue.model.dtype, abs(answer["probability"] - 0.6) < 0.02)
+spaces.calls.clear()
+(answer,) = model.judge_over_time({"text": "Red, red, blue. And green."}, ["A random ball is red."])
+print(spaces.calls, len(answer["over_time"]["probability"]))
 """
 
 
@@ -113,7 +110,10 @@ def test_on_zero_gpu_the_pass_alone_takes_the_gpu(tmp_path):
     told = {"SPACES_ZERO_GPU": "true", "PYTHONPATH": str(tmp_path), "CLUE_MODEL": str(TINY)}
     done = run_in_space(JUDGED_ON_ZERO_GPU, told)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[('forward', 60, ['hypotheses', 'premise'])] [1] torch.bfloat16 True"
+    assert done.stdout.splitlines()[-2:] == [
+        "[('forward', 60, ['hypotheses', 'premise'])] [1] torch.bfloat16 True",
+        "[('forward_over_time', 60, ['cuts', 'hypotheses', 'premise'])] 2",
+    ]
 
 
 # What the demo would have to fetch without a pin: the same repository's newest commit, whose code ends the process.
