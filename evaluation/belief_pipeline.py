@@ -18,10 +18,9 @@ def load_belief_pipeline(checkpoint: Path):
     config = read(AutoConfig, checkpoint, trust_remote_code=True)
     if answer_format(checkpoint, config) is not None:
         raise ValueError(f"--model {checkpoint} writes its answers: only CLUE tells its belief over time.")
-    clue = pipeline("uncertain-inference", model=str(checkpoint), trust_remote_code=True)
-    if not hasattr(clue, "timeline"):
+    if (checkpoint / "modeling_clue.py").exists() and not (checkpoint / "timeline.py").exists():
         raise ValueError(
             f"The code in {checkpoint} is older than belief over time: load the checkpoint with "
             "`CLUEForConfidenceEstimation` and save it anew."
         )
-    return clue
+    return pipeline("uncertain-inference", model=str(checkpoint), trust_remote_code=True)

@@ -26,21 +26,21 @@ def draw_curve(over_time: dict, modality: str) -> str:
     times, sentences = over_time["times"], over_time["sentences"]
     start, end = (0 if sentences is None else times[0]), times[-1]
     first, last = (seconds(start), seconds(end)) if sentences is None else (f"sentence {start}", f"sentence {end}")
-    told = _told(over_time)
+    readings = _readings(over_time)
     return (
         f"<figure class='curve'><figcaption>{'Over the clip' if sentences is None else 'Sentence by sentence'}"
         f"</figcaption><div class='field'>{SCALE}{_picture(over_time, start, end)}"
         f"<input type='range' min='{start}' max='{end}' step='{'any' if sentences is None else 1}' value='{end}' "
-        f"aria-label='Moment' aria-valuetext='{escape(told[-1])}' data-player='{PLAYERS.get(modality, '')}' "
-        f"data-times='{json.dumps(times)}' data-told='{escape(json.dumps(told))}'></div>"
+        f"aria-label='Moment' aria-valuetext='{escape(readings[-1])}' data-player='{PLAYERS.get(modality, '')}' "
+        f"data-times='{json.dumps(times)}' data-readings='{escape(json.dumps(readings))}'></div>"
         f"<p class='span' aria-hidden='true'><span>{first}</span><span>{last}</span></p>"
         # The page's answers are announced when they come; what the cursor tells would be at every step of the player.
-        f"<p class='moment' aria-live='off'>{escape(told[-1])}</p></figure>"
+        f"<p class='moment' aria-live='off'>{escape(readings[-1])}</p></figure>"
     )
 
 
-def _told(over_time: dict) -> list[str]:
-    """Returns what is told at the cursor: before the first point, and from each point on."""
+def _readings(over_time: dict) -> list[str]:
+    """Returns what can be read at the cursor: before the first point, and from each point on."""
     times, sentences = over_time["times"], over_time["sentences"]
     if sentences is None:
         names = [seconds(time) for time in times]
@@ -49,12 +49,12 @@ def _told(over_time: dict) -> list[str]:
             f"sentence {time} (“{shorten(sentence, 60, placeholder=' …')}”)"
             for time, sentence in zip(times, sentences, strict=True)
         ]
-    told = [f"Before {names[0]} nothing was judged."]
+    readings = [f"Before {names[0]} nothing was judged."]
     for name, mean, (low, high) in zip(names, over_time["probability"], over_time["interval"], strict=True):
         numbers = f"{percent(mean)}, {percent(low)} to {percent(high)}"
         # A number and its unit stay on one line.
-        told.append(f"After {name}: " + numbers.replace(" %", "\u00a0%"))
-    return told
+        readings.append(f"After {name}: " + numbers.replace(" %", "\u00a0%"))
+    return readings
 
 
 def _picture(over_time: dict, start: float, end: float) -> str:
@@ -62,12 +62,12 @@ def _picture(over_time: dict, start: float, end: float) -> str:
     across = [(time - start) / (end - start) * WIDTH for time in over_time["times"]]
     line = _places(across, means)
     band = _places(across, [low for low, _ in intervals]) + _places(across, [high for _, high in intervals])[::-1]
-    told = (
+    description = (
         f"Probability at {len(means)} moments: {percent(means[0])} at the first, {percent(means[-1])} at the last, "
         f"between {percent(min(means))} and {percent(max(means))}."
     )
     return (
-        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' aria-label='{told}'>"
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' aria-label='{description}'>"
         f"<path class='grid' d='M0 0h{WIDTH}M0 {HEIGHT / 2}h{WIDTH}M0 {HEIGHT}h{WIDTH}'/>"
         f"<path class='band' d='M{'L'.join(band)}z'/><path class='line' d='M{'L'.join(line)}'/>"
         # Lines of no length with round ends: circles would be stretched with the picture.

@@ -74,10 +74,10 @@ def judge_over_time(premise: dict, hypotheses: list[str]) -> list[dict]:
     moments = find_moments(timeline, clue, encoded, len(hypotheses))
     if len(moments) < 2:
         return clue.postprocess(forward(prepared))
-    told = {"hypotheses": hypotheses, "modality": encoded.modality, "notes": encoded.notes}
-    told["calibration"] = clue.model.config.calibration
+    shared = {"hypotheses": hypotheses, "modality": encoded.modality, "notes": encoded.notes}
+    shared["calibration"] = clue.model.config.calibration
     logits = forward_over_time(prepared | {"cuts": [moment.cut for moment in moments]})
-    at_moments = [clue.postprocess({**told, "logits": judged}) for judged in logits]
+    at_moments = [clue.postprocess({**shared, "logits": judged}) for judged in logits]
     return [one[-1] | {"over_time": _course(moments, one)} for one in zip(*at_moments, strict=True)]
 
 

@@ -17,9 +17,9 @@
       cursor.value = time;
       // A player stands a little before the time it was sent to.
       const passed = JSON.parse(cursor.dataset.times).filter((point) => point <= Number(cursor.value) + 0.001).length;
-      const told = JSON.parse(cursor.dataset.told)[passed];
-      cursor.setAttribute("aria-valuetext", told);
-      cursor.closest(".curve").querySelector(".moment").textContent = told;
+      const reading = JSON.parse(cursor.dataset.readings)[passed];
+      cursor.setAttribute("aria-valuetext", reading);
+      cursor.closest(".curve").querySelector(".moment").textContent = reading;
     }
   };
 

@@ -1,6 +1,7 @@
 """The picture of belief over time: a curve a hypothesis, above what there was at each time; what is refused."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,6 @@ def test_a_model_that_cannot_tell_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="writes its answers: only CLUE tells its belief over time"):
         load_belief_pipeline(CHECKPOINT)
     monkeypatch.setattr("evaluation.belief_pipeline.answer_format", lambda *_: None)
-    monkeypatch.setattr("evaluation.belief_pipeline.pipeline", lambda *_, **__: object())
+    old = shutil.copytree(CHECKPOINT, tmp_path / "old", ignore=shutil.ignore_patterns("timeline.py"))
     with pytest.raises(ValueError, match="is older than belief over time"):
-        load_belief_pipeline(CHECKPOINT)
+        load_belief_pipeline(old)

@@ -78,8 +78,8 @@ def test_a_curve_for_each_answer_that_has_a_course():
     assert {(cursor["min"], cursor["max"], cursor["value"], cursor["data-player"]) for cursor in cursors} == {
         ("0", "2.0", "2.0", "video")
     }
-    told = [line.replace("\u00a0", " ") for line in json.loads(cursors[0]["data-told"])]
-    assert told == [
+    readings = [line.replace("\u00a0", " ") for line in json.loads(cursors[0]["data-readings"])]
+    assert readings == [
         "Before 0.5 s nothing was judged.",
         "After 0.5 s: 0 %, 0 % to 0 %",
         "After 1 s: 25 %, 20 % to 30 %",
@@ -95,7 +95,7 @@ def test_sentences_of_a_text_are_escaped():
     assert {tag for tag, _ in drawn.found}.isdisjoint({"img", "b"})
     (cursor,) = (attributes for tag, attributes in drawn.found if tag == "input")
     assert "onerror" not in cursor
-    assert sentences[0] in json.loads(cursor["data-told"])[1]
+    assert sentences[0] in json.loads(cursor["data-readings"])[1]
     assert sentences[1] in cursor["aria-valuetext"] and sentences[1] in drawn.text
 
 
@@ -136,17 +136,17 @@ def test_the_cursor_goes_with_the_player(demo, visit, clue, clips):
     page.get_by_role("button", name="Judge", exact=True).click()
     page.locator(".curve").nth(2).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the phone has to scroll sideways"
-    video, cursor, told = page.locator("video"), page.locator(".curve input").first, page.locator(".moment").first
+    video, cursor, reading = page.locator("video"), page.locator(".curve input").first, page.locator(".moment").first
     (red,) = clue.timeline({"video": str(clips / "balls.mp4")}, ["The ball is red."])
 
     def tell(place: int) -> str:
         low, high = (round(100 * share) for share in red["interval"][place])
         return f"After {red['times'][place]:g} s: {round(100 * red['probability'][place])} %, {low} % to {high} %"
 
-    assert told.inner_text().replace("\u00a0", " ") == tell(-1)
+    assert reading.inner_text().replace("\u00a0", " ") == tell(-1)
     video.evaluate("video => { video.currentTime = 0.7 }")
     page.wait_for_function("document.querySelector('.curve input').value == 0.7")
-    assert told.inner_text().replace("\u00a0", " ") == tell(3)
+    assert reading.inner_text().replace("\u00a0", " ") == tell(3)
     video.evaluate("video => { video.muted = true; video.currentTime = 0; video.play() }")
     page.wait_for_function("document.querySelector('video').ended")
     page.wait_for_function("document.querySelector('.curve input').value == 1.28")
@@ -154,7 +154,7 @@ def test_the_cursor_goes_with_the_player(demo, visit, clue, clips):
     cursor.focus()
     page.keyboard.press("Home")
     page.wait_for_function("document.querySelector('video').currentTime == 0")
-    assert told.inner_text() == "Before 0.16 s nothing was judged."
+    assert reading.inner_text() == "Before 0.16 s nothing was judged."
 
     page.locator("#video").get_by_role("button", name="Clear").click()
     page.locator("input[type=file]").first.set_input_files(clips / "balls_that_beep.mp4")
