@@ -15,12 +15,12 @@ def load_belief_pipeline(checkpoint: Path):
     Raises:
         ValueError: if the checkpoint writes its answers, or its own code can't tell belief over time.
     """
-    config = read(AutoConfig, checkpoint, trust_remote_code=True)
-    if answer_format(checkpoint, config) is not None:
-        raise ValueError(f"--model {checkpoint} writes its answers: only CLUE tells its belief over time.")
     if (checkpoint / "modeling_clue.py").exists() and not (checkpoint / "timeline.py").exists():
         raise ValueError(
             f"The code in {checkpoint} is older than belief over time: load the checkpoint with "
             "`CLUEForConfidenceEstimation` and save it anew."
         )
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
+    if answer_format(checkpoint, config) is not None:
+        raise ValueError(f"--model {checkpoint} writes its answers: only CLUE tells its belief over time.")
     return pipeline("uncertain-inference", model=str(checkpoint), trust_remote_code=True)
