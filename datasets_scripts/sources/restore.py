@@ -137,7 +137,7 @@ def _find(clips: ClipFinder, name: object, modality: str) -> Clip:
 def _candidates(path: PurePath, relative: PurePath) -> Iterator[tuple[str, Candidate]]:
     """Yields every name that a file may have been stored under, with what it would be then."""
     own = path.suffix.lower()
-    kind = "video" if own in VIDEO_SUFFIXES else "audio" if own in SOUND_SUFFIXES else "image"
+    kind = "video" if own in VIDEO_SUFFIXES else "image" if own in IMAGE_SUFFIXES else "audio"
     family = IMAGE_SUFFIXES if kind == "image" else SOUND_SUFFIXES + VIDEO_SUFFIXES
     others = [suffix for suffix in family if suffix != own]
     for dropped in range(len(relative.parts)):

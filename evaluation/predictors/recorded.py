@@ -25,7 +25,7 @@ from evaluation.predictors.prediction import Predictor, WrittenPrediction
 
 NOT_THERE = "no prediction in the file"
 # What a row is known by: its premise, as a text or by the name of its stored clip, and its hypothesis.
-COLUMNS = ["premise", "audio", "video", "hypothesis"]
+COLUMNS = ["premise", "audio", "video", PART_CLIPS, "hypothesis"]
 Pair = tuple[str, str]
 
 
