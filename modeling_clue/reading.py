@@ -13,7 +13,7 @@ from .premise_state import PremiseCache, PremiseState, fingerprint
 
 
 # Hypotheses of a premise that go through the model together. Their own mask grows with the square of this number, and
-# the work of a layer on few tokens is slow: see benchmarks/README.md.
+# a layer is slow on few tokens; on a CPU 8 to 32 take about the same.
 HYPOTHESES_AT_ONCE = 16
 # Where an attention takes no mask each has a row of its own, with a copy of its premise's keys and values.
 ROWS_AT_ONCE = 8
