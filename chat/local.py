@@ -226,7 +226,7 @@ class LocalTeacher:
                     notes.append(f"sound of {sound.duration:.1f} s cut to {longest:g} s")
                 return {"type": "audio", "audio": sound.waveform}
             if part["type"] == "video_url":
-                data = base64.b64decode(part["video_url"]["url"].partition(",")[2])
+                data = _content(part["video_url"])
                 video = load_video(data, fps=FRAMES_PER_SECOND, max_frames=MOST_FRAMES, name="its video")
                 notes += video.notes
                 if options.get("fps", video.fps) != video.fps:
@@ -234,11 +234,16 @@ class LocalTeacher:
                 options |= {"fps": video.fps, "do_sample_frames": False}
                 return {"type": "video", "video": video.frames}
             if part["type"] == "image_url":
-                data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+                data = _content(part["image_url"])
                 return {"type": "image", "image": Image.fromarray(load_image(data, name="its picture"))}
         except MediaError as error:
             raise AnswerFailedError(f"media: {error}") from error
         return part
+
+
+def _content(link: dict) -> bytes:
+    """Returns what a `data:` address holds."""
+    return base64.b64decode(link["url"].partition(",")[2])
 
 
 class LocalClient:

@@ -37,6 +37,7 @@ def predict_split(
     settings: dict,
     batch_size: int,
     processes: PartialState,
+    rows_at_once: int | None = None,
 ) -> list[dict]:
     """Scores every row once, going on from what an interrupted run has written, whatever number of processes it had.
 
@@ -51,6 +52,7 @@ def predict_split(
         settings (`dict`): What the predictions depend on, kept in `settings.json` beside them.
         batch_size (`int`): Premises scored together.
         processes (`PartialState`): Those that score them.
+        rows_at_once (`int`, *optional*): Most rows about a premise that are scored together.
 
     Returns:
         `list[dict]`: the predictions, in the order of the rows; on other processes than the main one, nothing.
@@ -74,11 +76,12 @@ def predict_split(
         left = compute_on_main(processes, missing)
         if processes.is_main_process and 0 < len(left) < len(ids):
             print(f"{out} holds {len(ids) - len(left):,} of {len(ids):,} rows already: going on with the others.")
-        predictor = make_predictor() if left else None
-        batches = make_batches(left, keys, batch_size, predictor and predictor.rows_at_once)
+        batches = make_batches(left, keys, batch_size, rows_at_once)
         batches = batches[processes.process_index :: processes.num_processes]
         if batches:
-            scored = append_predictions(out, processes.process_index, score_batches(predictor, rows, batches, keys))
+            scored = append_predictions(
+                out, processes.process_index, score_batches(make_predictor(), rows, batches, keys)
+            )
             share = f"process 1 of {processes.num_processes}" if processes.num_processes > 1 else None
             total, quiet = sum(map(len, batches)), None if processes.is_main_process else True
             with tqdm(desc=share, total=total, unit="hypotheses", disable=quiet) as bar:

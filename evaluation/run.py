@@ -104,7 +104,9 @@ def evaluate(plan: Plan, processes: PartialState, arguments: list[str]) -> dict 
     args, chosen, out = plan.args, plan.chosen, plan.out
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    predictions = predict_split(chosen.make, plan.rows, plan.keys, out, plan.settings, args.batch_size, processes)
+    predictions = predict_split(
+        chosen.make, plan.rows, plan.keys, out, plan.settings, args.batch_size, processes, chosen.rows_at_once
+    )
     if not processes.is_main_process:
         return None
     data = describe(args.dataset, args.dataset_config, plan.rows)

@@ -69,7 +69,9 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
         settings = {**chosen.settings, "suite": digest, "rows": content[modality], "context": context}
         folder = out / modality
         folder.mkdir(parents=True, exist_ok=True)
-        answered = predict_split(chosen.make, rows, keys, folder, settings, args.batch_size, processes)
+        answered = predict_split(
+            chosen.make, rows, keys, folder, settings, args.batch_size, processes, chosen.rows_at_once
+        )
         predictions |= {answer["id"]: answer["prediction"] for answer in answered}
     if not processes.is_main_process:
         return None

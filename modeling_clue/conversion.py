@@ -75,6 +75,7 @@ from .checkpoint_parts import (
     single_token,
     with_head,
 )
+from .command_line import exit_on_error
 from .configuration_clue import CLUEFields
 from .modeling_clue import ConfidenceEstimation, change_class
 from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
@@ -532,7 +533,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:  # like `common.cli.exit_on_error`, which this package does not import
+    with exit_on_error():
         main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from .command_line import exit_on_error
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -154,8 +156,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:  # like `common.cli.exit_on_error`, which this package does not import
-        status = main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    sys.exit(status)
+    with exit_on_error():
+        sys.exit(main())

@@ -40,6 +40,7 @@ from transformers import AutoConfig
 
 from .auto import BACKBONES
 from .checkpoint_parts import load_whole, read
+from .command_line import exit_on_error
 from .configuration_clue import CLUEFields
 from .pipeline_clue import UncertainInferencePipeline, read_input
 from .windows import check_window, encode_windows
@@ -161,8 +162,10 @@ class Piece:
     last: bool = True  # of its premise
 
 
-# Of each item about a piece, in their order: the answers to all hypotheses about its premise, or to its own alone.
-Found = list[list[dict] | ValueError]
+# The answers about a piece by their hypotheses, or what is wrong with it.
+Answers = dict[str, dict] | ValueError
+# Of each item about it, in their order: to all hypotheses about its premise, or to its own alone.
+Found = list[Answers]
 
 
 @dataclass
@@ -265,20 +268,23 @@ class Judge:
         results = []
         for piece in batch:
             failed = isinstance(piece.inputs, ValueError)
-            results.append([piece.inputs if failed else self.clue.postprocess(next(judged))] * len(piece.items))
+            results.append([piece.inputs if failed else self._answers_to(next(judged))] * len(piece.items))
         return results
 
-    def _find_item(self, item: Item, inputs: dict | ValueError) -> list[dict] | ValueError:
+    def _answers_to(self, judged: dict) -> Answers:
+        return {answer["hypothesis"]: answer for answer in self.clue.postprocess(judged)}
+
+    def _find_item(self, item: Item, inputs: dict | ValueError) -> Answers:
         if isinstance(inputs, ValueError):
             return inputs
         try:
             (judged,) = self.clue.forward([inputs | {"hypotheses": item.hypotheses}])
-            return self.clue.postprocess(judged)
+            return self._answers_to(judged)
         except ValueError as error:
             return error
 
 
-def _answer(item: Item, windows: list[tuple[tuple[float, float] | None, list[dict] | ValueError]]) -> dict:
+def _answer(item: Item, windows: list[tuple[tuple[float, float] | None, Answers]]) -> dict:
     """Returns the line of an item from what was found about its premise as a whole, or in each window of it."""
     failed = [found for _, found in windows if isinstance(found, ValueError)]
     if failed:
@@ -287,7 +293,7 @@ def _answer(item: Item, windows: list[tuple[tuple[float, float] | None, list[dic
     for text in item.hypotheses:
         about = []
         for window, found in windows:
-            answer = next(answer for answer in found if answer["hypothesis"] == text)
+            answer = found[text]
             place = {} if window is None else {"start": window[0], "end": window[1]}
             about.append(place | {key: answer[key] for key in ANSWER_KEYS if key in answer})
         answers.append({"hypothesis": text, **(about[0] if windows[0][0] is None else _most_probable(about))})
@@ -440,8 +446,5 @@ def _window(text: str) -> float:
 
 
 if __name__ == "__main__":
-    try:  # like `common.cli.exit_on_error`, which this package does not import
-        status = main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    sys.exit(status)
+    with exit_on_error():
+        sys.exit(main())

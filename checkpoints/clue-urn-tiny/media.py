@@ -3,6 +3,7 @@
 
 import functools
 import math
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,11 +165,10 @@ def load_audio(
             "`Video(decode=False)` and pass the row as it is."
         )
     else:
-        reader = SoundReader(source, label, max_seconds if whole else None) if clip is None else clip.sound
-        waveform, rate, first, notes = reader.read(start, math.inf if end is None else end)
-        not_decoded = reader.not_decoded
-        if clip is None:
-            reader.close()
+        longest = max_seconds if whole else None
+        with closing(SoundReader(source, label, longest)) if clip is None else nullcontext(clip.sound) as reader:
+            waveform, rate, first, notes = reader.read(start, math.inf if end is None else end)
+            not_decoded = reader.not_decoded
     if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not rate > 0:
         raise MediaError(f'{label} needs a positive "sampling_rate" beside its "array", got {quoted(rate)}.')
     if len(waveform) == 0 and first == 0 and start == 0:
@@ -313,11 +313,9 @@ def load_video(
         return Video(_stack_frames(list(frames), shrink), planned.fps, planned.duration, planned.notes)
     if is_torchcodec(source, "AudioDecoder"):
         raise MediaError(f"{label} is a decoded audio column, not a video.")
-    reader = FrameReader(source, label) if clip is None else clip.frames
-    planned = plan(reader.timeline.duration, reader.timeline.shown_at)
-    frames, notes = reader.read(start + planned.times, shrink)
-    if clip is None:
-        reader.close()
+    with closing(FrameReader(source, label)) if clip is None else nullcontext(clip.frames) as reader:
+        planned = plan(reader.timeline.duration, reader.timeline.shown_at)
+        frames, notes = reader.read(start + planned.times, shrink)
     return Video(frames, planned.fps, planned.duration, planned.notes + reader.timeline.notes + notes)
 
 

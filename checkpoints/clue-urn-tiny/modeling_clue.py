@@ -28,7 +28,7 @@ from .media_container import shorten
 from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability, for_modality
 from .premise_state import PremiseState
-from .reading import MASKED_ATTENTION, PremiseReader, last_of_branch
+from .reading import MASKED_ATTENTION, Media, PremiseReader, last_of_branch
 
 
 logger = logging.get_logger(__name__)
@@ -144,13 +144,6 @@ class BranchedThinker(PremiseReader):
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         branch_ids: torch.LongTensor | None = None,
-        input_features: torch.Tensor | None = None,
-        feature_attention_mask: torch.Tensor | None = None,
-        pixel_values_videos: torch.Tensor | None = None,
-        video_grid_thw: torch.LongTensor | None = None,
-        video_second_per_grid: torch.Tensor | None = None,
-        audio_embeds: torch.Tensor | None = None,
-        video_embeds: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[ModelOutput, torch.Tensor | None, torch.Tensor | None]:
         """Runs towers and language model, each hypothesis a branch of its premise.
@@ -166,17 +159,12 @@ class BranchedThinker(PremiseReader):
                 row is longer than the model's positions, several hypotheses share a premise under an attention that
                 takes no mask, or an argument is passed that follows from the others.
         """
+        media = Media(**{name: kwargs.pop(name, None) for name in Media._fields})
         requested_outputs = _check_arguments(branch_ids, kwargs)
-        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(
-            input_ids,
-            input_features,
-            feature_attention_mask,
-            pixel_values_videos,
-            video_grid_thw,
-            audio_embeds,
-            video_embeds,
+        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(input_ids, media)
+        position_ids, ends = self._branch_position_ids(
+            input_ids, branch_ids, media.video_grid_thw, media.video_second_per_grid
         )
-        position_ids, ends = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
         self._check_length(position_ids, ends)
         outputs = self.model.language_model(
             inputs_embeds=inputs_embeds,
@@ -189,24 +177,20 @@ class BranchedThinker(PremiseReader):
         return outputs, audio_embeds, video_embeds
 
     def _embed(
-        self,
-        input_ids: torch.LongTensor,
-        input_features: torch.Tensor | None,
-        feature_attention_mask: torch.Tensor | None,
-        pixel_values_videos: torch.Tensor | None,
-        video_grid_thw: torch.LongTensor | None,
-        audio_embeds: torch.Tensor | None,
-        video_embeds: torch.Tensor | None,
+        self, input_ids: torch.LongTensor, media: Media
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor | None]:
         """Returns the embeddings of tokens, sound and frames; what is added behind the first layers, as arguments of
         the language model; and what audio and vision tower give."""
         inputs_embeds = self.get_input_embeddings()(input_ids)
-        if input_features is not None:
+        audio_embeds, video_embeds = media.audio_embeds, media.video_embeds
+        if media.input_features is not None:
             with self._before_projection("audio_tower"):
-                audio_embeds = self._audio_embeds(input_features, feature_attention_mask)
-        if pixel_values_videos is not None:
+                audio_embeds = self._audio_embeds(media.input_features, media.feature_attention_mask)
+        if media.pixel_values_videos is not None:
             with self._before_projection("visual"):
-                features = self.model.get_video_features(pixel_values_videos, video_grid_thw, return_dict=True)
+                features = self.model.get_video_features(
+                    media.pixel_values_videos, media.video_grid_thw, return_dict=True
+                )
             levels = [features.pooler_output, *features.get("deepstack_features", ())]
             video_embeds = torch.cat([torch.cat(level) for level in levels], dim=1)
         sounds, levels = None, [None]
@@ -490,7 +474,7 @@ class ConfidenceEstimation(BranchedThinker):
                 takes no mask, or there is sound or video and the projection of its tower has never been trained.
             TypeError: naming an argument that is not known.
         """
-        media = (
+        media = Media(
             input_features,
             feature_attention_mask,
             pixel_values_videos,
@@ -500,15 +484,18 @@ class ConfidenceEstimation(BranchedThinker):
             video_embeds,
         )
         outputs = None
-        if not _check_arguments(branch_ids, kwargs) and self._reads_apart(branch_ids):
-            state, audio_embeds, video_embeds = self._read(input_ids, branch_ids, *media)
+        if self._reads_apart(branch_ids) and not _check_arguments(branch_ids, kwargs):
+            state, audio_embeds, video_embeds = self._read(input_ids, branch_ids, media)
             read_out, counts = self._read_out(state, input_ids, branch_ids)
         else:
-            self._refuse_new_projections(input_features, audio_embeds, pixel_values_videos, video_embeds)
-            outputs, audio_embeds, video_embeds = self.encode(input_ids, attention_mask, branch_ids, *media, **kwargs)
+            self._refuse_new_projections(media)
+            outputs, audio_embeds, video_embeds = self.encode(
+                input_ids, attention_mask, branch_ids, **media._asdict(), **kwargs
+            )
             last = last_of_branch(branch_ids)
             read_out, counts = outputs.last_hidden_state[last], last.sum(dim=1).tolist()
-        output = self._answer(read_out, counts, self._modalities(input_ids), calibrated)
+        calibrated = calibrated and self.config.calibration is not None
+        output = self._answer(read_out, counts, self._modalities(input_ids) if calibrated else None)
         output.audio_embeds = None if audio_embeds is None else audio_embeds.detach()
         output.video_embeds = None if video_embeds is None else video_embeds.detach()
         if outputs is not None:
@@ -566,18 +553,17 @@ class ConfidenceEstimation(BranchedThinker):
                 "model with attn_implementation='sdpa' or 'eager'."
             )
         read_out, counts = self._read_out(state, input_ids, branch_ids, visible, position_ids)
-        return self._answer(read_out, counts, state.modalities, calibrated)
+        return self._answer(read_out, counts, state.modalities if calibrated else None)
 
-    def _answer(
-        self, read_out: torch.Tensor, counts: list[int], modalities: list[str], calibrated: bool
-    ) -> CLUEOutput:
-        """Returns the answers to hypotheses by their last hidden states, of which each row has `counts`."""
+    def _answer(self, read_out: torch.Tensor, counts: list[int], modalities: list[str] | None) -> CLUEOutput:
+        """Returns the answers to hypotheses by their last hidden states, of which each row has `counts`; calibrated
+        if the modality of each row is given."""
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round the logits
             # In the dtype of its weights, if they are floats: a quantized layer takes float32.
             dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
             logits = self.confidence_head(read_out.to(next(dtypes, torch.float32)))
         of_premises, parts = [logits], [None]
-        if calibrated and self.config.calibration is not None:
+        if modalities is not None:
             of_premises = logits.split(counts)
             parts = [for_modality(self.config.calibration, modality) for modality in modalities]
         distributions = [calibrated_distribution(*pair) for pair in zip(of_premises, parts, strict=True)]
@@ -590,11 +576,14 @@ class ConfidenceEstimation(BranchedThinker):
             premise_index=rows.repeat_interleave(torch.tensor(counts, device=logits.device)),
         )
 
-    def _refuse_new_projections(self, input_features, audio_embeds, pixel_values_videos, video_embeds) -> None:
+    def _refuse_new_projections(self, media: Media) -> None:
         """Raises a `ValueError` if there is sound or video and the projection of its tower has never been trained."""
-        media = {"audio_tower": (input_features, audio_embeds), "visual": (pixel_values_videos, video_embeds)}
+        given_to = {
+            "audio_tower": (media.input_features, media.audio_embeds),
+            "visual": (media.pixel_values_videos, media.video_embeds),
+        }
         for tower in self.config.new_projections:
-            if any(given is not None for given in media[tower]):
+            if any(given is not None for given in given_to[tower]):
                 kind = "sound" if tower == "audio_tower" else "video"
                 raise ValueError(
                     f"This model can't judge by {kind}: its projection of {kind} has never been trained. Start it by "

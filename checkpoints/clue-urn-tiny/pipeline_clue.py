@@ -16,7 +16,7 @@ from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .premise_state import PremiseState
-from .processing_clue import as_list, as_row, is_empty, is_pandas, prefix_error
+from .processing_clue import EncodedPremise, as_list, as_row, is_empty, is_pandas, prefix_error
 from .timeline import choose_cuts, find_cuts, judge_cuts
 
 
@@ -66,7 +66,10 @@ class UncertainInferencePipeline(Pipeline):
         Raises:
             ValueError: if the premise can't be used, or the model's prompt has the hypothesis before it.
         """
-        encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(**media)[0])
+        return self._read(self.processor.encode_premise(premise, **self._sanitize_parameters(**media)[0]))
+
+    def _read(self, encoded: EncodedPremise) -> PremiseState:
+        """Reads a premise that has been decoded."""
         inputs = self.processor.collate_premises([encoded])
         state = self.model.read(**inputs.to(self.device, self.model.dtype))
         return replace(state, modalities=inputs.modalities, notes=inputs.notes)
@@ -106,9 +109,7 @@ class UncertainInferencePipeline(Pipeline):
         encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(interval, **media)[0])
         _, hypotheses = read_input({"hypotheses": hypotheses})
         cuts = choose_cuts(find_cuts(self.processor, encoded, self.model.sound_block), every, times)
-        inputs = self.processor.collate_premises([encoded])
-        state = self.model.read(**inputs.to(self.device, self.model.dtype))
-        logits = judge_cuts(self.model, self.processor, state, cuts, hypotheses)
+        logits = judge_cuts(self.model, self.processor, self._read(encoded), cuts, hypotheses)
         calibration = self.model.config.calibration if calibrated else None
         at_times = [
             answers(hypotheses, at_time, calibration, encoded.modality, encoded.notes, interval) for at_time in logits
@@ -124,8 +125,7 @@ class UncertainInferencePipeline(Pipeline):
     def _judge(self, state: PremiseState, hypotheses: list[str], calibrated: bool = True) -> dict:
         """Judges hypotheses about a premise that has been read."""
         inputs = self.processor.encode_hypotheses([hypotheses], state.modalities).to(self.device)
-        with self.device_placement(), torch.no_grad():
-            output = self.model.judge(state, **inputs, calibrated=calibrated)
+        output = self.model.judge(state, **inputs, calibrated=calibrated)
         return {
             "hypotheses": hypotheses,
             "logits": output.logits,

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -20,6 +21,18 @@ ROWS_AT_ONCE = 8
 MASKED_ATTENTION = ("eager", "sdpa")
 
 
+class Media(NamedTuple):
+    """Holds the sound and frames of a batch, as [`CLUEForConfidenceEstimation.forward`] takes them."""
+
+    input_features: torch.Tensor | None = None
+    feature_attention_mask: torch.Tensor | None = None
+    pixel_values_videos: torch.Tensor | None = None
+    video_grid_thw: torch.LongTensor | None = None
+    video_second_per_grid: torch.Tensor | None = None
+    audio_embeds: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+
+
 class PremiseReader:
     """Adds to a [`BranchedThinker`], as a mixin, premises that are read apart from their hypotheses."""
 
@@ -29,40 +42,25 @@ class PremiseReader:
         input_ids: torch.LongTensor,
         attention_mask: torch.Tensor | None = None,
         branch_ids: torch.LongTensor | None = None,
-        input_features: torch.Tensor | None = None,
-        feature_attention_mask: torch.Tensor | None = None,
-        pixel_values_videos: torch.Tensor | None = None,
-        video_grid_thw: torch.LongTensor | None = None,
-        video_second_per_grid: torch.Tensor | None = None,
-        audio_embeds: torch.Tensor | None = None,
-        video_embeds: torch.Tensor | None = None,
+        **media: torch.Tensor | None,
     ) -> PremiseState:
         """Reads the premises of a batch, without its hypotheses, if it has any.
 
-        Arguments are those of [`CLUEForConfidenceEstimation.forward`].
+        Arguments are those of [`CLUEForConfidenceEstimation.forward`], with the sound and frames as `media`.
 
         Returns:
             [`PremiseState`]
 
         Raises:
             ValueError: as `forward`, and if a row has no token that stands before all hypotheses.
+            TypeError: naming an argument that is not known.
         """
         if branch_ids is None:
             branch_ids = torch.zeros_like(input_ids) if attention_mask is None else attention_mask.long() - 1
-        state, *_ = self._read(
-            input_ids,
-            branch_ids,
-            input_features,
-            feature_attention_mask,
-            pixel_values_videos,
-            video_grid_thw,
-            video_second_per_grid,
-            audio_embeds,
-            video_embeds,
-        )
+        state, *_ = self._read(input_ids, branch_ids, Media(**media))
         return replace(state, fingerprint=fingerprint(self))
 
-    def _reads_apart(self, branch_ids: torch.Tensor) -> bool:
+    def _reads_apart(self, branch_ids: torch.Tensor | None) -> bool:
         """Returns whether premises and hypotheses go through the model one after the other: no gradient flows from
         the one to the other, and together they would take more, or could not be kept apart.
 
@@ -70,41 +68,27 @@ class PremiseReader:
         the same steps, however many hypotheses each of them has.
         """
         at_once = HYPOTHESES_AT_ONCE if self.config.text_config._attn_implementation in MASKED_ATTENTION else 1
+        if torch.is_grad_enabled() or branch_ids is None or int(branch_ids.max()) <= at_once:
+            return False
         weight = next(self.model.language_model.layers[0].parameters())
         # Between its uses ZeRO-3 leaves nothing of a weight here, FSDP2 a part.
-        is_whole = weight.numel() > 0 and not isinstance(weight, DTensor)
-        return is_whole and not torch.is_grad_enabled() and int(branch_ids.max()) > at_once
+        return weight.numel() > 0 and not isinstance(weight, DTensor)
 
     def _read(
-        self,
-        input_ids: torch.LongTensor,
-        branch_ids: torch.LongTensor,
-        input_features: torch.Tensor | None,
-        feature_attention_mask: torch.Tensor | None,
-        pixel_values_videos: torch.Tensor | None,
-        video_grid_thw: torch.LongTensor | None,
-        video_second_per_grid: torch.Tensor | None,
-        audio_embeds: torch.Tensor | None,
-        video_embeds: torch.Tensor | None,
+        self, input_ids: torch.LongTensor, branch_ids: torch.LongTensor, media: Media
     ) -> tuple[PremiseState, torch.Tensor | None, torch.Tensor | None]:
         """Reads premises; returns also what audio and vision tower give."""
-        self._refuse_new_projections(input_features, audio_embeds, pixel_values_videos, video_embeds)
+        self._refuse_new_projections(media)
         lengths = (branch_ids == 0).sum(dim=1)
         if not bool(lengths.all()):
             raise ValueError("Every row needs a premise before its hypotheses: prepare it with the `CLUEProcessor`.")
         input_ids = input_ids[:, : int(lengths.max())]
         mask = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]
         branch_ids = mask.long() - 1
-        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(
-            input_ids,
-            input_features,
-            feature_attention_mask,
-            pixel_values_videos,
-            video_grid_thw,
-            audio_embeds,
-            video_embeds,
+        inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(input_ids, media)
+        positions, ends = self._branch_position_ids(
+            input_ids, branch_ids, media.video_grid_thw, media.video_second_per_grid
         )
-        positions, ends = self._branch_position_ids(input_ids, branch_ids, video_grid_thw, video_second_per_grid)
         self._check_length(positions, ends)
         cache = PremiseCache()
         self.model.language_model(

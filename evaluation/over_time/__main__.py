@@ -42,20 +42,20 @@ def main(arguments: list[str] | None = None) -> dict:
     suite = urn_over_time.make_suite(args)
     checkpoint, name = find_checkpoint(args.model), model_name(args.model)
     options = urn_over_time.suite_options(args)
-    told = digest([[asdict(asked.premise), [sentence for _, sentence in asked.hypotheses]] for asked in suite])
+    suite_digest = digest([[asdict(asked.premise), [sentence for _, sentence in asked.hypotheses]] for asked in suite])
     settings = {
         "model": args.model,
         "weights": weights_digest(checkpoint),
         "calibration": read(AutoConfig, checkpoint, trust_remote_code=True).to_dict().get("calibration"),
-        "suite": told,
+        "suite": suite_digest,
     }
-    out = Path(args.output_dir or f"runs/over_time/{name}-{told}")
+    out = Path(args.output_dir or f"runs/over_time/{name}-{suite_digest}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
     out.mkdir(parents=True, exist_ok=True)
     curves = make_curves(partial(load_belief_pipeline, checkpoint), suite, out, settings)
     report = {
-        "suite": {"digest": told, "options": options},
+        "suite": {"digest": suite_digest, "options": options},
         "name": name,
         "settings": settings,
         "sets": analyse(curves),
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "command": ["python", "-m", "evaluation.over_time", *(sys.argv[1:] if arguments is None else arguments)],
     }
     write_time_report(report, out)
-    print(f"{counted(len(curves), 'curve')} of suite {told} in {report['seconds']} s\n")
+    print(f"{counted(len(curves), 'curve')} of suite {suite_digest} in {report['seconds']} s\n")
     print(time_tables(report))
     print(f"\nReport, figure and curves: {out}")
     return report

@@ -19,7 +19,7 @@ from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from common.digests import weights_digest
 from common.hub import find_checkpoint
 from datasets_scripts.schema import PREMISE_COLUMNS
-from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
+from evaluation.predictors.choose import ROWS_AT_ONCE, ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import (
     INTERVAL_MASS,
     Prediction,
@@ -49,7 +49,15 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
         "calibration": config.to_dict().get("calibration"),  # the same weights give other answers with it
     }
     kind = CLUEPredictor if answer is None else TextPredictor
-    return ChosenPredictor(model_name(args.model), settings, lambda: kind(checkpoint), config=config, answer=answer)
+    return ChosenPredictor(
+        model_name(args.model),
+        settings,
+        lambda: kind(checkpoint),
+        config=config,
+        answer=answer,
+        # CLUE decodes and reads a premise once, and takes no more memory for more rows.
+        rows_at_once=None if answer is None else ROWS_AT_ONCE,
+    )
 
 
 def check_code(checkpoint: Path) -> None:
@@ -69,8 +77,6 @@ def by_premise(rows: list[dict]) -> list[list[dict]]:
 
 class CLUEPredictor(Predictor):
     """Answers by a checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
-
-    rows_at_once = None  # the premise is decoded and read once, and memory does not grow with the rows
 
     def __init__(self, checkpoint: str | Path):
         check_code(Path(checkpoint))

@@ -21,6 +21,10 @@ from evaluation.predictors.prediction import Predictor
 RESERVED = {"messages", "model", "temperature", "max_tokens", "seed", "n", "stream", "logprobs", "top_logprobs"}
 
 
+# Of one premise: after so many its answers are kept, for what takes long to give them.
+ROWS_AT_ONCE = 64
+
+
 @dataclass(frozen=True)
 class ChosenPredictor:
     """Holds what scores the rows, not loaded yet."""
@@ -33,6 +37,7 @@ class ChosenPredictor:
     reads_context: bool = False  # whether its answers depend on the rows' `context`
     config: PreTrainedConfig | None = None  # of CLUE or CLUE-T: the target that it was trained on
     answer: str | None = None  # the format of CLUE-T's answers
+    rows_at_once: int | None = ROWS_AT_ONCE  # rows about one premise that are answered together; all of them if `None`
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 
 # The share of a predicted distribution that its interval holds, and so the coverage to expect of the intervals.
@@ -43,9 +43,6 @@ AnyPrediction = Prediction | WrittenPrediction | PointPrediction
 
 class Predictor(ABC):
     """Answers rows of a UMUI dataset: a subclass has `answer`, and `prepare` where work can be done ahead."""
-
-    # Rows about one premise that are answered, and kept, together; all of them if `None`.
-    rows_at_once: ClassVar[int | None] = 64
 
     def predict(self, rows: list[dict]) -> list[AnyPrediction]:
         """Answers the hypotheses of rows, those about one premise one after the other."""

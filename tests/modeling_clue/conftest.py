@@ -74,6 +74,18 @@ def processor(tiny_checkpoint) -> CLUEProcessor:
 
 
 @pytest.fixture(scope="session")
+def hypothesis_first(processor) -> CLUEProcessor:
+    """A processor whose prompt has the hypothesis before the premise. Treat it as read-only."""
+    return type(processor)(
+        processor.feature_extractor,
+        processor.video_processor,
+        processor.tokenizer,
+        prompt={"premise": "{hypothesis}\n{premise}", "hypothesis": "<|im_end|>"},
+        media=processor.media,
+    )
+
+
+@pytest.fixture(scope="session")
 def model(tiny_checkpoint) -> ConfidenceEstimation:
     """In float32 and with sdpa. Treat it as read-only."""
     return AutoModel.from_pretrained(tiny_checkpoint).eval()

@@ -450,15 +450,9 @@ def test_plain_positions_of_video_with_sound(tiny_checkpoint, processor, premise
 
 @pytest.mark.parametrize("tiny_checkpoint", BACKBONES, indirect=True)
 @torch.no_grad()
-def test_hypothesis_first_prompt(model, processor, premises):
+def test_hypothesis_first_prompt(model, hypothesis_first, premises):
     """With the hypothesis before the premise, each gets a row of its own and the answer it gets alone."""
-    first = type(processor)(
-        processor.feature_extractor,
-        processor.video_processor,
-        processor.tokenizer,
-        prompt={"premise": "{hypothesis}\n{premise}", "hypothesis": "<|im_end|>"},
-        media=processor.media,
-    )
+    first = hypothesis_first
     rows = [premises["audiovisual"], premises["text"], premises["audio"]]
     inputs = first(rows, [HYPOTHESES[:2], HYPOTHESES[:3], HYPOTHESES[3:]])
     assert len(inputs["input_ids"]) == 6 and int(inputs["branch_ids"].max()) == 1

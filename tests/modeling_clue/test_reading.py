@@ -164,14 +164,9 @@ def test_the_pipeline_reads_a_premise_once(tiny_checkpoint, clips, premises):
         clue(given, hypotheses=MANY[:3])
 
 
-def test_a_prompt_with_the_hypothesis_first_is_not_read_ahead(model, processor, premises):
+def test_a_prompt_with_the_hypothesis_first_is_not_read_ahead(model, hypothesis_first, premises):
     """It is said, and a call with both answers as ever."""
-    turned = type(processor)(
-        processor.feature_extractor,
-        processor.video_processor,
-        processor.tokenizer,
-        prompt={"premise": "{hypothesis}\n{premise}", "hypothesis": "<|im_end|>"},
-    )
+    turned = hypothesis_first
     with pytest.raises(ValueError, match="has the hypothesis before the premise"):
         turned.collate_premises([turned.encode_premise(premises["text"])])
     with pytest.raises(ValueError, match="has the hypothesis before the premise"):
