@@ -155,6 +155,11 @@ def read_build(dataset: str, config: str) -> dict | None:
     return build
 
 
+def dataset_revision(dataset: str, config: str) -> str | None:
+    """Returns the commit of a dataset on the Hub that is loaded; `None` for a folder."""
+    return None if Path(dataset).is_dir() else _builder(dataset, config).hash
+
+
 def _builder(dataset: str, config: str) -> DatasetBuilder:
     if Path(dataset).is_dir():
         # A full path: `datasets` would take a folder named "text" or "json" for its loader of that name.

@@ -29,6 +29,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, metadata_load
 from huggingface_hub.hf_api import RepoFile
 
+from common.benchmark import BENCHMARK_FILE, benchmark
 from common.cli import ArgumentParser, counted, exit_on_error
 from common.errors import InputError
 from common.hub import (
@@ -142,6 +143,11 @@ def release(options: argparse.Namespace) -> None:
         files = list_files(options.dataset, configs, Path(scratch))
         files["README.md"] = Path(scratch) / "README.md"
         files["README.md"].write_text(card, encoding="utf-8", newline="\n")
+        if options.evaluation_framework is not None:
+            tested = [config.name for config in configs if "test" in config.summary.splits]
+            content = benchmark(options.repo.rpartition("/")[2], options.evaluation_framework, tested)
+            files[BENCHMARK_FILE] = Path(scratch) / BENCHMARK_FILE
+            files[BENCHMARK_FILE].write_text(content, encoding="utf-8", newline="\n")
         try:
             remote = find_repository(api, "dataset", options.repo, options.revision)
             check("dataset", options.repo, remote, options.private, card)
@@ -215,7 +221,8 @@ def _print_plan(
         )
         note = ", labels without clips" * config.labels_only
         print(f"  {config.name}: {total}{note}; to send: {sent}")
-    print(f"  README.md: {'to send' if 'README.md' in changed else 'as it is there'}")
+    for name in sorted(name for name in files if "/" not in name):
+        print(f"  {name}: {'to send' if name in changed else 'as it is there'}")
     if deleted:
         shown = ", ".join(deleted[:5]) + (", ..." if len(deleted) > 5 else "")
         print(f"  to delete: {len(deleted):,} files of earlier releases ({shown})")
@@ -263,6 +270,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--default", metavar="CONFIG", help="the config that loads without a name (default: wikivideo-audiovisual)"
     )
     parser.add_argument("--agreement", type=Path, metavar="DIR", help="where agreement.json of evaluation.figures is")
+    parser.add_argument(
+        "--evaluation-framework",
+        metavar="NAME",
+        help="make it a benchmark of the Hub's (eval.yaml), evaluated by this framework of the Hub's list",
+    )
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--revision", default="main", help="the branch (default: %(default)s)")
     parser.add_argument("--license", metavar="ID", help="of collections of your own, as the Hub calls it")

@@ -30,6 +30,7 @@ from datasets import Dataset
 
 from common.cli import ArgumentParser, counted, exit_on_error, positive_int
 from common.digests import digest
+from datasets_scripts.load import dataset_revision
 from evaluation.baselines import Baselines, describe_baselines, fit_baselines
 from evaluation.data import describe, load_rows, premise_keys, rows_digest
 from evaluation.predict import predict_split
@@ -111,6 +112,7 @@ def evaluate(plan: Plan, processes: PartialState, arguments: list[str]) -> dict 
         return None
     data = describe(args.dataset, args.dataset_config, plan.rows)
     report = make_report(chosen.config, chosen.answer, predictions, plan.baselines, plan.settings, data)
+    report["revision"] = dataset_revision(args.dataset, args.dataset_config)
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()

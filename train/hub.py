@@ -17,6 +17,7 @@ from trl import ModelConfig
 from common.hub import HUB_ERRORS
 from train.arguments import CLUETrainingArguments, DataArguments
 from train.checkpoints import MANIFEST
+from train.model_card import RESULTS_FOLDER
 from train.record import redact
 
 
@@ -27,7 +28,10 @@ ADAPTER = "adapter"
 ADAPTER_CONFIG = "adapter_config.json"
 # What of an earlier push must not stay beside the files of a later one: an adapter beside the model it is merged into
 # would be applied twice.
-REPLACED = ["*.safetensors", "*.safetensors.index.json", f"*{ADAPTER_CONFIG}", f"{ADAPTER}/*"]
+REPLACED = [
+    *("*.safetensors", "*.safetensors.index.json", f"*{ADAPTER_CONFIG}"),
+    *(f"{ADAPTER}/*", f"{RESULTS_FOLDER}/*"),
+]
 # Files on their way, below the output folder. With the underscore, the Trainer leaves it alone.
 STAGED = "_push"
 
@@ -76,7 +80,7 @@ def stage(checkpoint: Path, output_dir: Path) -> Path:
     """Gathers the files that are sent as links in a folder, which it returns: the checkpoint may go meanwhile."""
     staged = output_dir / STAGED
     shutil.rmtree(staged, ignore_errors=True)
-    folders = [checkpoint, *([checkpoint / ADAPTER] if (checkpoint / ADAPTER).is_dir() else [])]
+    folders = [checkpoint, *(checkpoint / name for name in (ADAPTER, RESULTS_FOLDER) if (checkpoint / name).is_dir())]
     files = [path for folder in folders for path in folder.iterdir() if path.suffix in SUFFIXES]
     if not any(path.suffix == ".safetensors" for path in files):
         raise ValueError(f"{checkpoint} has no weights as safetensors to push.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from common.benchmark import entries_to_yaml, evaluation_entries
 from common.cards import fill_template, joined
 from common.digests import weights_digest
 from common.files import write_text
@@ -15,6 +16,7 @@ from train.record import ROOT, redact, write_record
 
 
 TEMPLATE = ROOT / "model_card.md"
+RESULTS_FOLDER = ".eval_results"
 METRICS = {
     "mse": "Mean squared error",
     "mae": "Mean absolute error",
@@ -31,9 +33,11 @@ BASELINES = ("constant_mean", "hypothesis_only")
 
 
 def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
-    """Writes the card of a checkpoint, that of the adapter within, and their record. `kind` is `"whole"`, `"adapter"`
-    for one that `AutoModel` loads with its base, or `"part"` for the folder `adapter` of a whole one."""
+    """Writes the card of a checkpoint, that of the adapter within, their record, and what was measured on the Hub's
+    datasets as its leaderboards read it. `kind` is `"whole"`, `"adapter"` for one that `AutoModel` loads with its
+    base, or `"part"` for the folder `adapter` of a whole one."""
     write_record(folder, record)
+    _write_results(folder / RESULTS_FOLDER, record)
     write_text(folder / "README.md", render_card(record, kind))
     if (folder / "adapter").is_dir():
         write_text(folder / "adapter" / "README.md", render_card(record, "part"))
@@ -53,6 +57,17 @@ def render_card(record: dict, kind: str = "whole") -> str:
     )
 
 
+def _write_results(folder: Path, record: dict) -> None:
+    """Writes a file for each dataset of the Hub; a dataset of this machine has no leaderboard."""
+    by_dataset = {}
+    for report in record["reports"]:
+        if report["on_hub"]:
+            by_dataset.setdefault(report["dataset"], []).extend(evaluation_entries(report))
+    for dataset, entries in by_dataset.items():
+        folder.mkdir(exist_ok=True)
+        write_text(folder / f"{dataset.replace('/', '--')}.yaml", entries_to_yaml(entries))
+
+
 def add_report(record: dict, checkpoint: Path, path: Path) -> None:
     """Adds a `report.json` of `evaluation.run` to a record, over one on the same split; refuses other weights."""
     report = json.loads(path.read_text(encoding="utf-8"))
@@ -68,6 +83,7 @@ def add_report(record: dict, checkpoint: Path, path: Path) -> None:
     added = {
         **where,
         "on_hub": not Path(settings["dataset"]).is_dir(),
+        "revision": report.get("revision"),
         "rows": report["n"],
         "premises": report["premises"],
         "without_number": report.get("without_number", {"n": 0})["n"],
@@ -87,7 +103,7 @@ def _metadata(record: dict, kind: str) -> ModelCardData:
     base, data, results = record["base"], record["data"], _eval_results(record)
     adapter = kind != "whole"
     base_model = base["base_model"] if not adapter else base["on_hub"]
-    tags = ["uncertain-inference", "calibration", *_trained_on(record)]
+    tags = ["uncertain-inference", "decision-model", "calibration", *_trained_on(record)]
     # None of the Hub's tasks is this one, and the widget of another would ask for the wrong thing: no `pipeline_tag`.
     return ModelCardData(
         base_model=base_model,
@@ -109,7 +125,8 @@ def _trained_on(record: dict) -> list[str]:
 
 
 def _eval_results(record: dict) -> list[EvalResult]:
-    """Lists measurements as the Hub has them; a later evaluation replaces that of the training on the same rows."""
+    """Lists measurements as a model's page shows them, those of the training too, which no leaderboard takes; a later
+    evaluation replaces that of the training on the same rows."""
     results = []
     evaluated = {_where(one) for one in record["reports"]}
     for one in record["validation"]:

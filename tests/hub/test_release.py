@@ -17,6 +17,7 @@ import soundfile
 import yaml
 from hf_xet import XetAuthenticationError
 
+from common.benchmark import evaluation_entries
 from common.errors import InputError
 from common.hub import HubError, explain_hub_errors
 from datasets_scripts import release as release_module
@@ -461,6 +462,27 @@ def test_visibility_is_never_changed(hub, built, tmp_path):
     assert done.returncode == 1 and "error: clue/open is public" in done.stderr
     assert not hub.uploads() and not hub.commits()
     assert not json.loads(hub.ask("GET", "/api/datasets/clue/open"))["private"]
+
+
+def test_a_benchmark_names_the_tasks_of_its_models(hub, built, tmp_path):
+    """eval.yaml has, for each config with a test split, the tasks that the results of a model on it name, and the
+    commit that an evaluation reports is that of the release."""
+    options = ("--dataset-configs", "urn-text", "urn-audio", "--evaluation-framework", "clue")
+    push(hub, tmp_path, built, "clue/benchmark", *options)
+    content = yaml.safe_load(hub.ask("GET", "/datasets/clue/benchmark/resolve/main/eval.yaml").decode())
+    assert content["evaluation_framework"] == "clue"
+    assert [list(task.values()) for task in content["tasks"]] == [
+        [f"urn-{modality}-{measure}", f"urn-{modality}", "test"]
+        for modality in ("audio", "text")
+        for measure in ("mse", "ece")
+    ]
+    report = {"dataset": "clue/benchmark", "config": "urn-audio", "split": "test", "date": "2026-11-30", "command": []}
+    entries = evaluation_entries(report | {"measures": {name: {"value": 0.5} for name in ("mse", "ece", "mae")}})
+    assert {entry.task_id for entry in entries} < {task["id"] for task in content["tasks"]}
+    revision = "from datasets_scripts.load import dataset_revision\nprint(dataset_revision(*sys.argv[1:]))"
+    found = hub.run(tmp_path, f"import sys\n{revision}", "clue/benchmark", "urn-text").stdout.strip()
+    head = json.loads(hub.ask("GET", "/api/datasets/clue/benchmark/revision/main"))["sha"]
+    assert found == head
 
 
 def test_a_branch(hub, built, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors.torch import load_file
 
 from common.digests import weights_digest
@@ -202,6 +202,25 @@ def test_reports_are_added_once(checkpoint, report):
     assert "python -m evaluation.run --model out --output-dir" in once and str(report.parent) not in once
     card(["--model", str(checkpoint), "--report", str(report)])
     assert (checkpoint / "README.md").read_text() == once
+
+
+def test_results_on_the_hub_go_to_its_leaderboards(run, checkpoint, report, monkeypatch):
+    """A report on a dataset of the Hub becomes one entry a task, read back by the Hub's client; one on a folder, whose
+    name means nothing there, none."""
+    content = json.loads(report.read_text())
+    monkeypatch.chdir(run)
+    card(["--model", str(checkpoint), "--report", str(report)])
+    folder = checkpoint / ".eval_results"
+    content["settings"]["dataset"], content["revision"] = "clue/umui", "5" * 40
+    content["command"] += ["--dataset", "clue/umui"]
+    report.write_text(json.dumps(content))
+    card(["--model", str(checkpoint), "--report", str(report)])
+    [file] = folder.iterdir()
+    entries = parse_eval_result_entries(yaml.safe_load(file.read_text()))
+    assert {entry.task_id: entry.value for entry in entries} == {"urn-audio-mse": 0.0125, "urn-audio-ece": 0.0625}
+    for entry in entries:
+        assert (entry.dataset_id, entry.dataset_revision, entry.date) == ("clue/umui", "5" * 40, "2026-11-24")
+        assert entry.notes.endswith("--dataset clue/umui") and str(report.parent) not in entry.notes
 
 
 def test_the_record_does_not_change_what_is_measured(checkpoint, report):
