@@ -32,11 +32,10 @@ from evaluation.coherence.measures import analyse
 from evaluation.coherence.pairs import pair_questions
 from evaluation.coherence.questions import CALLS, QuestionSet
 from evaluation.coherence.report import coherence_tables, write_coherence_report
-from evaluation.data import load_rows, premise_keys, rows_digest
+from evaluation.data import load_rows, premise_keys, rows_digest, without_context
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import ChosenPredictor, add_predictor_options, choose_predictor, known_predictors
 from evaluation.processes import compute_on_main, joined_processes
-from evaluation.urn import without_context
 
 
 @dataclass(frozen=True)
