@@ -10,6 +10,8 @@ from evaluation.data import load_rows
 from evaluation.predictors import checkpoints, choose
 from evaluation.predictors.prediction import PointPrediction, Predictor
 from modeling_clue.modalities import MODALITIES
+from tests.chat.bad_server import bad_server
+from tests.datasets_scripts.teachers.test_ask import QUICK
 
 
 CHECKPOINT = Path(__file__).parents[3] / "checkpoints" / "clue-urn-tiny"
@@ -143,6 +145,22 @@ def test_baselines_are_fitted_to_the_suite(evaluated, tmp_path):
     assert checks["audio", "paraphrase"]["violation"]["value"] == pytest.approx(0, abs=1e-12)
     first = checks["audio", "exhaustive"]["largest"]["answers"]
     assert checks["audio", "exhaustive"]["largest"]["deviation"] == pytest.approx(3 * first[0]["answer"] - 1)
+
+
+@pytest.mark.processes
+def test_a_model_behind_a_server_is_asked_each_hypothesis_once(urn_world, tmp_path):
+    """One call alone where nothing follows `--calls`; a constant p breaks denials by 2 p - 1, and no other rule."""
+    with bad_server() as server:
+        given = ["--predictor", "binary", "--server", server.url, "--server-model", "teacher", *QUICK, "--calls"]
+        given += ["--dataset", str(urn_world), "--dataset-config", "urn-text", "--limit", "4"]
+        report = coherence.main([*given, "--output-dir", str(tmp_path / "out")])
+        asked = len(server.requests())
+    assert report["calls"] == ("together",) and report["settings"]["server"] == server.url
+    assert asked == report["sets"][0]["questions"] == 16
+    checks = checks_of(report)
+    assert checks["urn-text", "denial"]["violation"]["value"] == pytest.approx(2 * 0.6 / 0.85 - 1)
+    others = [row["violation"]["value"] for (_, kind), row in checks.items() if kind != "denial"]
+    assert len(others) == 4 and max(others) < 1e-12
 
 
 def test_pairs_of_a_dataset_are_asked_beside_what_follows(urn_world, tmp_path):
