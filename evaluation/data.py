@@ -110,6 +110,11 @@ def rows_digest(rows: Dataset, keys: list[str]) -> str:
     return digest([rows["id"][:], keys, rows["hypothesis"][:], rows["probability"][:]])
 
 
+def without_context(rows: Dataset) -> Dataset:
+    """Removes what rows say in words about what they are: their `context`."""
+    return rows.remove_columns("context").add_column("context", [None] * len(rows), feature=rows.features["context"])
+
+
 def _contents(rows: Dataset) -> Iterator[list[str | dict]]:
     """Yields what the premise of each row is known by: its text or clip, or all clips of a combination, whose texts
     may be those of many."""

@@ -21,12 +21,11 @@ from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
-from datasets import Dataset
 
 from common.cli import ArgumentParser, counted, exit_on_error, positive_int, seed
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources import urn_stress
-from evaluation.data import load_rows, premise_keys, rows_digest
+from evaluation.data import load_rows, premise_keys, rows_digest, without_context
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.processes import compute_on_main, joined_processes
@@ -134,11 +133,6 @@ def build_suite(args: argparse.Namespace, folder: Path) -> None:
         if not (folder / config / "build.json").exists():
             plan = {"source": "urn-stress", **urn_stress.suite_options(args)}
             write_config(folder, config, splits, plan, workers=args.workers)
-
-
-def without_context(rows: Dataset) -> Dataset:
-    """Removes the words that explain the urn world."""
-    return rows.remove_columns("context").add_column("context", [None] * len(rows), feature=rows.features["context"])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def read_record(place: str, record: object) -> Recorded:
         raise InputError(f"{place}: needs a claim, and the path of a clip or a sentence as its premise")
     if is_text(path):
         clip = PurePosixPath(path.strip().replace("\\", "/"))
-        premises = set(stored_names(clip))
+        premises = {clip.name, *stored_names(clip)}  # as a dataset calls it, or as it lay for others
     else:
         premises = {one_form(sentence)}
     pairs = frozenset((premise, one_form(claim)) for premise in premises)

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
     "evaluation.urn": "--model {missing} --suites {folder}",
     "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
+    "evaluation.coherence": "--model {missing} --suites {folder}",
     "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
     "--output-dir {folder}/out",
     "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
@@ -86,7 +87,7 @@ STILL = {
         "evaluation.reproduce",
     ),
     "--answers": (
-        *("datasets_scripts.teacher label", "evaluation.run", "evaluation.figures teachers"),
+        *("datasets_scripts.teacher label", "evaluation.run", "evaluation.coherence", "evaluation.figures teachers"),
         *("evaluation.paper table1", "evaluation.paper table5"),
     ),
 }

@@ -1,0 +1,1 @@
+"""Whether the probabilities that a predictor gives to related hypotheses fit together."""
