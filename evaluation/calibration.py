@@ -1,5 +1,5 @@
 """
-Fits post-hoc calibration: a temperature, an isotonic map, a conformal quantile.
+Fits post-hoc calibration: a temperature, an isotonic map, a conformal quantile, a threshold for automation.
 
 What each promises, and what it did on the urn world, is in `evaluation/posthoc.md`.
 """
@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 from torch.nn.functional import binary_cross_entropy
 
+from evaluation.automation import Promise, certify
 from evaluation.data import shuffled_premises
 from modeling_clue.confidence import bin_values, expectation
 from modeling_clue.posthoc import calibrated_distribution, calibrated_probability, check_calibration, conformal_scale
@@ -20,14 +21,26 @@ from modeling_clue.posthoc import calibrated_distribution, calibrated_probabilit
 
 # Temperatures that are tried lie between the inverse of this and this.
 MAX_TEMPERATURE = 20.0
+# Methods that change the probability, and those that promise something of it.
+MAPS, PROMISES = {"temperature", "isotonic"}, {"conformal", "automation"}
+# Of the premises, to choose thresholds for automation on where no other method needs them.
+PILOT = 0.25
 
 
-def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list[str], coverage: float = 0.9) -> dict:
+def fit(
+    logits: torch.Tensor,
+    targets: ArrayLike,
+    keys: list[str],
+    methods: list[str],
+    coverage: float = 0.9,
+    promise: Promise | None = None,
+) -> dict:
     """
-    Fits temperature, then the isotonic map, then the conformal quantile, as far as they are asked for.
+    Fits temperature, isotonic map, conformal quantile and automation, in this order, as far as they are asked for.
 
-    A conformal quantile keeps its promise only on premises that nothing else was fitted to: with another method
-    beside it, half of the premises are for that one and half for the quantile.
+    The conformal quantile and automation keep their promises only on premises that the probability was not fitted to:
+    with temperature or the isotonic map beside them, half of the premises are for these and half for the promises.
+    Automation takes the first half to choose thresholds on, or a quarter where none was needed.
 
     Args:
         logits (`torch.Tensor` of shape `(n, num_bins)`): Confidence logits.
@@ -35,17 +48,21 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
         keys (`list[str]`): The premise of each row.
         methods (`list[str]`): Any of `modeling_clue.posthoc.PARTS`, where the result is described.
         coverage (`float`): Of the conformal intervals.
+        promise (`Promise`, *optional*): Of automation; left out, that of `Promise()`.
     """
     targets, keys = np.asarray(targets, dtype=float), np.asarray(keys)
     if not len(keys):
         raise ValueError("There are no rows to fit to: the split is empty.")
-    mapped = widened = np.ones(len(keys), dtype=bool)
-    if "conformal" in methods and len(set(methods)) > 1:
-        premises = shuffled_premises(keys.tolist())
-        mapped = np.isin(keys, premises[: len(premises) // 2])
-        widened = ~mapped
+    premises = shuffled_premises(keys.tolist())
+    mapped = promised = np.ones(len(keys), dtype=bool)
+    pilot = np.isin(keys, premises[: round(PILOT * len(premises))])
+    if MAPS & set(methods) and PROMISES & set(methods):
+        mapped = pilot = np.isin(keys, premises[: len(premises) // 2])
+        promised = ~mapped
     if not mapped.any():
-        raise ValueError("One premise cannot be halved between a conformal quantile and another method.")
+        raise ValueError(
+            "One premise cannot be halved between methods that change the probability and those that promise."
+        )
     calibration = {}
     if "temperature" in methods:
         calibration["temperature"] = fit_temperature(logits[mapped], targets[mapped])
@@ -54,9 +71,12 @@ def fit(logits: torch.Tensor, targets: ArrayLike, keys: list[str], methods: list
         calibration["isotonic"] = fit_isotonic(expectation(distributions)[mapped].numpy(), targets[mapped])
     if "conformal" in methods:
         probabilities = calibrated_probability(distributions, calibration).double().numpy()
-        scores = (np.abs(probabilities - targets) / conformal_scale(distributions).double().numpy())[widened]
-        quantile = conformal_quantile(scores, keys[widened], coverage)
+        scores = (np.abs(probabilities - targets) / conformal_scale(distributions).double().numpy())[promised]
+        quantile = conformal_quantile(scores, keys[promised], coverage)
         calibration["conformal"] = {"coverage": coverage, "quantile": quantile}
+    if "automation" in methods:
+        probabilities = calibrated_probability(distributions, calibration)
+        calibration["automation"] = certify(probabilities, targets, keys, pilot, promise or Promise())
     check_calibration(calibration)
     return calibration
 

@@ -6,10 +6,11 @@ python -m evaluation.posthoc --model checkpoints/clue-urn-tiny --dataset umui --
     --method temperature isotonic conformal --output-dir runs/calibrated
 ```
 
-The model and the pipeline apply it, unless told `calibrated=False`. It is for all premises or, with `--by-modality`,
-for those of the rows' modality alone, beside what was fitted for others. Where the model is passed on as an adapter,
-`--adapter` writes it there too, for `python -m modeling_clue.conversion apply`. What each method promises, and what it
-did on the urn world, is in `evaluation/posthoc.md`.
+`--method automation` certifies which answers can be used alone: of those at most the share `--error-rate` is wrong,
+with `--confidence`. The model and the pipeline apply a calibration, unless told `calibrated=False`. It is for all
+premises or, with `--by-modality`, for those of the rows' modality alone, beside what was fitted for others. Where the
+model is passed on as an adapter, `--adapter` writes it there too, for `python -m modeling_clue.conversion apply`. What
+each method promises, and what it did on the urn world, is in `evaluation/posthoc.md`.
 """
 
 import argparse
@@ -29,12 +30,14 @@ from common.cli import ArgumentParser, exit_on_error, positive_int
 from common.digests import weights_digest
 from common.files import replacing, write_text
 from common.hub import find_checkpoint
+from evaluation.automation import Promise, acted_on, decision_errors, premise_means
 from evaluation.calibration import crps, fit
 from evaluation.data import load_rows, premise_keys
 from evaluation.metrics.uncertain_inference.measures import measure
 from evaluation.predict import make_batches
 from evaluation.predictors.checkpoints import CLUEPredictor
 from modeling_clue.adapter import CALIBRATION
+from modeling_clue.automation import ERRORS
 from modeling_clue.confidence import central_interval
 from modeling_clue.modalities import TABLE
 from modeling_clue.posthoc import (
@@ -55,6 +58,8 @@ def main(arguments: list[str] | None = None) -> Path:
         raise FileExistsError(f"{out} exists already: remove it, or write elsewhere with --output-dir.")
     if args.adapter is not None and not (args.adapter / "adapter_config.json").is_file():
         raise FileNotFoundError(f"{args.adapter} has no adapter_config.json: give --adapter the folder of an adapter.")
+    if "automation" in args.method and (checkpoint / "modeling_clue.py").exists():
+        check_code(checkpoint)
     before = calibration_by_modality(checkpoint) if args.by_modality else {}
     splits = {
         split: load_rows(args.dataset, args.dataset_config, split)
@@ -62,10 +67,11 @@ def main(arguments: list[str] | None = None) -> Path:
         if split
     }
     modality = only_modality(splits) if args.by_modality else None
+    promise = Promise(args.error_rate, args.confidence, args.error)
     rows = splits[args.split]
     keys = premise_keys(rows)
     logits = confidence_logits(checkpoint, rows, keys, args.batch_size, modality)
-    fitted = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage)
+    fitted = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage, promise)
     fitted["fitted"] = {
         **{"weights": weights_digest(checkpoint), "dataset": Path(args.dataset).name},
         **{"config": args.dataset_config, "split": args.split, "n": len(rows), "premises": len(set(keys))},
@@ -78,15 +84,18 @@ def main(arguments: list[str] | None = None) -> Path:
         write_text(args.adapter / CALIBRATION, json.dumps(calibration, indent=2, sort_keys=True) + "\n")
     if args.compare_split is not None:
         rows = splits[args.compare_split]
-        logits = confidence_logits(checkpoint, rows, premise_keys(rows), args.batch_size, modality)
+        keys = premise_keys(rows)
+        logits = confidence_logits(checkpoint, rows, keys, args.batch_size, modality)
         print(comparison(logits, np.array(rows["probability"][:]), fitted))
-    summary = {name: fitted[name] for name in ("temperature", "conformal") if name in fitted}
+        if "automation" in fitted:
+            print(automated(logits, np.array(rows["probability"][:]), keys, fitted))
+    summary = {name: fitted[name] for name in ("temperature", "conformal", "automation") if name in fitted}
     if "isotonic" in fitted:
         summary["isotonic"] = f"{len(fitted['isotonic']['x'])} points"
     premises = "all premises" if modality is None else TABLE[modality].many
     print(
-        f"{out}: calibrated for {premises} on {len(splits[args.split])} rows about {len(set(keys))} premises: "
-        f"{json.dumps(summary)}"
+        f"{out}: calibrated for {premises} on {len(splits[args.split])} rows about {fitted['fitted']['premises']} "
+        f"premises: {json.dumps(summary)}"
     )
     return out
 
@@ -102,6 +111,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation", help="split to fit to (default: validation)")
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
+    parser.add_argument("--error-rate", type=float, default=0.1, help="promised of automation (default: 0.1)")
+    parser.add_argument("--confidence", type=float, default=0.95, help="of that promise (default: 0.95)")
+    parser.add_argument(
+        "--error",
+        choices=ERRORS,
+        default="truth",
+        help="what a wrong decision is: the chance that the hypothesis turns out otherwise if its label is its "
+        "probability (truth, the default), or a label on the other side of 0.5 (side)",
+    )
     parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(
         "--by-modality",
@@ -116,11 +134,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
     parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
-    if not 0 < args.coverage < 1:
-        parser.error("--coverage must lie strictly between 0 and 1")
+    for option in ("coverage", "error_rate", "confidence"):
+        if not 0 < getattr(args, option) < 1:
+            parser.error(f"--{option.replace('_', '-')} must lie strictly between 0 and 1")
     if args.output_dir is None and not Path(args.model).is_dir():
         parser.error("--model is no folder to calibrate in place: give --output-dir")
     return args
+
+
+def check_code(checkpoint: Path) -> None:
+    """Refuses a checkpoint whose own code does not know automation, and would not load with it."""
+    if not (checkpoint / "automation.py").exists():
+        raise ValueError(
+            f"The code in {checkpoint} is older than automation: load the checkpoint with "
+            "`CLUEForConfidenceEstimation` and save it anew."
+        )
 
 
 def calibration_by_modality(checkpoint: Path) -> dict:
@@ -198,6 +226,18 @@ def comparison(logits: torch.Tensor, targets: ArrayLike, parts: dict) -> str:
         rows.append(f"| {name} | {mse:.2e} | {ece:.4f} | {score:.4f} | {own} | {conformal} |")
     head = f"| | MSE | ECE | CRPS | own {mass} interval: coverage / width | conformal: coverage / width |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def automated(logits: torch.Tensor, targets: ArrayLike, keys: list[str], parts: dict) -> str:
+    """Tells what automation does on a split: the share acted on and how much of it is wrong, a premise as one."""
+    part = parts["automation"]
+    probabilities = calibrated_probability(calibrated_distribution(logits, parts), parts)
+    share, error = acted_on(probabilities, targets, keys, part)
+    everything = premise_means(decision_errors(probabilities.numpy(), targets, part["error"])[:, None], keys).mean()
+    return (
+        f"Automation (promised: {part['error_rate']:g} wrong by {part['error']}, with {part['confidence']:.0%}): acts "
+        f"on {share:.1%} of the answers, {error:.4f} of them wrong; of all answers {everything:.4f} are."
+    )
 
 
 def save(calibration: dict, checkpoint: Path, out: Path | None) -> Path:

@@ -29,13 +29,15 @@ def make_report(
     baselines: Baselines,
     settings: dict,
     data: dict,
+    people: list[list[float] | None] | None = None,
 ) -> dict:
     """
     Measures the predictions beside the constant mean, the best hypothesis-only predictor and the target's floor.
 
     Answers without a number are counted, by reason, and in no measure, of the model or of others; one at least must
     have a number. The floor is that of the target that `config`, of a checkpoint, or the format of written answers
-    tells. `data` is what the rows are, as `evaluation.data.describe` tells it. Returns the content of `report.json`.
+    tells. `data` is what the rows are, as `evaluation.data.describe` tells it; `people` the answers of each row's
+    annotators. Returns the content of `report.json`.
     """
     measurable = [row for row in predictions if row["prediction"] is not None]
     if not measurable:
@@ -51,18 +53,21 @@ def make_report(
     # A predictor that gives no distribution has no such columns, and no such measures.
     distributions = {
         name: [row[name] for row in measurable]
-        for name in ("standard_deviation", "entropy", "interval")
+        for name in ("standard_deviation", "entropy", "interval", "histogram")
         if all(row.get(name) is not None for row in measurable)
     }
 
+    if people is not None:
+        people = [given for given, row in zip(people, predictions, strict=True) if row["prediction"] is not None]
+
     def measured(values: ArrayLike, **given) -> dict[str, dict]:
-        return measure(values, targets, labels, clusters=columns["premise"], ids=columns["id"], **given)
+        return measure(values, targets, labels, columns["premise"], columns["id"], people=people, **given)
 
     of_model = measured(columns["prediction"], distributions=distributions)
     if "interval" in distributions:
         of_model["coverage"]["nominal"] = INTERVAL_MASS
 
-    learnt, floors = _floors(config, answer, targets, labels)
+    learnt, floors = _floors(config, answer, targets, labels, people)
     bins, _ = reliability(columns["prediction"], targets, columns["premise"], resamples=0)
     reasons = Counter(row["reason"] for row in predictions if row["prediction"] is None)
     # What writes or is asked for its answers may give none.
@@ -98,20 +103,26 @@ def make_report(
 
 
 def _floors(
-    config: PreTrainedConfig | None, answer: str | None, targets: np.ndarray, labels: np.ndarray | None
+    config: PreTrainedConfig | None,
+    answer: str | None,
+    targets: np.ndarray,
+    labels: np.ndarray | None,
+    people: list[list[float] | None] | None,
 ) -> tuple[str | None, dict[str, dict]]:
     """Returns the target that was learnt, and measures perfect learners, of others that could have been as well."""
     if config is None:
         return None, {}
     if answer is not None:
-        return "text", {"text": measure(written_predictions(answer, targets), targets, labels, resamples=0)}
+        return "text", {
+            "text": measure(written_predictions(answer, targets), targets, labels, resamples=0, people=people)
+        }
     floors = {}
     for target in ("gaussian", "mean_preserving", "mse"):
         perfect = perfect_predictions(target, targets, config.num_bins, config.sigma)
         spread = None
         if target == config.target:
             spread = perfect_distributions(target, targets, config.num_bins, config.sigma, INTERVAL_MASS)
-        floors[target] = measure(perfect, targets, labels, distributions=spread, resamples=0)
+        floors[target] = measure(perfect, targets, labels, distributions=spread, resamples=0, people=people)
     return config.target, floors
 
 
@@ -138,7 +149,8 @@ def write_report(report: dict, predictions: list[dict], out: Path) -> None:
 {measures_table(report)}
 
 Intervals hold 95% of {RESAMPLES:,} resamples of the premises. {describe_baselines(report)} {_floor(report)}
-A low ECE alone proves nothing: the constant mean can have it.
+A low ECE alone proves nothing: the constant mean can have it. `ece_by_chance` is what a perfectly calibrated predictor
+with the same predictions shows on as many rows, on average, and in 95 of 100 cases.
 
 Further measures; evaluation/metrics/README.md defines them all.
 

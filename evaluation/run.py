@@ -110,8 +110,9 @@ def evaluate(plan: Plan, processes: PartialState, arguments: list[str]) -> dict 
     )
     if not processes.is_main_process:
         return None
+    people = plan.rows["human_probabilities"][:] if "human_probabilities" in plan.rows.features else None
     data = describe(args.dataset, args.dataset_config, plan.rows)
-    report = make_report(chosen.config, chosen.answer, predictions, plan.baselines, plan.settings, data)
+    report = make_report(chosen.config, chosen.answer, predictions, plan.baselines, plan.settings, data, people)
     report["revision"] = dataset_revision(args.dataset, args.dataset_config)
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)

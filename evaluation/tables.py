@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 import pandas as pd
 
 
-# What the paper reports (tables 2, 3, 4 and 8), and whether the model orders the rows as people do.
-MAIN_MEASURES = ("mse", "ece", "nll", "spearman", "accuracy", "f1")
+# What the paper reports (tables 2, 3, 4 and 8), what chance alone makes of the ECE, and whether the model orders the
+# rows as people do.
+MAIN_MEASURES = ("mse", "ece", "ece_by_chance", "nll", "spearman", "accuracy", "f1")
 # Servers put numbers of requests and the like into their errors: no two are the same.
 MOST_REASONS = 10
 # What a sum of probabilities in float32 may be off by.

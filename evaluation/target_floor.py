@@ -5,6 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from chat.answers import parse_answer
+from evaluation.metrics.uncertain_inference.measures import histogram
 from modeling_clue.confidence import central_interval, expectation, standard_deviation, target_distribution
 
 
@@ -41,6 +42,7 @@ def perfect_distributions(
         "standard_deviation": standard_deviation(distributions).numpy(),
         "entropy": torch.special.entr(distributions).sum(-1).numpy(),
         "interval": central_interval(distributions, mass).numpy(),
+        "histogram": histogram(distributions),
     }
 
 

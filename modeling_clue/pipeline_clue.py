@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import Pipeline
 
+from .automation import acts, check_can_act
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
@@ -106,6 +107,8 @@ class UncertainInferencePipeline(Pipeline):
         Raises:
             ValueError: as of [`~UncertainInferencePipeline.read`], and if the premise is a combination of parts.
         """
+        if "act" in media:
+            raise ValueError("`act` was certified for whole premises, not as far as they have gone: leave it out.")
         encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(interval, **media)[0])
         _, hypotheses = read_input({"hypotheses": hypotheses})
         cuts = choose_cuts(find_cuts(self.processor, encoded, self.model.sound_block), every, times)
@@ -154,6 +157,9 @@ class UncertainInferencePipeline(Pipeline):
             calibrated (`bool`, *optional*, defaults to `True`):
                 Whether to apply the calibration saved with the checkpoint, if it has one for the premise's modality;
                 `False` gives the model's own answer.
+            act (`bool`, *optional*, defaults to `False`):
+                Whether to tell which answers can be used alone, at the error rate that was certified for the
+                checkpoint.
             fps, max_frames, max_audio_seconds, max_text_tokens, on_missing_sound (*optional*):
                 Override the limits saved with the processor.
 
@@ -170,13 +176,15 @@ class UncertainInferencePipeline(Pipeline):
             - `interval` (`list[float]` of length 2): the central part of the distribution;
             - `conformal_interval` (`list[float]` of length 2): where the checkpoint has a conformal calibration, the
               interval that holds the true probability with the coverage it was fitted for, whatever `interval` is;
+            - `act` (`bool`): where asked for, whether the decision, yes at a probability of 0.5 or more and else no,
+              can be used alone (`automation.py`); `False` if that was certified for no answers about such premises;
             - `modality` (`str`): the one judged: a silent clip given as audiovisual is judged as `"video"`
               where `on_missing_sound="video"` allows it;
             - `notes` (`list[str]`): what was cut, thinned or replaced in the premise.
 
         Raises:
             ValueError: naming the input, by its place if there are many, and what is wrong with it. `MediaError`, a
-                subclass, if it is the clip.
+                subclass, if it is the clip. And if `act` is asked for where nothing can tell.
         """
         asked = options.pop("hypotheses", None)
         saved = (self._preprocess_params, self._forward_params, self._postprocess_params)
@@ -205,6 +213,7 @@ class UncertainInferencePipeline(Pipeline):
         self,
         interval: float | None = None,
         calibrated: bool | None = None,
+        act: bool | None = None,
         fps: float | None = None,
         max_frames: int | None = None,
         max_audio_seconds: float | None = None,
@@ -223,7 +232,8 @@ class UncertainInferencePipeline(Pipeline):
         }
         media = {name: value for name, value in media.items() if value is not None}
         forward = {} if calibrated is None else {"calibrated": calibrated}
-        return media, forward, {} if interval is None else {"interval": interval}
+        answered = {"interval": interval, "act": act}
+        return media, forward, {name: value for name, value in answered.items() if value is not None}
 
     def preprocess(self, input_: dict, **media) -> dict:
         """Decodes and tokenizes one premise, and checks its hypotheses."""
@@ -248,9 +258,9 @@ class UncertainInferencePipeline(Pipeline):
             )
         ]
 
-    def postprocess(self, judged: dict, interval: float = 0.9) -> list[dict[str, Any]]:
+    def postprocess(self, judged: dict, interval: float = 0.9, act: bool = False) -> list[dict[str, Any]]:
         """Converts one premise of a judged batch to plain numbers, one `dict` for each hypothesis."""
-        return answers(**judged, interval=interval)
+        return answers(**judged, interval=interval, act=act)
 
     def run_single(self, inputs: dict, preprocess_params: dict, forward_params: dict, postprocess_params: dict):
         """Runs the base class's steps on a batch of one."""
@@ -352,19 +362,25 @@ def answers(
     modality: str,
     notes: list[str],
     interval: float = 0.9,
+    act: bool = False,
 ) -> list[dict[str, Any]]:
     """Returns the pipeline's answers about the H hypotheses of one premise, from uncalibrated logits `(H, N)`."""
+    if act:
+        check_can_act(calibration)
     parts = for_modality(calibration, modality)
     distribution = calibrated_distribution(logits, parts)
+    probability = calibrated_probability(distribution, parts)
     columns = {
         "hypothesis": hypotheses,
-        "probability": calibrated_probability(distribution, parts).tolist(),
+        "probability": probability.tolist(),
         "distribution": distribution.tolist(),
         "standard_deviation": standard_deviation(distribution).tolist(),
         "interval": central_interval(distribution, interval).tolist(),
     }
     if parts is not None and "conformal" in parts:
         columns["conformal_interval"] = conformal_interval(distribution, parts).tolist()
+    if act:
+        columns["act"] = acts(probability, parts).tolist()
     return [
         {**dict(zip(columns, row, strict=True)), "modality": modality, "notes": list(notes)}
         for row in zip(*columns.values(), strict=True)

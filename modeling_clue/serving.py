@@ -87,13 +87,16 @@ class ServedCLUE:
             )
         self._token_ids = [vocabulary[token] for token in self._tokens]
 
-    def __call__(self, input_: dict, *, interval: float = 0.9, calibrated: bool = True) -> list[dict[str, Any]]:
+    def __call__(
+        self, input_: dict, *, interval: float = 0.9, calibrated: bool = True, act: bool = False
+    ) -> list[dict[str, Any]]:
         """Judges the hypotheses of one premise in parallel; the server encodes their premise once.
 
         Args:
             input_ (`dict`): as the pipeline takes it: `text` (or `premise`) and `hypotheses`, or `hypothesis`.
             interval (`float`, defaults to 0.9): share of the distribution inside the interval.
             calibrated (`bool`, defaults to `True`): whether to apply the checkpoint's calibration, if it has one.
+            act (`bool`, defaults to `False`): whether to tell which answers can be used alone, as the pipeline does.
 
         Returns:
             `list[dict]`: the pipeline's answers, one for each hypothesis.
@@ -120,6 +123,7 @@ class ServedCLUE:
             premise.modality,
             list(premise.notes),
             interval,
+            act,
         )
 
     def request(self, prompt: list[int]) -> dict[str, Any]:

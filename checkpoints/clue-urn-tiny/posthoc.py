@@ -7,6 +7,7 @@ A calibration is a `dict` of plain numbers in the configuration of a checkpoint.
 - `isotonic` (`{"x": [...], "y": [...]}`): the expectation goes through these points, joined by straight lines;
 - `conformal` (`{"coverage": float, "quantile": float}`): an interval about the probability reaches
   `quantile` standard deviations of the distribution (half a bin added) to either side;
+- `automation`: the confidence from which on decisions can be used alone, see `automation.py`;
 
 applied in this order, and `fitted`, a record of the data it was fitted to, for information only. Or it has a `dict` of
 such parts for some of the modalities, `{"text": {"temperature": 1.6}, "audio": {...}}`: then answers about premises of
@@ -18,11 +19,12 @@ from typing import Any
 
 import torch
 
+from .automation import check_automation
 from .confidence import expectation, standard_deviation
 from .modalities import MODALITIES
 
 
-PARTS = ("temperature", "isotonic", "conformal")
+PARTS = ("temperature", "isotonic", "conformal", "automation")
 
 
 def check_calibration(calibration: dict[str, Any]) -> None:
@@ -89,12 +91,14 @@ def _check_parts(parts: Any, name: str) -> None:
             raise ValueError(f"The coverage of {name} must lie strictly between 0 and 1, got {coverage!r}.")
         if not (_is_number(quantile) and quantile >= 0):
             raise ValueError(f"The conformal quantile of {name} must be 0 or more, got {quantile!r}.")
+    if "automation" in parts:
+        check_automation(parts["automation"], name)
 
 
 def calibrated_distribution(logits: torch.Tensor, parts: dict[str, Any] | None) -> torch.Tensor:
     """Returns the distribution over bins at the temperature of the parts, `(H, N)` -> `(H, N)`, float32.
 
-    Isotonic and conformal ones do not change it.
+    The others do not change it.
     """
     logits = logits.float()
     if parts is not None and "temperature" in parts:

@@ -19,6 +19,7 @@ from chat.answers import CUT_OFF_ANSWER, Parsed, parse_answer
 from common.digests import weights_digest
 from common.hub import find_checkpoint
 from datasets_scripts.schema import PREMISE_COLUMNS
+from evaluation.metrics.uncertain_inference.measures import histogram
 from evaluation.predictors.choose import ROWS_AT_ONCE, ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import (
     INTERVAL_MASS,
@@ -101,6 +102,7 @@ class CLUEPredictor(Predictor):
             standard_deviation(output.distribution).tolist(),
             torch.special.entr(output.distribution).sum(-1).tolist(),
             central_interval(output.distribution, INTERVAL_MASS).tolist(),
+            histogram(output.distribution.cpu()).round(6).tolist(),
             notes,
             strict=True,
         )

@@ -17,6 +17,7 @@ class Prediction:
     standard_deviation: float
     entropy: float  # in nats
     interval: list[float]  # low and high end of the central `INTERVAL_MASS`
+    histogram: list[float]  # the distribution in ten bins of equal width
     notes: list[str] = field(default_factory=list)  # what was cut or left out of the premise
 
 

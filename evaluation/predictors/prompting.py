@@ -33,6 +33,7 @@ from chat.replies import AnswerFailedError
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from common.digests import digest, weights_digest
 from common.hub import find_checkpoint
+from evaluation.metrics.uncertain_inference.measures import histogram
 from evaluation.predictors.choose import ChosenPredictor, model_name, register_predictor
 from evaluation.predictors.prediction import INTERVAL_MASS, Prediction, Predictor, WrittenPrediction
 from modeling_clue.confidence import central_interval, expectation, standard_deviation
@@ -208,6 +209,7 @@ class LocalDigits(LocalPrompting):
             standard_deviation=float(standard_deviation(distribution)),
             entropy=float(torch.special.entr(distribution).sum()),
             interval=central_interval(distribution, INTERVAL_MASS).tolist(),
+            histogram=histogram(distribution.cpu()[None])[0].round(6).tolist(),
         )
 
 

@@ -1,15 +1,18 @@
 """The calibration errors against other people's implementations, brute force, closed forms and their own promises."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 from evaluation.metrics.uncertain_inference import calibration_errors
 from evaluation.metrics.uncertain_inference.calibration_errors import (
+    calibrated_errors,
     debiased_calibration_error,
     debiased_squared_calibration_error,
     equal_mass_calibration_error,
@@ -181,3 +184,63 @@ def test_a_finer_grid_changes_little(binary, monkeypatch):
     value = once(smooth_calibration_error, *binary)
     monkeypatch.setattr(calibration_errors, "GRID", 8000)
     assert once(smooth_calibration_error, *binary) == pytest.approx(value, abs=2e-4)
+
+
+def test_labels_by_chance_have_the_binomial_mean_deviation():
+    """Against labels what chance shows is, bin by bin, the mean absolute deviation of a binomial; predictions of 0 and
+    1 leave none."""
+    predictions = np.repeat([0.05, 0.35, 0.62, 1.0], [40, 25, 90, 30])
+    labels = np.random.default_rng(0).integers(0, 2, len(predictions)).astype(float)
+    errors = calibrated_errors(predictions, labels, np.arange(len(labels)), draws=20_000)
+    expected = sum(
+        binom.expect(lambda k, n=n, p=p: abs(k - n * p), (n, p)) for p, n in ((0.05, 40), (0.35, 25), (0.62, 90))
+    )
+    assert errors.mean() == pytest.approx(expected / len(labels), rel=0.01)
+    assert not calibrated_errors(np.round(predictions), labels, np.arange(len(labels))).any()
+
+
+def test_chance_of_probabilities_equals_all_signs():
+    """Against probabilities it is the mean over all signs of premises' residuals, by brute force; a bin of one premise
+    keeps its gap, and an error that all rows of a bin share is no chance."""
+    rng = np.random.default_rng(1)
+    premise = np.repeat(np.arange(9), [3, 1, 4, 2, 5, 3, 2, 4, 1])
+    predictions = rng.choice([0.12, 0.18, 0.5, 0.55], len(premise))
+    predictions[-1] = 0.95  # alone in its bin
+    targets = np.clip(predictions + rng.normal(0, 0.1, len(premise)), 0.001, 0.999)
+    index = (predictions * 10).astype(int)
+    total = 0.0
+    for signs in product((-1, 1), repeat=9):
+        for k in set(index):
+            inside = index == k
+            gaps = (predictions - targets)[inside]
+            premises = len(set(premise[inside]))
+            if premises > 1:
+                gaps = (gaps - gaps.mean()) * np.sqrt(premises / (premises - 1))
+            total += abs(sum(signs[place] * gap for place, gap in zip(premise[inside], gaps, strict=True)))
+    expected = total / 2**9 / len(premise)
+    errors = calibrated_errors(predictions, targets, premise, draws=20_000)
+    assert errors.mean() == pytest.approx(expected, rel=0.01)
+    moved = targets + np.select([index == 1, index == 5], [0.3, -0.2])
+    assert calibrated_errors(predictions, moved, premise, draws=20_000) == pytest.approx(errors)
+
+
+def test_chance_is_what_calibrated_predictors_show(monkeypatch):
+    """Over samples of a calibrated predictor, of which rows about a premise are off together, its error is on average
+    what is told by chance, and exceeds 95 in 100 simulated ones about so often; rows taken for independent tell too
+    little. Drawn in chunks it is the same."""
+    rng = np.random.default_rng(2)
+    premise = np.repeat(np.arange(60), 6)
+    found, told, naive, beyond = [], [], [], 0
+    for _ in range(150):
+        predictions = rng.uniform(0.2, 0.8, 360)
+        targets = predictions + 0.15 * rng.uniform(-1, 1, 60)[premise] + 0.03 * rng.uniform(-1, 1, 360)
+        errors = calibrated_errors(predictions, targets, premise, draws=200)
+        found.append(once(expected_calibration_error, predictions, targets))
+        told.append(errors.mean())
+        naive.append(calibrated_errors(predictions, targets, np.arange(360), draws=50).mean())
+        beyond += found[-1] > np.quantile(errors, 0.95)
+    assert np.mean(told) == pytest.approx(np.mean(found), rel=0.08)
+    assert np.mean(naive) < 0.9 * np.mean(found)
+    assert 0 < beyond < 25
+    monkeypatch.setattr(calibration_errors, "CHUNK_ELEMENTS", 700)
+    assert calibrated_errors(predictions, targets, premise, draws=200).mean() == pytest.approx(errors.mean(), rel=0.1)

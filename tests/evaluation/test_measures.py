@@ -125,17 +125,19 @@ def test_even_odds_decide_nothing(scalar):
     assert results["accuracy"]["n"] == decided.sum() < results["mse"]["n"] == 400
 
 
-@pytest.mark.parametrize("name", [*measures.MEASURES, *measures.DISTRIBUTION_MEASURES])
+@pytest.mark.parametrize("name", [*measures.MEASURES, *measures.DISTRIBUTION_MEASURES, *measures.PEOPLE_MEASURES])
 def test_a_weight_counts_as_repetitions(binary, name):
     """Weights of 0, 1, 2, ... give what the resampled rows themselves would: the bootstrap resamples truly."""
     given, targets = (values[:60].round(2) for values in binary)
-    function, column, _ = (measures.MEASURES | measures.DISTRIBUTION_MEASURES)[name]
-    if column == "interval":
+    function, *_ = (measures.MEASURES | measures.DISTRIBUTION_MEASURES | measures.PEOPLE_MEASURES)[name]
+    if name in measures.PEOPLE_MEASURES:
+        given, targets = np.stack([given, 1 - given], axis=1), np.stack([targets, 1 - targets], axis=1)
+    if name in ("coverage", "interval_width"):
         given = np.stack([given / 2, given], axis=1)
     weights = np.random.default_rng(3).integers(0, 4, size=(5, 60))
     results = function(given, targets, weights.astype(float))
     for row, result in zip(weights, results, strict=True):
-        repeated = function(np.repeat(given, row, axis=0), np.repeat(targets, row), np.ones((1, row.sum())))
+        repeated = function(np.repeat(given, row, axis=0), np.repeat(targets, row, axis=0), np.ones((1, row.sum())))
         assert result == pytest.approx(repeated[0], abs=1e-12)
 
 
@@ -190,13 +192,76 @@ def test_what_no_distribution_has_is_named(columns, message):
         measure([0.1, 0.2], [0.1, 0.2], ids=["a", "b"], distributions=columns)
 
 
+def test_people_are_compared_by_their_distribution():
+    """KL and Brier of ten bins equal scipy's and sums by hand; rows of fewer than two answers are left out, a bin that
+    nobody was expected in costs a finite amount, and what was predicted exactly costs next to nothing."""
+    random = np.random.default_rng(5)
+    distributions = random.dirichlet(np.full(100, 0.1), 5)
+    distributions[0] = np.eye(100)[99]
+    people = [[0.0, 0.0, 0.1], [0.3, 0.3, 0.3, 0.65], None, [0.4], [1.0, 0.95]]
+    histograms = measures.histogram(distributions)
+    assert histograms == pytest.approx(np.add.reduceat(distributions, range(0, 100, 10), axis=1)), "k / 99 of 100 bins"
+    theirs = {0: {0: 2 / 3, 1: 1 / 3}, 1: {3: 3 / 4, 6: 1 / 4}, 4: {9: 1}}
+    divergences, briers = [], []
+    for row, shares in theirs.items():
+        share = np.array([shares.get(k, 0) for k in range(10)])
+        divergences.append(stats.entropy(share, 0.99 * histograms[row] + 0.001))
+        briers.append(((share - histograms[row]) ** 2).sum())
+    given = {"distributions": {"histogram": histograms}, "people": people, "clusters": [0, 0, 1, 1, 2]}
+    results = measure(np.full(5, 0.3), np.full(5, 0.4), **given, resamples=50)
+    assert results["people_kl"]["value"] == pytest.approx(np.mean(divergences))
+    assert results["people_brier"]["value"] == pytest.approx(np.mean(briers))
+    assert results["people_kl"]["n"] == 3 and results["people_kl"]["interval"] is not None
+    assert divergences[0] == pytest.approx(np.log(1000) - stats.entropy([2 / 3, 1 / 3]), rel=1e-3)
+    right = np.stack([[shares.get(k, 0) for k in range(10)] for shares in theirs.values()])
+    people = [people[row] for row in theirs]
+    right = measure([0.3] * 3, [0.4] * 3, distributions={"histogram": right}, people=people, resamples=0)
+    assert right["people_brier"]["value"] == 0 and 0 < right["people_kl"]["value"] < 0.01
+
+
+def test_votes_are_compared_with_the_probability():
+    """Where people said yes or no, their shares are compared with the prediction alone; where they gave numbers, and
+    nothing tells the distribution predicted, there is no such measure, rather than one of a point."""
+    results = measure([0.9, 0.5, 0.2], [1.0, 0.5, 0.3], people=[[1, 1], [0, 1.0], [0, 0, 1]], resamples=0)
+    shares = np.array([[0.1, 0.9], [0.5, 0.5], [0.8, 0.2]])
+    people = np.array([[0, 1], [0.5, 0.5], [2 / 3, 1 / 3]])
+    assert results["people_brier"]["value"] == pytest.approx(((shares - people) ** 2).sum(1).mean())
+    expected = np.mean([stats.entropy(p, 0.99 * q + 0.005) for p, q in zip(people, shares, strict=True)])
+    assert results["people_kl"]["value"] == pytest.approx(expected)
+    for answers in ([[1, 0.9], [0, 1], [0, 1]], [[1], None, []], None):
+        assert not {"people_kl", "people_brier"} & set(measure([0.9, 0.5, 0.2], [1, 0.5, 0.3], people=answers))
+    with pytest.raises(ValueError, match=r"answer of people of row b \(1.5\)"):
+        measure([0.1, 0.2], [0.1, 0.2], ids=["a", "b"], people=[[0.1, 0.2], [0.5, 1.5]])
+    with pytest.raises(ValueError, match="given for 1 of 2 rows"):
+        measure([0.1, 0.2], [0.1, 0.2], people=[[0.1, 0.2]])
+    with pytest.raises(ValueError, match=r"No histogram .* of row b"):
+        measure([0.1, 0.2], [0.1, 0.2], ids=["a", "b"], distributions={"histogram": np.eye(2, 10) * [[1], [2]]})
+
+
+def test_what_chance_shows_stands_beside_the_error(binary):
+    """Of a calibrated predictor the error lies within what chance shows, of another above it; with labels it is told
+    against those too, and it can be asked for alone."""
+    predictions, labels = binary
+    random = np.random.default_rng(6)
+    right = (random.random(500) < predictions).astype(float)
+    for truth, calibrated in ((right, True), (labels, False)):
+        results = measure(predictions, truth, truth, resamples=20)
+        for of in ("", "label_"):
+            _, high = results[f"{of}ece_by_chance"]["interval"]
+            assert (results[f"{of}ece"]["value"] <= high) == calibrated
+        assert results["ece_by_chance"] == results["label_ece_by_chance"]
+    assert "label_ece_by_chance" not in values(predictions, labels)
+    assert list(measure(predictions, labels, only=("ece_by_chance", "mse"), resamples=0)) == ["ece_by_chance", "mse"]
+
+
 def test_the_page_of_definitions_has_every_measure(pytestconfig):
     """Each name that a report can hold stands in the table, against what it is taken."""
     page = (pytestconfig.rootpath / "evaluation/metrics/README.md").read_text()
     cells = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     told = {name: cell[3] for cell in cells for name in re.findall(r"`(\w+)`", cell[0])}
     kinds = {name: kind for name, (_, kind, _) in measures.MEASURES.items()}
-    kinds |= dict.fromkeys(measures.DISTRIBUTION_MEASURES, "distribution")
+    kinds |= dict.fromkeys(measures.DISTRIBUTION_MEASURES, "distribution") | measures.CHANCE_MEASURES
+    kinds |= dict.fromkeys(measures.PEOPLE_MEASURES, "people")
     assert told == kinds | {"coverage": "distribution and probability"}
 
 
@@ -273,6 +338,14 @@ def test_the_evaluate_module_loads_offline_and_agrees(scalar, monkeypatch, tmp_p
     metric.add_batch(predictions=predictions[:100], references=targets[:100])
     metric.add_batch(predictions=predictions[100:], references=targets[100:])
     assert metric.compute() == pytest.approx(values(predictions, targets))
+    distributions, people = np.random.default_rng(0).dirichlet(np.ones(20), 400), [[0.3, target] for target in targets]
+    clusters = np.arange(400) // 4
+    given = {"clusters": clusters.tolist(), "people": people, "distributions": distributions.tolist()}
+    found = metric.compute(predictions=predictions, references=targets, **given)
+    given = {"clusters": clusters, "people": people, "distributions": {"histogram": measures.histogram(distributions)}}
+    known = measure(predictions, targets, resamples=0, **given)
+    assert found == pytest.approx({name: result["value"] for name, result in known.items()})
+    assert {"people_kl", "people_brier"} < set(found)
     paper = yaml.safe_load((pytestconfig.rootpath / "CITATION.cff").read_text())["preferred-citation"]
     names = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
     told = " ".join(metric.citation.split())

@@ -33,6 +33,7 @@ CALIBRATION = {
     "isotonic": {"x": [0.2, 0.5, 0.9], "y": [0.1, 0.7, 0.8]},
     "conformal": {"coverage": 0.8, "quantile": 0.125},
 }
+AUTOMATION = {"threshold": None, "error_rate": 0.1, "confidence": 0.95, "error": "truth"}
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,10 @@ def test_crps_is_the_integral_of_squared_distance():
         ({"isotonic": {"x": [0.1], "y": [0.1]}}, "two points"),
         ({"conformal": {"coverage": 1.0, "quantile": 0.1}}, "strictly between"),
         ({"conformal": {"coverage": 0.9, "quantile": math.inf}}, "quantile"),
+        ({"automation": {"threshold": 0.9}}, "automation part .* needs confidence, error, error_rate, threshold"),
+        ({"automation": AUTOMATION | {"threshold": 0.4}}, r"threshold .* \[0.5, 1\] or be null"),
+        ({"automation": AUTOMATION | {"error_rate": 1}}, "error_rate .* strictly between"),
+        ({"automation": AUTOMATION | {"error": "none"}}, "error .* one of truth, side"),
     ],
 )
 def test_a_wrong_calibration_is_refused(calibration, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import AutoModel
+from transformers import AutoModel, pipeline
 
 from common.digests import weights_digest
 from evaluation import predict, run
@@ -55,6 +55,28 @@ def test_every_modality_is_evaluated(tiny_checkpoint, urn_world, tmp_path, confi
     for name in ("report.md", "reliability.png", "predictions.png", "settings.json"):
         assert (tmp_path / "out" / name).stat().st_size > 0
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_answers_of_annotators_are_measured(tiny_checkpoint, urn_world, tmp_path, monkeypatch):
+    """Where a row keeps every annotator's number, the distribution predicted is compared with theirs, as by hand from
+    the pipeline's; the report has it, and what chance makes of the ECE."""
+    rows = load_rows(str(urn_world), "urn-text", "test")
+    people = [[0.2, 0.4, 0.9] if place % 2 else None for place in range(len(rows))]
+    judged = rows.remove_columns("human_probabilities").add_column("human_probabilities", people)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "load_rows", lambda *place: judged)
+        report = run.main(options(tiny_checkpoint, urn_world, tmp_path / "out", "urn-text"))
+    clue = pipeline("uncertain-inference", model=str(tiny_checkpoint), trust_remote_code=True, device="cpu")
+    found = report["measures"]
+    divergences = []
+    for answer in [one for [one] in clue(list(rows))][1::2]:
+        shares = np.array(answer["distribution"]).reshape(10, 10).sum(1)
+        divergences.append(-np.log(0.99 * shares[[2, 4, 9]] + 0.001).mean() - np.log(3))
+    assert found["people_kl"]["value"] == pytest.approx(np.mean(divergences), abs=1e-4)
+    assert found["people_kl"]["n"] == found["people_brier"]["n"] == len(rows) // 2
+    assert "people_kl" in report["target_floor"]["measures"] and "people_kl" not in report["constant_mean"]["measures"]
+    written = (tmp_path / "out/report.md").read_text()
+    assert "| people_brier " in written and "| ece_by_chance " in written
 
 
 def test_several_configs_are_evaluated_as_each_alone(tiny_checkpoint, urn_world, tmp_path):

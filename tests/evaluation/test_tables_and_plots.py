@@ -59,7 +59,7 @@ def test_every_measure_is_in_one_of_two_tables():
     report["measures"]["coverage"]["nominal"] = 0.9
     tables = [measures_table(report).splitlines(), further_measures_table(report).splitlines()]
     names = [[line.split("|")[1].strip() for line in table[2:]] for table in tables]
-    assert names[0] == ["mse", "ece", "nll", "spearman", "accuracy", "f1"]
+    assert names[0] == ["mse", "ece", "ece_by_chance", "nll", "spearman", "accuracy", "f1"]
     assert sorted(names[0] + names[1]) == sorted({*report["measures"], "coverage (nominal 0.9)"} - {"coverage"})
     row = next(line for line in tables[1] if line.startswith("| coverage (nominal 0.9)"))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.6667", "-", "-", "-"]

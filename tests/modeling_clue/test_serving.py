@@ -113,6 +113,7 @@ def calibrated(tmp_path_factory) -> Path:
         "temperature": 1.7,
         "isotonic": {"x": [0.0, 0.5, 1.0], "y": [0.1, 0.4, 0.8]},
         "conformal": {"coverage": 0.9, "quantile": 1.3},
+        "automation": {"threshold": 0.6, "error_rate": 0.1, "confidence": 0.95, "error": "side"},
     }
     root = tmp_path_factory.mktemp("served")
     for name, calibration in (
@@ -144,15 +145,18 @@ def assert_same_answers(served_answers: list[dict], expected: list[dict]) -> Non
 
 @pytest.mark.parametrize("kind", ["none", "for all", "for texts", "for sounds", "uncalibrated"])
 def test_served_answers_are_the_pipelines(exported, calibrated, kind):
-    """Probability, distribution and intervals agree, with and without a calibration that is theirs."""
+    """Probability, distribution and intervals agree, and what can be acted on, with and without a calibration that is
+    theirs."""
     folder = {"none": CHECKPOINT, "uncalibrated": calibrated / "for all"}.get(kind, calibrated / kind)
     clue = pipeline("uncertain-inference", model=str(folder), trust_remote_code=True)
-    expected = clue(INPUT, interval=0.8, calibrated=kind != "uncalibrated")
+    options = {"interval": 0.8, "calibrated": kind != "uncalibrated", "act": kind.startswith("for")}
+    expected = clue(INPUT, **options)
     assert len({round(answer["probability"], 2) for answer in expected}) > 1  # else any answer might agree
     assert ("conformal_interval" in expected[0]) == (kind in ("for all", "for texts"))
+    assert any(answer.get("act", False) for answer in expected) == (kind in ("for all", "for texts"))
     with served(exported) as server:
         served_clue = ServedCLUE(folder, server=server.url, model="clue")
-        answers = served_clue(INPUT, interval=0.8, calibrated=kind != "uncalibrated")
+        answers = served_clue(INPUT, **options)
     assert_same_answers(answers, expected)
 
 

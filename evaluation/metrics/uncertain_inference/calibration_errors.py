@@ -5,6 +5,8 @@ Functions of `predictions` (n,), `targets` (n,) and `weights` (B, n), as `measur
 needed: `evaluate` copies this file too.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 
@@ -13,6 +15,8 @@ NUM_BINS = 10
 GRID = 1000
 # How closely the width of the kernel is found.
 TOLERANCE = 1e-4
+# Calibrated predictors that are simulated, and how many numbers of them are held at a time (32 MB).
+DRAWS, CHUNK_ELEMENTS = 1000, 4_000_000
 
 
 def expected_calibration_error(
@@ -26,6 +30,48 @@ def expected_calibration_error(
     """
     gaps = in_bins(bin_index(predictions, num_bins), num_bins) * (predictions - targets)[:, None]
     return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+
+
+def calibrated_errors(
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    clusters: np.ndarray,
+    num_bins: int = NUM_BINS,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> np.ndarray:
+    """
+    Simulates the expected calibration errors that perfectly calibrated predictors show by chance, `(draws,)`.
+
+    They have the same predictions, each on a row of its own. Where all targets are 0 or 1, labels are drawn anew, each
+    with the probability predicted, independent of the others. Elsewhere nothing tells how targets spread about what is
+    predicted but the rows themselves: the mean of prediction - target is taken off in each bin, which makes the
+    predictor calibrated there, and what is left is given a random sign, one for all rows of a premise (the wild
+    bootstrap of clusters: Cameron, Gelbach and Miller 2008). A bin of K premises is enlarged by sqrt(K / (K - 1)),
+    since its mean was taken from itself; of a bin of one premise the mean stays.
+
+    Args:
+        predictions (`np.ndarray` of shape `(n,)`), targets (`np.ndarray` of shape `(n,)`): As elsewhere.
+        clusters (`np.ndarray` of shape `(n,)`): The premise of each row, as a whole number from 0.
+        num_bins (`int`), draws (`int`), seed (`int`): Bins of equal width, predictors and their seed.
+    """
+    random = np.random.default_rng(seed)
+    inside = in_bins(bin_index(predictions, num_bins), num_bins)
+    if np.isin(targets, (0, 1)).all():
+        drawn = _in_chunks(draws, len(targets), lambda size: predictions - (random.random(size) < predictions))
+        sums = [chunk @ inside for chunk in drawn]
+    else:
+        gaps = inside * (predictions - targets)[:, None]
+        centred = gaps - inside * (gaps.sum(axis=0) / np.maximum(inside.sum(axis=0), 1))
+        shape = (clusters.max() + 1, num_bins)
+        of_premise, own, rows = (np.zeros(shape) for _ in range(3))
+        for sums_of, values in ((of_premise, gaps), (own, centred), (rows, inside)):
+            np.add.at(sums_of, clusters, values)
+        premises = (rows > 0).sum(axis=0)
+        own = np.where(premises > 1, own * np.sqrt(premises / np.maximum(premises - 1, 1)), of_premise)
+        drawn = _in_chunks(draws, len(own), lambda size: 2.0 * random.integers(0, 2, size, dtype=np.int8) - 1)
+        sums = [chunk @ own for chunk in drawn]
+    return np.abs(np.concatenate(sums)).sum(axis=1) / len(targets)
 
 
 def maximum_calibration_error(
@@ -138,6 +184,13 @@ def _equal_mass_sums(
     inner = [groups[np.searchsorted(*pair)] for pair in zip(ranks, edges, strict=True)]
     cuts = np.pad(np.array(inner), ((0, 0), (1, 1)), constant_values=((0, 0), (0, len(predictions))))
     return [np.diff(np.take_along_axis(_running_sums(drawn * column[order]), cuts, axis=1)) for column in columns]
+
+
+def _in_chunks(draws: int, width: int, draw: Callable[[tuple[int, int]], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields arrays `(chunk, width)` of `draw`, `draws` lines in all."""
+    chunk = max(1, CHUNK_ELEMENTS // width)
+    for start in range(0, draws, chunk):
+        yield draw((min(chunk, draws - start), width))
 
 
 def _running_sums(values: np.ndarray) -> np.ndarray:

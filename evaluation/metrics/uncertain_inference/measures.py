@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .calibration_errors import (
+    NUM_BINS,
+    calibrated_errors,
     debiased_calibration_error,
     equal_mass_calibration_error,
     expected_calibration_error,
@@ -31,6 +33,9 @@ RESAMPLES, LEVEL = 1000, 0.95
 CHUNK_ELEMENTS = 4_000_000
 # The ends of intervals are float32: 1/3 is above the target 1/3 there.
 ROUNDING = 1e-6
+# The share of a predicted distribution that is spread evenly before it is compared with people's: a bin that it holds
+# empty costs no infinity.
+SMOOTHING = 0.01
 
 
 def mean_squared_error(predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -145,6 +150,32 @@ def interval_width(intervals: np.ndarray, targets: np.ndarray, weights: np.ndarr
     return _mean(intervals[:, 1] - intervals[:, 0], weights)
 
 
+def people_divergence(shares: np.ndarray, people: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """
+    Returns the mean KL divergence from people's distribution to the predicted one, in nats.
+
+    Of shares of k bins `(n, k)`, predicted and people's; of the predicted ones 1 % is spread evenly over the bins.
+    """
+    smooth = (1 - SMOOTHING) * shares + SMOOTHING / shares.shape[1]
+    return _mean((people * np.log(np.where(people > 0, people, 1) / np.where(people > 0, smooth, 1))).sum(1), weights)
+
+
+def people_brier(shares: np.ndarray, people: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the mean over rows of the sum over bins of (predicted share - people's share)^2, of shares `(n, k)`."""
+    return _mean(((shares - people) ** 2).sum(1), weights)
+
+
+def histogram(distributions: ArrayLike) -> np.ndarray:
+    """
+    Adds up distributions over N probabilities from 0 to 1, evenly apart, in ten bins of equal width.
+
+    `(n, N)` -> `(n, 10)`. The bins are those of the calibration errors: each holds its lower edge, the last one both.
+    """
+    distributions = np.asarray(distributions, dtype=float)
+    index = _tenths(np.arange(distributions.shape[1]) / (distributions.shape[1] - 1))
+    return distributions @ (index[:, None] == np.arange(NUM_BINS))
+
+
 # What each measure is taken against, and the range that its interval is kept in. `decision` leaves out the rows whose
 # probability is exactly 0.5, on which neither answer is right; `label` needs a binary label in every row.
 MEASURES = {
@@ -182,6 +213,15 @@ DISTRIBUTION_MEASURES = {
     "interval_width": (interval_width, "interval", (0.0, 1.0)),
 }
 
+# Measures of the predicted distribution against that of the annotators' answers.
+PEOPLE_MEASURES = {
+    "people_kl": (people_divergence, (0.0, np.inf)),
+    "people_brier": (people_brier, (0.0, 2.0)),
+}
+
+# What a perfectly calibrated predictor shows by chance, and what its error would be taken against.
+CHANCE_MEASURES = {"ece_by_chance": "probability", "label_ece_by_chance": "label"}
+
 
 def measure(
     predictions: ArrayLike,
@@ -194,6 +234,7 @@ def measure(
     level: float = LEVEL,
     seed: int = 0,
     only: Sequence[str] | None = None,
+    people: Sequence[Sequence[float] | None] | None = None,
 ) -> dict[str, dict]:
     """
     Computes every measure of a set of predictions, each with a bootstrap interval.
@@ -212,15 +253,19 @@ def measure(
         clusters (`Sequence` of length `n`, *optional*): The premise of each row. Left out, every row is its own.
         ids (`Sequence[str]` of length `n`, *optional*): Names of the rows for errors. Left out, their numbers.
         distributions (`Mapping[str, np.ndarray]`, *optional*): What is known of the predicted distributions:
-            `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`. The measures of what is
-            left out are not in the result.
+            `standard_deviation` and `entropy` of shape `(n,)`, `interval` of shape `(n, 2)`, `histogram` of shape
+            `(n, 10)` as [`histogram`] returns it. The measures of what is left out are not in the result.
         resamples (`int`), level (`float`), seed (`int`): Of the bootstrap. With no resamples, or a single cluster,
             intervals are `None`.
         only (`Sequence[str]`, *optional*): The measures that are wanted. Left out, all of them.
+        people (`Sequence[Sequence[float] | None]` of length `n`, *optional*): The answers of each row's annotators.
+            Rows of two or more are compared: their shares of ten bins with the `histogram` predicted or, if every
+            answer is 0 or 1, their shares of no and yes with the prediction.
 
     Returns:
         `dict[str, dict]`: for each measure `value`, `interval` (low, high), `n` (rows it was taken over), and, where
-        it is undefined and the value therefore `None`, the `reason`.
+        it is undefined and the value therefore `None`, the `reason`. What a calibrated predictor shows by chance has
+        an interval that holds `level` of such predictors.
 
     Raises:
         `ValueError`: if lengths differ, there are no rows, a value is not a probability, or not what a distribution
@@ -252,10 +297,18 @@ def measure(
     for name, (function, column, limits) in DISTRIBUTION_MEASURES.items():
         if column in known:
             taken[name] = (function, known[column], targets, everything, limits)
+    if people is not None:
+        answered, shares, theirs = _compared_with_people(people, predictions, known.get("histogram"), ids)
+        if shares is not None and answered.any():
+            for name, (function, limits) in PEOPLE_MEASURES.items():
+                taken[name] = (function, shares[answered], theirs[answered], answered, limits)
+    by_chance = {name: truth for name, kind in CHANCE_MEASURES.items() if (truth := against[kind][1]) is not None}
     if only is not None:
-        if lacking := [name for name in only if name not in taken]:
-            raise ValueError(f"There is no {', '.join(lacking)} of what was given; there are {', '.join(taken)}.")
-        taken = {name: taken[name] for name in only}
+        there = [*taken, *by_chance]
+        if lacking := [name for name in only if name not in there]:
+            raise ValueError(f"There is no {', '.join(lacking)} of what was given; there are {', '.join(there)}.")
+        taken = {name: taken[name] for name in only if name in taken}
+        by_chance = {name: by_chance[name] for name in only if name in by_chance}
     results = {}
     for name, (function, given, truth, _, _) in taken.items():
         value = function(given, truth, np.ones((1, len(truth))))[0] if len(truth) else np.nan
@@ -276,7 +329,12 @@ def measure(
             results[name]["interval"] = bootstrap_interval(
                 results[name]["value"], np.concatenate(values), level, taken[name][-1]
             )
-    return results
+    for name, truth in by_chance.items():
+        errors = calibrated_errors(predictions, truth, clusters, seed=seed)
+        inside = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        several = resamples and clusters.max() > 0
+        results[name] = {"value": float(errors.mean()), "interval": inside if several else None, "n": len(truth)}
+    return results if only is None else {name: results[name] for name in only}
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -379,12 +437,19 @@ def _check_distributions(
 ) -> dict[str, np.ndarray]:
     columns = {name: np.asarray(values, dtype=float) for name, values in distributions.items()}
     for name, values in columns.items():
-        shape = {"standard_deviation": (count,), "entropy": (count,), "interval": (count, 2)}.get(name)
+        shape = {
+            "standard_deviation": (count,),
+            "entropy": (count,),
+            "interval": (count, 2),
+            "histogram": (count, NUM_BINS),
+        }.get(name)
         if values.shape != shape:
-            known = "standard_deviation and entropy (n,), interval (n, 2)"
+            known = f"standard_deviation and entropy (n,), interval (n, 2), histogram (n, {NUM_BINS})"
             raise ValueError(f"Of distributions {known} can be measured for {count} rows, not {name} {values.shape}.")
         if name == "interval":
             right = (values[:, 0] >= 0) & (values[:, 0] <= values[:, 1]) & (values[:, 1] <= 1 + ROUNDING)
+        elif name == "histogram":
+            right = (values >= 0).all(1) & (np.abs(values.sum(1) - 1) < 1e-3)
         else:
             right = (values >= 0) & (values < np.inf)
         if not right.all():
@@ -393,3 +458,31 @@ def _check_distributions(
                 f"No {name} of a distribution over [0, 1]: {values[row]} of row {row if ids is None else ids[row]}."
             )
     return columns
+
+
+def _compared_with_people(
+    people: Sequence[Sequence[float] | None],
+    predictions: np.ndarray,
+    histograms: np.ndarray | None,
+    ids: Sequence[str] | None,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Returns which rows two people or more answered, the predicted shares of bins, if they are known, and theirs."""
+    if len(people) != len(predictions):
+        raise ValueError(f"The answers of people are given for {len(people)} of {len(predictions)} rows.")
+    given = [[] if answers is None else answers for answers in people]
+    counts = np.array([len(answers) for answers in given])
+    place = np.repeat(np.arange(len(given)), counts)
+    names = [str(row if ids is None else ids[row]) for row in place]
+    answers = _check("answer of people", np.array([answer for answers in given for answer in answers], float), names)
+    if np.isin(answers, (0, 1)).all():
+        index, bins, shares = answers.astype(int), 2, np.stack([1 - predictions, predictions], axis=1)
+    else:
+        index, bins, shares = _tenths(answers), NUM_BINS, histograms
+    theirs = np.zeros((len(given), bins))
+    np.add.at(theirs, (place, index), 1.0)
+    return counts > 1, shares, theirs / np.maximum(counts, 1)[:, None]
+
+
+def _tenths(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the bin of each probability; rounded, since 0.3 in binary times 10 may fall below its edge."""
+    return np.minimum(np.floor(np.round(probabilities * NUM_BINS, 9)).astype(int), NUM_BINS - 1)
