@@ -97,7 +97,8 @@ def add_predictor_options(parser: argparse.ArgumentParser, models_only: bool = T
         group.add_argument("--answers", type=Path, help="teacher: file or folder; recorded: file of predictions")
     prompting = parser.add_argument_group("prompting, and models behind a server")
     prompting.add_argument(
-        "--server", help="ask an OpenAI-compatible server, http://127.0.0.1:8000/v1: texts and media are sent there"
+        "--server",
+        help="ask a server, http://127.0.0.1:8000/v1, OpenAI-compatible or of decisions: texts and media go there",
     )
     prompting.add_argument("--server-model", help="the server's name for the model")
     prompting.add_argument("--max-tokens", type=positive_int, default=512, help="scalar: of an answer (default: 512)")

@@ -1,7 +1,7 @@
 """Asks decision models behind a server, which give probabilities to statements about a premise and write no text.
 
 The hypotheses of a premise go to the server one a request, as any other predictor is asked, or several together
-(`--questions-per-request`), which costs less and may give other answers: `benchmarks/asked_together.py` measures both.
+(`--questions-per-request`), which costs less and may give other answers: `evaluation.asked_together` measures both.
 """
 
 import asyncio
