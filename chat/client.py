@@ -1,5 +1,6 @@
 """
-Sends requests to any OpenAI-compatible server: vLLM, `transformers serve`, a paid service.
+Sends requests to a server of models: chat to any OpenAI-compatible one, vLLM, `transformers serve`, a paid service;
+decisions by `chat/decisions.py`.
 
 openai's client is not used: its retries look at the status alone, so that they repeat the 429 of an empty account and
 take an error in HTTP 200 for an answer; they end where a server asks for more than two minutes, and its timeout is
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,13 +32,12 @@ FATAL = {
     402: "it wants to be paid",
     403: "the key does not allow it",
     404: "no such model, or no such address",
+    501: "it can't do this with its model",
 }
 # Worth another try, beside all of 5xx: the server is busy, or gave up waiting. 200 came with neither answer nor code.
 BUSY = (200, 408, 409, 425, 429)
 # What some models want the limit of tokens to be called, and say so.
 LIMIT, OTHER_LIMIT = "max_tokens", "max_completion_tokens"
-# What no server can object to.
-HARMLESS = {"messages": [{"role": "user", "content": "Is two more than one?"}], LIMIT: 16}
 LARGEST_REPLY = 4 << 20
 LONGEST_PAUSE = 60.0
 
@@ -153,9 +154,12 @@ def check_server(options: ServerOptions) -> None:
         raise InputError(f"{options.url} says HTTP {status}, {FATAL[status]}: set ${options.api_key_env}")
 
 
-class ChatClient:
+class ServerClient(ABC):
     """
-    Sends chat requests: as many at once as are awaited at once, each repeated where that may help.
+    Sends requests of one kind: as many at once as are awaited at once, each repeated where that may help.
+
+    A subclass has the kind: its `path` behind the server's address, a request that no server can object to
+    (`harmless`), and `read`.
 
     Args:
         options (`ServerOptions`): The server.
@@ -164,9 +168,11 @@ class ChatClient:
         failures (`FailureCounter`): Counts the requests that fail.
     """
 
+    path: str
+    harmless: dict
+
     def __init__(self, options: ServerOptions, model: str, idle: int, failures: FailureCounter):
         self.options, self.model, self.failures = options, model, failures
-        self._limit = LIMIT
         self._secret = read_key(options.api_key_env)
         # The caller bounds the number of requests; connections are as many.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=idle)
@@ -174,7 +180,7 @@ class ChatClient:
 
     async def send(self, payload: dict) -> dict:
         """
-        Sends a request, which lacks nothing but the model, and returns the reply as [`read_reply`] gives it.
+        Sends a request, which lacks nothing but the model, and returns the reply as `read` gives it.
 
         Raises:
             `AnswerFailedError`: if there is no answer to this request.
@@ -186,24 +192,34 @@ class ChatClient:
         """Closes the connections."""
         await self._client.aclose()
 
+    @abstractmethod
+    def read(self, status: int, text: str) -> dict:
+        """Reads a reply by its status of HTTP and its body; raises as [`~chat.replies.read_reply`] does."""
+
+    def fields(self, payload: dict) -> dict:
+        """Returns the fields of a request as this server takes them."""
+        return payload
+
+    def learn(self, fields: dict, error: ReplyError) -> bool:
+        """Learns from an error what this server calls the fields of a request; says whether to send it anew."""
+        return False
+
     async def _ask(self, payload: dict) -> dict:
-        limit = self._limit
-        named = {limit if name == LIMIT else name: value for name, value in payload.items()}
-        body = json.dumps({"model": self.model, **named}).encode()
+        fields = self.fields(payload)
+        body = json.dumps({"model": self.model, **fields}).encode()
         tries = self.options.retries + 1
         for attempt in range(1, tries + 1):
             words, retry_after = "", None
             try:
                 async with asyncio.timeout(self.options.timeout):
                     status, headers, text = await self._post(body)
-                return read_reply(status, text)
+                return self.read(status, text)
             except TimeoutError:
                 complaint = f"timed out after {self.options.timeout:g} s"
             except httpx2.HTTPError as error:
                 complaint = f"connection lost ({type(error).__name__})"
             except ReplyError as error:
-                if limit == LIMIT and OTHER_LIMIT in error.text:
-                    self._limit = OTHER_LIMIT
+                if self.learn(fields, error):
                     return await self._ask(payload)
                 await self._raise_what_lasts(error, payload)
                 complaint, words, retry_after = error.kind, f": {error.words}", headers.get("retry-after")
@@ -216,11 +232,11 @@ class ChatClient:
         key = f"The key is taken from ${self.options.api_key_env}, the model is {self.model!r}"
         if error.exhausted:
             raise RunStoppedError(f"{self.options.url} says {error}. The quota is used up or was not paid. {key}")
-        if error.status == 403 and payload is not HARMLESS:
+        if error.status == 403 and payload is not self.harmless:
             if not error.flagged:
                 # Is it the key, which ends the run, or what this request holds?
                 with suppress(AnswerFailedError):
-                    await self._ask(HARMLESS)
+                    await self._ask(self.harmless)
             raise DeclinedError(str(error))
         if error.status in FATAL:
             raise RunStoppedError(f"{self.options.url} says {error.kind}, {FATAL[error.status]}: {error.words}. {key}")
@@ -232,7 +248,7 @@ class ChatClient:
             raise AnswerFailedError(str(error))
 
     async def _post(self, body: bytes) -> tuple[int, httpx2.Headers, str]:
-        address = f"{self.options.url}/chat/completions"
+        address = f"{self.options.url}/{self.path}"
         async with self._client.stream("POST", address, content=body) as response:
             content = bytearray()
             async for chunk in response.aiter_bytes():
@@ -241,6 +257,32 @@ class ChatClient:
                     raise AnswerFailedError(f"the reply is longer than {LARGEST_REPLY >> 20} MiB")
             text = without_key(content.decode("utf-8", "replace"), self._secret)
             return response.status_code, response.headers, text
+
+
+class ChatClient(ServerClient):
+    """Sends chat requests."""
+
+    path = "chat/completions"
+    harmless = {"messages": [{"role": "user", "content": "Is two more than one?"}], LIMIT: 16}
+
+    def __init__(self, options: ServerOptions, model: str, idle: int, failures: FailureCounter):
+        super().__init__(options, model, idle, failures)
+        self._limit = LIMIT
+
+    def read(self, status: int, text: str) -> dict:
+        """Reads a reply of one choice, see [`~chat.replies.read_reply`]."""
+        return read_reply(status, text)
+
+    def fields(self, payload: dict) -> dict:
+        """Returns the fields of a request with the limit of tokens by the name that this model takes."""
+        return {self._limit if name == LIMIT else name: value for name, value in payload.items()}
+
+    def learn(self, fields: dict, error: ReplyError) -> bool:
+        """Learns the other name of the limit where the server asks for it."""
+        if LIMIT not in fields or OTHER_LIMIT not in error.text:
+            return False
+        self._limit = OTHER_LIMIT
+        return True
 
 
 def waiting_seconds(attempt: int, base: float, retry_after: str | None = None) -> float:

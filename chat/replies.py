@@ -94,19 +94,13 @@ def read_reply(status: int, text: str) -> dict:
         `ReplyError`: if it is an error, or can't be read.
         `AnswerFailedError`: if it is whole and there is no answer in it.
     """
-    try:
-        reply = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ReplyError("no JSON in HTTP 200" if status == 200 else f"HTTP {status}", status, text, text) from error
-    # Google's errors are lists of one.
-    reply = reply[0] if isinstance(reply, list) and reply else reply
-    reply = reply if isinstance(reply, dict) else {}
+    reply = read_json(status, text)
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     choice = choice if isinstance(choice, dict) else {}
     error, message = reply.get("error") or choice.get("error"), choice.get("message")
     if status != 200 or error or not isinstance(message, dict):
-        raise _reply_error(status, error, reply, text)
+        raise reply_error(status, error, reply, text)
     parts = _parts(message.get("content"))
     finish_reason = choice.get("finish_reason")
     finish_reason = None if finish_reason is None else shortened(str(finish_reason))
@@ -138,6 +132,17 @@ def read_reply(status: int, text: str) -> dict:
     }
 
 
+def read_json(status: int, text: str) -> dict:
+    """Reads the object that a reply is, an empty one for any other; raises `ReplyError` if it is no JSON."""
+    try:
+        reply = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ReplyError("no JSON in HTTP 200" if status == 200 else f"HTTP {status}", status, text, text) from error
+    # Google's errors are lists of one.
+    reply = reply[0] if isinstance(reply, list) and reply else reply
+    return reply if isinstance(reply, dict) else {}
+
+
 def cut_off(text: str, finish_reason: str | None) -> str | None:
     """Returns why an answer may not be whole; `None` for one that its model has ended, as the server names it."""
     if finish_reason is None:
@@ -146,15 +151,29 @@ def cut_off(text: str, finish_reason: str | None) -> str | None:
     return None if finish_reason.casefold() in ENDED else f"cut off (finish_reason {finish_reason})"
 
 
-def _reply_error(status: int, error: object, reply: dict, text: str) -> ReplyError:
+def reply_error(status: int, error: object, reply: dict, text: str) -> ReplyError:
     """Returns what a reply says is wrong: in OpenAI's field, in vLLM's, or in whatever came."""
     holder = error if isinstance(error, dict) else reply
-    words = error if isinstance(error, str) else holder.get("message")
+    words = error if isinstance(error, str) else holder.get("message") or _detail(reply.get("detail"))
     kind, code = f"HTTP {status}", re.fullmatch(r"[45]\d\d", str(holder.get("code")))
     if status == 200:
         kind = " ".join(["error" if error else "no answer", *([code[0]] if code else []), "in HTTP 200"])
         status = int(code[0]) if code else status
     return ReplyError(kind, status, words if isinstance(words, str) and words else text, text)
+
+
+def _detail(detail: object) -> str | None:
+    """Returns the words of FastAPI's errors: a text, an object with a message, or a list of what is wrong where."""
+    if isinstance(detail, dict):
+        return detail.get("message")
+    if not isinstance(detail, list):
+        return detail if isinstance(detail, str) else None
+    told = [
+        f"{'.'.join(map(str, found.get('loc') or ()))}: {found.get('msg')}"
+        for found in detail
+        if isinstance(found, dict)
+    ]
+    return "; ".join(told)
 
 
 def _parts(content: object) -> dict[str, str]:

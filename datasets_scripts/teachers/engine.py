@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from chat.asking import answer_seed, ask, failed_answer, read_choice
 from chat.client import RunStoppedError
-from chat.messages import UnfitPairError, chat_messages, questions
+from chat.media import UnfitPairError
+from chat.messages import chat_messages, questions
 from common import files
 from common.digests import digest
 from datasets_scripts.load import load_split

@@ -28,7 +28,8 @@ from datasets import config as datasets_config
 from chat.asking import YES_NO_FIELDS, ask, read_choice, read_yes_no, yes_no_answer, yes_or_no
 from chat.client import ChatClient, FailureCounter, RunStoppedError, ServerOptions, check_server, read_sending_options
 from chat.local import LocalTeacher, check_local
-from chat.messages import UnfitPairError, chat_messages
+from chat.media import UnfitPairError
+from chat.messages import chat_messages
 from chat.replies import AnswerFailedError
 from chat.rubrics import decimals_rubric, rubric, yes_no_rubric
 from common.digests import digest, weights_digest

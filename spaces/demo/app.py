@@ -4,6 +4,7 @@ environment variables CLUE_MODEL and CLUE_REVISION say what it runs.
 """
 
 import argparse
+import inspect
 import os
 from functools import wraps
 from html import escape
@@ -36,6 +37,8 @@ from validation import (  # noqa: E402
     split_hypotheses,
 )
 
+from tools import use_judging_tools  # noqa: E402
+
 
 HERE = Path(__file__).resolve().parent
 LOCAL = "http://127.0.0.1:7860"
@@ -53,27 +56,75 @@ FIRST = next(iter(EXAMPLES.values()))
 
 
 def judge_text(text: str, hypotheses: str, ask=judge) -> list[dict]:
-    """Returns the answers about a text."""
+    """
+    Judges how probable statements are, given a text: for each a calibrated probability that it is true.
+
+    Args:
+        text (`str`): What the statements are about, up to 4,000 characters of plain text.
+        hypotheses (`str`): Statements that may be true or false, one a line: up to 16, of 300 characters each.
+
+    Returns:
+        for each statement its probability from 0 to 1, and the interval that holds the middle 90 % of the belief
+    """
     return ask({"text": check_text(text)}, split_hypotheses(hypotheses))
 
 
 def judge_audio(audio: str | None, hypotheses: str, ask=judge) -> list[dict]:
-    """Returns the answers about a sound."""
+    """
+    Judges how probable statements are, given a sound recording: for each a calibrated probability that it is true.
+
+    Args:
+        audio (`str`): The recording, up to 120 seconds and 50 MB, such as WAV, MP3, FLAC or Ogg.
+        hypotheses (`str`): Statements that may be true or false, one a line: up to 16, of 300 characters each.
+
+    Returns:
+        for each statement its probability from 0 to 1, and the interval that holds the middle 90 % of the belief
+    """
     sentences = split_hypotheses(hypotheses)
     return ask({"audio": check_clip(audio, "audio")}, sentences)
 
 
 def judge_video(video: str | None, hypotheses: str, with_sound: bool, ask=judge) -> list[dict]:
-    """Returns the answers about a video, its picture alone or with its sound."""
+    """
+    Judges how probable statements are, given a video: for each a calibrated probability that it is true.
+
+    Args:
+        video (`str`): The video, up to 120 seconds, 1920 x 1080 and 50 MB, such as MP4 or WebM.
+        hypotheses (`str`): Statements that may be true or false, one a line: up to 16, of 300 characters each.
+        with_sound (`bool`): Whether its sound counts too; without, its pictures alone are judged.
+
+    Returns:
+        for each statement its probability from 0 to 1, and the interval that holds the middle 90 % of the belief
+    """
     sentences = split_hypotheses(hypotheses)
     modality = "audiovisual" if with_sound else "video"
     return ask({"video": check_clip(video, "video", with_sound), "modality": modality}, sentences)
 
 
 def judge_together(
-    text: str | None, picture: str | None, audio: str | None, video: str | None, hypotheses: str, with_sound: bool
+    text: str | None = None,
+    picture: str | None = None,
+    audio: str | None = None,
+    video: str | None = None,
+    hypotheses: str = "",
+    with_sound: bool = False,
 ) -> list[dict]:
-    """Returns the answers about two or more of text, picture, sound and video, judged as one premise in this order."""
+    """
+    Judges how probable statements are, given two or more of a text, a picture, a sound and a video as one premise.
+
+    They are taken in this order, such as a background story and the clip that it belongs to.
+
+    Args:
+        text (`str`, *optional*): Up to 4,000 characters of plain text.
+        picture (`str`, *optional*): PNG, JPEG, GIF or WebP, up to 25 million pixels and 50 MB.
+        audio (`str`, *optional*): A recording, up to 120 seconds and 50 MB, such as WAV, MP3, FLAC or Ogg.
+        video (`str`, *optional*): A video, up to 120 seconds, 1920 x 1080 and 50 MB, such as MP4 or WebM.
+        hypotheses (`str`): Statements that may be true or false, one a line: up to 16, of 300 characters each.
+        with_sound (`bool`): Whether the video's sound counts too; without, its pictures alone are judged.
+
+    Returns:
+        for each statement its probability from 0 to 1, and the interval that holds the middle 90 % of the belief
+    """
     sentences, parts = split_hypotheses(hypotheses), []
     if text and text.strip():
         parts.append({"text": check_text(text)})
@@ -207,7 +258,9 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
                     shown = gr.HTML(EMPTY, elem_id="answers")
         with gr.Tab("What the number means"):
             about = (HERE / "about.md").read_text(encoding="utf-8")
-            # On the Hub a client calls a Space by its name.
+            # On the Hub a client of Gradio calls a Space by its name, any other by its address.
+            if host := os.environ.get("SPACE_HOST"):
+                about = about.replace(f"{LOCAL}/", f"https://{host}/")
             about = about.replace(LOCAL, os.environ.get("SPACE_ID", LOCAL))
             gr.Markdown(about, elem_classes="about")
 
@@ -221,22 +274,23 @@ with UploadsOnly(title="CLUE: how probable is it?", analytics_enabled=False) as 
         None, js="() => document.getElementById('answers').scrollIntoView({block: 'nearest'})"
     )
 
-    # What `gradio_client` calls, each with components that no page shows.
+    # What `gradio_client` and MCP clients call, with inputs that no page shows and that hold no example.
     with gr.Column(visible=False):
         result = gr.JSON()
-        with_sound = gr.Checkbox(label="with_sound")
-        for name, function, given in (
-            ("judge_text", judge_text, [text, hypotheses]),
-            ("judge_audio", judge_audio, [audio, hypotheses]),
-            ("judge_video", judge_video, [video, hypotheses, with_sound]),
-            ("judge_together", judge_together, [text, picture, audio, video, hypotheses, with_sound]),
-        ):
-            gr.Button(name).click(
+        asked = {
+            "text": gr.Textbox(label="text"),
+            "picture": picture_input(label="picture"),
+            "audio": gr.Audio(label="audio", type="filepath"),
+            "video": gr.Video(label="video"),
+            "hypotheses": gr.Textbox(label="hypotheses"),
+            "with_sound": gr.Checkbox(label="with_sound"),
+        }
+        for function in (judge_text, judge_audio, judge_video, judge_together):
+            gr.Button(function.__name__).click(
                 endpoint(function),
-                given,
+                [asked[name] for name in inspect.signature(function).parameters if name in asked],
                 result,
-                api_name=name,
-                api_description=function.__doc__,
+                api_name=function.__name__,
                 concurrency_id="model",
             )
 
@@ -244,8 +298,10 @@ demo.queue(default_concurrency_limit=1, max_size=64)
 
 if __name__ == "__main__":
     keep_clean(Path(UPLOADS.name))
+    use_judging_tools()
     demo.launch(
         max_file_size=MAX_FILE_MB * 2**20,
+        mcp_server=True,
         ssr_mode=False,
         run_history=False,
         # Of each session Gradio keeps a hundred kilobytes; nothing here depends on it.

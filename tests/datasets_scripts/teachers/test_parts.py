@@ -18,7 +18,8 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, Slurm
 from PIL import Image
 
 from chat.client import ChatClient, FailureCounter, RunStoppedError, read_sending_options, waiting_seconds
-from chat.messages import UnfitPairError, chat_messages, question
+from chat.media import UnfitPairError
+from chat.messages import chat_messages, question
 from chat.rubrics import rubric
 from datasets_scripts.building.drafts import new_row
 from datasets_scripts.schema import combination
