@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
     "evaluation.urn": "--model {missing} --suites {folder}",
     "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
+    "evaluation.exclusive": "--model {missing}",
     "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
     "--output-dir {folder}/out",
     "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
@@ -38,6 +39,7 @@ COMMANDS = {
     "evaluation.demo": "--config {missing} --output-dir {folder}/out",
     "evaluation.reproduce": "--raw {missing} --model m --output-dir {folder}/out",
     "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
+    "modeling_clue.decision_server": "--model {missing}",
     "modeling_clue.mirage": "--input {missing} --output {folder}/out",
     "modeling_clue.score": "--model {missing} --input pyproject.toml --output {folder}/out",
     "train.sft": "--config {missing} --output-dir {folder}/out",
