@@ -1,5 +1,5 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Answers the yes/no questions of a request about a text in one forward pass, by transformers' decision API.
+"""Answers the questions of a request about a state in one forward pass, by transformers' decision API.
 
 ```python
 import modeling_clue.decision  # registers CLUE as a model of decisions
@@ -12,12 +12,13 @@ decide({
 })  # {"red": {"type": "noul", "noul": 0.599}}
 ```
 
-`state` is the premise, a text, and the `instructions` of a question are a hypothesis, a statement that may be true.
-Each answer is the pipeline's probability, calibrated if the checkpoint is.
+`decision_format.py` says which hypotheses a question is put as, and how its answer follows from their probabilities:
+those of the pipeline, calibrated if the checkpoint is.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,43 +28,43 @@ from transformers.decision import DecisionConfig, parse_questions
 from transformers.decision.modeling_utils import DecisionMixin
 
 from .auto import CLUEConfig, CLUEForConfidenceEstimation, CLUEProcessor
+from .decision_format import MAX_LEVELS, MAX_OPTIONS, MEDIA_FIELDS, hypotheses_of, option_probabilities, premise_of
+
+
+def _labels() -> dict[str, list[str]]:
+    """Names options by their numbers: transformers counts these to see how many a model can tell apart."""
+    return {
+        "choice": [str(number) for number in range(MAX_OPTIONS)],
+        "score": [str(number) for number in range(MAX_LEVELS)],
+    }
 
 
 @dataclass
 class CLUEDecisionConfig(DecisionConfig):
     """Renders a request with CLUE's own prompt; no template can, since its parts are tokenized apart."""
 
+    labels: dict[str, list[str]] = field(default_factory=_labels)
+
     def prepare_inputs(self, request: dict[str, Any] | str, processor: CLUEProcessor) -> list[tuple[dict, list]]:
-        """Prepares a request as one row: the premise, and a branch for each question.
+        """Prepares a request as one row: the premise, and a branch for each hypothesis of each question.
 
         Args:
-            request (`dict`, or its JSON): `state`, a text, and `questions` of the type `noul` alone.
+            request (`dict`, or its JSON): `state` and `questions`, and beside them `assets`, `images`, `audio` and
+                `videos` as [`~decision_format.premise_of`] takes them.
             processor ([`CLUEProcessor`]): that of the checkpoint.
 
         Raises:
-            ValueError: naming the question that CLUE cannot answer, and why.
+            ValueError: naming the question or the field that CLUE cannot use, and why.
         """
         if isinstance(request, str):
             request = json.loads(request)
         if not isinstance(request, dict) or "questions" not in request or "state" not in request:
             raise ValueError('A request is {"state": ..., "questions": {name: question, ...}}, as a dict or its JSON.')
-        if not isinstance(request["state"], str):
-            raise ValueError(f"CLUE is asked about a text here: `state` is a {type(request['state']).__name__}.")
-        if request.get("assets"):
-            raise ValueError("CLUE sees no images: leave out `assets`.")
+        if unknown := sorted(request.keys() - {"model", "state", "questions", "assets", *MEDIA_FIELDS}):
+            raise ValueError(f"A request has no {', '.join(unknown)}.")
         questions = parse_questions(request["questions"], self)
-        for question in questions:
-            if question.type != "noul":
-                raise ValueError(
-                    f"Question {question.name!r}: CLUE answers yes/no questions (noul), not {question.type}. Ask for "
-                    "each option whether it is true."
-                )
-            if any(description is not None for description in question.descriptions):
-                raise ValueError(f"Question {question.name!r}: say all in `instructions`; CLUE reads no `criteria`.")
-            if not isinstance(question.instructions, str) or not question.instructions.strip():
-                raise ValueError(f"Question {question.name!r}: `instructions` is the statement to judge, a text.")
-        inputs = processor(request["state"], [question.instructions for question in questions])
-        return [(dict(inputs), questions)]
+        hypotheses = [hypothesis for question in questions for hypothesis in hypotheses_of(question)]
+        return [(dict(processor(premise_of(request), hypotheses)), questions)]
 
 
 class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
@@ -83,7 +84,7 @@ class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
     def decide(
         self, decision_questions: list, decision_config: DecisionConfig | None = None, **inputs
     ) -> list[torch.Tensor]:
-        """Returns log-probabilities of the options of each question, in their order: true and false.
+        """Returns log-probabilities of the options of each question, in their order.
 
         Args:
             decision_questions (`list[Question]`): those of the row.
@@ -91,10 +92,11 @@ class CLUEForDecision(DecisionMixin, CLUEForConfidenceEstimation):
             **inputs: as the processor makes them.
         """
         output = self(**{name: value.to(self.device) for name, value in inputs.items()})
-        true = {"true": output.probability.log(), "false": (-output.probability).log1p()}
+        probabilities = output.probability.tolist()
+        ends = accumulate((len(hypotheses_of(question)) for question in decision_questions), initial=0)
         return [
-            torch.stack([true[option][index] for option in question.options])
-            for index, question in enumerate(decision_questions)
+            torch.tensor(option_probabilities(question, probabilities[start:end]), dtype=torch.float64).log()
+            for question, (start, end) in zip(decision_questions, pairwise(ends), strict=True)
         ]
 
 

@@ -1,5 +1,6 @@
 """transformers' decision API gives the pipeline's probabilities, and refuses what CLUE can't answer."""
 
+import base64
 import json
 import socket
 from pathlib import Path
@@ -68,14 +69,52 @@ def test_all_weights_are_those_of_the_checkpoint(decide):
     assert weights.keys() == state.keys() and all(torch.equal(weights[name], value) for name, value in state.items())
 
 
+def test_options_share_the_probabilities_of_their_hypotheses(decide):
+    """A choice and a score are the pipeline's probabilities by their sum, and the score is the expected level."""
+    colours = ["red", "blue", "green"]
+    clue = pipeline("uncertain-inference", model=CHECKPOINT, trust_remote_code=True)
+    judged = clue({"text": STATE, "hypotheses": [f"A random ball is {colour}." for colour in colours]})
+    probabilities = torch.tensor([answer["probability"] for answer in judged], dtype=torch.float64)
+    expected = (probabilities / probabilities.sum()).tolist()
+    answers = decide(
+        {
+            "state": STATE,
+            "questions": {
+                "one": {"type": "choice", "instructions": "A random ball is {}.", "criteria": dict.fromkeys(colours)},
+                "grade": {"type": "score", "instructions": "A random ball is {}.", "criteria": colours},
+            },
+        }
+    )
+    assert list(answers["one"]["probabilities"].values()) == pytest.approx(expected, abs=1e-6)
+    assert answers["one"]["choice"] == colours[expected.index(max(expected))]
+    assert answers["grade"]["score"] == pytest.approx(expected[1] + 2 * expected[2], abs=1e-6)
+
+
+def test_clips_beside_the_state_are_judged_as_the_pipelines(decide, clips):
+    """As assets, which transformers' server passes on, and as lists, which its pipeline does."""
+    clue = pipeline("uncertain-inference", model=CHECKPOINT, trust_remote_code=True)
+    parts = [{"text": "A clip: "}, {"audio": str(clips.sound)}, {"text": " the end."}]
+    (mixed,) = clue({"parts": parts, "hypotheses": ["It is red."]})
+    (seen,) = clue({"video": str(clips.talkie), "modality": "audiovisual", "hypotheses": ["It is red."]})
+    questions = {"q": {"type": "noul", "instructions": "It is red."}}
+    asset = {"type": "audio", "format": "wav", "data_base64": base64.b64encode(clips.sound.read_bytes()).decode()}
+    answers = decide({"state": "A clip: <a> the end.", "questions": questions, "assets": {"<a>": asset}})
+    assert answers["q"]["noul"] == pytest.approx(mixed["probability"], abs=1e-6)
+    answers = decide({"state": "", "questions": questions, "videos": [clips.talkie]})
+    assert answers["q"]["noul"] == pytest.approx(seen["probability"], abs=1e-6)
+    assert abs(seen["probability"] - mixed["probability"]) > 1e-3
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"state": {"text": STATE}}, "`state` is a dict"),
-        ({"assets": {"img": "a.png"}}, "no images"),
+        ({"state": 3}, "`state` is a text, an object or a list, got int"),
+        ({"state": " "}, "nothing to judge by"),
+        ({"assets": {"<i>": {"type": "image", "data_base64": "AAAA"}}}, "'<i>'.*nowhere in `state`"),
+        ({"images": ["/etc/passwd"]}, r"images\[0\].*nothing is fetched"),
+        ({"picture": "a.png"}, "no picture"),
         ({"questions": {}}, "at least one question"),
-        ({"questions": {"q": {"type": "choice", "instructions": "?", "criteria": {"a": None}}}}, "'q'.*yes/no"),
-        ({"questions": {"q": {"type": "noul", "instructions": "It is.", "criteria": {"true": "x"}}}}, "'q'.*criteria"),
+        ({"questions": {"q": {"type": "choice", "instructions": "?"}}}, "'q'"),
         ({"questions": {"q": {"type": "noul"}}}, "'q'.*statement to judge"),
     ],
 )
@@ -96,10 +135,12 @@ def test_transformers_serve_answers(expected):
         with httpx2.Client(transport=transport, timeout=60, base_url=f"http://127.0.0.1:{port}") as client:
             body = {"model": CHECKPOINT, "state": STATE, "questions": QUESTIONS}
             reply = client.post("/v1/systemone", json=body)
-            refused = client.post("/v1/systemone", json={**body, "state": [STATE]})
+            listed = client.post("/v1/systemone", json={**body, "state": [STATE]})
+            refused = client.post("/v1/systemone", json={**body, "state": ""})
     finally:
         server.kill_server()
     assert reply.status_code == 200, reply.text
     answers = reply.json()["answers"]
     assert {name: answer["noul"] for name, answer in answers.items()} == pytest.approx(expected, abs=1e-6)
-    assert refused.status_code == 400 and "`state` is a list" in refused.text
+    assert listed.json()["answers"] == reply.json()["answers"]  # a list of one text is this text
+    assert refused.status_code == 400 and "nothing to judge by" in refused.text

@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluation.asked_together": "--dataset {missing}/a/b --dataset-config urn-text --output-dir {folder}/out",
     "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
     "evaluation.coherence": "--model {missing} --suites {folder}",
+    "evaluation.exclusive": "--model {missing}",
     "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
     "--output-dir {folder}/out",
     "evaluation.paper": "table3 --predictions CLUE={missing} --output-dir {folder}",
@@ -40,6 +41,7 @@ COMMANDS = {
     "evaluation.demo": "--config {missing} --output-dir {folder}/out",
     "evaluation.reproduce": "--raw {missing} --model m --output-dir {folder}/out",
     "modeling_clue.conversion": "to-clue --model {missing} --output-dir {folder}/out",
+    "modeling_clue.decision_server": "--model {missing}",
     "modeling_clue.mirage": "--input {missing} --output {folder}/out",
     "modeling_clue.score": "--model {missing} --input pyproject.toml --output {folder}/out",
     "train.sft": "--config {missing} --output-dir {folder}/out",

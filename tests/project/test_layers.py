@@ -123,13 +123,14 @@ def test_a_name_of_the_package_makes_it_known_to_transformers():
 
 @pytest.mark.parametrize("folder", LAYERS)
 def test_every_imported_library_is_declared(folder):
-    """A library that a folder imports is a dependency of the project or in the groups made for that folder."""
+    """A library that a folder imports is a dependency of the project, or in an extra or the groups made for it."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = {
         canonicalize_name(Requirement(text).name)
         for text in (
             *pyproject["project"]["dependencies"],
             *resolve_dependency_groups(pyproject["dependency-groups"], *LAYERS[folder][1]),
+            *(pyproject["project"]["optional-dependencies"]["server"] if folder == "modeling_clue" else ()),
         )
     }
     distributions = packages_distributions()
