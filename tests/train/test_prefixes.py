@@ -75,7 +75,8 @@ def test_without_the_option_batches_are_what_they_were(long, processor, premises
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_targets_are_those_of_the_beginning(long, processor, premises, modality):
-    """Wherever it is cut, the premise is the one that [`find_cuts`] names there, and the row has the probability."""
+    """Wherever it is cut, the premise is the one that [`find_cuts`] names there, and the row has the probability. It
+    goes through the towers that the whole one goes through: processes that wait for each other keep step."""
     by_sentence = {
         (row["id"].rpartition("-")[0], row["hypothesis"]): {prefix["at"]: prefix["probability"] for prefix in known}
         for row in load_split(str(long), f"urn-{modality}", "train")
@@ -100,6 +101,8 @@ def test_targets_are_those_of_the_beginning(long, processor, premises, modality)
             assert all(abs(place - at) < 1e-6 for place, _ in wanted)
             assert cut.probabilities == [probability for _, probability in wanted]
             assert cut.premise.modality == modality and cut.hypotheses == item.hypotheses
+            batch = collators(processor, epoch=epoch)([item])
+            assert batch.keys() == collators(processor, prefix_share=0.0)([item]).keys()
     # Sound every 2 s, with or without frames; frames after every ball.
     if modality in ("audio", "audiovisual"):
         assert set(found) == {2.0}
