@@ -25,7 +25,7 @@ PART_CLIPS, PART_CLIP_NAMES = "part_clips", "part_clips_file_names"
 PREMISE_COLUMNS = ("modality", "premise", *MEDIA_COLUMNS, "parts", PART_CLIPS)
 
 # Columns that datasets built before they were introduced lack, with what all of their rows have there.
-LATER_COLUMNS = {"teacher_distribution": None, "parts": [], PART_CLIPS: []}
+LATER_COLUMNS = {"teacher_distribution": None, "parts": [], PART_CLIPS: [], "prefixes": []}
 
 # Media stay undecoded: `modeling_clue.media` reads them, so that a row is the same with and without torchcodec.
 FEATURES = Features(
@@ -42,6 +42,8 @@ FEATURES = Features(
         PART_CLIPS: List(Video(decode=False)),
         "hypothesis": Value("string"),
         "probability": Value("float64"),
+        # What is known of the premise cut short: how probable the hypothesis is if it ends `at` seconds or characters.
+        "prefixes": List({"at": Value("float64"), "probability": Value("float64")}),
         "label": Value("int64"),
         "probability_source": Value("string"),
         "human_probabilities": List(Value("float64")),
@@ -99,6 +101,10 @@ def row_complaint(row: Mapping) -> str | None:
             return f"a premise of {'parts' if parts else f'modality {modality}'} must leave {column} empty"
     if not is_probability(row["probability"]):
         return f"probability must be in [0, 1], got {row['probability']!r}"
+    if complaint := prefixes_complaint(row["prefixes"] or []):
+        return complaint
+    if row["prefixes"] and parts:
+        return "a premise of parts has no one time: leave prefixes empty"
     if row["label"] not in (None, 0, 1):
         return f"label must be 0, 1 or None, got {row['label']!r}"
     if row["probability_source"] not in PROBABILITY_SOURCES:
@@ -113,6 +119,19 @@ def row_complaint(row: Mapping) -> str | None:
     for column in ("topic", "context"):
         if not (row[column] is None or is_text(row[column])):
             return f"{column} must be None or a non-empty string, got {row[column]!r}"
+    return None
+
+
+def prefixes_complaint(prefixes: list[Mapping]) -> str | None:
+    """Returns what is wrong with what is known of a premise cut short; `None` where nothing is."""
+    last = 0.0
+    for prefix in prefixes:
+        at, probability = prefix.get("at"), prefix.get("probability")
+        if not (isinstance(at, (int, float)) and last < at < math.inf):
+            return f"prefixes must have rising times above 0, got {at!r} after {last!r}"
+        if not is_probability(probability):
+            return f"prefixes must have probabilities in [0, 1], got {probability!r} at {at!r}"
+        last = at
     return None
 
 

@@ -53,6 +53,12 @@ class DataArguments:
         help="Most hypotheses of a premise in a batch, other ones every epoch until all were seen. All of them "
         "by default.",
     )
+    prefix_share: float = HfArg(
+        default=0.0,
+        help="Share of the premises that are cut short in an epoch, other ones in the next, at a place where belief "
+        "can be told over time and the dataset knows, in its column prefixes, what is true then. A premise without "
+        "such a place stays whole.",
+    )
     modality_batching: Literal["batched", "mixed"] = HfArg(
         default="batched",
         help="A batch has one modality, the same on every process, or a mixture: the paper's ablation.",
@@ -107,6 +113,13 @@ class DataArguments:
             raise ValueError(
                 "tower_cache and cache_premises keep the same clips twice: choose one. `--cache-premises false` turns "
                 "the other off where a recipe asks for it."
+            )
+        if not 0 <= self.prefix_share <= 1:
+            raise ValueError(f"prefix_share must be in [0, 1], got {self.prefix_share}.")
+        if self.prefix_share == 1 and self.tower_cache is not None:
+            raise ValueError(
+                "tower_cache keeps whole clips, and with prefix_share=1 there are none: leave one of them out, or cut "
+                "fewer."
             )
         if not self.tower_cache_gb > 0:
             raise ValueError(f"tower_cache_gb must be positive, got {self.tower_cache_gb}.")

@@ -1,6 +1,7 @@
 """Groups the rows of a dataset, one premise-hypothesis pair each, into premises with all their hypotheses."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,7 @@ from datasets_scripts.load import load_split, split_names
 from datasets_scripts.schema import PART_CLIPS, PREMISE_COLUMNS
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
+from train.prefixes import Prefixes, join_prefixes, read_prefixes
 from train.tower_cache import TowerCache
 
 
@@ -51,6 +53,7 @@ class PremiseItem:
     premise: EncodedPremise
     hypotheses: list[str]
     probabilities: list[float]
+    prefixes: Prefixes | None = None  # what would be true if it ended earlier, where that is known
     cache_key: str | None = None  # its key in the tower cache, if it is to be stored there
 
 
@@ -79,35 +82,51 @@ def first_answer(row: dict, config: str) -> float:
     return answers[0]
 
 
+def _iterate(rows: Dataset) -> Iterator[dict]:
+    for batch in rows.iter(batch_size=256):
+        yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+
+
+def _premise_identity(row: dict) -> tuple[tuple, int]:
+    """Returns what tells a row's premise from others, and its characters or bytes."""
+    clips = [_identity_and_size(clip) for clip in (row["audio"], row["video"], *(row[PART_CLIPS] or ()))]
+    parts = tuple((part["modality"], part["text"]) for part in row["parts"] or ())
+    text = row["premise"] or ""
+    size = len(text) if row["modality"] == "text" else sum(size for _, size in clips)
+    return (row["modality"], text, parts, *(clip for clip, _ in clips)), size
+
+
+def group_prefixes(rows: Dataset, config: str) -> dict[int, Prefixes]:
+    """Reads what would be true of premises that ended earlier, by the first row of each; of none without any."""
+    found: dict[tuple, tuple[int, list[dict[float, float]]]] = {}
+    for index, row in enumerate(_iterate(rows.select_columns(["id", *PREMISE_COLUMNS, "prefixes"]))):
+        _, known = found.setdefault(_premise_identity(row)[0], (index, []))
+        known.append(read_prefixes(row, config))
+    joined = {first: join_prefixes(known) for first, known in found.values()}
+    return {first: prefixes for first, prefixes in joined.items() if prefixes is not None}
+
+
 def group_premises(rows: Dataset, config: str, teacher_answers: str = "vote") -> list[Premise]:
     """Groups rows by premise, in order of first appearance; `teacher_answers` is `"vote"`, or `"first"` alone."""
     premises = {}
-    index = 0
-    for batch in rows.iter(batch_size=256):
-        for row in (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)):
-            if row["modality"] not in MODALITIES:
-                raise ValueError(
-                    f"Row '{row['id']}' of '{config}' has modality '{row['modality']}', not one of {MODALITIES}."
-                )
-            probability = row["probability"] if teacher_answers == "vote" else first_answer(row, config)
-            if probability is None or not 0 <= probability <= 1:
-                raise ValueError(
-                    f"Row '{row['id']}' of '{config}' has probability {probability}: to train on it, it must "
-                    "be in [0, 1]."
-                )
-            if row["hypothesis"] is None or not row["hypothesis"].strip():
-                raise ValueError(f"Row '{row['id']}' of '{config}' has no hypothesis: there is nothing to judge.")
-            clips = [_identity_and_size(clip) for clip in (row["audio"], row["video"], *(row[PART_CLIPS] or ()))]
-            parts = tuple((part["modality"], part["text"]) for part in row["parts"] or ())
-            text = row["premise"] or ""
-            identity = (row["modality"], text, parts, *(clip for clip, _ in clips))
-            if identity not in premises:
-                size = len(text) if row["modality"] == "text" else sum(size for _, size in clips)
-                premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
-            premises[identity].hypotheses.append(row["hypothesis"])
-            premises[identity].probabilities.append(probability)
-            premises[identity].sources.append(row["probability_source"])
-            index += 1
+    for index, row in enumerate(_iterate(rows)):
+        if row["modality"] not in MODALITIES:
+            raise ValueError(
+                f"Row '{row['id']}' of '{config}' has modality '{row['modality']}', not one of {MODALITIES}."
+            )
+        probability = row["probability"] if teacher_answers == "vote" else first_answer(row, config)
+        if probability is None or not 0 <= probability <= 1:
+            raise ValueError(
+                f"Row '{row['id']}' of '{config}' has probability {probability}: to train on it, it must be in [0, 1]."
+            )
+        if row["hypothesis"] is None or not row["hypothesis"].strip():
+            raise ValueError(f"Row '{row['id']}' of '{config}' has no hypothesis: there is nothing to judge.")
+        identity, size = _premise_identity(row)
+        if identity not in premises:
+            premises[identity] = Premise(f"{config}/{len(premises)}", index, row["modality"], size)
+        premises[identity].hypotheses.append(row["hypothesis"])
+        premises[identity].probabilities.append(probability)
+        premises[identity].sources.append(row["probability_source"])
     return list(premises.values())
 
 
@@ -145,6 +164,8 @@ class PremiseDataset(TorchDataset):
 
     # Where premises with the outputs of the towers are looked for before a clip is decoded.
     tower_cache: TowerCache | None = None
+    # What would be true of premises that ended earlier, by their rows.
+    prefixes: dict[int, Prefixes] | None = None
 
     def __init__(self, rows: Dataset, premises: list[Premise], processor: CLUEProcessor, cache: bool = False):
         self.rows = rows
@@ -166,10 +187,12 @@ class PremiseDataset(TorchDataset):
         seed: int = 0,
         teacher_answers: str = "vote",
         weights: list[float] | None = None,
+        with_prefixes: bool = False,
     ) -> "PremiseDataset":
         """Loads and groups a split of several configs, of each a random choice of at most `max_premises`; with
-        `weights`, one for each config, that many times, and of what is left over a random part."""
-        parts, premises, offset = [], [], 0
+        `weights`, one for each config, that many times, and of what is left over a random part; `with_prefixes` what
+        would be true of them if they ended earlier."""
+        parts, premises, prefixes, offset = [], [], {}, 0
         for config, weight in zip(configs, weights or [1.0] * len(configs), strict=True):
             rows = load_split(dataset, config, split)
             group = group_premises(rows, config, teacher_answers)
@@ -177,6 +200,9 @@ class PremiseDataset(TorchDataset):
                 group = _draw(group, max_premises, seed)
             for premise in group:
                 premise.row += offset
+            if with_prefixes:
+                known = group_prefixes(rows, config)
+                prefixes |= {offset + first: known[first] for first in known}
             group = _repeat(group, weight, seed)
             parts.append(rows)
             premises.extend(group)
@@ -186,7 +212,15 @@ class PremiseDataset(TorchDataset):
                 f"teacher_answers=first, but no row of {', '.join(configs)} ({split}) that is taken has a teacher's "
                 "probability: name configs that `python -m datasets_scripts.teacher label` wrote, or leave it out."
             )
-        return cls(concatenate_datasets(parts), premises, processor, cache=cache)
+        if with_prefixes and not any(premise.row in prefixes for premise in premises):
+            raise ValueError(
+                f"prefix_share needs what is true of premises that end earlier, and no premise of {dataset}, "
+                f"{', '.join(configs)} ({split}) has it in the column prefixes: build the urn world anew, or leave "
+                "prefix_share out."
+            )
+        loaded = cls(concatenate_datasets(parts), premises, processor, cache=cache)
+        loaded.prefixes = prefixes if with_prefixes else None
+        return loaded
 
     @property
     def modalities(self) -> list[str]:
@@ -230,7 +264,10 @@ class PremiseDataset(TorchDataset):
                 encoded = cached[keys[index]]
             else:
                 encoded = self._encode(premise)
-            items.append(PremiseItem(premise.key, encoded, premise.hypotheses, premise.probabilities, cache_key))
+            prefixes = None if self.prefixes is None else self.prefixes.get(premise.row)
+            items.append(
+                PremiseItem(premise.key, encoded, premise.hypotheses, premise.probabilities, prefixes, cache_key)
+            )
         return items
 
     def _cache_key(self, index: int) -> str:

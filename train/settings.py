@@ -42,6 +42,9 @@ def run_settings(
     rows = blake2b(digest_size=16)
     for premise in train_dataset.premises:
         rows.update(json.dumps(asdict(premise)).encode())
+        prefixes = (train_dataset.prefixes or {}).get(premise.row)
+        if prefixes is not None:
+            rows.update(prefixes.ends.tobytes() + prefixes.probabilities.tobytes())
     settings = {
         name: value for name, value in (asdict(data_args) | asdict(model_args)).items() if name not in MAY_CHANGE
     }

@@ -47,6 +47,7 @@ from train.checkpoints import checkpoint_to_resume
 from train.collator import PremiseCollator
 from train.hub import check_push
 from train.options import check_metric, parse_options
+from train.prefixes import check_clock
 from train.premises import PremiseDataset, check_split
 from train.record import describe_run
 from train.settings import run_settings
@@ -136,6 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
     if data_args.variant == "text":
         processor = answering_processor(processor)
 
+    if data_args.prefix_share:
+        check_clock(processor)
+
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
 
     def load_premises(configs: list[str], split: str, max_premises: int | None, **options) -> PremiseDataset:
@@ -156,6 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         data_args.max_train_premises,
         teacher_answers=data_args.teacher_answers,
         weights=data_args.config_weights,
+        with_prefixes=data_args.prefix_share > 0,
     )
     if data_args.train_projections and not {*train_dataset.modalities} - {"text"}:
         raise ValueError(
@@ -172,7 +177,13 @@ def main(arguments: list[str] | None = None) -> None:
         args=training_args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        data_collator=PremiseCollator(processor, data_args.max_hypotheses_per_premise, seed),
+        data_collator=PremiseCollator(
+            processor,
+            data_args.max_hypotheses_per_premise,
+            seed,
+            prefix_share=data_args.prefix_share,
+            sound_block=model.sound_block if data_args.prefix_share else None,
+        ),
         eval_collator=PremiseCollator(processor),
         processing_class=processor,
         modality_batching=data_args.modality_batching,

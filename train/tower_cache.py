@@ -43,7 +43,7 @@ DIGEST_SIZE = 16
 class UncachedClip:
     """Holds a premise of a batch that has to go through the towers."""
 
-    key: str
+    key: str | None  # `None` for one that is not to be kept
     premise: EncodedPremise  # with all that an entry holds but the outputs
 
 
@@ -105,7 +105,7 @@ class TowerCache:
         outputs = (None if embeds is None else embeds.cpu() for embeds in (audio_embeds, video_embeds))
         premises = with_tower_outputs([clip.premise for clip in clips], self.token_ids, *outputs)
         for clip, premise in zip(clips, premises, strict=True):
-            if clip.key not in self:
+            if clip.key is not None and clip.key not in self:
                 self._write(clip.key, _serialize(premise))
 
     # Entries

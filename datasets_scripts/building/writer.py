@@ -278,7 +278,8 @@ def _write_split(folder: Path, drafts, checks: _Checks, workers: int, config: st
             names = dict(zip(CLIP_NAME_COLUMNS, (row[name] for name in MEDIA_COLUMNS), strict=True))
             parts = {"parts": row["parts"] or [], PART_CLIPS: [], PART_CLIP_NAMES: row[PART_CLIPS] or []}
             used.update(_clips_of(row))
-            rows.append(row | dict.fromkeys(MEDIA_COLUMNS) | names | parts)
+            lists = parts | {"prefixes": row["prefixes"] or []}
+            rows.append(row | dict.fromkeys(MEDIA_COLUMNS) | names | lists)
             if len(rows) == ROWS_IN_A_GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 rows.clear()

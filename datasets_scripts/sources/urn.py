@@ -5,12 +5,16 @@ A scene is a sequence of 3 to 10 events; a hypothesis speaks of one event drawn 
 of events. In a text an event is a ball of an urn; in a clip a beep; in a video a coloured ball; in an audiovisual
 premise a ball and a beep at once. Every premise has a random generator of its own, seeded by its place in the dataset:
 the number of workers changes nothing, and a larger dataset begins with the rows of a smaller one.
+
+What is true of a premise that ended earlier is known as exactly, after each event of a clip and each sentence of a
+text: the column `prefixes` has it. A model can tell belief only where a block of its towers ends, in Qwen2.5-Omni
+every 2 s of sound; with `--event-seconds 0.2` an event ends there too, where one of 0.16 s would be torn apart.
 """
 
 import argparse
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import positive_int
+from common.errors import InputError
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.facts import Facts
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
-from datasets_scripts.sources.urn_media import EVENT_SAMPLES, write_sound, write_video
+from datasets_scripts.sources.urn_language import COLOURS, PITCHES, sample_hypotheses, sentence_ends, tell_urn, text_of
+from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SAMPLING_RATE, write_sound, write_video
 from modeling_clue.modalities import MODALITIES, TABLE
 
 
@@ -47,6 +52,7 @@ FACTS = Facts(
 )
 
 EVENTS = (3, 10)
+EVENT_SECONDS = EVENT_SAMPLES / SAMPLING_RATE
 # How many of the attributes a scene uses at most: with fewer, probabilities of 0 and 1 occur.
 PALETTE_SIZE = {1: 0.06, 2: 0.3, 3: 0.34, 4: 0.3}
 MEDIA_SUFFIX = {"audio": stored_suffix(".flac"), "video": ".mp4", "audiovisual": ".mp4"}
@@ -60,6 +66,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{split}", type=positive_int, default=size, help=explained)
     parser.add_argument("--text-train", type=positive_int, help="text premises for training (default: 3 x --train)")
     parser.add_argument("--hypotheses-per-premise", type=positive_int, default=12, help="default: %(default)s")
+    add = parser.add_argument
+    add("--events", nargs=2, type=positive_int, default=EVENTS, metavar="N", help="fewest and most (default: 3 10)")
+    add(
+        "--event-seconds",
+        type=_event_seconds,
+        default=EVENT_SECONDS,
+        help="length of an event of a clip, a multiple of 0.04 (default: %(default)s)",
+    )
+    explained = "most sentences about the urn of a text; several add up (default: 1, which tells all balls)"
+    add("--sentences", type=positive_int, default=1, help=explained)
+
+
+def _event_seconds(text: str) -> float:
+    """Reads the length of an event; in 0.04 s there are four frames of a spectrogram, a token of Qwen2.5-Omni."""
+    seconds = float(text)
+    if not 0.08 <= seconds <= 10 or abs(seconds / 0.04 - round(seconds / 0.04)) > 1e-6:
+        raise argparse.ArgumentTypeError(f"must be a multiple of 0.04 from 0.08 to 10, got {text}")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -91,11 +115,22 @@ def sample_scene(modality: str, rng: np.random.Generator, number: int | None = N
     )
 
 
+def event_ends(events: Sequence[tuple[str, ...]], seconds: float) -> list[tuple[float, Sequence[tuple[str, ...]]]]:
+    """Returns when each event of a clip ends, and the events up to there, of which one is drawn if it ends there."""
+    return [(round(seconds * number, 6), events[:number]) for number in range(1, len(events) + 1)]
+
+
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]:
     """
     Returns a function for each split of the configs `urn-<modality>`, which writes the split's clips into `media/` of
     the folder it is given, and yields the drafts of its rows.
+
+    Raises:
+        InputError: if the fewest events are more than the most.
     """
+    fewest, most = options.events
+    if fewest > most:
+        raise InputError(f"--events takes the fewest first: give {most} {fewest}.")
     seen = set()
     return {
         f"urn-{modality}": {split: partial(_drafts, modality, split, options, seen) for split in SPLITS}
@@ -104,9 +139,16 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path],
 
 
 def make_rows(
-    modality: str, premise_id: str, scene: Scene, premise: str, number: int, rng: np.random.Generator
+    modality: str,
+    premise_id: str,
+    scene: Scene,
+    premise: str,
+    number: int,
+    rng: np.random.Generator,
+    known: Sequence[tuple[float, Sequence[tuple[str, ...]]]] = (),
 ) -> list[dict]:
-    """Returns the rows of one premise (`premise` is a text, or the path of a clip), one a hypothesis."""
+    """Returns the rows of one premise (`premise` is a text, or the path of a clip), one a hypothesis; `known` are the
+    places at which it might end, each with the events up to there."""
     rows = []
     for k, (predicate, sentence) in enumerate(sample_hypotheses(modality, number, rng)):
         probability = predicate.probability(scene.events)
@@ -117,6 +159,7 @@ def make_rows(
                 modality=modality,
                 hypothesis=sentence,
                 probability=probability,
+                prefixes=[{"at": at, "probability": predicate.probability(events)} for at, events in known],
                 # Between 0 and 1 a statement about a random draw is neither true nor false.
                 label=int(probability) if probability in (0.0, 1.0) else None,
                 probability_source="exact",
@@ -132,7 +175,7 @@ def _drafts(modality: str, split: str, options: argparse.Namespace, seen: set[st
     size = getattr(options, split)
     if modality == "text" and split == "train":
         size = options.text_train or 3 * size
-    make = partial(_make_premise, modality, split, options.seed, options.hypotheses_per_premise, folder)
+    make = partial(_make_premise, modality, split, _Look.of(options), folder)
     if modality == "text":
         premises = (make(index, seen) for index in range(size))
     else:
@@ -141,20 +184,44 @@ def _drafts(modality: str, split: str, options: argparse.Namespace, seen: set[st
         yield from (Draft(row["id"], row) for row in rows)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What premises look like; picklable, for processes."""
+
+    seed: int
+    hypotheses: int
+    events: tuple[int, int]
+    event_seconds: float
+    sentences: int
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "_Look":
+        events = (options.events[0], options.events[1])
+        return cls(options.seed, options.hypotheses_per_premise, events, options.event_seconds, options.sentences)
+
+
 def _make_premise(
-    modality: str, split: str, seed: int, number: int, folder: Path, index: int, seen: set[str] = frozenset()
+    modality: str, split: str, look: _Look, folder: Path, index: int, seen: set[str] = frozenset()
 ) -> list[dict]:
     """Draws a premise whose text is not `seen` yet, writes its clip, and returns its rows."""
-    rng = np.random.default_rng([seed, MODALITIES.index(modality), SPLITS.index(split), index])
-    scene = sample_scene(modality, rng)
-    premise = f"media/{index:06d}{MEDIA_SUFFIX.get(modality)}"
+    rng = np.random.default_rng([look.seed, MODALITIES.index(modality), SPLITS.index(split), index])
+
+    def sample() -> Scene:
+        return sample_scene(modality, rng, int(rng.integers(look.events[0], look.events[1] + 1)))
+
+    scene = sample()
     if modality == "text":
-        while (premise := describe_urn(list(scene.colours), rng)) in seen:
-            scene = sample_scene(modality, rng)
+        while (premise := text_of(told := tell_urn(list(scene.colours), rng, look.sentences))) in seen:
+            scene = sample()
         seen.add(premise)
-    rows = make_rows(modality, f"urn-{modality}-{split}-{index:06d}", scene, premise, number, rng)
+        known = [(at, scene.events[:balls]) for at, balls in sentence_ends(told) if balls]
+    else:
+        premise = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
+        known = event_ends(scene.events, look.event_seconds)
+    name = f"urn-{modality}-{split}-{index:06d}"
+    rows = make_rows(modality, name, scene, premise, look.hypotheses, rng, known)
     if modality != "text":
-        write_clip(folder / premise, scene, rng)
+        write_clip(folder / premise, scene, rng, event_samples=round(look.event_seconds * SAMPLING_RATE))
     return rows
 
 

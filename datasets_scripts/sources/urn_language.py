@@ -137,16 +137,58 @@ def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -
 
 def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
     """Describes an urn with these balls, by counts or as a list, now and then with a sentence to be ignored."""
-    text = list_balls(colours, rng)
+    return text_of(tell_urn(colours, rng))
+
+
+# Sentences, each with the number of balls that were named up to its end.
+Told = list[tuple[str, int]]
+
+
+def tell_urn(colours: list[str], rng: np.random.Generator, most: int = 1) -> Told:
+    """
+    Tells of the balls of an urn, now and then with a sentence to be ignored.
+
+    Args:
+        colours (`list[str]`): Of the balls.
+        rng (`np.random.Generator`): Draws the words.
+        most (`int`, *optional*, defaults to 1): Most sentences about the urn. One tells all balls, by counts or as a
+            list; of several each names some more.
+    """
+    number = int(rng.integers(1, min(most, len(colours)) + 1)) if most > 1 else 1
+    if number == 1:
+        told = [(list_balls(colours, rng), len(colours))]
+    else:
+        ends = rng.choice(np.arange(1, len(colours)), number - 1, replace=False)
+        told = add_up(colours, sorted(map(int, ends)), rng)
     chance = rng.random()
     if chance >= DISTRACTED_SHARE:
-        return text
+        return told
     colour = rng.choice(COLOURS)
     if chance < SECOND_URN_SHARE:
         distractor = SECOND_URN.format(rng.integers(2, 10), colour)
     else:
         distractor = str(rng.choice(DISTRACTORS)).format(colour)
-    return f"{text} {distractor}" if rng.random() < 0.5 else f"{distractor} {text}"
+    place = len(told) if rng.random() < 0.5 else 0
+    told.insert(place, (distractor, told[place - 1][1] if place else 0))
+    return told
+
+
+def add_up(colours: list[str], ends: list[int], rng: np.random.Generator) -> Told:
+    """Tells of balls in sentences that add up, each of those before one of the `ends`, the last of the rest."""
+    return [
+        (name_balls(colours[start:end], rng), end)
+        for start, end in zip([0, *ends], [*ends, len(colours)], strict=True)
+    ]
+
+
+def text_of(told: Told) -> str:
+    """Returns the text that sentences make."""
+    return " ".join(sentence for sentence, _ in told)
+
+
+def sentence_ends(told: Told) -> list[tuple[int, int]]:
+    """Returns where each sentence ends in its text, in characters, and the balls named up to there."""
+    return [(len(text_of(told[:number])), told[number - 1][1]) for number in range(1, len(told) + 1)]
 
 
 def list_balls(colours: list[str], rng: np.random.Generator) -> str:

@@ -25,16 +25,16 @@ import numpy as np
 
 from common.cli import positive_int
 from common.errors import InputError
-from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, sample_scene, write_clip
+from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, event_ends, sample_scene, write_clip
 from datasets_scripts.sources.urn_language import (
     COLOURS,
     CORRECTION,
     DISTRACTED_SHARE,
     PITCHES,
     Predicate,
+    add_up,
     distracting_sentences,
     list_balls,
-    name_balls,
     sample_hypotheses,
 )
 from datasets_scripts.sources.urn_media import EVENT_SAMPLES, FRAMES_PER_EVENT, SAMPLING_RATE
@@ -192,8 +192,7 @@ def make_premise(
     events = tuple(scene.events)
     if modality != "text":
         seconds = event_samples(modality) / SAMPLING_RATE
-        ends = tuple(round(seconds * number, 6) for number in range(1, len(events) + 1))
-        known = tuple(events[:number] for number in range(1, len(events) + 1))
+        ends, known = zip(*event_ends(events, seconds), strict=True)
         return Premise(name, modality, set_name, scene, None, ends, known, seed)
     told = _corrected(events, rng) if set_name == "corrected" else _added_up(events, set_name, rng)
     text = " ".join(sentence for sentence, _ in told)
@@ -212,9 +211,8 @@ def _added_up(events: tuple[tuple[str, ...], ...], set_name: str, rng: np.random
     inner = [round(FIRST * number)] if set_name == "overturned" else []
     least = inner[0] + 1 if inner else 1
     inner += sorted(map(int, rng.choice(np.arange(least, number), SENTENCES - 1 - len(inner), replace=False)))
-    told: Told = []
-    for start, end in zip([0, *inner], [*inner, number], strict=True):
-        told.append((name_balls([colour for (colour,) in events[start:end]], rng), events[:end]))
+    added = add_up([colour for (colour,) in events], inner, rng)
+    told: Told = [(sentence, events[:balls]) for sentence, balls in added]
     if set_name == "steady" and rng.random() < DISTRACTED_SHARE:
         place = int(rng.integers(len(told) + 1))
         (sentence,), _ = distracting_sentences(1, rng)

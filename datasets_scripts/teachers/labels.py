@@ -104,7 +104,8 @@ def _vote(row: dict, answers: Answers, rules: Rules) -> Outcome:
     if rules.drop_disagreeing and row["label"] is not None and (vote - 0.5) * (row["label"] - 0.5) < 0:
         return Outcome(row, DROPPED, answers, vote)
     changed = {"probability": vote, "probability_source": "teacher", "teacher_probabilities": answers.valid}
-    changed["teacher_distribution"] = None
+    # What was known of the premise and its beginnings is not the teacher's view of them.
+    changed |= {"teacher_distribution": None, "prefixes": []}
     return Outcome(row | changed, LABELLED, answers, vote)
 
 

@@ -29,6 +29,7 @@ ROW = dict.fromkeys(FEATURES) | {
         {},
         {"label": None, "evidence": None, "human_probabilities": [0.0, 0.5], "topic": "balls"},
         {"modality": "audio", "premise": None, "audio": "media/1.flac"},
+        {"prefixes": [{"at": 9.0, "probability": 0.5}, {"at": 26, "probability": 1}]},
         {"modality": "audiovisual", "premise": None, "video": "media/1.mp4"},
     ],
 )
@@ -49,6 +50,9 @@ def test_good_rows_pass(change):
         ({"probability": 1.5}, "probability must be in"),
         ({"probability": math.nan}, "probability must be in"),
         ({"probability": "0.5"}, "probability must be in"),
+        ({"prefixes": [{"at": 2.0, "probability": 0.5}, {"at": 1.0, "probability": 0.5}]}, "rising times"),
+        ({"prefixes": [{"at": 2.0, "probability": 1.5}]}, r"prefixes must have probabilities in"),
+        ({"prefixes": [{"at": math.nan, "probability": 0.5}]}, "rising times"),
         ({"label": 2}, "label must be"),
         ({"probability_source": "guess"}, "probability_source must be"),
         ({"human_probabilities": [0.5, -0.1]}, "human_probabilities must be"),

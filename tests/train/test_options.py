@@ -17,7 +17,7 @@ from train.without_effect import DEPENDENT, UNUSED, default
 EFFECTIVE = {
     "the data and the loss": {
         *("dataset", "dataset_configs", "variant", "train_split", "teacher_answers", "max_train_premises"),
-        "config_weights",
+        *("config_weights", "prefix_share"),
         *("max_hypotheses_per_premise", "modality_batching", "cache_premises", "tower_cache", "tower_cache_gb"),
         *("target", "sigma", "freeze_towers", "train_projections"),
     },

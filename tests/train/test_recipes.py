@@ -144,7 +144,7 @@ def test_two_steps_on_the_tiny_model(name, umui, checkpoints, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     # trackio keeps to the folder that it first wrote to; the variable is set by the run otherwise, and would stay.
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    for folder in ("umui", "runs/urn_tiny/umui"):
+    for folder in ("umui", "runs/urn_tiny/umui", "runs/urn_prefixes/umui"):
         Path(folder).parent.mkdir(parents=True, exist_ok=True)
         Path(folder).symlink_to(umui)
     bins = re.search(r"--num-bins (\d+)", text(name))

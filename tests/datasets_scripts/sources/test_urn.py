@@ -110,6 +110,59 @@ def test_probabilities_agree_with_simulated_draws(umui, modality):
             assert row["label"] == (row["probability"] if certain else None), row
 
 
+@pytest.mark.parametrize("modality", MODALITIES[1:])
+def test_prefixes_of_clips_are_true_of_what_was_there(umui, modality):
+    """After each event, as read from the files, the share of those up to there; the last is the whole clip's."""
+    for row in read_rows(umui, modality, "test")[::5]:
+        truth = np.array(
+            [is_true(row["hypothesis"], event) for event in read_premise(row, umui / f"urn-{modality}/test")]
+        )
+        shares = truth.cumsum() / np.arange(1, len(truth) + 1)
+        assert [prefix["probability"] for prefix in row["prefixes"]] == pytest.approx(shares.tolist())
+        assert [prefix["at"] for prefix in row["prefixes"]] == pytest.approx(0.16 * np.arange(1, len(truth) + 1))
+        assert row["prefixes"][-1]["probability"] == row["probability"]
+
+
+def test_prefixes_of_texts_are_true_of_what_was_told(tmp_path):
+    """After each sentence from the first about the urn on, the share of the balls named, in as many sentences as were
+    asked for or fewer. What is said of anything else changes nothing."""
+    options = ["--modalities", "text", "--events", "2", "6", "--sentences", "3", "--hypotheses-per-premise", "3"]
+    sizes = ["--train", "1", "--text-train", "150", "--validation", "1", "--test", "1"]
+    build(["urn", "--output-dir", str(tmp_path / "umui"), *options, *sizes])
+    counts, ignored = Counter(), 0
+    for row in read_rows(tmp_path / "umui", "text", "train"):
+        balls, wanted, start, about = [], [], 0, 0
+        for sentence in re.findall(r"[^.]+\.", row["premise"]):
+            start += len(sentence)
+            if re.search(r"An urn holds|in the urn|The urn( holds)?:", sentence):
+                balls += read_text(sentence)
+                about += 1
+            else:
+                ignored += 1
+            if balls:
+                wanted.append((start, np.mean([is_true(row["hypothesis"], ball) for ball in balls])))
+        assert 2 <= len(balls) <= 6
+        counts[about] += 1
+        assert [prefix["at"] for prefix in row["prefixes"]] == [at for at, _ in wanted], row["premise"]
+        assert [prefix["probability"] for prefix in row["prefixes"]] == pytest.approx([share for _, share in wanted])
+        assert row["prefixes"][-1] == {"at": len(row["premise"]), "probability": row["probability"]}
+    assert set(counts) == {1, 2, 3} and ignored
+
+
+def test_looks_are_as_asked_for(tmp_path):
+    """Fewest and most events of a length; what can't be is refused."""
+    out = ("--output-dir", str(tmp_path / "umui"), "--modalities", "audio", "--train", "1")
+    build(["urn", *out, "--validation", "1", "--test", "6", "--events", "4", "5", "--event-seconds", "0.2"])
+    samples = {soundfile.info(clip).frames for clip in (tmp_path / "umui").glob("urn-audio/test/media/*")}
+    assert samples == {4 * 3200, 5 * 3200}
+    again = ("urn", *out, "--overwrite")
+    with pytest.raises(SystemExit, match="--events takes the fewest first: give 4 5"):
+        build([*again, "--events", "5", "4"])
+    for seconds in ("0.17", "0.04", "nan", "x"):
+        with pytest.raises(SystemExit):
+            build([*again, "--event-seconds", seconds])
+
+
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_stated_mix_of_hypotheses(modality):
     """The share of every form, of hypotheses that need both senses, and of certain ones is as designed."""
