@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import yaml
-from tokenizers import pre_tokenizers
 from transformers import AutoConfig, PreTrainedTokenizerBase, TokenizersBackend
 from transformers.utils import cached_file
 
@@ -60,9 +59,11 @@ _TEMPLATE = """\
 
 def classifier_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Returns a copy of a tokenizer that cuts texts at `MARK`, which it leaves out."""
-    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-    steps = [pre_tokenizers.Split(MARK, "removed"), backend.pre_tokenizer]
-    backend.pre_tokenizer = pre_tokenizers.Sequence([step for step in steps if step is not None])
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    cut = {"type": "Split", "pattern": {"String": MARK}, "behavior": "Removed", "invert": False}
+    steps = [cut] if content["pre_tokenizer"] is None else [cut, content["pre_tokenizer"]]
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    backend = type(tokenizer.backend_tokenizer).from_str(json.dumps(content))
     # Not a tokenizer of its own class: those of some models build these steps themselves, whatever their file has.
     own = tokenizer.init_kwargs["model_specific_special_tokens"]
     common = {name: token for name, token in tokenizer.special_tokens_map.items() if name not in own}

@@ -21,9 +21,17 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration, pipeline
+from transformers import (
+    AddedToken,
+    AutoProcessor,
+    AutoTokenizer,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen2Tokenizer,
+    pipeline,
+)
 
 from modeling_clue.conversion import to_clue, to_thinker
+from modeling_clue.served_layout import MARK, classifier_tokenizer
 from modeling_clue.served_prompt import CannotServe
 from modeling_clue.serving import ServedCLUE, ServingError
 
@@ -399,3 +407,20 @@ def test_the_layout_is_a_classifier_without_the_vocabulary(exported):
         to_clue(exported, exported.parent / "again")
     with pytest.raises(ValueError, match="`layout` must be one of thinker, classify"):
         to_thinker(CHECKPOINT, exported.parent / "out", layout="omni")
+
+
+def test_texts_are_cut_whatever_class_the_tokenizer_has(tmp_path):
+    """A tokenizer class that builds its steps itself would lose the one that cuts: the copy keeps it when saved."""
+    source = AutoTokenizer.from_pretrained(CHECKPOINT, trust_remote_code=True)
+    model = json.loads(source.backend_tokenizer.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(vocab=model["vocab"], merges=list(map(tuple, model["merges"])))
+    tokenizer.add_tokens([AddedToken("<|AUDIO|>", special=True)], special_tokens=True)
+    tokenizer.save_pretrained(tmp_path / "source")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "source", extra_special_tokens={"audio_token": "<|AUDIO|>"})
+    classifier_tokenizer(tokenizer).save_pretrained(tmp_path / "copy")
+    copy = AutoTokenizer.from_pretrained(tmp_path / "copy")
+    pieces = ("It i", "s red.", "<|AUDIO|> It", " is")
+    apart = [token for piece in pieces for token in tokenizer(piece, add_special_tokens=False)["input_ids"]]
+    assert copy(MARK.join(pieces), add_special_tokens=False)["input_ids"] == apart
+    assert tokenizer("".join(pieces), add_special_tokens=False)["input_ids"] != apart
+    assert copy.audio_token == "<|AUDIO|>"
