@@ -10,11 +10,12 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AddedToken, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from .confidence import bin_values
 from .configuration_clue import CLUEFields
 from .modeling_clue import ConfidenceEstimation, change_class
+from .processing_clue import CLUEProcessor
 
 
 # Fields of `config.json` that belong to a class or a file, not to the model it describes.
@@ -78,14 +79,33 @@ def new_folder(out: str | Path) -> Path:
     return out
 
 
-def save_whole(model, processor, out: Path) -> Path:
-    """Writes a checkpoint beside `out`, moves it there when it is complete, and returns `out`."""
+def save_whole(model, processor, out: Path, *, files: dict[str, str] | None = None, **options) -> Path:
+    """Writes a checkpoint beside `out`, moves it there when it is complete, and returns `out`.
+
+    Args:
+        model (`PreTrainedModel`), processor (`ProcessorMixin`): what it holds.
+        out (`Path`): folder to write.
+        files (`dict[str, str]`, *optional*): texts to put beside them, by name.
+        **options: as of the model's `save_pretrained`.
+    """
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
+    model.save_pretrained(partial, **options)
     processor.save_pretrained(partial)
+    for name, text in (files or {}).items():
+        (partial / name).write_text(text)
     partial.rename(out)
     return out
+
+
+def with_settings(
+    processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
+) -> CLUEProcessor:
+    """Makes a Thinker's processor one of CLUE; its chat template is kept, for a Thinker made of that CLUE."""
+    tokenizer = processor.tokenizer
+    tokenizer.chat_template = processor.chat_template
+    parts = processor.feature_extractor, processor.video_processor, tokenizer
+    return processor_class(*parts, prompt=prompt, media=media)
 
 
 def confidence_tokens(num_bins: int) -> list[str]:

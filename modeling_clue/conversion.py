@@ -5,7 +5,7 @@ these can serve.
 ```bash
 python -m modeling_clue.conversion to-clue --model Qwen/Qwen2.5-Omni-3B --output-dir clue-3b
 python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir thinker-3b
-python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir served-3b --layout omni
+python -m modeling_clue.conversion to-thinker --model clue-3b --output-dir served-3b --layout classify
 python -m modeling_clue.conversion from-research --model DIR_OR_REPO --prompt prompts.yaml --output-dir clue-3b
 python -m modeling_clue.conversion assemble --language-model HuggingFaceTB/SmolLM2-135M-Instruct \\
     --audio-tower openai/whisper-tiny.en --output-dir clue-small
@@ -20,8 +20,9 @@ question: see [`initial_head`].
 **To a Thinker.** The head's rows become the `lm_head` rows of `<CONF_i>`. At the last token of a prompt the softmax of
 the Thinker's logits, restricted to these tokens, is CLUE's distribution; exactly so in float32, while in bfloat16 the
 rows are rounded like the rest of `lm_head`. The prompt and the other settings that a Thinker has no place for are
-kept under `clue` in its `config.json`, and converting it back gives the same CLUE again. vLLM knows a Thinker only as
-the part of a full model: `--layout omni` writes the same weights as one that has no speech output.
+kept under `clue` in its `config.json`, and converting it back gives the same CLUE again. `--layout classify` writes a
+classifier of the bins for vLLM: a full model without speech output and `lm_head`, whose head of classes is the
+confidence head in its own precision.
 
 **From a research checkpoint**, as the paper's authors release theirs: Qwen2.5-Omni's Thinker with tokens `<CON_0>` ...
 `<CON_{N-1}>`, whose rows of `lm_head` are the confidence head, at the root or in `model/`, and in `lora/` an adapter
@@ -53,14 +54,13 @@ from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
-    ProcessorMixin,
     Qwen2VLImageProcessor,
 )
 from transformers.utils import CONFIG_NAME
 
 from .adapter import merge_adapter, read_calibration
 from .assembly import AUDIO_SIZE, VISION_SIZE, TowerSize, assemble
-from .auto import BACKBONES
+from .auto import BACKBONES, backbone_of, classes_of
 from .backbone import QWEN2_5_OMNI, Backbone
 from .checkpoint_parts import (
     add_special_tokens,
@@ -74,12 +74,15 @@ from .checkpoint_parts import (
     shared_fields,
     single_token,
     with_head,
+    with_settings,
 )
 from .command_line import exit_on_error
+from .confidence import bin_values
 from .configuration_clue import CLUEFields
-from .modeling_clue import ConfidenceEstimation, change_class
-from .processing_clue import DEFAULT_MEDIA, CLUEProcessor
+from .modeling_clue import change_class
+from .processing_clue import DEFAULT_MEDIA
 from .prompt_file import media_settings, read_prompt_file
+from .served_layout import chat_template, classifier_tokenizer, side_files
 
 
 # Fields of a CLUE configuration that a Thinker's lacks.
@@ -114,7 +117,10 @@ OLD_OPTIONS = {
     "--from-research-checkpoint": "from-research --model",
 }
 
-LAYOUTS = ("thinker", "omni")
+LAYOUTS = ("thinker", "classify")
+
+# The name by which vLLM finds the head of a classifier inside a model of several senses.
+SCORE_WEIGHT = "language_model.score.weight"
 
 # Folders of a research checkpoint; the first one may be its root.
 MODEL_FOLDER, ADAPTER_FOLDER = "model", "lora"
@@ -143,7 +149,7 @@ def to_clue(
     """
     out = new_folder(out)
     backbone, thinker_config = _thinker_config(source)
-    config_class, model_class, processor_class = _classes(backbone)
+    config_class, model_class, processor_class = classes_of(backbone)
     record = thinker_config.to_dict().get("clue")
     if record is not None and num_bins not in (None, record["num_bins"]):
         raise ValueError(f"'{source}' has {record['num_bins']} confidence bins already: leave out --num-bins.")
@@ -181,7 +187,7 @@ def to_clue(
     if record is None:
         processor.video_processor.size = dict(FRAME_SIZE)
         record = {"prompt": None, "media": None}
-    clue_processor = _clue_processor(processor_class, processor, record["prompt"], record["media"])
+    clue_processor = with_settings(processor_class, processor, record["prompt"], record["media"])
     return save_whole(with_head(thinker, model_class, config, head), clue_processor, out)
 
 
@@ -215,7 +221,7 @@ def from_research(
     backbone, thinker_config = _thinker_config(source)
     if backbone != QWEN2_5_OMNI:
         raise ValueError(f"'{source}' is of {backbone.name}: research checkpoints are of {QWEN2_5_OMNI.name} alone.")
-    config_class, model_class, processor_class = _classes(backbone)
+    config_class, model_class, processor_class = classes_of(backbone)
     if thinker_config.tie_word_embeddings:
         raise ValueError(f"'{source}' ties `lm_head` to the embeddings: an adapter on one would change both.")
     processor = read(backbone.upstream("Processor"), source)
@@ -230,7 +236,7 @@ def from_research(
     # Under their names in CLUE, by which `to_thinker` finds them.
     add_special_tokens(tokenizer, confidence_tokens(len(bin_ids)))
     media = {name: value for name, value in settings.items() if name in DEFAULT_MEDIA}
-    clue_processor = _clue_processor(processor_class, processor, prompts.prompt, media)
+    clue_processor = with_settings(processor_class, processor, prompts.prompt, media)
 
     # bfloat16 fits into float32 without rounding.
     thinker_class = backbone.upstream("ThinkerForConditionalGeneration")
@@ -282,7 +288,7 @@ def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> P
     """
     out = new_folder(out)
     config = _clue_config(source, "takes an adapter here")
-    _, model_class, processor_class = _classes(config.backbone)
+    _, model_class, processor_class = classes_of(config.backbone)
     processor = read(processor_class, source)
     config.calibration = read_calibration(adapter)
     model = load_whole(model_class, source, config=config)
@@ -298,37 +304,40 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
     Args:
         source (`str` or `Path`): folder or Hub repository of a CLUE checkpoint.
         out (`str` or `Path`): folder to write; it must not exist yet.
-        layout (`str`, defaults to `"thinker"`): the Thinker alone, or `"omni"`: in a full model without speech output,
-            the only form in which vLLM loads it.
+        layout (`str`, defaults to `"thinker"`): the Thinker alone, or `"classify"`: a classifier of the confidence
+            bins for vLLM, which [`~modeling_clue.serving.ServedCLUE`] asks.
 
     Returns:
-        `Path`: the folder, for `Qwen2_5OmniThinkerForConditionalGeneration` and `Qwen2_5OmniProcessor`, or those of
-        Qwen3-Omni. The processor enlarges frames unless told not to: pass `videos_kwargs={"size":
-        processor.video_processor.size}`. Where `audiovisual_positions` are plain, leave `use_audio_in_video`
-        unset.
+        `Path`: the folder. The Thinker alone is for `Qwen2_5OmniThinkerForConditionalGeneration` and
+        `Qwen2_5OmniProcessor`, or those of Qwen3-Omni. The processor enlarges frames unless told not to: pass
+        `videos_kwargs={"size": processor.video_processor.size}`. Where `audiovisual_positions` are plain, leave
+        `use_audio_in_video` unset.
 
     Raises:
         FileExistsError: if the folder exists.
-        ValueError: if the source is not a CLUE checkpoint, or its weights are incomplete.
+        ValueError: if the source is not a CLUE checkpoint, its weights are incomplete, or a classifier is to be made
+            of another backbone than Qwen2.5-Omni.
     """
     out = new_folder(out)
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     clue_config = _clue_config(source, "can become a Thinker")
     backbone = clue_config.backbone
-    _, model_class, processor_class = _classes(backbone)
+    if layout == "classify" and backbone != QWEN2_5_OMNI:
+        raise ValueError(
+            f"'{source}' is of {backbone.name}, whose positions vLLM computes by rules of their own: classifiers are "
+            f"made of {QWEN2_5_OMNI.name} alone."
+        )
+    _, model_class, processor_class = classes_of(backbone)
     processor = read(processor_class, source)
     clue = load_whole(model_class, source, config=clue_config)
+    files = side_files(clue, processor) if layout == "classify" else {}
 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
     config.clue |= {"prompt": processor.prompt, "media": processor.media}
     thinker = change_class(clue, backbone.upstream("ThinkerForConditionalGeneration"), config)
-    token_ids = processor.tokenizer.convert_tokens_to_ids(confidence_tokens(clue_config.num_bins))
-    with torch.no_grad():
-        lm_head = thinker.get_output_embeddings().weight
-        lm_head[token_ids] = clue.confidence_head.weight.to(lm_head.dtype)
-
+    head, tokens = clue.confidence_head.weight, confidence_tokens(clue_config.num_bins)
     video_processor = processor.video_processor
     image_processor = Qwen2VLImageProcessor(
         patch_size=video_processor.patch_size,
@@ -336,14 +345,24 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
         merge_size=video_processor.merge_size,
     )
     tokenizer = read(AutoTokenizer, source, extra_special_tokens=backbone.tokens)
+    template = tokenizer.chat_template
+    if layout == "classify":
+        tokenizer, template = classifier_tokenizer(tokenizer), chat_template(processor)
     omni_processor = backbone.upstream("Processor")(
-        image_processor,
-        video_processor,
-        processor.feature_extractor,
-        tokenizer,
-        chat_template=tokenizer.chat_template,
+        image_processor, video_processor, processor.feature_extractor, tokenizer, chat_template=template
     )
-    return save_whole(_wrap_in_omni(backbone, thinker) if layout == "omni" else thinker, omni_processor, out)
+    if layout == "classify":
+        omni = _wrap_in_omni(backbone, thinker)
+        labels = dict(enumerate(f"{value:.4g}" for value in bin_values(clue_config.num_bins).tolist()))
+        # vLLM sizes the head by the language model's, and names the likeliest bin by the other.
+        omni.config.thinker_config.text_config.id2label = omni.config.id2label = labels
+        weights = {name: weight for name, weight in omni.state_dict().items() if name != "thinker.lm_head.weight"}
+        weights[SCORE_WEIGHT] = head.detach()
+        return save_whole(omni, omni_processor, out, files=files, state_dict=weights)
+    with torch.no_grad():
+        lm_head = thinker.get_output_embeddings().weight
+        lm_head[processor.tokenizer.convert_tokens_to_ids(tokens)] = head.to(lm_head.dtype)
+    return save_whole(thinker, omni_processor, out)
 
 
 def _clue_config(source: str | Path, what: str) -> CLUEFields:
@@ -359,10 +378,9 @@ def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
     config = read(AutoConfig, source)
     if isinstance(config, CLUEFields):
         raise ValueError(f"'{source}' is a CLUE checkpoint already.")
-    backbones = {config_class.backbone.model_type: config_class.backbone for config_class, *_ in BACKBONES.values()}
-    backbone = backbones.get(config.model_type.removesuffix("_thinker"))
+    backbone = backbone_of(config.model_type)
     if backbone is None:
-        names = " or ".join(backbone.name for backbone in backbones.values())
+        names = " or ".join(config_class.backbone.name for config_class, *_ in BACKBONES.values())
         raise ValueError(f"'{source}' is a {config.model_type} checkpoint: CLUE is made from {names} alone.")
     thinker_config = config
     if config.model_type == backbone.model_type:
@@ -376,10 +394,6 @@ def _thinker_config(source: str | Path) -> tuple[Backbone, PreTrainedConfig]:
             f"by {expected}, that of all published checkpoints."
         )
     return backbone, thinker_config
-
-
-def _classes(backbone: Backbone) -> tuple[type[CLUEFields], type[ConfidenceEstimation], type[CLUEProcessor]]:
-    return next(classes for classes in BACKBONES.values() if classes[0].backbone == backbone)
 
 
 def _special_token_ids(
@@ -409,15 +423,6 @@ def _research_token_ids(tokenizer: PreTrainedTokenizerBase, source: str | Path) 
     if missing:
         raise ValueError(f"The tokenizer of '{source}' has <CON_{found[-1]}>, but lacks <CON_{missing[0]}>.")
     return [vocabulary[f"<CON_{index}>"] for index in found]
-
-
-def _clue_processor(
-    processor_class: type[CLUEProcessor], processor: ProcessorMixin, prompt: dict | None, media: dict | None
-) -> CLUEProcessor:
-    tokenizer = processor.tokenizer
-    tokenizer.chat_template = processor.chat_template  # kept for a Thinker made of this CLUE
-    parts = processor.feature_extractor, processor.video_processor, tokenizer
-    return processor_class(*parts, prompt=prompt, media=media)
 
 
 def _wrap_in_omni(backbone: Backbone, thinker):
@@ -487,7 +492,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--layout",
         choices=LAYOUTS,
         default="thinker",
-        help="a Thinker alone, or a full model without speech, as vLLM needs it (default: thinker)",
+        help="a Thinker alone, or a classifier of the confidence bins for vLLM (default: thinker)",
     )
     research.add_argument(
         "--prompt", required=True, help="YAML file, or the authors' run_eval.py: how the model was asked"

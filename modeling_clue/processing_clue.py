@@ -99,6 +99,9 @@ class EncodedPremise:
         video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
         video_second_per_grid (`float`): seconds between two steps of the grid.
         audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`): what the towers give.
+        waveform (`np.ndarray` of shape `(num_samples,)`), frames (`np.ndarray` of shape `(num_frames, height, width,
+            3)`): the sound, and the frames in the size in which they are cut into patches (uint8), if they were to be
+            kept.
         notes (`tuple[str, ...]`): what was cut, thinned or replaced.
         parts (`list[EncodedPremise]`): of a combination, which has no media of its own. A picture is frames of one
             step.
@@ -114,6 +117,8 @@ class EncodedPremise:
     video_second_per_grid: float | None = None
     audio_embeds: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
+    waveform: np.ndarray | None = None
+    frames: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     parts: list["EncodedPremise"] | None = None
 
@@ -261,7 +266,7 @@ class CLUEProcessor(ProcessorMixin):
         self._frame_sizes = {}  # see _resize
         self._prompt_pieces = {
             modality: {part: self._split_prompt(template) for part, template in parts.items()}
-            for modality, parts in _prompts_by_modality(self.prompt).items()
+            for modality, parts in prompts_by_modality(self.prompt).items()
         }
         if "answer" in self.prompt and self.encode_answer(0.5)[-1] not in tokenizer.all_special_ids:
             raise ValueError(
@@ -271,7 +276,7 @@ class CLUEProcessor(ProcessorMixin):
 
     @staticmethod
     def _check_prompt(prompt: dict) -> None:
-        for parts in _prompts_by_modality(prompt).values():
+        for parts in prompts_by_modality(prompt).values():
             first, last = parts["premise"], parts["hypothesis"]
             if first.count("{premise}") != 1 or "{premise}" in last:
                 raise ValueError(
@@ -283,7 +288,7 @@ class CLUEProcessor(ProcessorMixin):
                 )
             if not last:
                 raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
-        orders = {"{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(prompt).values()}
+        orders = {"{hypothesis}" in parts["premise"] for parts in prompts_by_modality(prompt).values()}
         if len(orders) > 1:
             raise ValueError(
                 "`prompt` has {hypothesis} in the part 'premise' of some modalities and in the part 'hypothesis' of "
@@ -364,8 +369,14 @@ class CLUEProcessor(ProcessorMixin):
 
     # Mixed precision around the call is meant for the model; it would round spectrograms.
     @torch.autocast("cpu", enabled=False)
-    def encode_premise(self, premise, **media) -> EncodedPremise:
-        """Decodes and tokenizes one premise (see the class for what it may be); `media` overrides single options.
+    def encode_premise(self, premise, *, keep_media: bool = False, **media) -> EncodedPremise:
+        """Decodes and tokenizes one premise.
+
+        Args:
+            premise: see the class for what it may be.
+            keep_media (`bool`, defaults to `False`): whether to keep waveform and frames, for a server that makes its
+                own inputs of them.
+            **media: overrides single options.
 
         Raises:
             ValueError: if the premise is empty, ambiguous, of an unknown kind, or a text that names a clip;
@@ -375,7 +386,7 @@ class CLUEProcessor(ProcessorMixin):
         self._check_media(options)
         parts = _parts_of(premise)
         if parts is not None:
-            return self._encode_parts(parts, media)
+            return self._encode_parts(parts, media, keep_media)
         modality, text, audio, video = self._resolve(premise)
         notes: tuple[str, ...] = ()
         if modality == "text":
@@ -401,13 +412,15 @@ class CLUEProcessor(ProcessorMixin):
 
         encoded, part = EncodedPremise(modality, [], notes=notes), _part_of_clip(premise)
         if TABLE[modality].sound:
-            self._add_sound(encoded, audio if audio is not None else video, part, options)
+            waveform = self._add_sound(encoded, audio if audio is not None else video, part, options)
+            encoded.waveform = waveform if keep_media else None
         if TABLE[modality].frames:
-            self._add_frames(encoded, video, part, options)
+            frames = self._add_frames(encoded, video, part, options)
+            encoded.frames = frames if keep_media else None
         encoded.input_ids = self.media_tokens(encoded)
         return encoded
 
-    def _encode_parts(self, parts: list, media: dict) -> EncodedPremise:
+    def _encode_parts(self, parts: list, media: dict, keep_media: bool) -> EncodedPremise:
         """Encodes a combination, part by part."""
         encoded: list[EncodedPremise] = []
         for number, part in enumerate(parts, 1):
@@ -416,7 +429,10 @@ class CLUEProcessor(ProcessorMixin):
                 if _parts_of(part) is not None:
                     raise ValueError("A part of a premise has no parts itself.")
                 image = None if row is None else row.get("image")
-                encoded.append(self.encode_premise(part, **media) if image is None else self._encode_image(image))
+                if image is None:
+                    encoded.append(self.encode_premise(part, keep_media=keep_media, **media))
+                else:
+                    encoded.append(self._encode_image(image, keep_media))
             except ValueError as error:
                 raise prefix_error(error, f"Part {number}") from error
         if not encoded:
@@ -430,7 +446,7 @@ class CLUEProcessor(ProcessorMixin):
         notes = tuple(f"part {number}: {note}" for number, part in enumerate(encoded, 1) for note in part.notes)
         return EncodedPremise(modality, ids, notes=notes, parts=encoded)
 
-    def _encode_image(self, source) -> EncodedPremise:
+    def _encode_image(self, source, keep_media: bool) -> EncodedPremise:
         """Encodes a picture as Qwen2.5-Omni's processor does, within the video processor's bounds on its pixels."""
         processor, token = self.video_processor, self.backbone.tokens["image_token"]
         pixels = torch.from_numpy(load_image(source)).permute(2, 0, 1)[None]
@@ -453,6 +469,7 @@ class CLUEProcessor(ProcessorMixin):
             pixel_values_videos=patches["pixel_values_videos"],
             video_grid_thw=grid,
             video_second_per_grid=1.0,  # of one step nothing depends on it
+            frames=pixels.permute(0, 2, 3, 1).numpy() if keep_media else None,
         )
 
     def encode_hypothesis(self, hypothesis: str) -> list[int]:
@@ -649,7 +666,7 @@ class CLUEProcessor(ProcessorMixin):
     @property
     def one_hypothesis_a_row(self) -> bool:
         """Returns whether each hypothesis gets a row of its own: where the prompt has it before the premise."""
-        return any("{hypothesis}" in parts["premise"] for parts in _prompts_by_modality(self.prompt).values())
+        return any("{hypothesis}" in parts["premise"] for parts in prompts_by_modality(self.prompt).values())
 
     @property
     def _pad_token_id(self) -> int:
@@ -755,7 +772,8 @@ class CLUEProcessor(ProcessorMixin):
                 )
         return modality, text, audio, video
 
-    def _add_sound(self, encoded: EncodedPremise, source, part: dict, options: dict) -> None:
+    def _add_sound(self, encoded: EncodedPremise, source, part: dict, options: dict) -> np.ndarray:
+        """Adds the spectrogram of a sound, and returns its waveform."""
         extractor, most = self.feature_extractor, options["max_audio_seconds"]
         audio = load_audio(source, sampling_rate=extractor.sampling_rate, max_seconds=most, **part)
         length, silence = len(audio.waveform), 0
@@ -776,8 +794,10 @@ class CLUEProcessor(ProcessorMixin):
         encoded.input_features = features[:, :num_frames].contiguous()
         encoded.num_mel_frames = num_frames
         encoded.notes += audio.notes
+        return audio.waveform
 
-    def _add_frames(self, encoded: EncodedPremise, source, part: dict, options: dict) -> None:
+    def _add_frames(self, encoded: EncodedPremise, source, part: dict, options: dict) -> np.ndarray:
+        """Adds the patches of a video, and returns its frames as they were cut."""
         processor = self.video_processor
         sampling_options = {name: options[name] for name in ("fps", "max_frames", "min_frames", "sampling")}
 
@@ -813,6 +833,7 @@ class CLUEProcessor(ProcessorMixin):
         encoded.video_grid_thw = patches["video_grid_thw"][0]
         encoded.video_second_per_grid = float(options["second_per_grid"] or processor.temporal_patch_size / video.fps)
         encoded.notes += video.notes
+        return video.frames.transpose(0, 2, 3, 1)
 
     def _resize(self, frame: torch.Tensor, num_frames: int) -> torch.Tensor:
         """Resizes one of `num_frames` frames, `(1, 3, height, width)`, as the video processor resizes them all."""
@@ -886,7 +907,12 @@ def _parts_of(premise) -> list | None:
     return parts_of_row({"parts": parts, "part_clips": clips}) if clips else parts
 
 
-def _prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
+def prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
+    """Returns the parts `"premise"` and `"hypothesis"` of a prompt for each modality that it is for.
+
+    Raises:
+        ValueError: if it lacks one of them.
+    """
     parts = {name: part for name, part in prompt.items() if name != "answer"}
     if parts.keys() == DEFAULT_PROMPT.keys():
         return dict.fromkeys(MODALITIES, parts)

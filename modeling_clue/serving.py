@@ -1,34 +1,35 @@
 # Copyright 2026 The CLUE Authors. Licensed under the Apache License, Version 2.0.
-"""Asks a CLUE checkpoint whose Thinker runs in a vLLM server, over OpenAI's API: text premises only.
+"""Asks a CLUE checkpoint that vLLM serves as a classifier of all its confidence bins.
 
 ```python
-clue = ServedCLUE("runs/clue-3b", server="http://127.0.0.1:8000/v1", model="clue")
+clue = ServedCLUE("runs/clue-3b-served", server="http://127.0.0.1:8000", model="clue")
 clue({"text": "Balls in the urn: red, red, blue.", "hypotheses": ["It is red.", "It is blue."]})
 ```
 
-Each hypothesis is a request for one token. Its prompt is the tokens that the processor gives the model, and the reply
-holds the log-probabilities of all `<CONF_i>` at the prompt's last position. serving.md, in this folder of the
-repository, says how to start the server, what was measured, and why sound and video are not supported.
+All hypotheses about a text go into one request, as the tokens that the processor gives the model. A clip goes to the
+server once, with the first hypothesis about it. serving.md, in this folder of the repository, says how to start the
+server, what was measured, and which premises it can't be asked about.
 """
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import torch
-from transformers import AutoConfig, AutoProcessor
 
-from . import auto  # noqa: F401 -- registers CLUE with them
-from .configuration_clue import CLUEFields
 from .pipeline_clue import answers, read_input
+from .processing_clue import EncodedPremise
+from .served_layout import SERVER_FILE, read_served, reference_input
+from .served_prompt import CannotServe, MediaPrompt, prompt_tokens
 from .servers import check_address, read_key, shortened, without_key
 
 
-# vLLM's limit on tokens whose log-probabilities are asked for by id (`MAX_LOGPROB_TOKEN_IDS`).
-MAX_BINS = 128
+# Share by which the logits of a reference answer may differ, as the root mean square about their mean. That of weights
+# rounded to bfloat16 is a few hundredths; a head that holds nothing is off by one, and so is any other.
+LARGEST_ERROR = 0.25
 
 
 class ServingError(RuntimeError):
@@ -36,21 +37,23 @@ class ServingError(RuntimeError):
 
 
 class ServedCLUE:
-    """Gives the pipeline's answers from a server that runs the exported Thinker of a checkpoint.
+    """Gives the pipeline's answers from a vLLM server.
 
     Args:
-        checkpoint (`str` or `Path`): folder or Hub repository of the CLUE checkpoint that was exported. Its
-            configuration, with the calibration, and its processor are read; its weights are not.
-        server (`str`): the address up to and with `/v1`.
-        model (`str`): the server's name of the Thinker (`--served-model-name`).
+        checkpoint (`str` or `Path`): folder or Hub repository that `to-thinker --layout classify` wrote, and that the
+            server runs. Its configuration, with the calibration, and its processor are read; its weights are not.
+        server (`str`): the server's address.
+        model (`str`): the server's name of the checkpoint (`--served-model-name`).
         api_key_env (`str`, defaults to `"CLUE_SERVER_KEY"`): the environment variable with the server's key; it may be
             unset.
         timeout (`float`, defaults to 60): seconds to wait for the connection and for each reply.
-        concurrency (`int`, defaults to 32): number of simultaneous requests.
+        concurrency (`int`, defaults to 32): number of simultaneous requests about a clip.
+        approximate (`bool`, defaults to `False`): whether to ask about clips that the server reads in a slightly
+            different way, too: videos with their sound, and some rates of frames. Notes of the answers say how.
 
     Raises:
-        ValueError: if the checkpoint is not one of CLUE, its confidence tokens are missing or too many, or the address
-            or the key can't be used.
+        OSError: if a file of the checkpoint is missing.
+        ValueError: if it is another kind of checkpoint, or the address or the key can't be used.
     """
 
     def __init__(
@@ -62,89 +65,125 @@ class ServedCLUE:
         api_key_env: str = "CLUE_SERVER_KEY",
         timeout: float = 60.0,
         concurrency: int = 32,
+        approximate: bool = False,
     ):
-        config = AutoConfig.from_pretrained(checkpoint)
-        if not isinstance(config, CLUEFields):
-            raise ValueError(
-                f"'{checkpoint}' is a {config.model_type} checkpoint: name the CLUE one it was made from."
-            )
-        if config.num_bins > MAX_BINS:
-            raise ValueError(f"'{checkpoint}' has {config.num_bins} bins: vLLM gives {MAX_BINS} of them at most.")
         check_address(server, api_key_env)
         if not timeout > 0 or concurrency < 1:
             raise ValueError(f"`timeout` and `concurrency` must be positive, got {timeout!r} and {concurrency!r}.")
         self._key = read_key(api_key_env)
-        self.calibration = config.calibration
-        self.processor = AutoProcessor.from_pretrained(checkpoint)
-        self.server, self.model, self.api_key_env = server.rstrip("/"), model, api_key_env
-        self.timeout, self.concurrency = timeout, concurrency
-        self._tokens = [f"<CONF_{index}>" for index in range(config.num_bins)]
-        vocabulary = self.processor.tokenizer.get_vocab()
-        missing = [token for token in self._tokens if token not in vocabulary]
-        if missing:
-            raise ValueError(
-                f"The tokenizer of '{checkpoint}' lacks {len(missing)} tokens, the first is {missing[0]}."
-            )
-        self._token_ids = [vocabulary[token] for token in self._tokens]
+        self._served = read_served(checkpoint)
+        self.processor, self.calibration = self._served.processor, self._served.calibration
+        self.server, self.model = server.rstrip("/").removesuffix("/v1"), model
+        self.api_key_env, self.timeout, self.concurrency = api_key_env, timeout, concurrency
+        self.approximate = approximate
+        self._checked: set[str] = set()
 
     def __call__(
         self, input_: dict, *, interval: float = 0.9, calibrated: bool = True, act: bool = False
     ) -> list[dict[str, Any]]:
-        """Judges the hypotheses of one premise in parallel; the server encodes their premise once.
+        """Judges the hypotheses of one premise.
+
+        Before the first premise of a modality, the server is asked about one whose answer the checkpoint has.
 
         Args:
-            input_ (`dict`): as the pipeline takes it: `text` (or `premise`) and `hypotheses`, or `hypothesis`.
+            input_ (`dict`): as the pipeline takes it: a premise, and `hypotheses` or `hypothesis`.
             interval (`float`, defaults to 0.9): share of the distribution inside the interval.
-            calibrated (`bool`, defaults to `True`): whether to apply the checkpoint's calibration, if it has one.
+            calibrated (`bool`, defaults to `True`): whether to apply the checkpoint's calibration, if it has one for
+                the premise's modality.
             act (`bool`, defaults to `False`): whether to tell which answers can be used alone, as the pipeline does.
 
         Returns:
             `list[dict]`: the pipeline's answers, one for each hypothesis.
 
         Raises:
-            ValueError: if the input can't be used, or its premise is not text.
-            ServingError: if the server can't be reached, refuses, or gives no whole distribution.
+            ValueError: if the input can't be used. `CannotServe`, a subclass, if the pipeline can, but not the server.
+            ServingError: if the server can't be reached, refuses, gives no whole distribution, or runs other weights.
         """
-        premise_row, sentences = read_input(input_)
-        premise = self.processor.encode_premise(premise_row)
-        if premise.modality != "text":
-            raise ValueError(f"A server is asked in tokens, and takes no {premise.modality} so: use the pipeline.")
-        prompts = [self.processor(premise.text, sentence)["input_ids"][0].tolist() for sentence in sentences]
+        premise, hypotheses = read_input(input_)
+        encoded = self.processor.encode_premise(premise, keep_media=True)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with (
-            httpx2.Client(headers=headers, timeout=self.timeout, limits=httpx2.Limits(max_connections=None)) as client,
-            ThreadPoolExecutor(min(self.concurrency, len(prompts))) as pool,
-        ):
-            log_probabilities = list(pool.map(lambda prompt: self._read(client, prompt), prompts))
+        with httpx2.Client(
+            headers=headers, timeout=self.timeout, limits=httpx2.Limits(max_connections=None)
+        ) as client:
+            logits, notes = self._judge(client, encoded, hypotheses)
         return answers(
-            sentences,
-            torch.tensor(log_probabilities),
+            hypotheses,
+            logits,
             self.calibration if calibrated else None,
-            premise.modality,
-            list(premise.notes),
+            encoded.modality,
+            [*encoded.notes, *notes],
             interval,
             act,
         )
 
-    def request(self, prompt: list[int]) -> dict[str, Any]:
-        """Returns the body of the request for a distribution, to `POST /v1/completions`.
+    def _judge(
+        self, client: httpx2.Client, premise: EncodedPremise, hypotheses: list[str]
+    ) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """Returns logits `(H, N)`, of a server whose weights are known to be right, and notes."""
+        tokens, prompt = prompt_tokens(self.processor, premise, hypotheses), None
+        if premise.modality != "text":
+            prompt = MediaPrompt(self._served, premise)
+            if prompt.notes and not self.approximate:
+                raise CannotServe(
+                    f"A server reads this premise slightly otherwise than the model: {'; '.join(prompt.notes)}. "
+                    "Use the pipeline, or take such answers with `approximate=True`."
+                )
+        for modality in sorted({part.modality for part in premise.media} - self._checked):
+            self._check(client, modality)
+            self._checked.add(modality)
+        return self._logits(client, tokens, prompt, hypotheses), () if prompt is None else prompt.notes
 
-        Args:
-            prompt (`list[int]`): tokens of premise and hypothesis as the processor gives them.
-        """
-        return {
-            "model": self.model,
-            "prompt": prompt,
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": len(self._token_ids),
-            "logprob_token_ids": self._token_ids,
-            "return_tokens_as_token_ids": False,
-        }
+    def _check(self, client: httpx2.Client, modality: str) -> None:
+        """Compares the server's answer to a reference: a head that was never loaded would answer, too."""
+        if modality not in self._served.reference:
+            raise CannotServe(
+                f"This checkpoint was not made for {modality} as a premise: its prompt has no part for it, or its "
+                "projections were not trained."
+            )
+        input_ = reference_input(modality, self.processor)
+        hypotheses = input_.pop("hypotheses")
+        premise = self.processor.encode_premise(input_, keep_media=True)
+        prompt = None if modality == "text" else MediaPrompt(self._served, premise)
+        tokens = prompt_tokens(self.processor, premise, hypotheses)
+        logits = self._logits(client, tokens, prompt, hypotheses)
+        expected = torch.tensor(self._served.reference[modality])
+        logits, expected = (values - values.mean(dim=1, keepdim=True) for values in (logits, expected))
+        error = float((logits - expected).norm() / expected.norm())
+        if not error <= LARGEST_ERROR:
+            raise ServingError(
+                f"{self.server} runs other weights than this checkpoint's, or without its confidence head: its logits "
+                f"about a {modality} premise whose answer is known are off by {error:.0%}. Start it with the folder "
+                f"named here and `--config {SERVER_FILE}` of that folder."
+            )
 
-    def _read(self, client: httpx2.Client, prompt: list[int]) -> list[float]:
+    def _logits(
+        self, client: httpx2.Client, tokens: list[list[int]], prompt: MediaPrompt | None, hypotheses: list[str]
+    ) -> torch.Tensor:
+        if prompt is None:
+            return torch.tensor(self._ask(client, {"input": tokens}, sum(map(len, tokens)), len(tokens)))
+        briefly = [prompt.messages(hypothesis, brief=True) for hypothesis in hypotheses]  # errors before any request
+
+        def ask(place: int, *, brief: bool) -> list[float]:
+            messages = briefly[place] if brief else prompt.messages(hypotheses[place])
+            try:
+                return self._ask(client, {"messages": messages, **prompt.options}, len(tokens[place]), 1)[0]
+            except ServingError:
+                if brief:  # the server has not kept the clip, or not for long
+                    return ask(place, brief=False)
+                raise
+
+        rows = [ask(0, brief=False)]
+        if len(tokens) > 1:
+            with ThreadPoolExecutor(min(self.concurrency, len(tokens) - 1)) as pool:
+                rows += pool.map(partial(ask, brief=True), range(1, len(tokens)))
+        return torch.tensor(rows)
+
+    def _ask(self, client: httpx2.Client, body: dict[str, Any], num_tokens: int, num_rows: int) -> list[list[float]]:
+        """Asks for the logits of one or more prompts, and checks that as many tokens were read."""
+        # Not the distribution: its smallest shares would be rounded to nothing.
+        body = {"model": self.model, **body, "use_activation": False}
         try:
-            response = client.post(f"{self.server}/completions", json=self.request(prompt))
+            response = client.post(f"{self.server}/classify", json=body)
         except httpx2.ConnectError as error:
             raise ServingError(f"No server answers at {self.server}: start it, or mend the address.") from error
         except httpx2.TimeoutException as error:
@@ -157,39 +196,36 @@ class ServedCLUE:
             raise ServingError(self._refusal(response.status_code, response.text))
         try:
             reply = response.json()
-            top = reply["choices"][0]["logprobs"]["top_logprobs"][0]
-            finish_reason = reply["choices"][0].get("finish_reason")
-            found = {token: float(top[token]) for token in self._tokens if token in top}
-        except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+            rows = [
+                [float(value) for value in row["probs"]] for row in sorted(reply["data"], key=lambda row: row["index"])
+            ]
+            read = int(reply["usage"]["prompt_tokens"])
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ServingError(f"{self.server} gave a reply without classes: {self._short(response.text)}") from error
+        sizes = {len(row) for row in rows}
+        if len(rows) != num_rows or sizes != {self._served.num_bins}:
             raise ServingError(
-                f"{self.server} gave a reply without log-probabilities: {self._short(response.text)}"
-            ) from error
-        if reply.get("error") or finish_reason not in (None, "length", "stop"):
-            raise ServingError(f"{self.server} broke off, finish_reason {finish_reason}: {self._short(response.text)}")
-        if not found:
-            raise ServingError(
-                f"{self.server} has other tokens where this checkpoint has its confidence tokens, or knows no "
-                f"`logprob_token_ids` (vLLM 0.32 does): it gave {', '.join(map(str, list(top)[:3]))}. Is "
-                f"{self.model!r} the Thinker exported from this checkpoint?"
+                f"{self.server} gave {len(rows)} answers of {', '.join(map(str, sorted(sizes)))} classes, where "
+                f"{num_rows} of {self._served.num_bins} were asked for: does it run this checkpoint?"
             )
-        if len(found) < len(self._tokens):
+        if read != num_tokens:
             raise ServingError(
-                f"{self.server} gave {len(found)} of {len(self._tokens)} confidence tokens: it takes no "
-                "`logprob_token_ids` (vLLM 0.32 does), or allows too few log-probabilities (`--max-logprobs`)."
+                f"{self.server} read {read} tokens where this checkpoint's processor has {num_tokens}: does it run "
+                "this checkpoint, with the tokenizer and the chat template of its folder?"
             )
-        if not all(map(isfinite, found.values())):
-            raise ServingError(f"{self.server} gave log-probabilities that are not finite numbers.")
-        return [found[token] for token in self._tokens]
+        logits = torch.tensor(rows)
+        if not bool(logits.isfinite().all()):
+            raise ServingError(f"{self.server} gave logits that are not finite numbers.")
+        return rows
 
     def _refusal(self, status: int, text: str) -> str:
         advice = {
-            400: "",
             401: f" Put its key into ${self.api_key_env}.",
             403: f" Put a key it takes into ${self.api_key_env}.",
-            404: f" Is {self.model!r} its `--served-model-name`, and does the address end in /v1?",
+            404: f" Is {self.model!r} its `--served-model-name`, and was it started with `--config {SERVER_FILE}`?",
         }.get(status, "")
-        if status == 400 and "greater than max allowed" in text:
-            advice = f" Start it with `--max-logprobs {len(self._tokens)}`."
+        if status == 400 and "trust-request-mm-kwargs" in text:
+            advice = f" Start it with `--config {SERVER_FILE}` of the checkpoint's folder."
         return f"{self.server} answers HTTP {status}: {self._short(text)}.{advice}"
 
     def _short(self, text: str) -> str:
