@@ -162,14 +162,14 @@ def reply_error(status: int, error: object, reply: dict, text: str) -> ReplyErro
     return ReplyError(kind, status, words if isinstance(words, str) and words else text, text)
 
 
-def _detail(detail: object) -> str | None:
+def _detail(detail: object) -> object:
     """Returns the words of FastAPI's errors: a text, an object with a message, or a list of what is wrong where."""
     if isinstance(detail, dict):
         return detail.get("message")
     if not isinstance(detail, list):
         return detail if isinstance(detail, str) else None
     told = [
-        f"{'.'.join(map(str, found.get('loc') or ()))}: {found.get('msg')}"
+        ": ".join(filter(None, [".".join(map(str, found.get("loc") or ())), str(found.get("msg"))]))
         for found in detail
         if isinstance(found, dict)
     ]

@@ -144,6 +144,14 @@ def test_no_text_is_no_answer(ask, content, finish):
             "HTTP 429 after 3 tries: Q",
         ),
         (503, "overloaded", "HTTP 503 after 3 tries: overloaded"),
+        (503, {"detail": "It is warming up"}, "HTTP 503 after 3 tries: It is warming up"),
+        (503, {"detail": {"error_type": "busy", "message": "too many"}}, "HTTP 503 after 3 tries: too many"),
+        (
+            500,
+            {"detail": [{"loc": ["body", "state"], "msg": "odd", "input": "x" * 999}, {"msg": "worse"}, 7]},
+            "HTTP 500 after 3 tries: body.state: odd; worse",
+        ),
+        (500, {"detail": []}, 'HTTP 500 after 3 tries: {"detail": []}'),
     ],
 )
 def test_what_may_pass_is_asked_again(ask, status, reply, words):
@@ -183,6 +191,7 @@ def test_what_never_comes_is_asked_again(ask):
         (403, error("Permission denied")),
         (403, "<html>Forbidden</html>"),
         (404, error("The model does not exist")),
+        (501, error("The model does not support this API")),
     ],
 )
 def test_an_empty_account_or_a_bad_key_ends_the_run_at_once(ask, status, reply):
