@@ -135,11 +135,6 @@ def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -
     return [(predicates[k], str(wordings[k][turn])) for k, turn in reversed(order)]
 
 
-def describe_urn(colours: list[str], rng: np.random.Generator) -> str:
-    """Describes an urn with these balls, by counts or as a list, now and then with a sentence to be ignored."""
-    return text_of(tell_urn(colours, rng))
-
-
 # Sentences, each with the number of balls that were named up to its end.
 Told = list[tuple[str, int]]
 

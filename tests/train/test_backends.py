@@ -91,7 +91,7 @@ LORA = ("--use_peft", "true", "--lora_dropout", "0")
         ("ddp_cpu", (), "none", {}),
         ("zero2", (), "zero", {}),
         ("zero2", LORA, "none", {}),
-        ("zero3", FROZEN, "none", {}),
+        ("zero3", (*FROZEN, "--prefix_share", "0.5"), "none", {}),
         ("fsdp2", (), "none", {"FSDP_ON_CPU": "true"}),
     ],
     ids=["ddp", "zero2", "zero2-lora", "zero3", "fsdp2"],
@@ -100,8 +100,9 @@ def test_two_processes_take_the_steps_of_one(
     backend, arguments, missing, environment, dataset, tiny_checkpoint, tmp_path
 ):
     """
-    Over all modalities, with accumulated batches of unequal size and clipped gradients: same losses, same norms, same
-    weights. What is saved is a checkpoint that anyone can load; with sharded weights, one that the run goes on from.
+    Over all modalities, with accumulated batches of unequal size, clipped gradients and, under ZeRO-3, premises cut
+    short: same losses, norms and weights. What is saved is a checkpoint that anyone can load; with sharded weights,
+    one that the run goes on from.
     """
     one, two = tmp_path / "one", tmp_path / "two"
     train_on_one(one, dataset, tiny_checkpoint, *arguments, missing=missing)
