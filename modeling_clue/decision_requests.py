@@ -28,6 +28,15 @@ class RequestError(ValueError):
         self.place = place
 
 
+def check_json(value: Any) -> None:
+    """Raises a [`RequestError`] if a part of a request could not be written into an answer: Python's parser takes
+    numbers that are none, and halves of characters."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, UnicodeEncodeError) as error:
+        raise RequestError((), "NaN, Infinity and lone surrogates are no JSON.") from error
+
+
 class SystemOneRequest(BaseModel):
     """A state, and typed questions about it by their names. Fields that are not listed are ignored."""
 
@@ -67,6 +76,10 @@ class SystemOneRequest(BaseModel):
         default={}, max_length=MAX_MEDIA, description="media by the words of the state that they stand for"
     )
     x_details: bool = Field(default=False, description="give the hypotheses, their probabilities and intervals too")
+
+    def repeated(self) -> list:
+        """Returns what answers and errors may repeat, and the state."""
+        return [self.model, self.state, self.questions, list(self.assets)]
 
     def parts(self) -> list[Part]:
         """Returns the parts of the premise, with their media decoded from base64."""
@@ -213,6 +226,10 @@ class DecisionsRequest(BaseModel):
         min_length=1, max_length=MAX_QUESTIONS
     )
     x_details: bool = False
+
+    def repeated(self) -> list:
+        """Returns what answers and errors may repeat."""
+        return [self.model, self.model_dump(include={"questions"})]
 
     def parts(self) -> list[Part]:
         """Returns the parts of the premise: pictures stay where they are among the texts."""

@@ -34,7 +34,7 @@ from transformers.decision.template_utils import Question
 
 from .command_line import exit_on_error
 from .decision_format import Part, build_premise, hypotheses_of, option_probabilities
-from .decision_requests import DecisionsRequest, RequestError, SystemOneRequest
+from .decision_requests import DecisionsRequest, RequestError, SystemOneRequest, check_json
 from .media_limits import MediaLimits
 from .pipeline_clue import UncertainInferencePipeline
 from .premise_state import PremiseState
@@ -207,6 +207,7 @@ def build_app(clue: UncertainInferencePipeline, options: ServerOptions, source: 
     app = FastAPI(title="CLUE", description="Calibrated probabilities of statements about texts, sounds and videos.")
 
     def work(body: SystemOneRequest | DecisionsRequest) -> tuple[list[Question], Judged]:
+        check_json(body.repeated())
         questions = body.parsed()
         hypotheses = []
         for place, question in enumerate(questions):
@@ -240,7 +241,10 @@ def build_app(clue: UncertainInferencePipeline, options: ServerOptions, source: 
     async def answer(body: SystemOneRequest | DecisionsRequest) -> JSONResponse:
         if body.model not in names:
             raise HTTPException(404, f"There is no such model: this server has {options.name!r}.")
-        questions, judged = await run_in_threadpool(work, body)
+        try:
+            questions, judged = await run_in_threadpool(work, body)
+        except RecursionError as error:
+            raise RequestError((), "Objects and lists are nested too deeply.") from error
         answers = []
         for question, found in zip(questions, judged.answers, strict=True):
             given = question.answer(option_probabilities(question, [one["probability"] for one in found]))

@@ -225,6 +225,24 @@ def test_limits_and_errors_say_what_to_do(client, change, status, words):
         assert detail["message"] and detail["error_type"]
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ('"state": ' + "[" * 900 + "]" * 900, "nested too deeply"),
+        ('"questions": {"q": {"type": "noul", "instructions": ' + "[" * 400 + "]" * 400 + "}}", "nested too deeply"),
+        ('"questions": {"\\udfff": {"type": "noul", "instructions": "x"}}', "no JSON"),
+        ('"questions": {"q": {"type": "score", "criteria": [{"a": NaN}]}}', "no JSON"),
+        ('"state": "\\ud800"', "no JSON"),
+    ],
+)
+def test_what_only_pythons_parser_takes_for_json_is_refused(client, change, words):
+    """It could not be put into an answer, nor into a text."""
+    questions = '"questions": {"q": {"type": "noul", "instructions": "x"}}'
+    content = "{" + ", ".join(['"model": "clue", "state": "x"', questions, change]) + "}"
+    reply = client.post("/v1/systemone", content=content, headers={"Content-Type": "application/json"})
+    assert reply.status_code == 422 and words in reply.json()["detail"][0]["msg"], reply.text
+
+
 def test_errors_of_openais_endpoint_are_openais(client):
     """An object `error` with the message, and the field."""
     questions = [{"type": "predicate", "instructions": "x"}]
