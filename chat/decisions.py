@@ -142,11 +142,11 @@ class SystemOneClient(DecisionClient):
     def request(state: State, hypotheses: Sequence[str]) -> dict:
         """Writes a request with the questions `q1`, `q2`, ..., in the order of the hypotheses."""
         texts = state.of("text")
-        told = "" if not texts else texts[0] if len(texts) == 1 else texts
+        state_text = "" if not texts else texts[0] if len(texts) == 1 else texts
         if state.background is not None:
-            told = {"background": state.background, **({"premise": told} if texts else {})}
+            state_text = {"background": state.background, **({"premise": state_text} if texts else {})}
         return {
-            "state": told,
+            "state": state_text,
             "questions": {
                 f"q{number}": {"type": "noul", "instructions": hypothesis}
                 for number, hypothesis in enumerate(hypotheses, start=1)
@@ -179,8 +179,8 @@ class DecisionsClient(DecisionClient):
             for kind, value in state.parts
         ]
         if state.background is not None:
-            told = f"Background, for orientation only; it is no evidence:\n{state.background}"
-            parts.insert(0, {"type": "input_text", "text": told})
+            background = f"Background, for orientation only; it is no evidence:\n{state.background}"
+            parts.insert(0, {"type": "input_text", "text": background})
         alone = len(parts) == 1 and parts[0]["type"] == "input_text"
         return {
             "input": parts[0]["text"] if alone else [{"type": "message", "role": "user", "content": parts}],

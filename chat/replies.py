@@ -168,12 +168,12 @@ def _detail(detail: object) -> object:
         return detail.get("message")
     if not isinstance(detail, list):
         return detail if isinstance(detail, str) else None
-    told = [
+    complaints = [
         ": ".join(filter(None, [".".join(map(str, found.get("loc") or ())), str(found.get("msg"))]))
         for found in detail
         if isinstance(found, dict)
     ]
-    return "; ".join(told)
+    return "; ".join(complaints)
 
 
 def _parts(content: object) -> dict[str, str]:

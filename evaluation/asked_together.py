@@ -122,8 +122,8 @@ def ways_table(report: dict) -> str:
         for way in report["ways"]
     ]
     lacking = report["without_number"]
-    told = f"\n\n{lacking:,} rows more have no answer in some way, and are in no line." if lacking else ""
-    return markdown_table(HEADER, rows) + told
+    missing = f"\n\n{lacking:,} rows more have no answer in some way, and are in no line." if lacking else ""
+    return markdown_table(HEADER, rows) + missing
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

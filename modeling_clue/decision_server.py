@@ -254,11 +254,11 @@ def build_app(clue: UncertainInferencePipeline, options: ServerOptions, source: 
                 ]
             answers.append(given)
         usage = {"input_tokens": judged.input_tokens, "output_tokens": 0}
-        told = {"x_modality": judged.modality, "x_notes": judged.notes}
+        about_premise = {"x_modality": judged.modality, "x_notes": judged.notes}
         if isinstance(body, SystemOneRequest):
             named = {question.name: given for question, given in zip(questions, answers, strict=True)}
             usage["x_cached_tokens"] = judged.cached_tokens
-            return JSONResponse({"model": options.name, "answers": named, "usage": usage, **told})
+            return JSONResponse({"model": options.name, "answers": named, "usage": usage, **about_premise})
         usage |= {
             "input_tokens_details": {"cached_tokens": judged.cached_tokens, "cache_write_tokens": 0},
             "output_tokens_details": {"reasoning_tokens": 0},
@@ -268,7 +268,7 @@ def build_app(clue: UncertainInferencePipeline, options: ServerOptions, source: 
             body.answer(place, given) | ({"x_hypotheses": given["x_hypotheses"]} if body.x_details else {})
             for place, given in enumerate(answers)
         ]
-        return JSONResponse({"model": options.name, "answers": written, "usage": usage, **told})
+        return JSONResponse({"model": options.name, "answers": written, "usage": usage, **about_premise})
 
     @app.post("/v1/systemone")
     async def systemone(body: SystemOneRequest) -> JSONResponse:
@@ -330,12 +330,12 @@ def _made(source: str) -> datetime:
 
 def _invalid(path: str, details: list[dict]) -> JSONResponse:
     """Says what in a request is wrong, without the input that pydantic repeats."""
-    told = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in details]
+    errors = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in details]
     if path == "/v1/decisions":
-        places = [".".join(map(str, one["loc"][1:])) for one in told]
-        message = "; ".join(f"{place}: {one['msg']}" for place, one in zip(places, told, strict=True))
+        places = [".".join(map(str, one["loc"][1:])) for one in errors]
+        message = "; ".join(f"{place}: {one['msg']}" for place, one in zip(places, errors, strict=True))
         return _error(path, 422, message, param=places[0])
-    return JSONResponse({"detail": told}, 422)
+    return JSONResponse({"detail": errors}, 422)
 
 
 def _error(

@@ -29,7 +29,14 @@ from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
 from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.facts import Facts
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, sample_hypotheses, sentence_ends, tell_urn, text_of
+from datasets_scripts.sources.urn_language import (
+    COLOURS,
+    PITCHES,
+    describe_urn,
+    sample_hypotheses,
+    sentence_ends,
+    text_of,
+)
 from datasets_scripts.sources.urn_media import EVENT_SAMPLES, SAMPLING_RATE, write_sound, write_video
 from modeling_clue.modalities import MODALITIES, TABLE
 
@@ -211,10 +218,10 @@ def _make_premise(
 
     scene = sample()
     if modality == "text":
-        while (premise := text_of(told := tell_urn(list(scene.colours), rng, look.sentences))) in seen:
+        while (premise := text_of(sentences := describe_urn(list(scene.colours), rng, look.sentences))) in seen:
             scene = sample()
         seen.add(premise)
-        known = [(at, scene.events[:balls]) for at, balls in sentence_ends(told) if balls]
+        known = [(at, scene.events[:balls]) for at, balls in sentence_ends(sentences) if balls]
     else:
         premise = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
         known = event_ends(scene.events, look.event_seconds)

@@ -136,10 +136,10 @@ def _shuffled_sentences(predicates: list[Predicate], rng: np.random.Generator) -
 
 
 # Sentences, each with the number of balls that were named up to its end.
-Told = list[tuple[str, int]]
+Sentences = list[tuple[str, int]]
 
 
-def tell_urn(colours: list[str], rng: np.random.Generator, most: int = 1) -> Told:
+def describe_urn(colours: list[str], rng: np.random.Generator, most: int = 1) -> Sentences:
     """
     Tells of the balls of an urn, now and then with a sentence to be ignored.
 
@@ -151,24 +151,24 @@ def tell_urn(colours: list[str], rng: np.random.Generator, most: int = 1) -> Tol
     """
     number = int(rng.integers(1, min(most, len(colours)) + 1)) if most > 1 else 1
     if number == 1:
-        told = [(list_balls(colours, rng), len(colours))]
+        sentences = [(list_balls(colours, rng), len(colours))]
     else:
         ends = rng.choice(np.arange(1, len(colours)), number - 1, replace=False)
-        told = add_up(colours, sorted(map(int, ends)), rng)
+        sentences = add_up(colours, sorted(map(int, ends)), rng)
     chance = rng.random()
     if chance >= DISTRACTED_SHARE:
-        return told
+        return sentences
     colour = rng.choice(COLOURS)
     if chance < SECOND_URN_SHARE:
         distractor = SECOND_URN.format(rng.integers(2, 10), colour)
     else:
         distractor = str(rng.choice(DISTRACTORS)).format(colour)
-    place = len(told) if rng.random() < 0.5 else 0
-    told.insert(place, (distractor, told[place - 1][1] if place else 0))
-    return told
+    place = len(sentences) if rng.random() < 0.5 else 0
+    sentences.insert(place, (distractor, sentences[place - 1][1] if place else 0))
+    return sentences
 
 
-def add_up(colours: list[str], ends: list[int], rng: np.random.Generator) -> Told:
+def add_up(colours: list[str], ends: list[int], rng: np.random.Generator) -> Sentences:
     """Tells of balls in sentences that add up, each of those before one of the `ends`, the last of the rest."""
     return [
         (name_balls(colours[start:end], rng), end)
@@ -176,14 +176,14 @@ def add_up(colours: list[str], ends: list[int], rng: np.random.Generator) -> Tol
     ]
 
 
-def text_of(told: Told) -> str:
+def text_of(sentences: Sentences) -> str:
     """Returns the text that sentences make."""
-    return " ".join(sentence for sentence, _ in told)
+    return " ".join(sentence for sentence, _ in sentences)
 
 
-def sentence_ends(told: Told) -> list[tuple[int, int]]:
+def sentence_ends(sentences: Sentences) -> list[tuple[int, int]]:
     """Returns where each sentence ends in its text, in characters, and the balls named up to there."""
-    return [(len(text_of(told[:number])), told[number - 1][1]) for number in range(1, len(told) + 1)]
+    return [(len(text_of(sentences[:number])), sentences[number - 1][1]) for number in range(1, len(sentences) + 1)]
 
 
 def list_balls(colours: list[str], rng: np.random.Generator) -> str:

@@ -12,7 +12,7 @@ There are three sets:
 - `corrected`, of texts alone: an urn, "That is wrong.", then another urn.
 
 Clips with sound have events of 0.2 s in place of 0.16 s, so that ten fit into the 2 s which Qwen2.5-Omni's audio tower
-takes at once: no time at which belief can be told tears one apart.
+takes at once: no time at which belief can be sentences tears one apart.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from modeling_clue.modalities import MODALITIES, TABLE
 VERSION = "urn-over-time-1"
 SETS = ("steady", "overturned", "corrected")
 # Events of a premise: as many as the training data has at most, and three times as many where there is sound, of which
-# belief can be told every 2 s.
+# belief can be sentences every 2 s.
 EVENTS = {"text": 10, "audio": 30, "video": 10, "audiovisual": 30}
 # Of one event, where there is sound.
 SOUND_EVENT_SAMPLES = 3_200
@@ -194,17 +194,19 @@ def make_premise(
         seconds = event_samples(modality) / SAMPLING_RATE
         ends, known = zip(*event_ends(events, seconds), strict=True)
         return Premise(name, modality, set_name, scene, None, ends, known, seed)
-    told = _corrected(events, rng) if set_name == "corrected" else _added_up(events, set_name, rng)
-    text = " ".join(sentence for sentence, _ in told)
-    ends = tuple(len(" ".join(sentence for sentence, _ in told[:number])) for number in range(1, len(told) + 1))
-    return Premise(name, modality, set_name, scene, text, ends, tuple(known for _, known in told), seed)
+    sentences = _corrected(events, rng) if set_name == "corrected" else _added_up(events, set_name, rng)
+    text = " ".join(sentence for sentence, _ in sentences)
+    ends = tuple(
+        len(" ".join(sentence for sentence, _ in sentences[:number])) for number in range(1, len(sentences) + 1)
+    )
+    return Premise(name, modality, set_name, scene, text, ends, tuple(known for _, known in sentences), seed)
 
 
 # Sentences, each with the events that are known after it.
-Told = list[tuple[str, tuple[tuple[str, ...], ...] | None]]
+Sentences = list[tuple[str, tuple[tuple[str, ...], ...] | None]]
 
 
-def _added_up(events: tuple[tuple[str, ...], ...], set_name: str, rng: np.random.Generator) -> Told:
+def _added_up(events: tuple[tuple[str, ...], ...], set_name: str, rng: np.random.Generator) -> Sentences:
     """Tells of the balls a few at a time; now and then a sentence of the steady ones is to be ignored."""
     number = len(events)
     # The first sentence of the overturned ones is of the balls that are alike.
@@ -212,15 +214,15 @@ def _added_up(events: tuple[tuple[str, ...], ...], set_name: str, rng: np.random
     least = inner[0] + 1 if inner else 1
     inner += sorted(map(int, rng.choice(np.arange(least, number), SENTENCES - 1 - len(inner), replace=False)))
     added = add_up([colour for (colour,) in events], inner, rng)
-    told: Told = [(sentence, events[:balls]) for sentence, balls in added]
+    sentences: Sentences = [(sentence, events[:balls]) for sentence, balls in added]
     if set_name == "steady" and rng.random() < DISTRACTED_SHARE:
-        place = int(rng.integers(len(told) + 1))
+        place = int(rng.integers(len(sentences) + 1))
         (sentence,), _ = distracting_sentences(1, rng)
-        told.insert(place, (sentence, told[place - 1][1] if place else None))
-    return told
+        sentences.insert(place, (sentence, sentences[place - 1][1] if place else None))
+    return sentences
 
 
-def _corrected(events: tuple[tuple[str, ...], ...], rng: np.random.Generator) -> Told:
+def _corrected(events: tuple[tuple[str, ...], ...], rng: np.random.Generator) -> Sentences:
     """Tells of an urn with half of the balls, takes that back, and tells of one with the other half."""
     half = len(events) // 2
     return [

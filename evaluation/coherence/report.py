@@ -119,9 +119,9 @@ def _largest(report: dict) -> str:
             largest = row["largest"]
             if largest is None or abs(largest["deviation"]) <= TOLERANCE:
                 continue
-            told = "; ".join(_answer(answer) for answer in largest["answers"])
+            answers = "; ".join(_answer(answer) for answer in largest["answers"])
             lines.append(
-                f"- {of['name']}, {row['kind']} ({largest['deviation']:+.3f}), `{largest['premise']}`: {told}"
+                f"- {of['name']}, {row['kind']} ({largest['deviation']:+.3f}), `{largest['premise']}`: {answers}"
             )
     return "\n".join(lines) or f"None is above {TOLERANCE}."
 

@@ -7,7 +7,7 @@ import pytest
 from transformers import pipeline
 
 from datasets_scripts.sources.urn import make_rows, sample_scene
-from datasets_scripts.sources.urn_language import tell_urn, text_of
+from datasets_scripts.sources.urn_language import describe_urn, text_of
 from datasets_scripts.sources.urn_media import write_sound, write_video
 
 
@@ -47,7 +47,7 @@ def test_it_answers_urns_it_has_never_seen(clue, tmp_path, modality):
     for number in range(PREMISES):
         scene = sample_scene(modality, rng)
         if modality == "text":
-            premise = text_of(tell_urn(list(scene.colours), rng))
+            premise = text_of(describe_urn(list(scene.colours), rng))
         elif modality == "audio":
             premise = str(tmp_path / f"{number}.flac")
             write_sound(Path(premise), list(scene.pitches), rng)
