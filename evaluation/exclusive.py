@@ -23,7 +23,7 @@ from transformers.decision.template_utils import Question
 
 from common.cli import ArgumentParser, exit_on_error, positive_int
 from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, sample_scene, write_clip
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, Predicate, describe_urn
+from datasets_scripts.sources.urn_language import COLOURS, PITCHES, Predicate, describe_urn, text_of
 from modeling_clue.decision import CLUEDecisionConfig
 from modeling_clue.decision_format import hypotheses_of, option_probabilities
 from modeling_clue.modalities import MODALITIES, TABLE
@@ -84,7 +84,7 @@ def draw_premises(modality: str, number: int, seed: int, folder: Path) -> Iterat
         rng = np.random.default_rng([seed, MODALITIES.index(modality), index])
         scene = sample_scene(modality, rng)
         if modality == "text":
-            yield {"modality": "text", "text": describe_urn(list(scene.colours), rng)}, scene
+            yield {"modality": "text", "text": text_of(describe_urn(list(scene.colours), rng))}, scene
             continue
         path = folder / f"{index}{MEDIA_SUFFIX[modality]}"
         write_clip(path, scene, rng)

@@ -22,7 +22,7 @@ from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, new_row
 from datasets_scripts.building.writer import write_config
 from datasets_scripts.sources.urn import MEDIA_SUFFIX, Scene, map_in_processes, sample_scene, write_clip
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, Predicate, describe_urn
+from datasets_scripts.sources.urn_language import COLOURS, PITCHES, Predicate, describe_urn, text_of
 from datasets_scripts.sources.urn_stress import CONTEXT
 from evaluation.coherence.questions import Check, Question, check
 from modeling_clue.modalities import MODALITIES, TABLE
@@ -85,7 +85,7 @@ def _of_modality(modality: str, options: dict) -> list[Asked]:
         rng = np.random.default_rng(list(seeds))
         for _ in range(ATTEMPTS):
             scene = sample_scene(modality, rng)
-            text = describe_urn(list(scene.colours), rng) if modality == "text" else None
+            text = text_of(describe_urn(list(scene.colours), rng)) if modality == "text" else None
             if text is None or text not in texts:
                 break
         else:

@@ -40,7 +40,7 @@ class Counting(Predictor):
             assert all(self.next_is_prepared.acquire(timeout=30) for _ in range(2))
         self.most_ahead = max(self.most_ahead, len(self.prepared) - len(self.answered))
         self.answered.append(name)
-        return [Prediction(0.5, 0.1, 1.0, [0.4, 0.6])] * count
+        return [Prediction(0.5, 0.1, 1.0, [0.4, 0.6], [0.1] * 10)] * count
 
 
 def test_the_next_batch_is_prepared_during_the_present_one_and_no_more():
