@@ -31,7 +31,11 @@ AUDIO_OPTIONS = {"flags": "+bitexact", "threads": "1", "aac_coder": "fast"}
 
 
 def synthesize(
-    pitches: list[str], rng: np.random.Generator, hums: tuple[str, ...] = (), event_samples: int = EVENT_SAMPLES
+    pitches: list[str],
+    rng: np.random.Generator,
+    hums: tuple[str, ...] = (),
+    event_samples: int = EVENT_SAMPLES,
+    hertz: dict[str, float] = HERTZ,
 ) -> np.ndarray:
     """
     Returns beeps of these pitches as a waveform `(events * event_samples,)` float32 at 16 kHz, some with noise behind
@@ -45,7 +49,7 @@ def synthesize(
     envelope = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge / 0.015, 0, 1))
     gain = rng.uniform(0.15, 0.5)
     beeps = [
-        gain * rng.uniform(0.8, 1.2) * envelope * np.sin(2 * np.pi * HERTZ[pitch] * rng.uniform(0.96, 1.04) * time)
+        gain * rng.uniform(0.8, 1.2) * envelope * np.sin(2 * np.pi * hertz[pitch] * rng.uniform(0.96, 1.04) * time)
         for pitch in pitches
     ]
     waveform = np.concatenate(beeps)
@@ -56,7 +60,12 @@ def synthesize(
     return np.clip(waveform, -1, 1).astype(np.float32)
 
 
-def draw(colours: list[str], rng: np.random.Generator, squares: tuple[str, ...] = ()) -> np.ndarray:
+def draw(
+    colours: list[str],
+    rng: np.random.Generator,
+    squares: tuple[str, ...] = (),
+    rgb: dict[str, tuple[int, int, int]] = RGB,
+) -> np.ndarray:
     """
     Returns balls of these colours as frames `(events * 2, 112, 112, 3)` uint8, one filled circle on grey in each.
 
@@ -71,7 +80,7 @@ def draw(colours: list[str], rng: np.random.Generator, squares: tuple[str, ...] 
         radius = rng.uniform(30, 42)
         centre_y, centre_x = FRAME_SIZE / 2 + rng.uniform(-10, 10, size=2)
         inside = (y - centre_y) ** 2 + (x - centre_x) ** 2 < radius**2
-        frame[inside] = np.clip(np.array(RGB[colour]) + rng.uniform(-14, 14, size=3), 0, 255)
+        frame[inside] = np.clip(np.array(rgb[colour]) + rng.uniform(-14, 14, size=3), 0, 255)
     near, far = slice(0, SQUARE), slice(FRAME_SIZE - SQUARE, FRAME_SIZE)
     for colour, (rows, columns) in zip(squares, ((near, near), (far, far), (near, far), (far, near)), strict=False):
         frames[:, rows, columns] = RGB[colour]
@@ -86,7 +95,11 @@ def write_sound(
     event_samples: int = EVENT_SAMPLES,
 ) -> None:
     """Writes the sounds of a scene to `path`, a FLAC file."""
-    waveform = synthesize(pitches, rng, hums, event_samples)
+    encode_sound(path, synthesize(pitches, rng, hums, event_samples))
+
+
+def encode_sound(path: Path, waveform: np.ndarray) -> None:
+    """Writes a waveform `(samples,)` at 16 kHz to `path`, a FLAC file."""
     soundfile.write(path, waveform, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
 
 
@@ -101,21 +114,33 @@ def write_video(
 ) -> None:
     """Writes the balls of a scene to `path`, an MP4 file, with its sounds where there are `pitches`."""
     fps = Fraction(FRAMES_PER_EVENT * SAMPLING_RATE, event_samples)
+    # Sound first: both draw from the one generator.
+    waveform = None if pitches is None else synthesize(pitches, rng, hums, event_samples)
+    encode_video(path, draw(colours, rng, squares), waveform, fps)
+
+
+def encode_video(
+    path: Path,
+    frames: np.ndarray,
+    waveform: np.ndarray | None = None,
+    fps: Fraction = Fraction(FRAMES_PER_EVENT * SAMPLING_RATE, EVENT_SAMPLES),
+) -> None:
+    """Writes frames `(number, 112, 112, 3)` uint8 to `path`, an MP4 file, with a waveform `(samples,)` at 16 kHz if
+    there is one."""
     with av.open(path, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=fps, options=VIDEO_OPTIONS)
         video.width = video.height = FRAME_SIZE
         video.pix_fmt = "yuv420p"
         # All streams must be known before the first packet is written.
-        if pitches is not None:
+        if waveform is not None:
             audio = container.add_stream("aac", rate=SAMPLING_RATE, layout="mono", options=AUDIO_OPTIONS)
             audio.bit_rate = 64_000
-            samples = synthesize(pitches, rng, hums, event_samples)[None]
-            waveform = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            waveform.sample_rate = SAMPLING_RATE
+            sound = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
+            sound.sample_rate = SAMPLING_RATE
             # With a start time the encoder's priming is noted in the file, and decoders cut it off again.
-            waveform.pts, waveform.time_base = 0, Fraction(1, SAMPLING_RATE)
-            container.mux(audio.encode(waveform))
+            sound.pts, sound.time_base = 0, Fraction(1, SAMPLING_RATE)
+            container.mux(audio.encode(sound))
             container.mux(audio.encode(None))
-        for image in draw(colours, rng, squares):
+        for image in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
