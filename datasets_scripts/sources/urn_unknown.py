@@ -27,7 +27,7 @@ import numpy as np
 from common.cli import positive_int
 from common.files import replacing
 from datasets_scripts.sources.urn import EVENTS, MEDIA_SUFFIX, Scene, sample_scene, write_clip
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses
+from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses, text_of
 from datasets_scripts.sources.urn_media import (
     EVENT_SAMPLES,
     FRAME_SIZE,
@@ -229,7 +229,7 @@ def _describe(kind: str, scene: Scene, rng: np.random.Generator) -> tuple[str, l
         names = [str(name) for name in rng.choice(list(STRANGE_COLOURS), 2, replace=False)]
         counts = [f"{int(rng.integers(1, 6))} {name}" for name in names]
         return f"An urn holds {' and '.join(counts)} balls.", scene.events
-    return describe_urn(colours, rng), scene.events
+    return text_of(describe_urn(colours, rng)), scene.events
 
 
 def _sound_of_two(scene: Scene, samples: int, rng: np.random.Generator) -> np.ndarray:

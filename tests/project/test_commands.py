@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluation.run": "--model {missing} --dataset umui --dataset-config urn-text",
     "evaluation.urn": "--model {missing} --suites {folder}",
     "evaluation.asked_together": "--dataset {missing}/a/b --dataset-config urn-text --output-dir {folder}/out",
+    "evaluation.unknown": "--model {missing} --output-dir {folder}/out",
     "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
     "evaluation.coherence": "--model {missing} --suites {folder}",
     "evaluation.exclusive": "--model {missing}",
