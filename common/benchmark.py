@@ -41,8 +41,9 @@ def benchmark(name: str, framework: str, configs: Iterable[str]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=119)
 
 
-def evaluation_entries(report: dict) -> list[EvalResultEntry]:
-    """Returns a report's results on a dataset of the Hub, a task each; `report` is one of a checkpoint's record."""
+def evaluation_entries(report: dict, source_url: str | None = None) -> list[EvalResultEntry]:
+    """Returns a report's results on a dataset of the Hub, a task each; `report` is one of a checkpoint's record, and
+    `source_url` is where a reader finds it whole."""
     return [
         EvalResultEntry(
             dataset_id=report["dataset"],
@@ -50,6 +51,7 @@ def evaluation_entries(report: dict) -> list[EvalResultEntry]:
             value=report["measures"][measure]["value"],
             dataset_revision=report.get("revision"),
             date=report["date"],
+            source_url=source_url,
             notes=" ".join(report["command"]),
         )
         for measure in MEASURES

@@ -32,12 +32,12 @@ METRICS = {
 BASELINES = ("constant_mean", "hypothesis_only")
 
 
-def write_card(folder: Path, record: dict, kind: str = "whole") -> None:
+def write_card(folder: Path, record: dict, kind: str = "whole", source_url: str | None = None) -> None:
     """Writes the card of a checkpoint, that of the adapter within, their record, and what was measured on the Hub's
     datasets as its leaderboards read it. `kind` is `"whole"`, `"adapter"` for one that `AutoModel` loads with its
-    base, or `"part"` for the folder `adapter` of a whole one."""
+    base, or `"part"` for the folder `adapter` of a whole one; `source_url` is where the record will lie."""
     write_record(folder, record)
-    _write_results(folder / RESULTS_FOLDER, record)
+    write_results(folder, record["reports"], source_url)
     write_text(folder / "README.md", render_card(record, kind))
     if (folder / "adapter").is_dir():
         write_text(folder / "adapter" / "README.md", render_card(record, "part"))
@@ -57,15 +57,18 @@ def render_card(record: dict, kind: str = "whole") -> str:
     )
 
 
-def _write_results(folder: Path, record: dict) -> None:
-    """Writes a file for each dataset of the Hub; a dataset of this machine has no leaderboard."""
-    by_dataset = {}
-    for report in record["reports"]:
+def write_results(folder: Path, reports: list[dict], source_url: str | None = None) -> list[Path]:
+    """Writes a file in `.eval_results` for each dataset of the Hub, and returns them; a dataset of this machine has no
+    leaderboard."""
+    by_dataset, paths = {}, []
+    for report in reports:
         if report["on_hub"]:
-            by_dataset.setdefault(report["dataset"], []).extend(evaluation_entries(report))
+            by_dataset.setdefault(report["dataset"], []).extend(evaluation_entries(report, source_url))
     for dataset, entries in by_dataset.items():
-        folder.mkdir(exist_ok=True)
-        write_text(folder / f"{dataset.replace('/', '--')}.yaml", entries_to_yaml(entries))
+        paths.append(folder / RESULTS_FOLDER / f"{dataset.replace('/', '--')}.yaml")
+        paths[-1].parent.mkdir(exist_ok=True)
+        write_text(paths[-1], entries_to_yaml(entries))
+    return paths
 
 
 def add_report(record: dict, checkpoint: Path, path: Path) -> None:

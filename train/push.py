@@ -10,11 +10,14 @@ accelerate launch train/sft.py --config train/recipes/demo_cpu.yaml --save-strat
 """
 
 from pathlib import Path
+from urllib.parse import quote
+
+from huggingface_hub import HfApi
 
 from common.cli import ArgumentParser, exit_on_error
 from train.hub import open_repo, stage, upload
 from train.model_card import write_card
-from train.record import read_record
+from train.record import RECORD_NAME, read_record
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     record = read_record(args.model)
     repo = open_repo(args.repo, private=args.private or None, revision=args.revision)
     record["name"] = repo
-    write_card(args.model, record)
+    branch = quote(args.revision or "main", safe="")
+    write_card(args.model, record, source_url=f"{HfApi().endpoint}/{repo}/blob/{branch}/{RECORD_NAME}")
     staged = stage(args.model, args.model)
     print(f"Pushed: {upload(staged, repo, 'Checkpoint with its card', None, args.revision).commit_url}")
 

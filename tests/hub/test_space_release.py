@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from gradio_client import Client
+from huggingface_hub import parse_eval_result_entries
 from transformers import pipeline
 
 from tests.hub.conftest import LocalHub
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).resolve().parents[2]
 # What a release reads, and what the commands of RELEASE.md run.
 TREE = (
-    "RELEASE.md CITATION.cff model_card.md pyproject.toml .gitignore checkpoints datasets_scripts evaluation "
-    "modeling_clue spaces train"
+    "RELEASE.md CITATION.cff model_card.md pyproject.toml .gitignore chat checkpoints common datasets_scripts "
+    "evaluation modeling_clue spaces train"
 ).split()
 TINY = "checkpoints/clue-urn-tiny"
 QUESTION = ("Balls in the urn: red, red, blue, green, red.", "A random ball is red.")
@@ -179,6 +180,15 @@ def test_the_page_on_releasing(hub, tree, clone):
     assert front_matter(hub, "tester/clue-urn-tiny")["datasets"] == ["tester/umui"]
     assert front_matter(hub, "spaces/tester/clue")["models"] == ["tester/clue"]
     assert front_matter(hub, "spaces/tester/annotate")["datasets"] == ["tester/umui"]
+    for model in ("clue-urn-tiny", "clue"):
+        file = hub.ask("GET", f"/tester/{model}/resolve/main/.eval_results/tester--umui.yaml").decode()
+        entries = parse_eval_result_entries(yaml.safe_load(file))
+        assert [entry.task_id for entry in entries] == ["urn-text-mse", "urn-text-ece"]
+        head = json.loads(hub.ask("GET", "/api/datasets/tester/umui"))["sha"]
+        assert {entry.dataset_revision for entry in entries} == {head}
+    # The results of a run link to its record, which lies there.
+    assert {entry.source_url for entry in entries} == {f"{hub.endpoint}/tester/clue/blob/main/training.yaml"}
+    assert hub.ask("GET", "/tester/clue/resolve/main/training.yaml")
     assert 'model="tester/clue-urn-tiny"' in hub.ask("GET", "/tester/clue-urn-tiny/resolve/main/README.md").decode()
     secrets = json.loads(hub.ask("GET", "/api/spaces/tester/annotate/secrets"))
     assert list(secrets) == ["ANNOTATE_USERS"] and "ANNOTATE_USERS" not in variables(hub, "tester/annotate")

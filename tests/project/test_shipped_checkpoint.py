@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from huggingface_hub import ModelCard
 from transformers import pipeline
 
 from datasets_scripts.sources.urn import make_rows, sample_scene
@@ -29,6 +31,16 @@ def test_remote_code_is_that_of_the_package():
     for copy in copies:
         original = ROOT / "modeling_clue" / copy.name
         assert copy.read_bytes() == original.read_bytes(), f"cp {original} {copy}"
+
+
+@pytest.mark.parametrize("name", ["clue-urn-tiny", "clue-small"])
+def test_the_card_is_the_hubs(name):
+    """The Hub's client reads the card, which says what kind of model it is and gives a licence."""
+    card = ModelCard.load(CHECKPOINT.parent / name / "README.md")
+    front = yaml.safe_load(card.content.split("---\n")[1])
+    assert card.data.to_dict() == front
+    assert {"uncertain-inference", "decision-model"} <= set(card.data.tags)
+    assert (card.data.license, card.data.library_name) == ("apache-2.0", "transformers")
 
 
 def test_it_is_small_and_has_no_pickle():

@@ -169,7 +169,7 @@ def test_metadata_of_both_cards(run):
     data = ModelCard.load(run / "out" / "README.md").data
     assert (data.library_name, data.license, data.base_model) == ("transformers", "cc-by-4.0", "clue/ancestor")
     assert data.get("datasets") is None  # a folder of this machine
-    assert {"uncertain-inference", *MODALITIES} <= set(data.tags) and data.metrics == ["mae", "mse"]
+    assert {"uncertain-inference", "decision-model", *MODALITIES} <= set(data.tags) and data.metrics == ["mae", "mse"]
     assert "`cc-by-4.0`" in (run / "out" / "README.md").read_text()
     adapter = ModelCard.load(run / "out" / "adapter" / "README.md")
     assert adapter.data.library_name == "peft" and "lora" in adapter.data.tags
@@ -221,6 +221,25 @@ def test_results_on_the_hub_go_to_its_leaderboards(run, checkpoint, report, monk
     for entry in entries:
         assert (entry.dataset_id, entry.dataset_revision, entry.date) == ("clue/umui", "5" * 40, "2026-11-24")
         assert entry.notes.endswith("--dataset clue/umui") and str(report.parent) not in entry.notes
+
+
+def test_a_card_of_its_own_stays(run, checkpoint, report, monkeypatch):
+    """Of a checkpoint without a record, results on the Hub's datasets are written and nothing else changes; without
+    any, the report is refused."""
+    monkeypatch.chdir(run)
+    (checkpoint / "training.yaml").unlink()
+    before = {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="none of the reports is about a dataset of the Hub"):
+        card(["--model", str(checkpoint), "--report", str(report)])
+    content = json.loads(report.read_text())
+    content["settings"]["dataset"] = "clue/umui"
+    report.write_text(json.dumps(content))
+    card(["--model", str(checkpoint), "--report", str(report)])
+    file = checkpoint / ".eval_results" / "clue--umui.yaml"
+    entries = parse_eval_result_entries(yaml.safe_load(file.read_text()))
+    assert {entry.task_id: entry.value for entry in entries} == {"urn-audio-mse": 0.0125, "urn-audio-ece": 0.0625}
+    after = {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()}
+    assert after.pop(file) and after == before
 
 
 def test_the_record_does_not_change_what_is_measured(checkpoint, report):

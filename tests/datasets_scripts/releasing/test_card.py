@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from huggingface_hub import DatasetCard
 
 from common.cards import bibtex
 from common.errors import InputError
@@ -54,8 +55,10 @@ def config_of(name: str, source: str, splits: dict[str, SplitSummary], default: 
 
 
 def front_of(card: str) -> dict:
-    """The front matter."""
-    return yaml.safe_load(card.split("---\n")[1])
+    """The front matter, which the Hub's client must read and write as the same."""
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert DatasetCard(card).data.to_dict() == front
+    return front
 
 
 def table_of(card: str, heading: str) -> list[dict[str, str]]:
