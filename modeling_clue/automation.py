@@ -37,12 +37,12 @@ def check_automation(part: Any, name: str) -> None:
     if not isinstance(part, dict) or not required <= part.keys():
         raise ValueError(f"The automation part of {name} needs {', '.join(sorted(required))}, got {part!r:.100}.")
     for field in ("error_rate", "confidence"):
-        if not (_is_number(part[field]) and 0 < part[field] < 1):
+        if not (is_number(part[field]) and 0 < part[field] < 1):
             raise ValueError(f"The {field} of {name} must lie strictly between 0 and 1, got {part[field]!r}.")
     if part["error"] not in ERRORS:
         raise ValueError(f"The error of {name} must be one of {', '.join(ERRORS)}, got {part['error']!r:.100}.")
     threshold = part["threshold"]
-    if threshold is not None and not (_is_number(threshold) and 0.5 <= threshold <= 1):
+    if threshold is not None and not (is_number(threshold) and 0.5 <= threshold <= 1):
         raise ValueError(f"The threshold of {name} must lie in [0.5, 1] or be null, got {threshold!r:.100}.")
 
 
@@ -81,5 +81,6 @@ def acts(probability: torch.Tensor, parts: dict[str, Any] | None) -> torch.Tenso
     return decision_confidence(probability) >= threshold
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Returns whether a value of JSON is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)

@@ -14,12 +14,11 @@ such parts for some of the modalities, `{"text": {"temperature": 1.6}, "audio": 
 the others are not calibrated.
 """
 
-from math import isfinite
 from typing import Any
 
 import torch
 
-from .automation import check_automation
+from .automation import check_automation, is_number
 from .confidence import expectation, standard_deviation
 from .modalities import MODALITIES
 
@@ -69,11 +68,11 @@ def _check_parts(parts: Any, name: str) -> None:
         given = ", ".join(map(str, parts)) if isinstance(parts, dict) else repr(parts)
         raise ValueError(f"{name} needs one or more of {', '.join(PARTS)}; got {given:.100}.")
     temperature = parts.get("temperature", 1.0)
-    if not (_is_number(temperature) and temperature > 0):
+    if not (is_number(temperature) and temperature > 0):
         raise ValueError(f"The temperature of {name} must be positive, got {temperature!r}.")
     if "isotonic" in parts:
         x, y = _required_fields(f"The isotonic part of {name}", parts["isotonic"], ("x", "y"))
-        if not all(isinstance(values, (list, tuple)) and all(map(_is_number, values)) for values in (x, y)):
+        if not all(isinstance(values, (list, tuple)) and all(map(is_number, values)) for values in (x, y)):
             raise ValueError(f"`x` and `y` of the isotonic part of {name} must be lists of numbers.")
         if len(x) != len(y) or len(x) < 2:
             raise ValueError(f"The isotonic part of {name} needs two points or more, got {len(x)} x and {len(y)} y.")
@@ -87,9 +86,9 @@ def _check_parts(parts: Any, name: str) -> None:
         coverage, quantile = _required_fields(
             f"The conformal part of {name}", parts["conformal"], ("coverage", "quantile")
         )
-        if not (_is_number(coverage) and 0 < coverage < 1):
+        if not (is_number(coverage) and 0 < coverage < 1):
             raise ValueError(f"The coverage of {name} must lie strictly between 0 and 1, got {coverage!r}.")
-        if not (_is_number(quantile) and quantile >= 0):
+        if not (is_number(quantile) and quantile >= 0):
             raise ValueError(f"The conformal quantile of {name} must be 0 or more, got {quantile!r}.")
     if "automation" in parts:
         check_automation(parts["automation"], name)
@@ -150,10 +149,6 @@ def _apply_isotonic(values: torch.Tensor, parts: dict[str, Any] | None) -> torch
     values = values.clamp(x[0], x[-1]).contiguous()
     right = torch.searchsorted(x, values).clamp(1, len(x) - 1)
     return torch.lerp(y[right - 1], y[right], (values - x[right - 1]) / (x[right] - x[right - 1]))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def _required_fields(name: str, value: Any, names: tuple[str, str]) -> tuple[Any, Any]:
