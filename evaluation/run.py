@@ -114,6 +114,7 @@ def evaluate(plan: Plan, processes: PartialState, arguments: list[str]) -> dict 
     data = describe(args.dataset, args.dataset_config, plan.rows)
     report = make_report(chosen.config, chosen.answer, predictions, plan.baselines, plan.settings, data, people)
     report["revision"] = dataset_revision(args.dataset, args.dataset_config)
+    report["limit"] = args.limit
     report["processes"] = processes.num_processes
     report["seconds"] = round(time.perf_counter() - started, 1)
     report["date"] = datetime.now(UTC).date().isoformat()

@@ -57,7 +57,7 @@ def _add_results(model: Path, reports: list[Path]) -> None:
     if not paths:
         raise ValueError(
             f"{model} has no {RECORD_NAME}, so its card is its own, and none of the reports is about a dataset of the "
-            "Hub, which a leaderboard could show: evaluate with --dataset ORG/NAME."
+            "Hub, whole splits of which a leaderboard could show: evaluate with --dataset ORG/NAME, without --limit."
         )
     print(f"Wrote {', '.join(shown_path(path) for path in paths)}.")
 

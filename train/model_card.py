@@ -59,10 +59,10 @@ def render_card(record: dict, kind: str = "whole") -> str:
 
 def write_results(folder: Path, reports: list[dict], source_url: str | None = None) -> list[Path]:
     """Writes a file in `.eval_results` for each dataset of the Hub, and returns them; a dataset of this machine has no
-    leaderboard."""
+    leaderboard, and the first rows of a split are none of its results."""
     by_dataset, paths = {}, []
     for report in reports:
-        if report["on_hub"]:
+        if report["on_hub"] and not report.get("limit"):
             by_dataset.setdefault(report["dataset"], []).extend(evaluation_entries(report, source_url))
     for dataset, entries in by_dataset.items():
         paths.append(folder / RESULTS_FOLDER / f"{dataset.replace('/', '--')}.yaml")
@@ -87,6 +87,7 @@ def add_report(record: dict, checkpoint: Path, path: Path) -> None:
         **where,
         "on_hub": not Path(settings["dataset"]).is_dir(),
         "revision": report.get("revision"),
+        "limit": report.get("limit"),
         "rows": report["n"],
         "premises": report["premises"],
         "without_number": report.get("without_number", {"n": 0})["n"],
