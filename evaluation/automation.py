@@ -107,7 +107,12 @@ def premises_needed(promise: Promise, exact: bool) -> int:
 
 
 def certify(
-    probabilities: torch.Tensor, targets: ArrayLike, keys: ArrayLike, pilot: np.ndarray, promise: Promise
+    probabilities: torch.Tensor,
+    targets: ArrayLike,
+    keys: ArrayLike,
+    pilot: np.ndarray,
+    promise: Promise,
+    novelty: torch.Tensor | None = None,
 ) -> dict:
     """
     Finds the automation part of a calibration.
@@ -119,6 +124,7 @@ def certify(
         pilot (`np.ndarray` of shape `(n,)`): Which rows choose the thresholds, and may have been fitted to; the
             others, about other premises, certify one.
         promise (`Promise`): What is to be certified.
+        novelty (`torch.Tensor` of shape `(n,)`, *optional*): Of the rows, none of which is acted on above 0.
 
     Returns:
         `dict`: as `modeling_clue.automation` describes it; `threshold` is `None` if the first one failed.
@@ -139,10 +145,11 @@ def certify(
             f"there are {there} and {len(set(premises[pilot]))}."
         )
     confidences = decision_confidence(probabilities).double().numpy()
+    known = np.ones(len(confidences), dtype=bool) if novelty is None else (novelty == 0).numpy()
     thresholds = _candidates(confidences[pilot])
 
     def log_p(rows: np.ndarray, tried: np.ndarray) -> np.ndarray:
-        taken, wrong = confidences[rows, None] >= tried, errors[rows, None]
+        taken, wrong = (confidences[rows, None] >= tried) & known[rows, None], errors[rows, None]
         if exact:
             return log_p_exact(taken, wrong, promise.error_rate)
         excess = premise_means(taken * (wrong - promise.error_rate), premises[rows])
@@ -159,17 +166,24 @@ def certify(
         "confidence": promise.confidence,
         "error": promise.error,
     }
-    part["share"] = acted_on(probabilities[~pilot], np.asarray(targets)[~pilot], premises[~pilot], part)[0]
+    of_rest = None if novelty is None else novelty[~pilot]
+    part["share"] = acted_on(probabilities[~pilot], np.asarray(targets)[~pilot], premises[~pilot], part, of_rest)[0]
     return part
 
 
-def acted_on(probabilities: torch.Tensor, targets: ArrayLike, keys: ArrayLike, part: dict) -> tuple[float, float]:
+def acted_on(
+    probabilities: torch.Tensor,
+    targets: ArrayLike,
+    keys: ArrayLike,
+    part: dict,
+    novelty: torch.Tensor | None = None,
+) -> tuple[float, float]:
     """
     Measures the share that is acted on, and the error rate of it (NaN if that is none), a premise counting as one.
 
     Arguments as those of [`certify`], and the automation part.
     """
-    taken = acts(probabilities, {"automation": part}).numpy().astype(float)
+    taken = acts(probabilities, {"automation": part}, novelty).numpy().astype(float)
     errors = decision_errors(probabilities.double().numpy(), targets, part["error"])
     share, wrong = premise_means(np.stack([taken, taken * errors], axis=1), keys).mean(axis=0)
     return float(share), float(wrong / share) if share else float("nan")

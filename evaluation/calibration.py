@@ -34,6 +34,7 @@ def fit(
     methods: list[str],
     coverage: float = 0.9,
     promise: Promise | None = None,
+    novelty: tuple[dict, torch.Tensor] | None = None,
 ) -> dict:
     """
     Fits temperature, isotonic map, conformal quantile and automation, in this order, as far as they are asked for.
@@ -49,20 +50,14 @@ def fit(
         methods (`list[str]`): Any of `modeling_clue.posthoc.PARTS`, where the result is described.
         coverage (`float`): Of the conformal intervals.
         promise (`Promise`, *optional*): Of automation; left out, that of `Promise()`.
+        novelty (`tuple`, *optional*): The novelty part, fitted to the rows that [`split_rows`] tells, and the novelty
+            of all rows, `(n,)`. Automation acts on none above 0; the conformal quantile needs no regard to it, since
+            an interval only gets wider.
     """
     targets, keys = np.asarray(targets, dtype=float), np.asarray(keys)
     if not len(keys):
         raise ValueError("There are no rows to fit to: the split is empty.")
-    premises = shuffled_premises(keys.tolist())
-    mapped = promised = np.ones(len(keys), dtype=bool)
-    pilot = np.isin(keys, premises[: round(PILOT * len(premises))])
-    if MAPS & set(methods) and PROMISES & set(methods):
-        mapped = pilot = np.isin(keys, premises[: len(premises) // 2])
-        promised = ~mapped
-    if not mapped.any():
-        raise ValueError(
-            "One premise cannot be halved between methods that change the probability and those that promise."
-        )
+    mapped, promised, pilot = split_rows(keys, methods)
     calibration = {}
     if "temperature" in methods:
         calibration["temperature"] = fit_temperature(logits[mapped], targets[mapped])
@@ -76,9 +71,36 @@ def fit(
         calibration["conformal"] = {"coverage": coverage, "quantile": quantile}
     if "automation" in methods:
         probabilities = calibrated_probability(distributions, calibration)
-        calibration["automation"] = certify(probabilities, targets, keys, pilot, promise or Promise())
+        values = None if novelty is None else novelty[1]
+        calibration["automation"] = certify(probabilities, targets, keys, pilot, promise or Promise(), values)
+    if novelty is not None:
+        calibration["novelty"] = novelty[0]
     check_calibration(calibration)
     return calibration
+
+
+def split_rows(keys: ArrayLike, methods: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Returns which rows the methods that change answers are fitted to, which those that promise, and which of all choose
+    the thresholds of automation: `(n,)` each, bool, by whole premises.
+
+    Raises:
+        `ValueError`: if there is one premise for both.
+    """
+    keys = np.asarray(keys)
+    premises = shuffled_premises(keys.tolist())
+    mapped = promised = np.ones(len(keys), dtype=bool)
+    pilot = np.isin(keys, premises[: round(PILOT * len(premises))])
+    # An interval holds its coverage whatever novelty makes of it, but a threshold was certified for what is not novel.
+    change = MAPS | ({"novelty"} if "automation" in methods else set())
+    if change & set(methods) and PROMISES & set(methods):
+        mapped = pilot = np.isin(keys, premises[: len(premises) // 2])
+        promised = ~mapped
+    if not mapped.any():
+        raise ValueError(
+            "One premise cannot be halved between methods that change the probability and those that promise."
+        )
+    return mapped, promised, pilot
 
 
 def crps(distributions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -68,17 +68,19 @@ def decision_confidence(probability: torch.Tensor) -> torch.Tensor:
     return torch.maximum(probability, 1 - probability)
 
 
-def acts(probability: torch.Tensor, parts: dict[str, Any] | None) -> torch.Tensor:
+def acts(probability: torch.Tensor, parts: dict[str, Any] | None, novelty: torch.Tensor | None = None) -> torch.Tensor:
     """Returns which answers can be used alone, `(H,)` -> `(H,)`, bool: none where no threshold was certified.
 
     Args:
         probability (`torch.Tensor` of shape `(H,)`): calibrated by the same parts.
         parts (`dict`, *optional*): of the calibration, for the modality of the premise.
+        novelty (`torch.Tensor` of shape `(H,)`, *optional*): of the answers, none of which is acted on above 0.
     """
     threshold = ((parts or {}).get("automation") or {}).get("threshold")
     if threshold is None:
         return torch.zeros_like(probability, dtype=torch.bool)
-    return decision_confidence(probability) >= threshold
+    sure = decision_confidence(probability) >= threshold
+    return sure if novelty is None else sure & (novelty == 0)
 
 
 def is_number(value: Any) -> bool:

@@ -80,6 +80,7 @@ from .command_line import exit_on_error
 from .confidence import bin_values
 from .configuration_clue import CLUEFields
 from .modeling_clue import change_class
+from .novelty import novelty_scopes, read_novelty, without_novelty
 from .processing_clue import DEFAULT_MEDIA
 from .prompt_file import media_settings, read_prompt_file
 from .served_layout import chat_template, classifier_tokenizer, side_files
@@ -290,8 +291,11 @@ def apply_adapter(source: str | Path, adapter: str | Path, out: str | Path) -> P
     config = _clue_config(source, "takes an adapter here")
     _, model_class, processor_class = classes_of(config.backbone)
     processor = read(processor_class, source)
-    config.calibration = read_calibration(adapter)
+    config.calibration = None  # that of the source, with its tensors, was fitted without the adapter
+    calibration = read_calibration(adapter)
+    tensors = read_novelty(adapter, calibration, config.text_config.hidden_size)
     model = load_whole(model_class, source, config=config)
+    model.config.calibration, model.novelty_tensors = calibration, tensors
     changed = merge_adapter(model, adapter, "")
     model.config.new_projections = config.backbone.untrained(config.new_projections, changed)
     print(f"The adapter changed {len(changed)} weights.")
@@ -335,6 +339,9 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
+    if novelty_scopes(clue_config.calibration):
+        print("A Thinker's answers don't tell how novel a premise is: that part of the calibration is left out.")
+        config.clue["calibration"] = without_novelty(clue_config.calibration)
     config.clue |= {"prompt": processor.prompt, "media": processor.media}
     thinker = change_class(clue, backbone.upstream("ThinkerForConditionalGeneration"), config)
     head, tokens = clue.confidence_head.weight, confidence_tokens(clue_config.num_bins)

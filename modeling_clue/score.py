@@ -50,7 +50,7 @@ MEDIA_KEYS = ("audio", "video", "image")
 PREMISE_KEYS = ("text", "premise", *MEDIA_KEYS, "modality", "parts", "start", "end")
 HYPOTHESIS_KEYS = ("hypothesis", "hypotheses", "claim")
 CRAFT_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
-ANSWER_KEYS = ("probability", "standard_deviation", "interval", "conformal_interval", "modality", "notes")
+ANSWER_KEYS = ("probability", "standard_deviation", "interval", "conformal_interval", "novelty", "modality", "notes")
 
 
 @dataclass(frozen=True)

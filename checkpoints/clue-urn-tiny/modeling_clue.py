@@ -25,6 +25,16 @@ from .backbone import QWEN2_5_OMNI, Backbone, is_part_of
 from .confidence import confidence_loss
 from .configuration_clue import CLUEConfig, CLUEFields
 from .media_container import shorten
+from .novelty import (
+    HUB_OPTIONS,
+    flatten_distribution,
+    input_means,
+    novelty_of,
+    novelty_scopes,
+    read_novelty,
+    withdraw_probability,
+    write_novelty,
+)
 from .pipeline_clue import UncertainInferencePipeline
 from .posthoc import calibrated_distribution, calibrated_probability, for_modality
 from .premise_state import PremiseState
@@ -65,6 +75,9 @@ class CLUEOutput(ModelOutput):
             Probabilities of the confidence bins, in float32, at the calibration's temperature if the model has one.
         premise_index (`torch.LongTensor` of shape `(H,)`):
             The row of the batch each hypothesis belongs to.
+        novelty (`torch.FloatTensor` of shape `(H,)`, *optional*):
+            How far premise or hypothesis lie outside of what the calibration was fitted to, from 0 to 1, in float32;
+            there where it tells (`novelty.py`).
         hypothesis_loss (`torch.FloatTensor` of shape `(H,)`, *optional*):
             Loss of each hypothesis, detached, in float32; there when `labels` are.
         audio_embeds, video_embeds (`torch.FloatTensor` of shape `(num_tokens, width)`, *optional*):
@@ -80,6 +93,7 @@ class CLUEOutput(ModelOutput):
     probability: torch.FloatTensor | None = None
     distribution: torch.FloatTensor | None = None
     premise_index: torch.LongTensor | None = None
+    novelty: torch.FloatTensor | None = None
     hypothesis_loss: torch.FloatTensor | None = None
     audio_embeds: torch.FloatTensor | None = None
     video_embeds: torch.FloatTensor | None = None
@@ -159,6 +173,16 @@ class BranchedThinker(PremiseReader):
                 row is longer than the model's positions, several hypotheses share a premise under an attention that
                 takes no mask, or an argument is passed that follows from the others.
         """
+        return self._encode(input_ids, attention_mask, branch_ids, **kwargs)[:3]
+
+    def _encode(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None = None,
+        branch_ids: torch.LongTensor | None = None,
+        **kwargs,
+    ) -> tuple[ModelOutput, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+        """Does what [`encode`] says; returns also the inputs of the language model."""
         media = Media(**{name: kwargs.pop(name, None) for name in Media._fields})
         requested_outputs = _check_arguments(branch_ids, kwargs)
         inputs_embeds, deepstack, audio_embeds, video_embeds = self._embed(input_ids, media)
@@ -174,7 +198,7 @@ class BranchedThinker(PremiseReader):
             **dict.fromkeys(requested_outputs, True),
             **deepstack,
         )
-        return outputs, audio_embeds, video_embeds
+        return outputs, audio_embeds, video_embeds, inputs_embeds
 
     def _embed(
         self, input_ids: torch.LongTensor, media: Media
@@ -397,7 +421,39 @@ class ConfidenceEstimation(BranchedThinker):
     def __init__(self, config: CLUEFields):
         super().__init__(config)
         self.confidence_head = nn.Linear(config.text_config.hidden_size, config.num_bins, bias=False)
+        # Of a calibration that tells how novel an answer is: no weights, and not changed by `to` or quantization.
+        self.novelty_tensors: dict[str, torch.Tensor] | None = None
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Loads a checkpoint as any model does, with the tensors that its calibration needs (`novelty.py`).
+
+        Raises:
+            OSError: if a file is missing.
+            ValueError: if the tensors do not fit the calibration or the model.
+        """
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if kwargs.get(name) is not None}
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
+        config = model.config
+        if novelty_scopes(config.calibration):
+            commit = getattr(config, "_commit_hash", None)
+            hub |= {} if commit is None else {"revision": commit}
+            size = config.text_config.hidden_size
+            model.novelty_tensors = read_novelty(pretrained_model_name_or_path, config.calibration, size, **hub)
+        return loaded
+
+    def save_pretrained(self, save_directory, is_main_process: bool = True, **kwargs) -> None:
+        """Saves the checkpoint as any model does, with the tensors that its calibration needs."""
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process and self.novelty_tensors is not None:
+            write_novelty(self.novelty_tensors, self.config.calibration, save_directory)
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Returns whether what the language model is given is needed to tell how novel an answer is."""
+        return bool(novelty_scopes(self.config.calibration))
 
     @property
     def plain_audiovisual_positions(self) -> bool:
@@ -408,7 +464,7 @@ class ConfidenceEstimation(BranchedThinker):
         """Switches to training or evaluation; training drops the calibration, which was fitted to the old weights."""
         if mode and self.config.calibration is not None:
             logger.warning("The calibration of this checkpoint is dropped: it does not fit weights that are trained.")
-            self.config.calibration = None
+            self.config.calibration = self.novelty_tensors = None
         return super().train(mode)
 
     def forward(
@@ -483,19 +539,23 @@ class ConfidenceEstimation(BranchedThinker):
             audio_embeds,
             video_embeds,
         )
-        outputs = None
+        outputs = means = None
+        calibrated = calibrated and self.config.calibration is not None
         if self._reads_apart(branch_ids) and not _check_arguments(branch_ids, kwargs):
             state, audio_embeds, video_embeds = self._read(input_ids, branch_ids, media)
             read_out, counts = self._read_out(state, input_ids, branch_ids)
+            if calibrated and self.keeps_inputs:
+                means = self._means_apart(state, input_ids, branch_ids)
         else:
             self._refuse_new_projections(media)
-            outputs, audio_embeds, video_embeds = self.encode(
+            outputs, audio_embeds, video_embeds, inputs_embeds = self._encode(
                 input_ids, attention_mask, branch_ids, **media._asdict(), **kwargs
             )
             last = last_of_branch(branch_ids)
             read_out, counts = outputs.last_hidden_state[last], last.sum(dim=1).tolist()
-        calibrated = calibrated and self.config.calibration is not None
-        output = self._answer(read_out, counts, self._modalities(input_ids) if calibrated else None)
+            if calibrated and self.keeps_inputs:
+                means = input_means(inputs_embeds.detach(), branch_ids)
+        output = self._answer(read_out, counts, self._modalities(input_ids) if calibrated else None, means)
         output.audio_embeds = None if audio_embeds is None else audio_embeds.detach()
         output.video_embeds = None if video_embeds is None else video_embeds.detach()
         if outputs is not None:
@@ -552,12 +612,43 @@ class ConfidenceEstimation(BranchedThinker):
                 f"attn_implementation={attention!r} takes no mask, and can't leave out a part of a premise: load the "
                 "model with attn_implementation='sdpa' or 'eager'."
             )
+        means = None
+        if calibrated and self.keeps_inputs:
+            if visible is not None:
+                raise ValueError("Calibrated answers by a part of a premise are those of `pipeline.timeline`.")
+            means = self._means_apart(state, input_ids, branch_ids)
         read_out, counts = self._read_out(state, input_ids, branch_ids, visible, position_ids)
-        return self._answer(read_out, counts, state.modalities if calibrated else None)
+        return self._answer(read_out, counts, state.modalities if calibrated else None, means)
 
-    def _answer(self, read_out: torch.Tensor, counts: list[int], modalities: list[str] | None) -> CLUEOutput:
+    def _means_apart(
+        self, state: PremiseState, input_ids: torch.Tensor, branch_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Averages the inputs of premises that have been read, and of hypotheses about them."""
+        if state.inputs is None:
+            raise ValueError("These premises were read before the model had its calibration: read them anew.")
+        premises, _ = input_means(state.inputs, state.mask.long() - 1)
+        return premises, input_means(self.get_input_embeddings()(input_ids), branch_ids)[1]
+
+    def novelty(
+        self, premises: torch.Tensor, hypotheses: torch.Tensor, counts: list[int], modalities: list[str]
+    ) -> torch.Tensor | None:
+        """Returns how novel answers are, `(H,)`, from means of inputs; `None` if the calibration does not tell.
+
+        Arguments are those of [`~novelty.novelty_of`].
+        """
+        if not self.keeps_inputs:
+            return None
+        return novelty_of(premises, hypotheses, counts, modalities, self.config.calibration, self.novelty_tensors)
+
+    def _answer(
+        self,
+        read_out: torch.Tensor,
+        counts: list[int],
+        modalities: list[str] | None,
+        means: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> CLUEOutput:
         """Returns the answers to hypotheses by their last hidden states, of which each row has `counts`; calibrated
-        if the modality of each row is given."""
+        if the modality of each row is given, with the `means` of inputs where novelty is to be told."""
         with torch.autocast(read_out.device.type, enabled=False):  # mixed precision would round the logits
             # In the dtype of its weights, if they are floats: a quantized layer takes float32.
             dtypes = (weight.dtype for weight in self.confidence_head.parameters() if weight.dtype in _FLOAT_DTYPES)
@@ -568,11 +659,18 @@ class ConfidenceEstimation(BranchedThinker):
             parts = [for_modality(self.config.calibration, modality) for modality in modalities]
         distributions = [calibrated_distribution(*pair) for pair in zip(of_premises, parts, strict=True)]
         probabilities = [calibrated_probability(*pair) for pair in zip(distributions, parts, strict=True)]
+        probability, distribution = torch.cat(probabilities), torch.cat(distributions)
+        novelty = None if means is None else self.novelty(*means, counts, modalities)
+        if novelty is not None:
+            novelty = novelty.to(logits.device)
+            distribution = flatten_distribution(distribution, novelty)
+            probability = withdraw_probability(probability, novelty)
         rows = torch.arange(len(counts), device=logits.device)
         return CLUEOutput(
             logits=logits,
-            probability=torch.cat(probabilities),
-            distribution=torch.cat(distributions),
+            probability=probability,
+            distribution=distribution,
+            novelty=novelty,
             premise_index=rows.repeat_interleave(torch.tensor(counts, device=logits.device)),
         )
 

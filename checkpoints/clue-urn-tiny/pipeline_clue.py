@@ -15,10 +15,11 @@ from transformers import Pipeline
 from .automation import acts, check_can_act
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
+from .novelty import flatten_distribution, widen_interval, withdraw_probability
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .premise_state import PremiseState
 from .processing_clue import EncodedPremise, as_list, as_row, is_empty, is_pandas, prefix_error
-from .timeline import choose_cuts, find_cuts, judge_cuts
+from .timeline import choose_cuts, find_cuts, judge_cuts, novelty_at_cuts
 
 
 class UncertainInferencePipeline(Pipeline):
@@ -102,7 +103,7 @@ class UncertainInferencePipeline(Pipeline):
         Returns:
             `list[dict]`: for each hypothesis `hypothesis`; `times` (`list[float]` of length T); `probability`,
             `distribution`, `standard_deviation`, `interval` and, where the checkpoint has a calibration for it,
-            `conformal_interval`, each a list of length T of what a call gives; `modality` and `notes`.
+            `conformal_interval` and `novelty`, each a list of length T of what a call gives; `modality` and `notes`.
 
         Raises:
             ValueError: as of [`~UncertainInferencePipeline.read`], and if the premise is a combination of parts.
@@ -112,10 +113,15 @@ class UncertainInferencePipeline(Pipeline):
         encoded = self.processor.encode_premise(premise, **self._sanitize_parameters(interval, **media)[0])
         _, hypotheses = read_input({"hypotheses": hypotheses})
         cuts = choose_cuts(find_cuts(self.processor, encoded, self.model.sound_block), every, times)
-        logits = judge_cuts(self.model, self.processor, self._read(encoded), cuts, hypotheses)
+        asked = (self.model, self.processor, self._read(encoded), cuts, hypotheses)
+        logits, novelty = judge_cuts(*asked), novelty_at_cuts(*asked) if calibrated else None
         calibration = self.model.config.calibration if calibrated else None
+        shared = (calibration, encoded.modality, encoded.notes)
         at_times = [
-            answers(hypotheses, at_time, calibration, encoded.modality, encoded.notes, interval) for at_time in logits
+            answers(
+                hypotheses, at_time, *shared, novelty=None if novelty is None else novelty[place], interval=interval
+            )
+            for place, at_time in enumerate(logits)
         ]
         of_all = ("hypothesis", "modality", "notes")
         return [
@@ -135,6 +141,7 @@ class UncertainInferencePipeline(Pipeline):
             "calibration": self.model.config.calibration if calibrated else None,
             "modality": state.modalities[0],
             "notes": state.notes[0],
+            "novelty": output.novelty,
         }
 
     def __call__(self, inputs, num_workers: int | None = None, batch_size: int | None = None, **options):
@@ -178,6 +185,9 @@ class UncertainInferencePipeline(Pipeline):
               interval that holds the true probability with the coverage it was fitted for, whatever `interval` is;
             - `act` (`bool`): where asked for, whether the decision, yes at a probability of 0.5 or more and else no,
               can be used alone (`automation.py`); `False` if that was certified for no answers about such premises;
+            - `novelty` (`float`): where the checkpoint's calibration tells it (`novelty.py`), how far premise or
+              hypothesis lie outside of what it was fitted to: at 0 the answer is as it would be without, at 1 it is
+              given up, with a probability of 0.5 and a distribution that is uniform;
             - `modality` (`str`): the one judged: a silent clip given as audiovisual is judged as `"video"`
               where `on_missing_sound="video"` allows it;
             - `notes` (`list[str]`): what was cut, thinned or replaced in the premise.
@@ -245,6 +255,8 @@ class UncertainInferencePipeline(Pipeline):
         inputs = self.processor.collate(premises, hypotheses)
         output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
         calibration = self.model.config.calibration if calibrated else None
+        counts = list(map(len, hypotheses))
+        novelty = [None] * len(counts) if output.novelty is None else output.novelty.split(counts)
         return [
             {
                 "hypotheses": sentences,
@@ -252,9 +264,10 @@ class UncertainInferencePipeline(Pipeline):
                 "calibration": calibration,
                 "modality": premise.modality,
                 "notes": list(premise.notes),
+                "novelty": novel,
             }
-            for premise, sentences, judged in zip(
-                premises, hypotheses, output.logits.split(list(map(len, hypotheses))), strict=True
+            for premise, sentences, judged, novel in zip(
+                premises, hypotheses, output.logits.split(counts), novelty, strict=True
             )
         ]
 
@@ -363,13 +376,22 @@ def answers(
     notes: list[str],
     interval: float = 0.9,
     act: bool = False,
+    novelty: torch.Tensor | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns the pipeline's answers about the H hypotheses of one premise, from uncalibrated logits `(H, N)`."""
+    """Returns the pipeline's answers about the H hypotheses of one premise, from uncalibrated logits `(H, N)` and, if
+    it is told, their novelty `(H,)`."""
     if act:
         check_can_act(calibration)
     parts = for_modality(calibration, modality)
     distribution = calibrated_distribution(logits, parts)
     probability = calibrated_probability(distribution, parts)
+    conformal = conformal_interval(distribution, parts) if parts is not None and "conformal" in parts else None
+    if parts is None or "novelty" not in parts:
+        novelty = None
+    if novelty is not None:
+        distribution = flatten_distribution(distribution, novelty)
+        probability = withdraw_probability(probability, novelty)
+        conformal = None if conformal is None else widen_interval(conformal, novelty)
     columns = {
         "hypothesis": hypotheses,
         "probability": probability.tolist(),
@@ -377,10 +399,12 @@ def answers(
         "standard_deviation": standard_deviation(distribution).tolist(),
         "interval": central_interval(distribution, interval).tolist(),
     }
-    if parts is not None and "conformal" in parts:
-        columns["conformal_interval"] = conformal_interval(distribution, parts).tolist()
+    if conformal is not None:
+        columns["conformal_interval"] = conformal.tolist()
+    if novelty is not None:
+        columns["novelty"] = novelty.tolist()
     if act:
-        columns["act"] = acts(probability, parts).tolist()
+        columns["act"] = acts(probability, parts, novelty).tolist()
     return [
         {**dict(zip(columns, row, strict=True)), "modality": modality, "notes": list(notes)}
         for row in zip(*columns.values(), strict=True)

@@ -7,11 +7,12 @@ A calibration is a `dict` of plain numbers in the configuration of a checkpoint.
 - `isotonic` (`{"x": [...], "y": [...]}`): the expectation goes through these points, joined by straight lines;
 - `conformal` (`{"coverage": float, "quantile": float}`): an interval about the probability reaches
   `quantile` standard deviations of the distribution (half a bin added) to either side;
+- `novelty`: how far from the premises it was fitted to an answer is given up, see `novelty.py`;
 - `automation`: the confidence from which on decisions can be used alone, see `automation.py`;
 
-applied in this order, and `fitted`, a record of the data it was fitted to, for information only. Or it has a `dict` of
-such parts for some of the modalities, `{"text": {"temperature": 1.6}, "audio": {...}}`: then answers about premises of
-the others are not calibrated.
+applied in this order, novelty to the interval too, and `fitted`, a record of the data it was fitted to, for
+information only. Or it has a `dict` of such parts for some of the modalities,
+`{"text": {"temperature": 1.6}, "audio": {...}}`: then answers about premises of the others are not calibrated.
 """
 
 from typing import Any
@@ -21,9 +22,10 @@ import torch
 from .automation import check_automation, is_number
 from .confidence import expectation, standard_deviation
 from .modalities import MODALITIES
+from .novelty import check_novelty
 
 
-PARTS = ("temperature", "isotonic", "conformal", "automation")
+PARTS = ("temperature", "isotonic", "conformal", "novelty", "automation")
 
 
 def check_calibration(calibration: dict[str, Any]) -> None:
@@ -90,6 +92,8 @@ def _check_parts(parts: Any, name: str) -> None:
             raise ValueError(f"The coverage of {name} must lie strictly between 0 and 1, got {coverage!r}.")
         if not (is_number(quantile) and quantile >= 0):
             raise ValueError(f"The conformal quantile of {name} must be 0 or more, got {quantile!r}.")
+    if "novelty" in parts:
+        check_novelty(parts["novelty"], name)
     if "automation" in parts:
         check_automation(parts["automation"], name)
 

@@ -58,6 +58,8 @@ class PremiseState:
         modalities (`list[str]`): of each premise.
         notes (`list[list[str]]`): for each premise, what was cut, thinned or replaced.
         fingerprint (`str`): of the weights that read them.
+        inputs (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`, *optional*): what the language model
+            was given; kept only by a model that tells how novel a premise is.
     """
 
     cache: PremiseCache
@@ -67,6 +69,7 @@ class PremiseState:
     modalities: list[str]
     notes: list[list[str]]
     fingerprint: str = ""
+    inputs: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """Returns the number of premises."""
@@ -74,8 +77,9 @@ class PremiseState:
 
     @property
     def nbytes(self) -> int:
-        """Returns the bytes that keys and values take."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        """Returns the bytes that keys and values take, and the inputs where they are kept."""
+        kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        return kept + (0 if self.inputs is None else self.inputs.nbytes)
 
     @property
     def device(self) -> torch.device:
@@ -91,6 +95,7 @@ class PremiseState:
         """Returns a copy on another device, or with keys and values in another dtype: those of the model that is to
         judge by it."""
         moved = {name: getattr(self, name).to(device) for name in ("mask", "positions", "ends")}
+        moved["inputs"] = None if self.inputs is None else self.inputs.to(device, dtype)
         return replace(self, cache=self.cache.map(lambda values: values.to(device, dtype)), **moved)
 
     def select(self, rows: list[int]) -> "PremiseState":
@@ -107,6 +112,7 @@ class PremiseState:
             ends=self.ends[index],
             modalities=[self.modalities[row] for row in rows],
             notes=[self.notes[row] for row in rows],
+            inputs=None if self.inputs is None else self.inputs[index, :longest],
         )
 
 

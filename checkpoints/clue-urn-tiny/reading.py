@@ -101,8 +101,14 @@ class PremiseReader:
         )
         cache.complete = True
         modalities = self._modalities(input_ids)
-        state = PremiseState(cache, mask, positions, ends, modalities, [[] for _ in modalities])
+        inputs = inputs_embeds.detach() if self.keeps_inputs else None
+        state = PremiseState(cache, mask, positions, ends, modalities, [[] for _ in modalities], inputs=inputs)
         return state, audio_embeds, video_embeds
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Returns whether what the language model is given is kept with premises that it has read."""
+        return False
 
     @property
     def sound_block(self) -> int:

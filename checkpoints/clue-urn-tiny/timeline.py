@@ -135,7 +135,7 @@ def choose_cuts(cuts: list[Cut], every: float | None, times: list[float] | None)
 
 @torch.no_grad()
 def judge_cuts(model, processor: CLUEProcessor, state, cuts: list[Cut], hypotheses: list[str]) -> torch.Tensor:
-    """Returns the logits of H hypotheses at each of T cuts, `(T, H, N)`, uncalibrated.
+    """Returns the logits of H hypotheses at each of T cuts, `(T, H, N)`, uncalibrated; see [`novelty_at_cuts`].
 
     Args:
         model ([`CLUEForConfidenceEstimation`]): that has read the whole premise, which is not read again.
@@ -175,3 +175,34 @@ def judge_cuts(model, processor: CLUEProcessor, state, cuts: list[Cut], hypothes
     position_ids = torch.cat(places, dim=1)[:, None].to(state.device)
     logits = model.judge(state, **inputs, position_ids=position_ids, calibrated=False).logits
     return logits.unflatten(0, (len(cuts), len(hypotheses)))
+
+
+@torch.no_grad()
+def novelty_at_cuts(
+    model, processor: CLUEProcessor, state, cuts: list[Cut], hypotheses: list[str]
+) -> torch.Tensor | None:
+    """Returns how novel each premise that ends at one of T cuts, or each of H hypotheses, is: `(T, H)`, float32.
+
+    Arguments are those of [`judge_cuts`]. It is `None` if the model's calibration does not tell.
+    """
+    if not model.keeps_inputs:
+        return None
+    rows, visible, claims = processor.encode_cuts(
+        [cut.premise for cut in cuts], [cut.shared for cut in cuts], hypotheses
+    )
+    embed = model.get_input_embeddings()
+
+    def inputs_of(ids: list[int]) -> torch.Tensor:
+        return embed(torch.tensor(ids, dtype=torch.long, device=state.device)).float()
+
+    # Sums of the first tokens of the whole premise, whose sound and frames have been projected.
+    sums = state.inputs[0].float().cumsum(dim=0)
+    means = [
+        (sums[first - 1] + inputs_of(row[first:]).sum(dim=0)) / len(row)
+        for row, first in zip(rows, visible, strict=True)
+    ]
+    of_claims = torch.stack([inputs_of(claim).mean(dim=0) for claim in claims])
+    counts = [len(claims)] * len(cuts)
+    modalities = [cuts[0].premise.modality] * len(cuts)
+    found = model.novelty(torch.stack(means), of_claims.repeat(len(cuts), 1), counts, modalities)
+    return found.unflatten(0, (len(cuts), len(claims)))

@@ -47,11 +47,19 @@ def forward(prepared: dict) -> dict:
     return clue.forward([prepared])[0]
 
 
-def forward_over_time(prepared: dict) -> torch.Tensor:
-    """Runs the model as [`forward`] does: reads a premise once, and judges it as far as it goes at each cut."""
+def forward_over_time(prepared: dict) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """
+    Runs the model as [`forward`] does: reads a premise once, and judges it as far as it goes at each cut; returns
+    logits and, where the checkpoint's calibration tells it, novelty.
+    """
     inputs = clue.processor.collate_premises([prepared["premise"]])
     state = clue.model.read(**inputs.to(clue.device, clue.model.dtype))
-    return timeline.judge_cuts(clue.model, clue.processor, state, prepared["cuts"], prepared["hypotheses"]).cpu()
+    asked = (clue.model, clue.processor, state, prepared["cuts"], prepared["hypotheses"])
+    calibration = clue.model.config.calibration or {}
+    # One from before novelty, which has no function to tell it, has no such part either.
+    told = any("novelty" in parts for parts in (calibration, *calibration.values()) if isinstance(parts, dict))
+    novelty = timeline.novelty_at_cuts(*asked).cpu() if told else None
+    return timeline.judge_cuts(*asked).cpu(), novelty
 
 
 if ZERO_GPU:
@@ -76,8 +84,11 @@ def judge_over_time(premise: dict, hypotheses: list[str]) -> list[dict]:
         return clue.postprocess(forward(prepared))
     shared = {"hypotheses": hypotheses, "modality": encoded.modality, "notes": encoded.notes}
     shared["calibration"] = clue.model.config.calibration
-    logits = forward_over_time(prepared | {"cuts": [moment.cut for moment in moments]})
-    at_moments = [clue.postprocess({**shared, "logits": judged}) for judged in logits]
+    logits, novelty = forward_over_time(prepared | {"cuts": [moment.cut for moment in moments]})
+    at_moments = [
+        clue.postprocess({**shared, "logits": judged} | ({} if novelty is None else {"novelty": novelty[place]}))
+        for place, judged in enumerate(logits)
+    ]
     return [one[-1] | {"over_time": _course(moments, one)} for one in zip(*at_moments, strict=True)]
 
 

@@ -21,7 +21,7 @@ HOW_TO_GIVE_FILES = (
     "other address is opened."
 )
 # Of an answer; the distribution is a hundred numbers, which no reader of words has a use for.
-SHOWN = ("hypothesis", "probability", "interval", "standard_deviation", "modality", "notes")
+SHOWN = ("hypothesis", "probability", "interval", "standard_deviation", "novelty", "modality", "notes")
 
 
 class JudgingTools(gradio.mcp.GradioMCPServer):
@@ -52,7 +52,7 @@ class JudgingTools(gradio.mcp.GradioMCPServer):
     def postprocess_output_data(self, data: list, root_url: str) -> list[TextContent]:
         """Writes the answers in JSON, one object for each hypothesis."""
         (answers,) = data
-        shown = [{name: answer[name] for name in SHOWN} for answer in answers]
+        shown = [{name: answer[name] for name in SHOWN if name in answer} for answer in answers]
         return [TextContent(type="text", text=json.dumps(shown, ensure_ascii=False))]
 
 

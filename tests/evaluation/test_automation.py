@@ -148,15 +148,20 @@ def test_promises_keep_to_premises_of_their_own():
     promise, seen = Promise(0.45, 0.6), []
     both = calibration.fit(logits, targets, keys.tolist(), ["isotonic", "automation"], promise=promise)
 
-    def spy(probabilities, targets, keys, pilot, promise):
+    def spy(probabilities, targets, keys, pilot, promise, novelty):
         seen.append(pilot)
         return {"threshold": None, "error_rate": 0.1, "confidence": 0.9, "error": "truth", "share": 0.0}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "certify", spy)
-        for methods in (["isotonic", "automation"], ["automation"], ["automation", "conformal"]):
+        for methods in (
+            ["isotonic", "automation"],
+            ["automation"],
+            ["automation", "conformal"],
+            ["novelty", "automation"],
+        ):
             calibration.fit(logits, targets, keys.tolist(), methods, promise=promise)
-    assert [len(set(keys[pilot])) for pilot in seen] == [150, 75, 75]
+    assert [len(set(keys[pilot])) for pilot in seen] == [150, 75, 75, 150]
     assert all(set(keys[pilot]).isdisjoint(keys[~pilot]) for pilot in seen)
     half = calibration.fit(logits[seen[0]], targets[seen[0]], keys[seen[0]].tolist(), ["isotonic"])
     assert both["isotonic"] == half["isotonic"]
