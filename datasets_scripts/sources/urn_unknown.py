@@ -9,8 +9,9 @@ Of each kind there are as many premises, with the same number of hypotheses:
 - `silence`: of clips, digital silence and frames of one colour;
 - `unrelated`: sentences about something else; sweeps, chords and clicks; bars, chequers and gradients that move;
 - `zero`: of texts, counts of which some are 0, which the training data never names;
-- `contradictory`: an urn of one colour, then the same urn without it; beeps of two pitches at once;
-  balls of two colours;
+- `contradictory`: an urn of one colour, and in the next sentence of another, in known words; beeps of two pitches
+  at once; balls of two colours;
+- `shuffled`: of texts, the words of a familiar one in any order;
 - `strangers`: colours and pitches that the training data has not;
 - `hypothesis`: familiar premises, with hypotheses that are not about them.
 
@@ -27,7 +28,14 @@ import numpy as np
 from common.cli import positive_int
 from common.files import replacing
 from datasets_scripts.sources.urn import EVENTS, MEDIA_SUFFIX, Scene, sample_scene, write_clip
-from datasets_scripts.sources.urn_language import COLOURS, PITCHES, describe_urn, sample_hypotheses, text_of
+from datasets_scripts.sources.urn_language import (
+    COLOURS,
+    COUNT_TEXTS,
+    PITCHES,
+    describe_urn,
+    sample_hypotheses,
+    text_of,
+)
 from datasets_scripts.sources.urn_media import (
     EVENT_SAMPLES,
     FRAME_SIZE,
@@ -43,11 +51,22 @@ from modeling_clue.modalities import MODALITIES, TABLE
 
 
 # Changes whenever a premise or a question would: results of different versions can't be compared.
-VERSION = "urn-unknown-1"
+VERSION = "urn-unknown-2"
 FAMILIAR = "familiar"
-KINDS = (FAMILIAR, "language", "noise", "silence", "unrelated", "zero", "contradictory", "strangers", "hypothesis")
+KINDS = (
+    FAMILIAR,
+    "language",
+    "noise",
+    "silence",
+    "unrelated",
+    "zero",
+    "contradictory",
+    "shuffled",
+    "strangers",
+    "hypothesis",
+)
 # Kinds that are of some modalities alone.
-OF_TEXT, OF_CLIPS = {"zero"}, {"silence"}
+OF_TEXT, OF_CLIPS = {"zero", "shuffled"}, {"silence"}
 # Makes seeds that are none of the training data's or another suite's.
 APART = (3, 0, 0)
 SQUARES = 8  # of a chequered frame, a side
@@ -218,13 +237,13 @@ def _describe(kind: str, scene: Scene, rng: np.random.Generator) -> tuple[str, l
         told = f"{', '.join(counts[:-1])} and {counts[-1]} balls"
         return str(rng.choice([f"An urn holds {told}.", f"There are {told} in the urn."])), [(c,) for c in colours]
     if kind == "contradictory":
-        one, other = map(str, rng.choice(COLOURS, 2, replace=False))
-        number = int(rng.integers(EVENTS[0], EVENTS[1] + 1))
-        first, second = (
-            f"An urn holds {number} {one} balls.",
-            f"The urn holds {number} {other} balls and nothing else.",
-        )
-        return f"{first} There are no {one} balls in the urn. {second}", scene.events
+        one, other = map(str, rng.permutation(COLOURS)[:2])
+        first, second = rng.permutation(COUNT_TEXTS)[:2]
+        numbers = rng.integers(EVENTS[0], EVENTS[1] + 1, 2)
+        return f"{first.format(f'{numbers[0]} {one}', 'balls')} {second.format(f'{numbers[1]} {other}', 'balls')}", []
+    if kind == "shuffled":
+        words = text_of(describe_urn(colours, rng)).split()
+        return " ".join(map(str, rng.permutation(words))), []
     if kind == "strangers":
         names = [str(name) for name in rng.choice(list(STRANGE_COLOURS), 2, replace=False)]
         counts = [f"{int(rng.integers(1, 6))} {name}" for name in names]

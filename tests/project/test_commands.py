@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluation.asked_together": "--dataset {missing}/a/b --dataset-config urn-text --output-dir {folder}/out",
     "evaluation.unknown": "--model {missing} --output-dir {folder}/out",
     "evaluation.over_time": "--model {missing} --output-dir {folder}/out",
+    "evaluation.unknown.compare": "--model {missing} --dataset {folder}",
     "evaluation.coherence": "--model {missing} --suites {folder}",
     "evaluation.exclusive": "--model {missing}",
     "evaluation.posthoc": "--model {missing} --dataset umui --dataset-config urn-text --method isotonic "
