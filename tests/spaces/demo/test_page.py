@@ -74,9 +74,9 @@ def test_video_with_and_without_its_sound(demo, visit, clue, clips):
     page = visit(demo.url, dark=True)
     page.get_by_role("radio", name="Video").check()
     page.locator("input[type=file]").first.set_input_files(clips / "balls_that_beep.mp4")
+    page.locator("video").wait_for()  # what is clicked while it comes may be drawn anew, as it was
     page.get_by_role("radio", name="Both, side by side").check()
     page.get_by_label("Hypotheses, one a line").fill("It is red and high.")
-    page.locator("video").wait_for()
     judge(page)
     premise = {"video": str(clips / "balls_that_beep.mp4"), "hypotheses": ["It is red and high."]}
     heard, seen = clue({**premise, "modality": "audiovisual"}), clue({**premise, "modality": "video"})
