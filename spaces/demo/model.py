@@ -57,8 +57,8 @@ def forward_over_time(prepared: dict) -> tuple[torch.Tensor, torch.Tensor | None
     asked = (clue.model, clue.processor, state, prepared["cuts"], prepared["hypotheses"])
     calibration = clue.model.config.calibration or {}
     # One from before novelty, which has no function to tell it, has no such part either.
-    told = any("novelty" in parts for parts in (calibration, *calibration.values()) if isinstance(parts, dict))
-    novelty = timeline.novelty_at_cuts(*asked).cpu() if told else None
+    has_novelty = any("novelty" in parts for parts in (calibration, *calibration.values()) if isinstance(parts, dict))
+    novelty = timeline.novelty_at_cuts(*asked).cpu() if has_novelty else None
     return timeline.judge_cuts(*asked).cpu(), novelty
 
 
