@@ -27,6 +27,7 @@ from common.cli import ArgumentParser, exit_on_error
 from common.files import write_text
 from evaluation.data import load_rows, premise_keys
 from evaluation.tables import comparison_table
+from evaluation.unfinished import output_folder
 
 
 CONFIGS = ("urn-text", "urn-audio", "urn-video", "urn-audiovisual")
@@ -86,8 +87,7 @@ def stages(out: Path, recipe: str) -> dict[str, str]:
 
 def clear(out: Path, resume: bool) -> None:
     """Empties the folder of an earlier demo, or keeps it to resume; never a folder of something else."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
+    output_folder(out)
     if not resume and out.exists():
         if any(out.iterdir()) and not (out / "stages.json").exists():
             raise ValueError(f"{out} holds something that is no earlier demo: give another --output-dir.")

@@ -38,6 +38,7 @@ from evaluation.predictors.choose import ChosenPredictor, add_predictor_options,
 from evaluation.processes import compute_on_main, joined_processes
 from evaluation.report import make_report, without_number, write_report
 from evaluation.tables import measures_table
+from evaluation.unfinished import output_folder
 
 
 def main(arguments: list[str] | None = None) -> dict | None:
@@ -77,9 +78,7 @@ def prepare(args: argparse.Namespace, chosen: ChosenPredictor, rows: Dataset, pr
         rows = rows.select(range(min(args.limit, len(rows))))
     if len(rows) == 0:
         raise ValueError(f"{args.dataset} {args.dataset_config} {args.split} has no rows to evaluate.")
-    out = Path(args.output_dir or f"runs/evaluation/{chosen.name}/{args.dataset_config}-{args.split}")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
+    out = output_folder(args.output_dir or f"runs/evaluation/{chosen.name}/{args.dataset_config}-{args.split}")
     keys = compute_on_main(processes, lambda: premise_keys(rows))
     baselines = compute_on_main(
         processes,

@@ -5,11 +5,13 @@ row is in one of them, the main process puts them into `predictions.jsonl`, in t
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
+from tqdm.auto import tqdm
 
 from common.files import differences, journal, locked, read_journal, write_text
 
@@ -36,6 +38,57 @@ def lock_output_dir(out: Path, processes: PartialState) -> Iterator[None]:
         if not processes.is_main_process:
             held.enter_context(locked(out / f"{LOCK}.{processes.process_index}", taken))
         yield
+
+
+def output_folder(path: str | Path) -> Path:
+    """Returns the path of `--output-dir`, whether or not it is there; a `ValueError` if it is a file."""
+    out = Path(path)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
+    return out
+
+
+def ask_about(
+    load: Callable[[], Any],
+    ask: Callable[[Any, Any, Path], list[dict]],
+    suite: Mapping[str, Any],
+    out: Path,
+    file: str,
+    settings: dict,
+) -> list[dict]:
+    """
+    Returns the answers about a suite in its order, going on from what an interrupted run has kept in a folder.
+
+    Args:
+        load (`Callable`): Loads the pipeline; called only if premises are left to ask about.
+        ask (`Callable`): Asks the pipeline about one premise, whose clip it writes into the folder it is given;
+            returns rows that JSON can hold, one at least, with the premise's name as `premise`.
+        suite (`Mapping[str, Any]`): The premises with their hypotheses, by name.
+        out (`Path`): The folder, made if need be; clips are written into its `media`.
+        file (`str`): Name of the file there that keeps the rows.
+        settings (`dict`): What the answers depend on, kept in `settings.json` beside them.
+
+    Raises:
+        ValueError: if the folder holds answers of other settings, or another run is writing to it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / LOCK, ValueError(f"Another evaluation is writing to {out}: wait for it, or end it.")):
+        check_settings(out, settings)
+        path, kept = out / file, {}
+        for row in read_journal(path) if path.exists() else ():
+            kept.setdefault(row["premise"], []).append(row)
+        left = [name for name in suite if name not in kept]
+        if kept and left:
+            print(f"{out} holds {len(kept):,} of {len(suite):,} premises already: going on with the others.")
+        if left:
+            media = out / "media"
+            media.mkdir(exist_ok=True)
+            pipeline = load()
+            with journal(path) as add:
+                for name in tqdm(left, unit="premise"):
+                    kept[name] = ask(pipeline, suite[name], media)
+                    add(kept[name])
+    return [row for name in suite for row in kept[name]]
 
 
 def check_settings(out: Path, settings: dict) -> None:

@@ -31,6 +31,7 @@ from evaluation.predictors.choose import add_predictor_options, choose_predictor
 from evaluation.processes import compute_on_main, joined_processes
 from evaluation.stress.findings import analyse
 from evaluation.stress.report import findings_text, write_stress_report
+from evaluation.unfinished import output_folder
 
 
 def main(arguments: list[str] | None = None) -> dict | None:
@@ -50,9 +51,7 @@ def run_suite(args: argparse.Namespace, processes: PartialState, arguments: list
     suite.mkdir(parents=True, exist_ok=True)
     with processes.local_main_process_first():
         chosen = choose_predictor(args, str(suite))
-    out = Path(args.output_dir or f"runs/urn/{chosen.name}-{digest}")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
+    out = output_folder(args.output_dir or f"runs/urn/{chosen.name}-{digest}")
     # Trained models know the urn world; others are told of it.
     context = chosen.config is None if args.context is None else args.context
     with processes.main_process_first():

@@ -12,9 +12,9 @@ the directions in which these differ most and, with one variance for all of them
 
 Means, directions and variances are tensors, in `novelty.safetensors` beside the weights. Novelty is 0 up to the
 limit and rises smoothly to 1 at twice the limit, that of the premise or of the hypothesis, whichever is larger: what
-lies a little beyond the limit by chance loses next to nothing. The distribution is
-mixed with the uniform one by that share, the probability moves as far towards 0.5, and a conformal interval towards
-[0, 1], so that it only ever gets wider. An order of words is not seen, nor what contradicts itself in known words.
+lies a little beyond the limit by chance loses next to nothing. The distribution is mixed with the uniform one by that
+share, the probability moves as far towards 0.5, and a conformal interval towards [0, 1], so that it only ever gets
+wider. An order of words is not seen, nor what contradicts itself in known words.
 """
 
 from pathlib import Path

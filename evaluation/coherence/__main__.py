@@ -36,6 +36,7 @@ from evaluation.data import load_rows, premise_keys, rows_digest, without_contex
 from evaluation.predict import predict_split
 from evaluation.predictors.choose import ChosenPredictor, add_predictor_options, choose_predictor, known_predictors
 from evaluation.processes import compute_on_main, joined_processes
+from evaluation.unfinished import output_folder
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,7 @@ def run(args: argparse.Namespace, processes: PartialState, arguments: list[str])
     """Asks and measures as one of several processes, of which the main one returns the report."""
     started = time.perf_counter()
     plan = plan_urn(args, processes) if args.dataset is None else plan_pairs(args, processes)
-    out = Path(args.output_dir or plan.out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
+    out = output_folder(args.output_dir or plan.out)
     # Answers that were given before don't depend on a call.
     calls = ("together", *(call for call in CALLS if call in args.calls and known_predictors()[args.predictor].model))
     sets = []

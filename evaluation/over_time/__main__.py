@@ -19,19 +19,20 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from transformers import AutoConfig
 
 from common.cli import ArgumentParser, counted, exit_on_error, seed
-from common.digests import digest, weights_digest
+from common.digests import digest
 from common.hub import find_checkpoint
 from datasets_scripts.sources import urn_over_time
 from evaluation.belief_pipeline import load_belief_pipeline
 from evaluation.over_time.curves import make_curves
 from evaluation.over_time.measures import analyse
 from evaluation.over_time.report import time_tables, write_time_report
+from evaluation.predictors.checkpoints import checkpoint_settings
 from evaluation.predictors.choose import model_name
+from evaluation.unfinished import output_folder
 from modeling_clue.checkpoint_parts import read
 
 
@@ -43,16 +44,9 @@ def main(arguments: list[str] | None = None) -> dict:
     checkpoint, name = find_checkpoint(args.model), model_name(args.model)
     options = urn_over_time.suite_options(args)
     suite_digest = digest([[asdict(asked.premise), [sentence for _, sentence in asked.hypotheses]] for asked in suite])
-    settings = {
-        "model": args.model,
-        "weights": weights_digest(checkpoint),
-        "calibration": read(AutoConfig, checkpoint, trust_remote_code=True).to_dict().get("calibration"),
-        "suite": suite_digest,
-    }
-    out = Path(args.output_dir or f"runs/over_time/{name}-{suite_digest}")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
+    settings = {**checkpoint_settings(args.model, checkpoint, config), "suite": suite_digest}
+    out = output_folder(args.output_dir or f"runs/over_time/{name}-{suite_digest}")
     curves = make_curves(partial(load_belief_pipeline, checkpoint), suite, out, settings)
     report = {
         "suite": {"digest": suite_digest, "options": options},

@@ -45,9 +45,7 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
     answer = answer_format(checkpoint, config)
     settings = {
         "predictor": "auto",
-        "model": args.model,
-        "weights": weights_digest(checkpoint),
-        "calibration": config.to_dict().get("calibration"),  # the same weights give other answers with it
+        **checkpoint_settings(args.model, checkpoint, config),
     }
     kind = CLUEPredictor if answer is None else TextPredictor
     return ChosenPredictor(
@@ -59,6 +57,15 @@ def trained(args: Namespace, dataset: str) -> ChosenPredictor:
         # CLUE decodes and reads a premise once, and takes no more memory for more rows.
         rows_at_once=None if answer is None else ROWS_AT_ONCE,
     )
+
+
+def checkpoint_settings(model: str, checkpoint: Path, config: PreTrainedConfig) -> dict:
+    """Returns what the answers of a checkpoint depend on; `model` is what the user calls it."""
+    return {
+        "model": model,
+        "weights": weights_digest(checkpoint),
+        "calibration": config.to_dict().get("calibration"),  # the same weights give other answers with it
+    }
 
 
 def check_code(checkpoint: Path) -> None:

@@ -18,18 +18,19 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from transformers import AutoConfig
 
 from common.cli import ArgumentParser, counted, exit_on_error, seed
-from common.digests import digest, weights_digest
+from common.digests import digest
 from common.files import write_text
 from common.hub import find_checkpoint
 from datasets_scripts.sources import urn_unknown
 from evaluation.belief_pipeline import load_belief_pipeline
+from evaluation.predictors.checkpoints import checkpoint_settings
 from evaluation.predictors.choose import model_name
 from evaluation.tables import markdown_table, number, short
+from evaluation.unfinished import output_folder
 from evaluation.unknown.answers import make_answers
 from evaluation.unknown.measures import EDGE, NARROW, WAYS, analyse
 from modeling_clue.checkpoint_parts import read
@@ -43,16 +44,9 @@ def main(arguments: list[str] | None = None) -> dict:
     checkpoint, name = find_checkpoint(args.model), model_name(args.model)
     options = urn_unknown.suite_options(args)
     suite_digest = digest([options, [asdict(asked) for asked in suite]])
-    settings = {
-        "model": args.model,
-        "weights": weights_digest(checkpoint),
-        "calibration": read(AutoConfig, checkpoint, trust_remote_code=True).to_dict().get("calibration"),
-        "suite": suite_digest,
-    }
-    out = Path(args.output_dir or f"runs/unknown/{name}-{suite_digest}")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --output-dir, a folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    config = read(AutoConfig, checkpoint, trust_remote_code=True)
+    settings = {**checkpoint_settings(args.model, checkpoint, config), "suite": suite_digest}
+    out = output_folder(args.output_dir or f"runs/unknown/{name}-{suite_digest}")
     answered = make_answers(partial(load_belief_pipeline, checkpoint), suite, out, settings)
     report = {
         "suite": {"digest": suite_digest, "options": options},

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
-from common.files import journal, locked, read_journal
 from datasets_scripts.sources.urn_unknown import Asked
-from evaluation.unfinished import check_settings
+from evaluation.unfinished import ask_about
 
 
 FINISHED = "answers.jsonl"
@@ -27,38 +24,15 @@ class Answers:
 
 
 def make_answers(load, suite: list[Asked], out: Path, settings: dict) -> list[Answers]:
-    """
-    Returns the answers about a suite in its order, going on from what an interrupted run has kept in a folder.
-
-    Args:
-        load (`Callable`): Loads the pipeline; called only if premises are left to ask about.
-        suite (`list[Asked]`): The premises with their hypotheses.
-        out (`Path`): The folder; clips are written into its `media`.
-        settings (`dict`): What the answers depend on, kept in `settings.json` beside them.
-
-    Raises:
-        ValueError: if the folder holds answers of other settings, or another run is writing to it.
-    """
-    taken = ValueError(f"Another evaluation is writing to {out}: wait for it, or end it.")
-    with locked(out / ".lock", taken):
-        check_settings(out, settings)
-        path = out / FINISHED
-        kept = {row["premise"]: Answers(**row) for row in read_journal(path)} if path.exists() else {}
-        left = [asked for asked in suite if asked.name not in kept]
-        if kept and left:
-            print(f"{out} holds {len(kept):,} of {len(suite):,} premises already: going on with the others.")
-        if left:
-            (out / "media").mkdir(exist_ok=True)
-            clue = load()
-            with journal(path) as add:
-                for asked in tqdm(left, unit="premise"):
-                    kept[asked.name] = ask(clue, asked, out / "media")
-                    add([vars(kept[asked.name])])
-    return [kept[asked.name] for asked in suite]
+    """Returns the answers about a suite in its order; arguments and errors are those of
+    `evaluation.unfinished.ask_about`."""
+    by_name = {asked.name: asked for asked in suite}
+    return [Answers(**row) for row in ask_about(load, ask, by_name, out, FINISHED, settings)]
 
 
-def ask(clue, asked: Asked, media: Path) -> Answers:
-    """Asks about one premise, which is read once; its clip is written into the folder `media`."""
+def ask(clue, asked: Asked, media: Path) -> list[dict]:
+    """Asks about one premise, which is read once and whose clip is written into the folder `media`; returns the one
+    row of it."""
     premise, hypotheses = clue.read(asked.write(media)), list(asked.hypotheses)
     raw, calibrated = (
         [
@@ -67,4 +41,4 @@ def ask(clue, asked: Asked, media: Path) -> Answers:
         ]
         for calibrated in (False, True)
     )
-    return Answers(asked.name, asked.modality, asked.kind, list(asked.probabilities), raw, calibrated)
+    return [vars(Answers(asked.name, asked.modality, asked.kind, list(asked.probabilities), raw, calibrated))]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.files import read_journal
 from evaluation.over_time import __main__ as over_time
-from evaluation.over_time.curves import Curve, read_curves
+from evaluation.over_time.curves import Curve
 from evaluation.over_time.measures import analyse, reached_at
 from evaluation.over_time.report import draw_errors
 from modeling_clue.modalities import MODALITIES
@@ -95,7 +96,7 @@ def test_the_figure_has_a_line_a_set():
 def test_the_report_is_of_the_curves_that_were_kept(evaluated):
     """Every modality has several times; the measures follow from the file; the last answer is the shipped one's."""
     out, command, report = evaluated
-    curves = read_curves(out / "curves.jsonl")
+    curves = [Curve(**row) for row in read_journal(out / "curves.jsonl")]
     assert json.loads((out / "report.json").read_text()) == report
     assert report["sets"] == analyse(curves)
     assert report["command"] == ["python", "-m", "evaluation.over_time", *command]

@@ -17,7 +17,7 @@ CHECKPOINT = Path(__file__).parents[3] / "checkpoints" / "clue-urn-tiny"
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def fitted(tmp_path_factory):
     """The shipped checkpoint with novelty, fitted to as many texts as telling zero counts takes, and to few sounds."""
     folder = tmp_path_factory.mktemp("unknown")
     sizes = "--modalities text audio --train 1 --text-train 1000 --validation 80 --test 1 --hypotheses-per-premise 3"
@@ -38,11 +38,11 @@ def told(tmp_path_factory):
     return folder / "clue"
 
 
-def test_outside_it_gets_less_sure_and_inside_stays(told, tmp_path, capsys, monkeypatch):
+def test_outside_it_gets_less_sure_and_inside_stays(fitted, tmp_path, capsys, monkeypatch):
     """Of other languages, noise and hypotheses about something else no answer is sure any longer, where most were;
     familiar premises are answered as before. A run that was cut short asks about the rest alone, and the table that is
     printed is the report's."""
-    command = ["--model", str(told), "--output-dir", str(tmp_path / "out"), "--modalities", "text", "audio"]
+    command = ["--model", str(fitted), "--output-dir", str(tmp_path / "out"), "--modalities", "text", "audio"]
     command += ["--premises", "4", "--seed", "3"]
     report = unknown.main(command)
     said = capsys.readouterr().out
@@ -73,10 +73,10 @@ def test_outside_it_gets_less_sure_and_inside_stays(told, tmp_path, capsys, monk
         unknown.main([*command[:-1], "4"])
 
 
-def test_the_example_of_zero_counts_is_no_longer_sure(told):
+def test_the_example_of_zero_counts_is_no_longer_sure(fitted):
     """`0 red, 3 blue and 1 green` is answered 0.57 for red, with an interval of 0.48 to 0.65; with novelty it says
     that it does not know."""
-    clue = pipeline("uncertain-inference", model=str(told), trust_remote_code=True, device="cpu")
+    clue = pipeline("uncertain-inference", model=str(fitted), trust_remote_code=True, device="cpu")
     question = {"text": "An urn holds 0 red, 3 blue and 1 green balls.", "hypotheses": ["It is red."]}
     ((before,), (after,)) = clue(dict(question), calibrated=False), clue(dict(question))
     assert before["interval"][0] > 0.4 and before["interval"][1] < 0.7
