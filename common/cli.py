@@ -80,6 +80,14 @@ def positive_float(text: str) -> float:
     return number
 
 
+def unit_float(text: str) -> float:
+    """Reads a number in [0, 1]: a probability, a share."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be in [0, 1], got {text}")
+    return number
+
+
 def json_object(text: str) -> dict:
     """Reads a JSON object."""
     try:

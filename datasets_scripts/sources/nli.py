@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from common.cli import unit_float
 from common.errors import InputError
 from datasets_scripts.building.drafts import Draft, Problem, new_row
 from datasets_scripts.schema import name_of, one_form
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", type=Path, required=True, help=f"the folder with one or more of {names}")
     parser.add_argument(
         "--class-probabilities",
-        type=_probability,
+        type=unit_float,
         nargs=3,
         default=(0.96, 0.37, 0.02),
         metavar=tuple(name.upper() for name in LABELS),
@@ -110,11 +111,3 @@ def read_rows(
             evidence=["text"],
         )
         yield Draft(record.place, row)
-
-
-def _probability(text: str) -> float:
-    """Reads a probability of the command line."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be in [0, 1], got {text}")
-    return value

@@ -8,11 +8,13 @@ the number of workers changes nothing, and a larger dataset begins with the rows
 
 What is true of a premise that ended earlier is known as exactly, after each event of a clip and each sentence of a
 text: the column `prefixes` has it. A model can tell belief only where a block of its towers ends, in Qwen2.5-Omni
-every 2 s of sound; with `--event-seconds 0.2` an event ends there too, where one of 0.16 s would be torn apart.
+every 2 s of sound; with `--event-seconds 0.2` an event ends there too, where one of 0.16 s would be torn apart. Where
+a text takes back what it said of the urn (`--corrected-share`), nothing is known of it.
 """
 
 import argparse
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import positive_int
+from common.cli import positive_int, unit_float
 from common.errors import InputError
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
@@ -31,6 +33,7 @@ from datasets_scripts.schema import SPLITS
 from datasets_scripts.sources.facts import Facts
 from datasets_scripts.sources.urn_language import (
     COLOURS,
+    CORRECTION,
     PITCHES,
     describe_urn,
     sample_hypotheses,
@@ -83,6 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     explained = "most sentences about the urn of a text; several add up (default: 1, which tells all balls)"
     add("--sentences", type=positive_int, default=1, help=explained)
+    explained = "share of texts that tell of an urn, take that back and tell of another (default: 0)"
+    add("--corrected-share", type=unit_float, default=0.0, help=explained)
+    explained = "end of the configs' names, as 'long' in urn-text-long: several kinds of premises in one dataset"
+    add("--suffix", type=_suffix, help=explained)
 
 
 def _event_seconds(text: str) -> float:
@@ -91,6 +98,13 @@ def _event_seconds(text: str) -> float:
     if not 0.08 <= seconds <= 10 or abs(seconds / 0.04 - round(seconds / 0.04)) > 1e-6:
         raise argparse.ArgumentTypeError(f"must be a multiple of 0.04 from 0.08 to 10, got {text}")
     return seconds
+
+
+def _suffix(text: str) -> str:
+    """Reads the end of a config's name, without the hyphen before it."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+        raise argparse.ArgumentTypeError(f"must be small letters and digits, with hyphens between them, got '{text}'")
+    return text
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,8 @@ def event_ends(events: Sequence[tuple[str, ...]], seconds: float) -> list[tuple[
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path], Iterator[Draft]]]]:
     """
-    Returns a function for each split of the configs `urn-<modality>`, which writes the split's clips into `media/` of
-    the folder it is given, and yields the drafts of its rows.
+    Returns a function for each split of the configs `urn-<modality>[-<suffix>]`, which writes the split's clips into
+    `media/` of the folder it is given, and yields the drafts of its rows.
 
     Raises:
         InputError: if the fewest events are more than the most.
@@ -139,8 +153,9 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Callable[[Path],
     if fewest > most:
         raise InputError(f"--events takes the fewest first: give {most} {fewest}.")
     seen = set()
+    end = f"-{options.suffix}" if options.suffix else ""
     return {
-        f"urn-{modality}": {split: partial(_drafts, modality, split, options, seen) for split in SPLITS}
+        f"urn-{modality}{end}": {split: partial(_drafts, modality, split, options, seen) for split in SPLITS}
         for modality in options.modalities
     }
 
@@ -200,11 +215,18 @@ class _Look:
     events: tuple[int, int]
     event_seconds: float
     sentences: int
+    corrected_share: float
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "_Look":
-        events = (options.events[0], options.events[1])
-        return cls(options.seed, options.hypotheses_per_premise, events, options.event_seconds, options.sentences)
+        return cls(
+            seed=options.seed,
+            hypotheses=options.hypotheses_per_premise,
+            events=tuple(options.events),
+            event_seconds=options.event_seconds,
+            sentences=options.sentences,
+            corrected_share=options.corrected_share,
+        )
 
 
 def _make_premise(
@@ -216,13 +238,13 @@ def _make_premise(
     def sample() -> Scene:
         return sample_scene(modality, rng, int(rng.integers(look.events[0], look.events[1] + 1)))
 
-    scene = sample()
     if modality == "text":
-        while (premise := text_of(sentences := describe_urn(list(scene.colours), rng, look.sentences))) in seen:
-            scene = sample()
+        while (drawn := _tell(sample, rng, look))[0] in seen:
+            pass
+        premise, scene, known = drawn
         seen.add(premise)
-        known = [(at, scene.events[:balls]) for at, balls in sentence_ends(sentences) if balls]
     else:
+        scene = sample()
         premise = f"media/{index:06d}{MEDIA_SUFFIX[modality]}"
         known = event_ends(scene.events, look.event_seconds)
     name = f"urn-{modality}-{split}-{index:06d}"
@@ -230,6 +252,21 @@ def _make_premise(
     if modality != "text":
         write_clip(folder / premise, scene, rng, event_samples=round(look.event_seconds * SAMPLING_RATE))
     return rows
+
+
+def _tell(
+    sample: Callable[[], Scene], rng: np.random.Generator, look: _Look
+) -> tuple[str, Scene, list[tuple[int, Sequence[tuple[str, ...]]]]]:
+    """Draws a text, its urn, and where it might end, each place with the balls named up to there."""
+    sentences, known = [], []
+    wrong = look.corrected_share > 0 and rng.random() < look.corrected_share
+    for _ in range(2 if wrong else 1):
+        # Nothing is known of the urn where what was said of it has been taken back.
+        sentences += [(CORRECTION, 0)] if sentences else []
+        scene, first = sample(), len(sentences)
+        sentences += describe_urn(list(scene.colours), rng, look.sentences)
+        known += [(at, scene.events[:balls]) for at, balls in sentence_ends(sentences)[first:] if balls]
+    return text_of(sentences), scene, known
 
 
 def write_clip(

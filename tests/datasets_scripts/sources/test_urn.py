@@ -149,8 +149,32 @@ def test_prefixes_of_texts_are_true_of_what_was_told(tmp_path):
     assert set(counts) == {1, 2, 3} and ignored
 
 
+def test_prefixes_of_corrected_texts(tmp_path):
+    """A corrected text is true of its second urn; what it says of the first counts until that is taken back, and where
+    it is nothing is known."""
+    options = ["--modalities", "text", "--sentences", "2", "--hypotheses-per-premise", "2", "--suffix", "long"]
+    sizes = ["--train", "1", "--text-train", "60", "--validation", "1", "--test", "1", "--corrected-share", "0.5"]
+    build(["urn", "--output-dir", str(tmp_path / "umui"), *options, *sizes])
+    corrected = 0
+    for row in read_rows(tmp_path / "umui", "text-long", "train"):
+        balls, wanted, start = [], [], 0
+        for sentence in re.findall(r"[^.]+\.", row["premise"]):
+            start += len(sentence)
+            if "wrong" in sentence:
+                balls, corrected = [], corrected + 1
+                continue
+            if re.search(r"An urn holds|in the urn|The urn( holds)?:", sentence):
+                balls += read_text(sentence)
+            if balls:
+                wanted.append((start, np.mean([is_true(row["hypothesis"], ball) for ball in balls])))
+        assert [prefix["at"] for prefix in row["prefixes"]] == [at for at, _ in wanted], row["premise"]
+        assert [prefix["probability"] for prefix in row["prefixes"]] == pytest.approx([share for _, share in wanted])
+        assert row["probability"] == pytest.approx(wanted[-1][1])
+    assert 30 < corrected < 90  # of 120 rows
+
+
 def test_looks_are_as_asked_for(tmp_path):
-    """Fewest and most events of a length; what can't be is refused."""
+    """Fewest and most events of a length, and configs of a name; what can't be is refused."""
     out = ("--output-dir", str(tmp_path / "umui"), "--modalities", "audio", "--train", "1")
     build(["urn", *out, "--validation", "1", "--test", "6", "--events", "4", "5", "--event-seconds", "0.2"])
     samples = {soundfile.info(clip).frames for clip in (tmp_path / "umui").glob("urn-audio/test/media/*")}
@@ -158,9 +182,14 @@ def test_looks_are_as_asked_for(tmp_path):
     again = ("urn", *out, "--overwrite")
     with pytest.raises(SystemExit, match="--events takes the fewest first: give 4 5"):
         build([*again, "--events", "5", "4"])
-    for seconds in ("0.17", "0.04", "nan", "x"):
-        with pytest.raises(SystemExit):
-            build([*again, "--event-seconds", seconds])
+    for option, wrong in {
+        "--event-seconds": ("0.17", "0.04", "nan", "x"),
+        "--corrected-share": ("1.5", "-0.1", "nan"),
+        "--suffix": ("", "../long", "Long", "a--b"),
+    }.items():
+        for value in wrong:
+            with pytest.raises(SystemExit):
+                build([*again, option, value])
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
