@@ -1,6 +1,6 @@
 """
-Measures whether reading premises of different lengths together pays: one after the other, as a padded batch, and all
-in one row without padding, under a mask that keeps them apart. README.md says more.
+Measures whether reading premises of different lengths together pays: one after the other, as a padded batch, in passes
+of like length, and all in one row without padding, under a mask that keeps them apart. README.md says more.
 
 ```bash
 python benchmarks/premise_lengths.py
@@ -14,18 +14,20 @@ from benchmarks.measure import benchmark, build_model, in_process, stopwatch, ta
 
 # Words of eight premises.
 LENGTHS = {"alike": (80,) * 8, "mixed": (20, 30, 40, 60, 80, 100, 130, 180), "one long": (10,) * 7 + (500,)}
-WAYS = ("one by one", "padded", "one row")
+WAYS = ("one by one", "padded", "passes", "one row")
 
 
 def measure(lengths: str, way: str) -> dict:
     """Reads eight texts one way, in this process, and takes the best of two."""
     import torch
 
+    from modeling_clue.passes import split_into_passes
+
     model, processor, _ = build_model()
     premises = [processor.encode_premise({"text": " ".join(["word"] * words)}) for words in LENGTHS[lengths]]
     ids = [torch.tensor(premise.input_ids) for premise in premises]
-    row = torch.cat(ids)[None]
-    premise_of = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor([len(one) for one in ids]))
+    row, sizes = torch.cat(ids)[None], list(map(len, ids))
+    premise_of = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor(sizes))
     apart = (premise_of[:, None] == premise_of).tril()[None, None]
     positions = torch.cat([torch.arange(len(one)) for one in ids]).expand(3, 1, -1)
 
@@ -40,6 +42,7 @@ def measure(lengths: str, way: str) -> dict:
     ways = {
         "one by one": lambda: read(*([premise] for premise in premises)),
         "padded": lambda: read(premises),
+        "passes": lambda: read(*([premises[place] for place in one] for one in split_into_passes(sizes))),
         "one row": one_row,
     }
     taken = []
@@ -48,7 +51,7 @@ def measure(lengths: str, way: str) -> dict:
             with stopwatch() as seconds:
                 ways[way]()
             taken.append(seconds)
-    return {**min(taken, key=lambda one: one["cpu_seconds"]), "tokens": row.numel(), "longest": max(map(len, ids))}
+    return {**min(taken, key=lambda one: one["cpu_seconds"]), "tokens": row.numel(), "longest": max(sizes)}
 
 
 def run(threads: int) -> Iterator[str]:

@@ -239,18 +239,21 @@ def logits_and_inputs(
         size = predictor.model.config.text_config.hidden_size
         found = Inputs(torch.empty(len(rows), size), torch.empty(len(rows), size))
     for batch in tqdm(make_batches(list(range(len(rows))), keys, batch_size), unit="batches"):
-        inputs, counts = predictor.prepare([rows[index] for index in batch])
-        judged = [name for name, count in zip(inputs.modalities, counts, strict=True) for _ in range(count)]
-        for index, name in zip(batch, judged, strict=True):
-            if modality not in (None, name):
-                raise ValueError(f"Row {rows[index]['id']} is judged as {name}, not as {modality}: leave it out.")
-        inputs = inputs.to(predictor.model.device)
-        output = predictor.model(**inputs, calibrated=False, output_hidden_states=with_inputs)
-        logits[batch] = output.logits.float().cpu()
-        if found is not None:
-            premises, hypotheses = input_means(output.hidden_states[0], inputs["branch_ids"])
-            found.premise[batch] = premises[output.premise_index].cpu()
-            found.hypothesis[batch] = hypotheses.cpu()
+        for part in predictor.prepare([rows[index] for index in batch]):
+            places = [batch[place] for place in part.rows]
+            judged = [
+                name for name, count in zip(part.inputs.modalities, part.counts, strict=True) for _ in range(count)
+            ]
+            for index, name in zip(places, judged, strict=True):
+                if modality not in (None, name):
+                    raise ValueError(f"Row {rows[index]['id']} is judged as {name}, not as {modality}: leave it out.")
+            inputs = part.inputs.to(predictor.model.device)
+            output = predictor.model(**inputs, calibrated=False, output_hidden_states=with_inputs)
+            logits[places] = output.logits.float().cpu()
+            if found is not None:
+                premises, hypotheses = input_means(output.hidden_states[0], inputs["branch_ids"])
+                found.premise[places] = premises[output.premise_index].cpu()
+                found.hypothesis[places] = hypotheses.cpu()
     wrong = (~logits.isfinite().all(-1)).nonzero()
     if len(wrong):
         raise ValueError(f"The logits of row {rows[int(wrong[0])]['id']} are not finite: look at the model's weights.")

@@ -158,7 +158,8 @@ class UncertainInferencePipeline(Pipeline):
                 Processes that decode clips while the model runs. Unless they are forked they cannot receive open
                 files and generators.
             batch_size (`int`, *optional*, defaults to 1):
-                Premises in one forward pass, each with its hypotheses. It changes the speed, not the answers.
+                Premises judged together, each with its hypotheses: in one forward pass, or on a processor in one for
+                each group of like length. It changes the speed, not the answers.
             interval (`float`, *optional*, defaults to 0.9):
                 Share of the distribution inside the interval.
             calibrated (`bool`, *optional*, defaults to `True`):
@@ -250,26 +251,31 @@ class UncertainInferencePipeline(Pipeline):
         return _Preprocessor(self.processor, media)(input_)
 
     def _forward(self, batch: list[dict], calibrated: bool = True) -> list[dict]:
-        """Judges a batch."""
+        """Judges a batch, on a processor those of like length together."""
+        premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
+        judged = {}
+        for places in self.processor.passes(premises, hypotheses, self.device):
+            judged |= zip(places, self._pass([batch[place] for place in places], calibrated), strict=True)
+        return [judged[place] for place in range(len(batch))]
+
+    def _pass(self, batch: list[dict], calibrated: bool) -> Iterator[dict]:
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         inputs = self.processor.collate(premises, hypotheses)
         output = self.model(**inputs.to(self.device, self.model.dtype), calibrated=calibrated)
         calibration = self.model.config.calibration if calibrated else None
         counts = list(map(len, hypotheses))
         novelty = [None] * len(counts) if output.novelty is None else output.novelty.split(counts)
-        return [
-            {
+        for premise, sentences, logits, novel in zip(
+            premises, hypotheses, output.logits.split(counts), novelty, strict=True
+        ):
+            yield {
                 "hypotheses": sentences,
-                "logits": judged,
+                "logits": logits,
                 "calibration": calibration,
                 "modality": premise.modality,
                 "notes": list(premise.notes),
                 "novelty": novel,
             }
-            for premise, sentences, judged, novel in zip(
-                premises, hypotheses, output.logits.split(counts), novelty, strict=True
-            )
-        ]
 
     def postprocess(self, judged: dict, interval: float = 0.9, act: bool = False) -> list[dict[str, Any]]:
         """Converts one premise of a judged batch to plain numbers, one `dict` for each hypothesis."""

@@ -125,8 +125,8 @@ def _in_words(row: dict) -> str:
 
 @torch.inference_mode()
 def _ask(predictor: CLUEPredictor, row: dict) -> tuple[np.ndarray, float]:
-    inputs, _ = predictor.prepare([row])
-    output = predictor.model(**inputs.to(predictor.model.device))
+    (one,) = predictor.prepare([row])
+    output = predictor.model(**one.inputs.to(predictor.model.device))
     return output.distribution[0].cpu().numpy(), float(output.probability[0])
 
 

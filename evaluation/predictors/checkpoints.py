@@ -5,6 +5,7 @@ import json
 from argparse import Namespace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import (
@@ -78,9 +79,18 @@ def check_code(checkpoint: Path) -> None:
         )
 
 
-def by_premise(rows: list[dict]) -> list[list[dict]]:
-    """Groups neighbouring rows about one premise."""
-    return [list(group) for _, group in groupby(rows, key=lambda row: [row.get(name) for name in PREMISE_COLUMNS])]
+def by_premise(rows: list[dict]) -> list[list[int]]:
+    """Returns the places of neighbouring rows about one premise, premise after premise."""
+    alike = groupby(range(len(rows)), key=lambda place: [rows[place].get(name) for name in PREMISE_COLUMNS])
+    return [list(group) for _, group in alike]
+
+
+class Pass(NamedTuple):
+    """Holds what goes through the model at once: the places of its rows, its inputs, and the rows of each premise."""
+
+    rows: list[int]
+    inputs: CLUEInputs
+    counts: list[int]
 
 
 class CLUEPredictor(Predictor):
@@ -92,17 +102,32 @@ class CLUEPredictor(Predictor):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_whole(AutoModel, checkpoint, trust_remote_code=True).to(device).eval()
 
-    def prepare(self, rows: list[dict]) -> tuple[CLUEInputs, list[int]]:
-        """Encodes each premise once for all of its hypotheses, and counts these."""
-        groups = by_premise(rows)
-        hypotheses = [[row["hypothesis"] for row in group] for group in groups]
-        return self.processor([group[0] for group in groups], hypotheses), list(map(len, groups))
+    def prepare(self, rows: list[dict]) -> list[Pass]:
+        """Encodes each premise once for all of its hypotheses; on a processor those of like length go together."""
+        places = by_premise(rows)
+        premises = self.processor.encode_premises([rows[group[0]] for group in places])
+        hypotheses = [[rows[place]["hypothesis"] for place in group] for group in places]
+        return [
+            Pass(
+                [place for number in numbers for place in places[number]],
+                self.processor.collate(
+                    [premises[number] for number in numbers], [hypotheses[number] for number in numbers]
+                ),
+                [len(places[number]) for number in numbers],
+            )
+            for numbers in self.processor.passes(premises, hypotheses, self.model.device)
+        ]
+
+    def answer(self, prepared: list[Pass]) -> list[Prediction]:
+        answers = {}
+        for one in prepared:
+            answers |= zip(one.rows, self._answer(one), strict=True)
+        return [answers[place] for place in range(len(answers))]
 
     @torch.inference_mode()
-    def answer(self, prepared: tuple[CLUEInputs, list[int]]) -> list[Prediction]:
-        inputs, counts = prepared
-        notes = [list(of_one) for count, of_one in zip(counts, inputs.notes, strict=True) for _ in range(count)]
-        output = self.model(**inputs.to(self.model.device))
+    def _answer(self, one: Pass) -> list[Prediction]:
+        notes = [list(about) for count, about in zip(one.counts, one.inputs.notes, strict=True) for _ in range(count)]
+        output = self.model(**one.inputs.to(self.model.device))
         answers = zip(
             # A sum in float32 may pass 1 by a rounding; NaN stays NaN.
             output.probability.clamp(0, 1).tolist(),
@@ -129,8 +154,8 @@ class TextPredictor(Predictor):
 
     def prepare(self, rows: list[dict]) -> list[tuple[EncodedPremise, str]]:
         """Encodes each premise once, and gives it to each hypothesis: there is no sharing as with branches."""
-        encoded = [(self.processor.encode_premise(group[0]), group) for group in by_premise(rows)]
-        return [(premise, row["hypothesis"]) for premise, group in encoded for row in group]
+        encoded = [(self.processor.encode_premise(rows[group[0]]), group) for group in by_premise(rows)]
+        return [(premise, rows[place]["hypothesis"]) for premise, group in encoded for place in group]
 
     def answer(self, prepared: list[tuple[EncodedPremise, str]]) -> list[WrittenPrediction]:
         """Generates the answers, those to prompts of similar length together."""

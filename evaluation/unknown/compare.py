@@ -70,9 +70,9 @@ def of_split(predictor: CLUEPredictor, dataset: str, modality: str, split: str) 
     rows = load_rows(dataset, f"urn-{modality}", split)
     keys, parts, order = premise_keys(rows), [], []
     for batch in tqdm(make_batches(list(range(len(rows))), keys, 16), desc=f"{modality} {split}", leave=False):
-        inputs, _ = predictor.prepare([rows[index] for index in batch])
-        parts.append(features(predictor, inputs))
-        order += batch
+        for one in predictor.prepare([rows[index] for index in batch]):
+            parts.append(features(predictor, one.inputs))
+            order += [batch[place] for place in one.rows]
     numbers = np.unique(keys, return_inverse=True)[1]
     return joined(parts, [rows["probability"][index] for index in order]), numbers[order]
 

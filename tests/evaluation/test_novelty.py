@@ -102,10 +102,11 @@ def test_the_command_saves_what_it_fits(tiny_checkpoint, urns, tmp_path, capsys)
     values = fitted.of(inputs)
     predictor = CLUEPredictor(out)
     answered = predictor.answer(predictor.prepare(list(rows)))
-    with torch.no_grad():
-        told = predictor.model(**predictor.prepare(list(rows))[0])
-    torch.testing.assert_close(told.novelty, values, atol=1e-4, rtol=0)
-    assert [one.probability for one in answered] == pytest.approx(told.probability.tolist())
+    for one in predictor.prepare(list(rows)):
+        with torch.no_grad():
+            output = predictor.model(**one.inputs)
+        torch.testing.assert_close(output.novelty, values[one.rows], atol=1e-4, rtol=0)
+        assert [answered[row].probability for row in one.rows] == pytest.approx(output.probability.tolist())
     parts = model.config.calibration["text"]
     assert posthoc.comparison(logits, rows["probability"][:], parts, values) in said
     assert f"above 0 for {float((values > 0).float().mean()):.2%} of the answers" in said

@@ -121,14 +121,14 @@ def test_batches_equal_one_by_one(clue, clips, batch_size):
     assert clue([], batch_size=batch_size) == []
 
 
-def test_a_batch_is_one_forward_pass(clue, clips, monkeypatch):
-    """`batch_size` premises share a pass of the model; the last batch may be smaller."""
+def test_a_batch_is_one_forward_pass(clue, monkeypatch):
+    """`batch_size` premises of like length share a pass of the model; the last batch may be smaller."""
     sizes = []
     forward = clue.model.forward
     monkeypatch.setattr(
         clue.model, "forward", lambda **inputs: (sizes.append(len(inputs["input_ids"])), forward(**inputs))[1]
     )
-    clue(questions(clips), batch_size=4)
+    clue([{"text": f"An urn holds {number} balls.", "hypothesis": "It is red."} for number in range(6)], batch_size=4)
     assert sizes == [4, 2]
 
 
