@@ -64,7 +64,9 @@ def umui(tmp_path_factory) -> Path:
     made up."""
     raw = tmp_path_factory.mktemp("raw")
     out = tmp_path_factory.mktemp("data") / "umui"
-    build(["urn", "--output-dir", str(out), *"--train 2 --text-train 2 --validation 1 --test 1 --workers 1".split()])
+    urns = ["urn", "--output-dir", str(out), *"--train 2 --text-train 2 --validation 1 --test 1 --workers 1".split()]
+    build(urns)
+    build([*urns, "--suffix", "long"])
 
     for number, file in enumerate(("train.csv", "dev.csv", "test.csv")):
         pairs = [f"{number}{k},Premise {k // 2} of {file}.,It is {k}.,1,0.{k}" for k in range(4)]
