@@ -352,6 +352,7 @@ def test_a_combination(start_space, parts_umui, settings, tmp_path, visit):
     ada.reload()
     for judged in range(3):
         expect(ada.locator("header .count")).to_have_text(f"{judged} of 3")
+        expect(ada.locator(".premise > *:visible")).to_have_count(3)  # a picture is seen once it has come
         tags = ada.locator(".premise > *:visible").evaluate_all("all => all.map((one) => one.tagName)")
         assert tags == ["BLOCKQUOTE", "IMG", "VIDEO"]
         late = ada.locator(".claim").inner_text() == "The sun sets."
