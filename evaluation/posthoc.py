@@ -241,10 +241,7 @@ def logits_and_inputs(
     for batch in tqdm(make_batches(list(range(len(rows))), keys, batch_size), unit="batches"):
         for part in predictor.prepare([rows[index] for index in batch]):
             places = [batch[place] for place in part.rows]
-            judged = [
-                name for name, count in zip(part.inputs.modalities, part.counts, strict=True) for _ in range(count)
-            ]
-            for index, name in zip(places, judged, strict=True):
+            for index, name in zip(places, part.by_row(part.inputs.modalities), strict=True):
                 if modality not in (None, name):
                     raise ValueError(f"Row {rows[index]['id']} is judged as {name}, not as {modality}: leave it out.")
             inputs = part.inputs.to(predictor.model.device)

@@ -16,6 +16,7 @@ from .automation import acts, check_can_act
 from .confidence import central_interval, standard_deviation
 from .media_container import quoted, shorten
 from .novelty import flatten_distribution, widen_interval, withdraw_probability
+from .passes import split_batch
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .premise_state import PremiseState
 from .processing_clue import EncodedPremise, as_list, as_row, is_empty, is_pandas, prefix_error
@@ -254,7 +255,7 @@ class UncertainInferencePipeline(Pipeline):
         """Judges a batch, on a processor those of like length together."""
         premises, hypotheses = [item["premise"] for item in batch], [item["hypotheses"] for item in batch]
         judged = {}
-        for places in self.processor.passes(premises, hypotheses, self.device):
+        for places in split_batch(premises, hypotheses, self.device):
             judged |= zip(places, self._pass([batch[place] for place in places], calibrated), strict=True)
         return [judged[place] for place in range(len(batch))]
 

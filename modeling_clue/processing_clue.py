@@ -31,7 +31,6 @@ from .media import (
 from .media_container import is_base64, quoted, shorten
 from .media_image import load_image
 from .modalities import MODALITIES, TABLE, modality_of_parts, parts_of_row
-from .passes import CHARACTERS_PER_TOKEN, split_into_passes
 
 
 # `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
@@ -358,23 +357,7 @@ class CLUEProcessor(ProcessorMixin):
         hypotheses = [[plain(entry)] if some is None else some for entry, some in zip(hypotheses, lists, strict=True)]
         if len(premises) != len(hypotheses):
             raise ValueError(f"{len(premises)} premises need as many lists of hypotheses, got {len(hypotheses)}.")
-        return self.collate(self.encode_premises(premises, **media), hypotheses)
-
-    def encode_premises(self, premises: Sequence, **media) -> list[EncodedPremise]:
-        """Decodes and tokenizes several premises; arguments are those of [`~CLUEProcessor.encode_premise`].
-
-        Raises:
-            ValueError: as there, naming the premise by its place if there are several.
-        """
-        encoded = []
-        for index, premise in enumerate(premises):
-            try:
-                encoded.append(self.encode_premise(premise, **media))
-            except ValueError as error:
-                if len(premises) == 1:
-                    raise
-                raise prefix_error(error, f"Premise {index}") from error
-        return encoded
+        return self.collate(encode_premises(self, premises, **media), hypotheses)
 
     # Mixed precision around the call is meant for the model; it would round spectrograms.
     @torch.autocast("cpu", enabled=False)
@@ -541,28 +524,6 @@ class CLUEProcessor(ProcessorMixin):
         if probabilities is not None:
             inputs["answer_mask"] = pad_sequence([torch.tensor(answered) for *_, answered in rows], batch_first=True)
         return self._with_media(inputs, premises, [part for premise, *_ in rows for part in premise.media])
-
-    def passes(
-        self, premises: list[EncodedPremise], hypotheses: list[list[str]], device: torch.device
-    ) -> list[list[int]]:
-        """Splits a batch into forward passes, so that on a processor little time goes into padding.
-
-        Args:
-            premises (`list[EncodedPremise]`), hypotheses (`list[list[str]]`): as for [`~CLUEProcessor.collate`].
-            device (`torch.device`): of the model; on any but a processor all go into one pass.
-
-        Returns:
-            `list[list[int]]`: the places of the premises of each pass.
-        """
-        if len(premises) == 1 or device.type != "cpu":
-            return [list(range(len(premises)))]
-        # Tokenizing hypotheses a second time would take longer than an estimate may waste.
-        return split_into_passes(
-            [
-                premise.num_tokens + sum(len(str(sentence)) for sentence in sentences) // CHARACTERS_PER_TOKEN
-                for premise, sentences in zip(premises, hypotheses, strict=True)
-            ]
-        )
 
     def collate_premises(self, premises: list[EncodedPremise]) -> CLUEInputs:
         """Puts encoded premises into one batch without hypotheses, for [`~CLUEForConfidenceEstimation.read`].
@@ -975,6 +936,23 @@ def _check_encodable(text: str) -> str:
             f"Half a character (a lone surrogate) at position {error.start} of {quoted(text)}."
         ) from error
     return text
+
+
+def encode_premises(processor: CLUEProcessor, premises: Sequence, **media) -> list[EncodedPremise]:
+    """Decodes and tokenizes several premises; arguments are those of [`~CLUEProcessor.encode_premise`].
+
+    Raises:
+        ValueError: as there, naming the premise by its place if there are several.
+    """
+    encoded = []
+    for index, premise in enumerate(premises):
+        try:
+            encoded.append(processor.encode_premise(premise, **media))
+        except ValueError as error:
+            if len(premises) == 1:
+                raise
+            raise prefix_error(error, f"Premise {index}") from error
+    return encoded
 
 
 def prefix_error(error: ValueError, name: str) -> ValueError:

@@ -16,13 +16,12 @@ from tqdm import tqdm
 from datasets_scripts.load import load_split, split_names
 from datasets_scripts.schema import PART_CLIPS, PREMISE_COLUMNS
 from modeling_clue.modalities import MODALITIES
+from modeling_clue.passes import CHARACTERS_PER_TOKEN
 from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
 from train.prefixes import Prefixes, join_prefixes, read_prefixes
 from train.tower_cache import TowerCache
 
 
-# A rough rate, good enough to bring premises of similar length together.
-CHARACTERS_PER_TOKEN = 4
 # Premises that a process encodes before it hands them over.
 ENCODED_AT_ONCE = 32
 

@@ -30,7 +30,8 @@ from evaluation.predictors.prediction import (
 )
 from modeling_clue.checkpoint_parts import load_whole, read
 from modeling_clue.confidence import central_interval, standard_deviation
-from modeling_clue.processing_clue import CLUEInputs, EncodedPremise
+from modeling_clue.passes import split_batch
+from modeling_clue.processing_clue import CLUEInputs, EncodedPremise, encode_premises
 
 
 # Tokens of the prompts that a Thinker answers together: it projects each of them onto its whole vocabulary, which is
@@ -92,6 +93,10 @@ class Pass(NamedTuple):
     inputs: CLUEInputs
     counts: list[int]
 
+    def by_row(self, of_premises: list) -> list:
+        """Gives each row what its premise has."""
+        return [value for value, count in zip(of_premises, self.counts, strict=True) for _ in range(count)]
+
 
 class CLUEPredictor(Predictor):
     """Answers by a checkpoint of CLUE in a folder, with its processor, loaded as anybody loads one from the Hub."""
@@ -105,7 +110,7 @@ class CLUEPredictor(Predictor):
     def prepare(self, rows: list[dict]) -> list[Pass]:
         """Encodes each premise once for all of its hypotheses; on a processor those of like length go together."""
         places = by_premise(rows)
-        premises = self.processor.encode_premises([rows[group[0]] for group in places])
+        premises = encode_premises(self.processor, [rows[group[0]] for group in places])
         hypotheses = [[rows[place]["hypothesis"] for place in group] for group in places]
         return [
             Pass(
@@ -115,7 +120,7 @@ class CLUEPredictor(Predictor):
                 ),
                 [len(places[number]) for number in numbers],
             )
-            for numbers in self.processor.passes(premises, hypotheses, self.model.device)
+            for numbers in split_batch(premises, hypotheses, self.model.device)
         ]
 
     def answer(self, prepared: list[Pass]) -> list[Prediction]:
@@ -126,7 +131,7 @@ class CLUEPredictor(Predictor):
 
     @torch.inference_mode()
     def _answer(self, one: Pass) -> list[Prediction]:
-        notes = [list(about) for count, about in zip(one.counts, one.inputs.notes, strict=True) for _ in range(count)]
+        notes = [list(about) for about in one.by_row(one.inputs.notes)]
         output = self.model(**one.inputs.to(self.model.device))
         answers = zip(
             # A sum in float32 may pass 1 by a rounding; NaN stays NaN.

@@ -95,15 +95,15 @@ def test_clips_beside_the_state_are_judged_as_the_pipelines(decide, clips):
     """As assets, which transformers' server passes on, and as lists, which its pipeline does."""
     clue = pipeline("uncertain-inference", model=CHECKPOINT, trust_remote_code=True)
     parts = [{"text": "A clip: "}, {"audio": str(clips.sound)}, {"text": " the end."}]
-    (mixed,) = clue({"parts": parts, "hypotheses": ["It is red."]})
-    (seen,) = clue({"video": str(clips.talkie), "modality": "audiovisual", "hypotheses": ["It is red."]})
-    questions = {"q": {"type": "noul", "instructions": "It is red."}}
+    (mixed,) = clue({"parts": parts, "hypotheses": ["The ball is blue."]})
+    (seen,) = clue({"video": str(clips.talkie), "modality": "audiovisual", "hypotheses": ["The ball is blue."]})
+    questions = {"q": {"type": "noul", "instructions": "The ball is blue."}}
     asset = {"type": "audio", "format": "wav", "data_base64": base64.b64encode(clips.sound.read_bytes()).decode()}
     answers = decide({"state": "A clip: <a> the end.", "questions": questions, "assets": {"<a>": asset}})
     assert answers["q"]["noul"] == pytest.approx(mixed["probability"], abs=1e-6)
     answers = decide({"state": "", "questions": questions, "videos": [clips.talkie]})
     assert answers["q"]["noul"] == pytest.approx(seen["probability"], abs=1e-6)
-    assert abs(seen["probability"] - mixed["probability"]) > 1e-4
+    assert abs(seen["probability"] - mixed["probability"]) > 1e-3
 
 
 @pytest.mark.parametrize(

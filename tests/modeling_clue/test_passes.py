@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModel, AutoProcessor
 
 from evaluation.predictors.checkpoints import CLUEPredictor
-from modeling_clue.passes import PASS_TOKENS, split_into_passes
+from modeling_clue.passes import PASS_TOKENS, split_batch, split_into_passes
 from modeling_clue.pipeline_clue import UncertainInferencePipeline
+from modeling_clue.processing_clue import encode_premises
 
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "checkpoints" / "clue-urn-tiny"
@@ -59,8 +60,8 @@ def test_answers_come_in_the_order_of_the_inputs(clue):
         for number, text in enumerate(PREMISES)
     ]
     alone = [[answer["probability"] for answer in clue(row)] for row in rows]
-    assert len(clue.processor.passes(*_encoded(clue, rows), torch.device("cpu"))) == 2
-    assert len(clue.processor.passes(*_encoded(clue, rows), torch.device("meta"))) == 1
+    assert len(split_batch(*_encoded(clue, rows), torch.device("cpu"))) == 2
+    assert len(split_batch(*_encoded(clue, rows), torch.device("meta"))) == 1
     for order in permutations(range(3)):
         together = clue([rows[place] for place in order], batch_size=3)
         for place, answers in zip(order, together, strict=True):
@@ -68,14 +69,13 @@ def test_answers_come_in_the_order_of_the_inputs(clue):
 
 
 def _encoded(clue, rows):
-    return clue.processor.encode_premises(rows), [row["hypotheses"] for row in rows]
+    return encode_premises(clue.processor, rows), [row["hypotheses"] for row in rows]
 
 
 def test_the_evaluation_has_the_answers_of_its_rows(clue):
     """Rows of premises of very different lengths get the pipeline's answers, in their order."""
-    names = ("premise", "audio", "video", "parts", "start", "end", "modality", "context")
     rows = [
-        dict.fromkeys(names) | {"premise": text, "modality": "text", "hypothesis": hypothesis}
+        {"premise": text, "modality": "text", "hypothesis": hypothesis}
         for text in PREMISES
         for hypothesis in ("The ball is red.", "It is not red.")
     ]

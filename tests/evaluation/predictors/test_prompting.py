@@ -278,7 +278,7 @@ def test_a_model_without_the_words_is_refused(talker, urn_world, monkeypatch):  
         LocalBinary(prompt("binary", urn_world), talker)
 
 
-@pytest.mark.parametrize("modality", ["text", "audiovisual"])
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_the_tree_over_digits_is_every_number_one_by_one(omni, urn_world, modality):  # noqa: F811
     """Each of the 101 numbers has the probability that the model gives to its tokens behind the whole prompt in one
     pass without a cache; the prediction has the mean and spread of that distribution."""
