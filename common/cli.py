@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,15 @@ def json_object(text: str) -> dict:
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("must be a JSON object")
     return fields
+
+
+def config_name(text: str) -> str:
+    """Reads the name of a dataset's config, or the end of one."""
+    if len(text) > 100 or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+        raise argparse.ArgumentTypeError(
+            f"must be up to 100 small letters and digits, with hyphens between them, got {text!r}"
+        )
+    return text
 
 
 def named_path(text: str) -> tuple[str, Path]:

@@ -32,6 +32,7 @@ from typing import Any
 
 import soundfile
 
+from common.cli import config_name
 from common.errors import InputError
 from datasets_scripts.building.clips import MediaRoot
 from datasets_scripts.building.drafts import Clip, Draft, Problem, new_row
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset-config",
         dest="name",
-        type=_config_name,
+        type=config_name,
         required=True,
         metavar="NAME",
         help="what to call the config, e.g. my-clips",
@@ -128,12 +129,6 @@ def _part_column(text: str) -> tuple[str, str]:
     if not column or kind not in PART_COLUMNS:
         raise argparse.ArgumentTypeError(f"must be COLUMN=KIND, KIND one of {', '.join(PART_COLUMNS)}, got {text!r}")
     return column, kind
-
-
-def _config_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,100}", text):
-        raise argparse.ArgumentTypeError(f"must be small letters, digits and -, got {text!r}")
-    return text
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:

@@ -14,7 +14,6 @@ a text takes back what it said of the urn (`--corrected-share`), nothing is know
 
 import argparse
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import positive_int, unit_float
+from common.cli import config_name, positive_int, unit_float
 from common.errors import InputError
 from common.files import replacing
 from datasets_scripts.building.drafts import Draft, new_row, stored_suffix
@@ -89,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explained = "share of texts that tell of an urn, take that back and tell of another (default: 0)"
     add("--corrected-share", type=unit_float, default=0.0, help=explained)
     explained = "end of the configs' names, as 'long' in urn-text-long: several kinds of premises in one dataset"
-    add("--suffix", type=_suffix, help=explained)
+    add("--suffix", type=config_name, help=explained)
 
 
 def _event_seconds(text: str) -> float:
@@ -98,13 +97,6 @@ def _event_seconds(text: str) -> float:
     if not 0.08 <= seconds <= 10 or abs(seconds / 0.04 - round(seconds / 0.04)) > 1e-6:
         raise argparse.ArgumentTypeError(f"must be a multiple of 0.04 from 0.08 to 10, got {text}")
     return seconds
-
-
-def _suffix(text: str) -> str:
-    """Reads the end of a config's name, without the hyphen before it."""
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
-        raise argparse.ArgumentTypeError(f"must be small letters and digits, with hyphens between them, got '{text}'")
-    return text
 
 
 @dataclass(frozen=True)

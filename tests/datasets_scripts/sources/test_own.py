@@ -574,7 +574,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, arguments, complaint):
 
 
 @pytest.mark.parametrize(
-    "name", ["unli", "urn-text", "clotho", "clotho-mine", "wikivideo-video", "My", "a/b", "..", ""]
+    "name", ["unli", "urn-text", "clotho", "clotho-mine", "wikivideo-video", "My", "a/b", "a--b", "..", ""]
 )
 def test_names_are_plain_and_ones_own(name, capsys):
     """A name is a folder and a config: no path, and none of another source."""
