@@ -3,11 +3,13 @@ GRID (Cooke et al., 2006): sentences such as "bin blue at f two now", seen and h
 
 Three configs of the same hypotheses: `grid-audio` has the sound of the clips, `grid-video` their pictures, and
 `grid-audiovisual` both. All clips of a sentence are in one split, which hangs on the sentence and the seed alone.
+`grid-captions` asks the same of sentences that are written, to train on.
 """
 
 import argparse
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from datasets_scripts.building.clips import files_below
 from datasets_scripts.building.drafts import Clip, Draft, Problem
 from datasets_scripts.building.split import split_by_chance
 from datasets_scripts.schema import SPLITS
-from datasets_scripts.sources.claims import Balance, Claim, drafts_about, make_claims
+from datasets_scripts.sources.claims import Balance, Claim, drafts_about, drafts_about_captions, make_claims
 from datasets_scripts.sources.facts import Facts
 from modeling_clue.modalities import MODALITIES, TABLE
 
@@ -95,6 +97,17 @@ BOTH = (
 WHOLE = ('the sentence is "{0}".', 'the speaker says: "{0}".')
 NOT_WHOLE = ('the sentence is not "{0}".',)
 
+# What a clip says in words: the sentence, or each word with its place.
+CAPTIONS = (
+    'somebody says: "{0}".',
+    '"{0}."',
+    'the sentence is "{0}".',
+    'what is heard is "{0}".',
+    "{command}, {colour}, {preposition}, {letter}, {digit}, {adverb}.",
+    'the command is "{command}", the colour "{colour}", the preposition "{preposition}", the letter "{letter}", the '
+    'digit "{digit}" and the adverb "{adverb}".',
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this source."""
@@ -107,16 +120,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """Returns the drafts of each split of the configs `grid-<modality>`."""
+    """Returns the drafts of each split of the configs `grid-<modality>`, and those to train on about captions."""
     splits: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for path in files_below(options.clips, SUFFIXES, "--clips"):
         # What is no sentence is reported with the training split.
         is_sentence = read_name(path.stem) is not None
         splits[split_by_chance(path.stem, options.seed) if is_sentence else "train"].append(path)
-    return {
+    drafts = {
         f"grid-{modality}": {split: _drafts(modality, split, paths, options) for split, paths in splits.items()}
         for modality in dict.fromkeys(options.modalities)
     }
+    return drafts | {"grid-captions": {"train": _caption_drafts(len(splits["train"]), options)}}
 
 
 def read_name(stem: str) -> list[Word] | None:
@@ -173,3 +187,19 @@ def _drafts(modality: str, split: str, paths: list[Path], options: argparse.Name
         }
         name = key.rsplit(".", 1)[0].replace("/", "-")
         yield from drafts_about(premise, key, f"grid-{modality}-{name}", claims)
+
+
+def _caption_drafts(number: int, options: argparse.Namespace) -> Iterator[Draft]:
+    """Yields drafts about captions, as many as clips: of sentences that would be in the training split."""
+    rng = np.random.default_rng([options.seed, len(SPLITS)])
+    said: dict[str, list[Word]] = {}
+    while len(said) < number:
+        stem = "".join(str(rng.choice(list(words))) for words in SENTENCE.values())
+        if split_by_chance(stem, options.seed) == "train":
+            sentence = read_name(stem)
+            caption = CAPTIONS[len(said) % len(CAPTIONS)]
+            words = {word.place: word.word for word in sentence}
+            said[caption.format(" ".join(words.values()), **words)] = sentence
+    say = partial(Balance().choose, number=options.hypotheses_per_premise, rng=rng)
+    captions = ((caption, sentence_forms(sentence, rng)) for caption, sentence in said.items())
+    yield from drafts_about_captions(captions, say, "grid")

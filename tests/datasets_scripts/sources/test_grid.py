@@ -52,11 +52,17 @@ def read_claim(sentence: str, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def drafts(tmp_path_factory) -> dict[str, dict[str, Drafts]]:
-    """The drafts about 120 sentences, in two folders."""
+def configs(tmp_path_factory) -> dict[str, dict[str, Drafts]]:
+    """All drafts from 120 sentences, in two folders."""
     folder = tmp_path_factory.mktemp("grid")
     files = [f"s{k % 2 + 1}/{name}.mpg" for k, name in enumerate(names(120))]
     return drafts_of(grid, "--clips", touch(folder, *files))
+
+
+@pytest.fixture(scope="module")
+def drafts(configs) -> dict[str, dict[str, Drafts]]:
+    """Those about the clips."""
+    return {name: splits for name, splits in configs.items() if name != "grid-captions"}
 
 
 def test_probabilities_agree_with_the_name(drafts):
@@ -81,6 +87,21 @@ def test_all_modalities_are_asked_the_same(drafts):
         assert (row["modality"], row["evidence"]) == (config.removeprefix("grid-"), senses)
         assert (row["audio"] is None) == (config != "grid-audio") == (row["video"] is not None)
         assert (row["audio"] or row["video"]).sound_only == (config == "grid-audio")
+
+
+def test_probabilities_agree_with_the_captions(configs):
+    """There are as many as clips to train on, with all six words, and of no sentence that clips are held out of."""
+    assert list(configs["grid-captions"]) == ["train"]
+    rows = rows_of(configs["grid-captions"]["train"])
+    words = {word for spelling in SPELLING for word in spelling}
+    for row in rows:
+        said = [word for word in re.findall(r"\w+", row["premise"].lower()) if word in words]
+        name = "".join(spelling[word] for spelling, word in zip(SPELLING, said, strict=True))
+        assert split_by_chance(name, 0) == "train"
+        assert read_claim(row["hypothesis"], name) == row["probability"] == row["label"], row
+        assert (row["modality"], row["evidence"], row["audio"], row["video"]) == ("text", ["text"], None, None)
+    clips = {row["audio"].key for row in rows_of(configs["grid-audio"]["train"])}
+    assert len({row["premise"] for row in rows}) == len(clips)
 
 
 def test_a_sentence_is_in_one_split_whoever_says_it(tmp_path):
