@@ -177,7 +177,7 @@ def build_model():
 
     from modeling_clue import CLUEForConfidenceEstimation
     from modeling_clue.checkpoint_parts import confidence_tokens
-    from modeling_clue.processing_clue import DEFAULT_PROMPT
+    from modeling_clue.prompt import DEFAULT_PROMPT
     from train.tiny import train_tokenizer
 
     tokenizer = train_tokenizer([*HYPOTHESES, *DEFAULT_PROMPT.values()] * 2, 800, num_bins=100)

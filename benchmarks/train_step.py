@@ -40,7 +40,7 @@ from benchmarks.measure import (
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
 from modeling_clue.checkpoint_parts import confidence_tokens
 from modeling_clue.confidence import confidence_loss
-from modeling_clue.processing_clue import DEFAULT_PROMPT
+from modeling_clue.prompt import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 from train.trained import LORA_TARGET_MODULES
 

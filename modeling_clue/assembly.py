@@ -55,7 +55,8 @@ from .checkpoint_parts import (
     single_token,
     with_head,
 )
-from .processing_clue import DEFAULT_MEDIA, DEFAULT_PROMPT
+from .processing_clue import DEFAULT_MEDIA
+from .prompt import DEFAULT_PROMPT
 from .prompt_file import PromptFile, media_settings, read_prompt_file
 
 

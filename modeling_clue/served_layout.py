@@ -17,7 +17,8 @@ from .backbone import TOWERS
 from .checkpoint_parts import read, with_settings
 from .modalities import TABLE
 from .modeling_clue import ConfidenceEstimation
-from .processing_clue import PLACEHOLDERS, CLUEProcessor, prompts_by_modality
+from .processing_clue import CLUEProcessor
+from .prompt import PLACEHOLDERS, prompts_by_modality
 
 
 REFERENCE_FILE, SERVER_FILE = "reference.json", "vllm.yaml"

@@ -11,8 +11,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from .encoded_premise import EncodedPremise
 from .media_container import quoted
-from .processing_clue import CLUEProcessor, EncodedPremise
+from .processing_clue import CLUEProcessor
 from .served_layout import MARK, Served
 from .served_times import served_times
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .backbone import Backbone
-from .processing_clue import EncodedPremise
+from .encoded_premise import EncodedPremise
 
 
 # Neighbours of a float32 that are tried on both sides: far closer than any clock of a video.

@@ -20,8 +20,8 @@ from typing import Any
 import httpx2
 import torch
 
+from .encoded_premise import EncodedPremise
 from .pipeline_clue import answers, read_input
-from .processing_clue import EncodedPremise
 from .served_layout import SERVER_FILE, read_served, reference_input
 from .served_prompt import CannotServe, MediaPrompt, prompt_tokens
 from .servers import check_address, read_key, shortened, without_key

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from .encoded_premise import EncodedPremise
 from .media import MediaError, OpenClip, check_part
 from .media_frames import CLOCK_SLACK, FrameReader
 from .media_sound import SoundReader
 from .modalities import TABLE
-from .processing_clue import CLUEProcessor, EncodedPremise
+from .processing_clue import CLUEProcessor
 
 
 # A shorter rest of a clip, in seconds, belongs to the window before it.

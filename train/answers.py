@@ -18,7 +18,7 @@ from modeling_clue.backbone import QWEN2_5_OMNI
 from modeling_clue.checkpoint_parts import load_whole, read
 from modeling_clue.conversion import plain_config
 from modeling_clue.modeling_clue import BranchedThinker, change_class
-from modeling_clue.processing_clue import TEXT_ANSWER
+from modeling_clue.prompt import TEXT_ANSWER
 
 
 # An answer has five tokens; a model that says more around its number may do so, one that never ends is cut off.

@@ -6,8 +6,9 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
+from modeling_clue.encoded_premise import without_media
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.processing_clue import CLUEProcessor, without_media
+from modeling_clue.processing_clue import CLUEProcessor
 from train.prefixes import cut_premise, draw_chance
 from train.premises import PremiseItem
 from train.tower_cache import UncachedClip

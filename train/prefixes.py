@@ -11,7 +11,8 @@ from hashlib import blake2b
 import numpy as np
 
 from datasets_scripts.schema import prefixes_complaint
-from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
+from modeling_clue.encoded_premise import EncodedPremise
+from modeling_clue.processing_clue import CLUEProcessor
 from modeling_clue.timeline import find_cuts
 
 

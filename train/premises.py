@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from datasets_scripts.load import load_split, split_names
 from datasets_scripts.schema import PART_CLIPS, PREMISE_COLUMNS
+from modeling_clue.encoded_premise import EncodedPremise
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.passes import CHARACTERS_PER_TOKEN
-from modeling_clue.processing_clue import CLUEProcessor, EncodedPremise
+from modeling_clue.processing_clue import CLUEProcessor
 from train.prefixes import Prefixes, join_prefixes, read_prefixes
 from train.tower_cache import TowerCache
 

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from common.files import write_text
-from modeling_clue.processing_clue import EncodedPremise, with_tower_outputs
+from modeling_clue.encoded_premise import EncodedPremise, with_tower_outputs
 
 
 logger = logging.getLogger(__name__)

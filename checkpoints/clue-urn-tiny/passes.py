@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .processing_clue import EncodedPremise
+from .encoded_premise import EncodedPremise
 
 
 # What a forward pass costs by itself, in tokens of a row: on a processor 13 for a model of 117 million parameters,

@@ -13,13 +13,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import Pipeline
 
 from .automation import acts, check_can_act
+from .cells import as_list, as_row, is_empty, is_pandas
 from .confidence import central_interval, standard_deviation
+from .encoded_premise import EncodedPremise
 from .media_container import quoted, shorten
 from .novelty import flatten_distribution, widen_interval, withdraw_probability
 from .passes import split_batch
 from .posthoc import calibrated_distribution, calibrated_probability, conformal_interval, for_modality
 from .premise_state import PremiseState
-from .processing_clue import EncodedPremise, as_list, as_row, is_empty, is_pandas, prefix_error
+from .processing_clue import prefix_error
 from .timeline import choose_cuts, find_cuts, judge_cuts, novelty_at_cuts
 
 

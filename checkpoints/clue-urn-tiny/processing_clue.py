@@ -2,50 +2,29 @@
 """Converts premises and hypotheses to the inputs of [`CLUEForConfidenceEstimation`]."""
 
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BatchFeature, ProcessorMixin
+from transformers import ProcessorMixin
 from transformers.image_utils import SizeDict
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .backbone import QWEN2_5_OMNI, Backbone
-from .media import (
-    SAMPLINGS,
-    MediaError,
-    OpenClip,
-    check_part,
-    has_audio,
-    load_audio,
-    load_video,
-    probe_modality,
-)
-from .media_container import is_base64, quoted, shorten
+from .cells import as_list, as_row, plain
+from .encoded_premise import CLUEInputs, EncodedPremise
+from .media import SAMPLINGS, MediaError, has_audio, load_audio, load_video
+from .media_container import quoted, shorten
 from .media_image import load_image
-from .modalities import MODALITIES, TABLE, modality_of_parts, parts_of_row
+from .modalities import TABLE, modality_of_parts
+from .premise_input import is_file, label_of, names_a_clip, part_of_clip, parts_of, resolve_premise
+from .prompt import DEFAULT_PROMPT, PLACEHOLDERS, check_prompt, prompts_by_modality
 
-
-# `{premise}` is replaced by text or the tokens of a clip. The hypothesis comes last so that hypotheses of one premise
-# share its encoding. A checkpoint trained the other way round has `{hypothesis}` in its "premise" part, and then gets
-# one hypothesis a row, its text tokenized as one.
-DEFAULT_PROMPT = {
-    "premise": (
-        "<|im_start|>system\nYou judge how probable a hypothesis is, given a premise.<|im_end|>\n"
-        "<|im_start|>user\nPremise: {premise}\n"
-    ),
-    "hypothesis": "Hypothesis: {hypothesis}\nHow probable is the hypothesis?<|im_end|>\n<|im_start|>assistant\n",
-}
-
-# The part "answer" of a prompt: what a model that writes its probability adds (the paper's token-based variant).
-TEXT_ANSWER = "{probability:.2f}<|im_end|>"
 
 # The paper's authors sample frames at 0.5 per second; sound longer than the model was built for is cut, and reported.
 DEFAULT_MEDIA = {
@@ -63,138 +42,8 @@ DEFAULT_MEDIA = {
 # The limit of Qwen2-VL's resizing.
 MAX_ASPECT_RATIO = 200
 
-# Recognize a clip given as text: endings of its name, and beginnings of paths and addresses.
-MEDIA_NAME = re.compile(
-    r".+\.(wav|flac|og[gav]|opus|mp3|m4[av]|aac|aiff?|caf|wma|amr|mp4|mov|mkv|webm|avi|mpe?g|m?ts|m2ts|flv|wmv|3gp|mxf|"
-    r"y4m|gif)",
-    re.IGNORECASE,
-)
-PATH_START = re.compile(r"/|~/|\.{1,2}/|\.{0,2}\\|[a-z]:[\\/]", re.IGNORECASE)
-# A path, not a sentence that begins with a slash.
-PATH_ELSEWHERE = re.compile(r"(~|\.\.|\w:|\S*\w)[\\/]|.*\.\w+$")
-ADDRESS = re.compile(r"[a-z][\w+.-]*://\S+|file:/.*|data:([\w+.-]+/[\w+.-]+)?[;,].*", re.IGNORECASE | re.DOTALL)
-
 # Text of users has no special tokens: "<|im_end|>" in a hypothesis is ten characters.
 _CONTENT = {"add_special_tokens": False, "split_special_tokens": True}
-
-_PREMISE_KEYS = ("parts", "premise", "text", "audio", "video")
-
-PLACEHOLDERS = re.compile(r"(\{premise\}|\{hypothesis\})")
-
-
-@dataclass
-class EncodedPremise:
-    """Holds one premise, ready for a batch. Media tensors are None where its modality has none.
-
-    Sound and frames are inputs of the towers or, where these have encoded them already, what they give before it is
-    projected: `audio_embeds` then replaces `input_features`, `video_embeds` `pixel_values_videos`.
-
-    Args:
-        modality (`str`): one of `MODALITIES`, as the model sees and hears it.
-        input_ids (`list[int]`): tokens of the premise itself, without the prompt around it.
-        text (`str`): the premise, if that is its modality.
-        input_features (`torch.Tensor` of shape `(num_mel_bins, num_mel_frames)`): log-mel spectrogram, not padded.
-        num_mel_frames (`int`): length of the spectrogram.
-        pixel_values_videos (`torch.Tensor` of shape `(num_patches, patch_size)`): patches of the frames.
-        video_grid_thw (`torch.Tensor` of shape `(3,)`): patches in time, height and width.
-        video_second_per_grid (`float`): seconds between two steps of the grid.
-        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`): what the towers give.
-        waveform (`np.ndarray` of shape `(num_samples,)`), frames (`np.ndarray` of shape `(num_frames, height, width,
-            3)`): the sound, and the frames in the size in which they are cut into patches (uint8), if they were to be
-            kept.
-        notes (`tuple[str, ...]`): what was cut, thinned or replaced.
-        parts (`list[EncodedPremise]`): of a combination, which has no media of its own. A picture is frames of one
-            step.
-    """
-
-    modality: str
-    input_ids: list[int]
-    text: str | None = None
-    input_features: torch.Tensor | None = None
-    num_mel_frames: int | None = None
-    pixel_values_videos: torch.Tensor | None = None
-    video_grid_thw: torch.Tensor | None = None
-    video_second_per_grid: float | None = None
-    audio_embeds: torch.Tensor | None = None
-    video_embeds: torch.Tensor | None = None
-    waveform: np.ndarray | None = None
-    frames: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    parts: list["EncodedPremise"] | None = None
-
-    @property
-    def num_tokens(self) -> int:
-        """Returns the length of the premise in tokens, without the prompt around it."""
-        return len(self.input_ids)
-
-    @property
-    def media(self) -> list["EncodedPremise"]:
-        """Returns what holds its media, in order: its parts, or itself."""
-        return [self] if self.parts is None else self.parts
-
-
-def with_tower_outputs(
-    premises: list[EncodedPremise],
-    token_ids: tuple[int, int, int],
-    audio_embeds: torch.Tensor | None,
-    video_embeds: torch.Tensor | None,
-) -> list[EncodedPremise]:
-    """Replaces the sound and frames of a batch's premises by the outputs of the towers, in row order.
-
-    Args:
-        premises (`list[EncodedPremise]`): those of the batch, one for each row.
-        token_ids (`tuple[int, int, int]`): of the tokens that hold the places of sound, of videos and of pictures, as
-            the model's configuration has them.
-        audio_embeds, video_embeds (`torch.Tensor` of shape `(num_tokens, width)`, *optional*): as the model returns
-            them.
-
-    Returns:
-        `list[EncodedPremise]`: copies, which need no towers.
-    """
-    replaced = list(map(without_media, premises))
-    media = [part for premise in replaced for part in premise.media]
-    for name, own_ids, embeds in (
-        ("audio_embeds", token_ids[:1], audio_embeds),
-        ("video_embeds", token_ids[1:], video_embeds),
-    ):
-        counts = [sum(map(part.input_ids.count, own_ids)) for part in media]
-        if embeds is not None:
-            for part, own in zip(media, embeds.split(counts), strict=True):
-                setattr(part, name, own if len(own) else None)
-    return replaced
-
-
-def without_media(premise: EncodedPremise) -> EncodedPremise:
-    """Returns a copy of a premise, and of its parts, without what goes into the towers."""
-    parts = premise.parts and list(map(without_media, premise.parts))
-    return replace(premise, input_features=None, pixel_values_videos=None, parts=parts)
-
-
-class CLUEInputs(BatchFeature):
-    """Holds tensors for the model, and information on the premises for people.
-
-    Attributes:
-        modalities (`list[str]`): of each premise.
-        notes (`list[list[str]]`): for each premise, what was cut, thinned or replaced; mostly empty.
-    """
-
-    modalities: list[str]
-    notes: list[list[str]]
-
-    # The base class pickles the tensors alone: workers of a data loader would lose the rest.
-    def __getstate__(self) -> dict:
-        return self.__dict__
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-
-    def to(self, *args, **kwargs) -> "CLUEInputs":
-        """Moves the tensors and casts sound and frames; seconds stay in float32, since positions depend on them."""
-        seconds = self.get("video_second_per_grid")
-        super().to(*args, **kwargs)
-        if seconds is not None:
-            self["video_second_per_grid"] = seconds.to(self["input_ids"].device)
-        return self
 
 
 class CLUEProcessor(ProcessorMixin):
@@ -254,7 +103,7 @@ class CLUEProcessor(ProcessorMixin):
         super().__init__(feature_extractor, video_processor, tokenizer, **kwargs)
         self.prompt = dict(DEFAULT_PROMPT if prompt is None else prompt)
         self.media = {**DEFAULT_MEDIA, **({} if media is None else media)}
-        self._check_prompt(self.prompt)
+        check_prompt(self.prompt)
         self._check_media(self.media)
 
         vocabulary = tokenizer.get_vocab()
@@ -272,32 +121,6 @@ class CLUEProcessor(ProcessorMixin):
             raise ValueError(
                 f"The part 'answer' of `prompt` must end in a special token of the tokenizer, or no answer would ever "
                 f"be complete; it is {quoted(self.prompt['answer'])}."
-            )
-
-    @staticmethod
-    def _check_prompt(prompt: dict) -> None:
-        for parts in prompts_by_modality(prompt).values():
-            first, last = parts["premise"], parts["hypothesis"]
-            if first.count("{premise}") != 1 or "{premise}" in last:
-                raise ValueError(
-                    f"`prompt` needs one place for {{premise}}, in its part 'premise', got {quoted(parts)}."
-                )
-            if (first + last).count("{hypothesis}") != 1:
-                raise ValueError(
-                    f"`prompt` needs one place for {{hypothesis}}, in either of its parts, got {quoted(parts)}."
-                )
-            if not last:
-                raise ValueError("The part 'hypothesis' of `prompt` is empty: the answer is read at its last token.")
-        orders = {"{hypothesis}" in parts["premise"] for parts in prompts_by_modality(prompt).values()}
-        if len(orders) > 1:
-            raise ValueError(
-                "`prompt` has {hypothesis} in the part 'premise' of some modalities and in the part 'hypothesis' of "
-                "others: put it into the same part in all."
-            )
-        if "answer" in prompt and not re.fullmatch(r"[^{}]*\{probability:\.\d+f\}[^{}]+", prompt["answer"]):
-            raise ValueError(
-                f"The part 'answer' of `prompt` needs one place for the probability, such as {TEXT_ANSWER!r}, got "
-                f"{quoted(prompt['answer'])}."
             )
 
     @staticmethod
@@ -376,13 +199,13 @@ class CLUEProcessor(ProcessorMixin):
         """
         options = {**self.media, **media}
         self._check_media(options)
-        parts = _parts_of(premise)
+        parts = parts_of(premise)
         if parts is not None:
             return self._encode_parts(parts, media, keep_media)
-        modality, text, audio, video = self._resolve(premise)
+        modality, text, audio, video = resolve_premise(premise)
         notes: tuple[str, ...] = ()
         if modality == "text":
-            if _names_a_clip(text.strip()) or _is_file(text):
+            if names_a_clip(text.strip()) or is_file(text):
                 notes = ("the text looks like the name of a file or an address: its letters are judged",)
             ids, most = self._tokenize_content(text), options["max_text_tokens"]
             if most is not None and len(ids) > most:
@@ -396,13 +219,13 @@ class CLUEProcessor(ProcessorMixin):
                 audio = video
             elif options["on_missing_sound"] == "error":
                 raise MediaError(
-                    f"{_label(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
+                    f"{label_of(video)} has no sound track, but was given as audiovisual. Pass `modality='video'`, or "
                     "`on_missing_sound='video'` to go on with the frames of such clips."
                 )
             else:
                 modality, notes = "video", ("no sound track: judged by the frames alone",)
 
-        encoded, part = EncodedPremise(modality, [], notes=notes), _part_of_clip(premise)
+        encoded, part = EncodedPremise(modality, [], notes=notes), part_of_clip(premise)
         if TABLE[modality].sound:
             waveform = self._add_sound(encoded, audio if audio is not None else video, part, options)
             encoded.waveform = waveform if keep_media else None
@@ -418,7 +241,7 @@ class CLUEProcessor(ProcessorMixin):
         for number, part in enumerate(parts, 1):
             try:
                 row = as_row(part)
-                if _parts_of(part) is not None:
+                if parts_of(part) is not None:
                     raise ValueError("A part of a premise has no parts itself.")
                 image = None if row is None else row.get("image")
                 if image is None:
@@ -724,46 +547,6 @@ class CLUEProcessor(ProcessorMixin):
             branch_ids += [number] * (len(ids) - len(branch_ids))
         return ids, branch_ids, answer_mask
 
-    @staticmethod
-    def _resolve(premise) -> tuple[str, str | None, Any, Any]:
-        premise = plain(premise)
-        row = {"premise": premise} if isinstance(premise, (str, os.PathLike, bytes)) else as_row(premise)
-        if row is None:
-            hint = ""
-            if isinstance(premise, (np.ndarray, torch.Tensor)):
-                hint = " Give an array with its rate: {'audio': {'array': ..., 'sampling_rate': 16000}}."
-            raise ValueError(f"A premise is text, a path, bytes or a dict, got {type(premise).__name__}.{hint}")
-        keys, inner = shorten(", ".join(map(str, row))), row.get("premise")
-        if isinstance(inner, (os.PathLike, bytes)):
-            row = {**row, "premise": None, probe_modality(inner): inner}
-        elif as_row(inner) is not None:
-            row = {**row, "premise": None, **as_row(inner)}
-        filled = {key: cell for key, cell in row.items() if not is_empty(cell)}
-        text, stated_modality = filled.get("text", filled.get("premise")), filled.get("modality")
-        audio, video = filled.get("audio"), filled.get("video")
-        given = [name for name, value in (("text", text), ("audio", audio), ("video", video)) if value is not None]
-        modality = stated_modality or ("audiovisual" if given == ["audio", "video"] else "+".join(given))
-        if not modality and (isinstance(row.get("text"), str) or isinstance(row.get("premise"), str)):
-            raise ValueError("The text of a premise is a string that is not empty, got nothing but blanks.")
-        if modality not in MODALITIES:
-            raise ValueError(
-                f"A premise has text, audio, video, or audio and video, got {quoted(modality or 'none of them')} "
-                f"(keys: {keys})."
-            )
-        columns = {"premise": text, "audio": audio if audio is not None else video, "video": video}
-        if columns[TABLE[modality].column] is None:
-            raise ValueError(f"The premise is said to be {modality} but has none (keys: {keys}).")
-        if modality == "text":
-            if not isinstance(text, str):
-                raise ValueError(f"The text of a premise is a string that is not empty, got {quoted(text)}.")
-            if stated_modality is None and _names_a_clip(text.strip()):
-                raise ValueError(
-                    f"The text of the premise is the name of a file, an address or a file in letters, {quoted(text)}: "
-                    "give a clip as {'audio': ...}, {'video': ...}, a `pathlib.Path` or bytes; 'modality': 'text' "
-                    "beside it says that the letters are meant."
-                )
-        return modality, text, audio, video
-
     def _add_sound(self, encoded: EncodedPremise, source, part: dict, options: dict) -> np.ndarray:
         """Adds the spectrogram of a sound, and returns its waveform."""
         extractor, most = self.feature_extractor, options["max_audio_seconds"]
@@ -775,7 +558,9 @@ class CLUEProcessor(ProcessorMixin):
             num_frames = -(-length // extractor.hop_length)
             silence = num_frames * extractor.hop_length + extractor.n_fft - length
         if self.backbone.num_audio_tokens(num_frames) < 1 or length + silence <= extractor.n_fft // 2:
-            raise MediaError(f"{_label(source)} holds {audio.duration:.3f} s of sound, too short for a single token.")
+            raise MediaError(
+                f"{label_of(source)} holds {audio.duration:.3f} s of sound, too short for a single token."
+            )
         features = extractor(
             np.pad(audio.waveform, (0, silence)),
             sampling_rate=extractor.sampling_rate,
@@ -809,7 +594,7 @@ class CLUEProcessor(ProcessorMixin):
             height, width = pixels.shape[2:]
             if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
                 raise MediaError(
-                    f"{_label(source)} has frames of {width} x {height} pixels, too long and thin to be read."
+                    f"{label_of(source)} has frames of {width} x {height} pixels, too long and thin to be read."
                 )
             return self._resize(pixels, num_frames)[0].numpy()
 
@@ -870,57 +655,6 @@ class CLUEProcessor(ProcessorMixin):
         return [*tokens, ids["audio_eos_token"], ids["vision_eos_token"]]
 
 
-def _part_of_clip(premise) -> dict[str, float]:
-    """Returns which part of its clip a premise is about, as `load_audio` and `load_video` take it; nothing for all."""
-    row = as_row(premise) or {}
-    row = {**row, **(as_row(row.get("premise")) or {})}
-    part = {key: row[key] for key in ("start", "end") if not is_empty(row.get(key))}
-    check_part(**{"start": 0.0, "end": None, **part})
-    return part
-
-
-def _parts_of(premise) -> list | None:
-    """Returns the parts of a combination, given as such or as the premise of a row; None for all else."""
-    if isinstance(premise, (list, tuple)):
-        return list(premise)
-    row = as_row(premise)
-    if row is None:
-        return None
-    given = {key: row[key] for key in _PREMISE_KEYS if not is_empty(row.get(key))}
-    found = next((key for key in ("parts", "premise") if isinstance(given.get(key), (list, tuple, np.ndarray))), None)
-    if found is None:
-        return None
-    parts, others = as_list(given.pop(found)), ", ".join(given)
-    if not parts and others:  # a row of the dataset has an empty list beside its premise
-        return None
-    if others:
-        raise ValueError(f"A premise of parts has {others} beside them: put that among the parts.")
-    clips = as_list(row.get("part_clips", ()))
-    return parts_of_row({"parts": parts, "part_clips": clips}) if clips else parts
-
-
-def prompts_by_modality(prompt: dict) -> dict[str, dict[str, str]]:
-    """Returns the parts `"premise"` and `"hypothesis"` of a prompt for each modality that it is for.
-
-    Raises:
-        ValueError: if it lacks one of them.
-    """
-    parts = {name: part for name, part in prompt.items() if name != "answer"}
-    if parts.keys() == DEFAULT_PROMPT.keys():
-        return dict.fromkeys(MODALITIES, parts)
-    if not parts or parts.keys() - set(MODALITIES):
-        raise ValueError(
-            "`prompt` needs the parts 'premise' and 'hypothesis', and may have 'answer'; or it has these two under "
-            f"each of {', '.join(MODALITIES)} that it is for; got {quoted(sorted(prompt))}."
-        )
-    for modality, pair in parts.items():
-        if not isinstance(pair, dict) or pair.keys() != DEFAULT_PROMPT.keys():
-            raise ValueError(
-                f"`prompt` needs the parts 'premise' and 'hypothesis' for {modality}, got {quoted(pair)}."
-            )
-    return {modality: parts[modality] for modality in MODALITIES if modality in parts}
-
-
 def _check_hypothesis(hypothesis: str) -> str:
     if not isinstance(hypothesis, str) or not hypothesis.strip():
         raise ValueError(f"A hypothesis is a sentence, got {quoted(hypothesis)}.")
@@ -960,74 +694,6 @@ def prefix_error(error: ValueError, name: str) -> ValueError:
     # By name: processor and pipeline of a checkpoint may each have loaded their own copy of the class.
     kind = type(error) if type(error).__name__ == "MediaError" else ValueError
     return kind(shorten(f"{name}: {error}", 500))
-
-
-def plain(cell: Any) -> Any:
-    """Unwraps a cell of a table: None for NaN, NA and NaT, the scalar for an array of no dimensions."""
-    if isinstance(cell, dict):
-        return {key: plain(value) for key, value in cell.items()}
-    if isinstance(cell, np.ndarray) and cell.ndim == 0:
-        cell = cell.item()
-    # NaN and numpy's NaT are not equal to themselves.
-    if is_pandas(cell, "NAType", "NaTType") or (isinstance(cell, (float, np.number, np.datetime64)) and cell != cell):
-        return None
-    return cell
-
-
-def as_row(value: Any) -> dict | None:
-    """Converts a `dict`, or a row of pandas or numpy's records, to a `dict` of plain cells; None for all else, also
-    for a pandas column."""
-    if isinstance(value, np.void) and value.dtype.names:
-        value = {name: value[name] for name in value.dtype.names}
-    if isinstance(value, Mapping) or (
-        is_pandas(value, "Series") and not {"text", "premise", "audio", "video"}.isdisjoint(value.index)
-    ):
-        return {key: plain(cell) for key, cell in value.items()}
-    return None
-
-
-def as_list(values: Any) -> list | None:
-    """Converts a list, a table column or an array of texts or rows to a list of plain cells; None for all else."""
-    if isinstance(values, np.ndarray):
-        several = values.ndim > 0 and values.dtype.kind in "OTUV"
-    else:
-        several = isinstance(values, Sequence) or is_pandas(values, "Series", "Index", "ExtensionArray")
-    if not several or isinstance(values, (str, bytes, bytearray, memoryview)):
-        return None
-    return [plain(value) for value in values]
-
-
-def is_pandas(value: Any, *names: str) -> bool:
-    """Recognizes instances of these pandas classes without importing pandas, which need not be installed."""
-    return any(cls.__name__ in names and cls.__module__.split(".")[0] == "pandas" for cls in type(value).__mro__)
-
-
-def is_empty(cell: Any) -> bool:
-    """Recognizes a plain cell that is None or nothing but blanks."""
-    return cell is None or (isinstance(cell, str) and not cell.strip())
-
-
-def _names_a_clip(text: str) -> bool:
-    """Recognizes a text that is nothing but the address, name or content of a clip; a sentence may end in a name."""
-    one_word, path = len(text.split()) == 1, PATH_START.match(text) is not None
-    if ADDRESS.fullmatch(text) or is_base64(text) or (one_word and path and not re.fullmatch("/[^/]*", text)):
-        return True
-    return MEDIA_NAME.fullmatch(text) is not None and (one_word or path or _is_file(text))
-
-
-def _is_file(text: str) -> bool:
-    """Looks up names under the working directory, and judges others by form: a server must not reveal its disk."""
-    if (PATH_START.match(text) and text[:2] not in ("./", ".\\")) or ".." in re.split(r"[\\/]", text):
-        return PATH_ELSEWHERE.match(text) is not None
-    return os.path.isfile(text)
-
-
-def _label(source) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return f"'{shorten(os.fsdecode(source))}'"
-    if isinstance(source, dict) and isinstance(source.get("path"), str):
-        return f"'{shorten(source['path'])}'"
-    return f"'{source.label}'" if isinstance(source, OpenClip) else "The clip"
 
 
 CLUEProcessor.register_for_auto_class("AutoProcessor")

@@ -26,7 +26,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from .processing_clue import CLUEProcessor, EncodedPremise
+from .encoded_premise import EncodedPremise
+from .processing_clue import CLUEProcessor
 
 
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s)")

@@ -30,8 +30,9 @@ from evaluation.predictors.prediction import (
 )
 from modeling_clue.checkpoint_parts import load_whole, read
 from modeling_clue.confidence import central_interval, standard_deviation
+from modeling_clue.encoded_premise import CLUEInputs, EncodedPremise
 from modeling_clue.passes import split_batch
-from modeling_clue.processing_clue import CLUEInputs, EncodedPremise, encode_premises
+from modeling_clue.processing_clue import encode_premises
 
 
 # Tokens of the prompts that a Thinker answers together: it projects each of them onto its whole vocabulary, which is

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.train_step import HYPOTHESES, MODALITIES, PREMISE, Bench, config_3b, main, step_flops
 from modeling_clue import CLUEForConfidenceEstimation
 from modeling_clue.confidence import confidence_loss
-from modeling_clue.processing_clue import DEFAULT_PROMPT
+from modeling_clue.prompt import DEFAULT_PROMPT
 from train.tiny import tiny_config, train_tokenizer
 
 

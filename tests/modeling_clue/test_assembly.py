@@ -39,7 +39,7 @@ from modeling_clue.checkpoint_parts import confidence_tokens, initial_head
 from modeling_clue.confidence import expectation
 from modeling_clue.conversion import main, plain_config, to_clue, to_thinker
 from modeling_clue.modeling_clue import change_class
-from modeling_clue.processing_clue import DEFAULT_PROMPT
+from modeling_clue.prompt import DEFAULT_PROMPT
 from tests.tiny_sources import CHAT, scatter, source_tokenizer, write_language_model, write_whisper
 
 

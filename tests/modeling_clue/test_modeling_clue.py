@@ -13,9 +13,9 @@ from modeling_clue import CLUEConfig
 from modeling_clue.auto import BACKBONES
 from modeling_clue.backbone import LORA_TARGET_MODULES, TOWERS, is_part_of
 from modeling_clue.conversion import plain_config
+from modeling_clue.encoded_premise import EncodedPremise
 from modeling_clue.modalities import MODALITIES
 from modeling_clue.modeling_clue import ConfidenceEstimation, change_class
-from modeling_clue.processing_clue import EncodedPremise
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue.", "No.", "A random sound is high or low."]

@@ -15,7 +15,7 @@ from transformers import WhisperFeatureExtractor
 from modeling_clue import CLUEProcessor
 from modeling_clue.media import MediaError, load_audio, load_video
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.processing_clue import DEFAULT_PROMPT, TEXT_ANSWER
+from modeling_clue.prompt import DEFAULT_PROMPT, TEXT_ANSWER
 
 
 HYPOTHESES = ["The ball is red.", "It is neither red nor blue."]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modeling_clue.backbone import QWEN2_5_OMNI
-from modeling_clue.processing_clue import EncodedPremise
+from modeling_clue.encoded_premise import EncodedPremise
 from modeling_clue.served_times import served_times
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import pipeline
 
 from modeling_clue.auto import BACKBONES
-from modeling_clue.processing_clue import EncodedPremise
+from modeling_clue.encoded_premise import EncodedPremise
 from modeling_clue.timeline import choose_cuts, find_cuts, judge_cuts
 from tests.modeling_clue.conftest import RATE, write_clip
 

@@ -14,8 +14,8 @@ from transformers import AutoModel
 from datasets_scripts.build import main as build
 from datasets_scripts.load import load_split
 from modeling_clue import CLUEProcessor
+from modeling_clue.encoded_premise import with_tower_outputs
 from modeling_clue.modalities import MODALITIES
-from modeling_clue.processing_clue import with_tower_outputs
 from modeling_clue.timeline import find_cuts
 from tests.train.conftest import CONFIGS
 from tests.train.test_premises import rows

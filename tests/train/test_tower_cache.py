@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from modeling_clue.processing_clue import EncodedPremise
+from modeling_clue.encoded_premise import EncodedPremise
 from train.tower_cache import TowerCache, UncachedClip
 
 
