@@ -114,13 +114,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=Path, required=True, help="the folder with the videos, named as bbaf2n.mp4, in folders or not"
     )
-    clips = MODALITIES[1:]
-    parser.add_argument("--modalities", nargs="+", choices=clips, default=clips, help="default: all three")
+    explained = "default: all; text is that of captions, to train on"
+    parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help=explained)
     parser.add_argument("--hypotheses-per-premise", type=positive_int, default=8, help="default: %(default)s")
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
-    """Returns the drafts of each split of the configs `grid-<modality>`, and those to train on about captions."""
+    """Returns the drafts of each split of the configs `grid-<modality>`, and of texts those to train on."""
     splits: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for path in files_below(options.clips, SUFFIXES, "--clips"):
         # What is no sentence is reported with the training split.
@@ -129,8 +129,11 @@ def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft |
     drafts = {
         f"grid-{modality}": {split: _drafts(modality, split, paths, options) for split, paths in splits.items()}
         for modality in dict.fromkeys(options.modalities)
+        if modality != "text"
     }
-    return drafts | {"grid-captions": {"train": _caption_drafts(len(splits["train"]), options)}}
+    if "text" in options.modalities:
+        drafts["grid-captions"] = {"train": _caption_drafts(len(splits["train"]), options)}
+    return drafts
 
 
 def read_name(stem: str) -> list[Word] | None:

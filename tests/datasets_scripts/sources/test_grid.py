@@ -104,6 +104,14 @@ def test_probabilities_agree_with_the_captions(configs):
     assert len({row["premise"] for row in rows}) == len(clips)
 
 
+def test_modalities_can_be_built_one_after_the_other(tmp_path):
+    """Into one dataset: each has its own config, and none comes with several, which a second build would refuse."""
+    clips = touch(tmp_path, *(f"{name}.mp4" for name in names(30)))
+    for modality in ("text", "audio", "video", "audiovisual"):
+        (config,) = drafts_of(grid, "--clips", clips, "--modalities", modality)
+        assert config == ("grid-captions" if modality == "text" else f"grid-{modality}")
+
+
 def test_a_sentence_is_in_one_split_whoever_says_it(tmp_path):
     """It hangs on the sentence and the seed alone, about a tenth for validation and as much to test on."""
     stems = names(60)
