@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from datasets.packaged_modules.videofolder.videofolder import VideoFolder
 
@@ -11,7 +12,6 @@ from datasets_scripts.schema import FEATURES
 
 
 SYNONYMS = {".mpg": ".mpeg", ".webm": ".mkv", ".m4v": ".mp4", ".qt": ".mov"}
-PROBLEM_KINDS = ("row", "media", "duplicate", "split", "join")
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Problem:
     """
     Says what is wrong at a place, as in [`Draft`], and what to do where that isn't plain.
 
-    Its kind is one of `PROBLEM_KINDS`: `"row"` does not fit the schema or can't be read, `"media"` is a clip that is
-    missing or unreadable, `"duplicate"` a pair or an id that was there before, `"split"` a premise of another split,
-    `"join"` a record that fits no row.
+    Of its kinds, `"row"` does not fit the schema or can't be read, `"media"` is a clip that is missing or unreadable,
+    `"duplicate"` a pair or an id that was there before, `"split"` a premise of another split, `"join"` a record that
+    fits no row.
     """
 
     place: str
-    kind: str
+    kind: Literal["row", "media", "duplicate", "split", "join"]
     complaint: str
 
 

@@ -212,6 +212,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mixtures", type=non_negative_float, default=1.0, help="how many for each clip (default: %(default)s)"
     )
+    parser.add_argument(
+        "--training-mixtures", type=non_negative_float, help="how many for each clip to train on (default: --mixtures)"
+    )
 
 
 def configs(options: argparse.Namespace) -> dict[str, dict[str, Iterator[Draft | Problem]]]:
@@ -336,8 +339,11 @@ def _drafts(split: str, clips: list[tuple[str, Path]], options: argparse.Namespa
         return _mix(sounds, list(steps.values()), rng), mixture_forms(steps, _foils(list(steps), rng))
 
     premise = columns | {"probability_source": "exact"}
-    amount = round(options.mixtures * len(clips))
-    yield from drafts_about_mixes(draw, amount, "--mixtures", say, premise, f"esc10-{split}-mixture")
+    option, for_each = "--mixtures", options.mixtures
+    if split == "train" and options.training_mixtures is not None:
+        option, for_each = "--training-mixtures", options.training_mixtures
+    amount = round(for_each * len(clips))
+    yield from drafts_about_mixes(draw, amount, option, say, premise, f"esc10-{split}-mixture")
 
 
 def _caption_drafts(number: int, options: argparse.Namespace) -> Iterator[Draft]:

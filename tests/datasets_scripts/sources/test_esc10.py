@@ -183,6 +183,18 @@ def test_folds_make_the_splits(umui, clips):
         drafts_of(esc10, "--clips", clips, "--test-fold", 3)
 
 
+def test_more_mixtures_to_train_on_leave_the_tests_as_they_are(clips):
+    """As many as asked for, made as `--mixtures` makes them; of the other splits no row changes."""
+
+    def said(*options) -> dict[str, list]:
+        drafts = drafts_of(esc10, "--clips", clips, *options)["esc10"]
+        return {split: [(row["id"], row["hypothesis"]) for row in rows_of(rows)] for split, rows in drafts.items()}
+
+    one, two, other = said(), said("--mixtures", 2), said("--training-mixtures", 2)
+    assert other["train"] == two["train"] and len(two["train"]) == len(one["train"]) + 10 * 14
+    assert other["validation"] == one["validation"] and other["test"] == one["test"] != two["test"]
+
+
 def test_a_rebuild_is_byte_identical(umui, clips, tmp_path):
     """The seed decides every byte, not the number of workers; another seed says other things."""
     build(f"esc10 --clips {clips} --output-dir {tmp_path} --workers 2".split())
