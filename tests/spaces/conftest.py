@@ -150,6 +150,14 @@ def browser() -> Browser:
         browser.close()
 
 
+# Gradio aborts its own requests when a page is left, and reports one that was on its way if the next page is slow to
+# come: no fault of the page.
+LEAVING = """addEventListener("beforeunload", () => {
+  const report = console.error;
+  console.error = (...said) => /signal is aborted|Connection errored out/.test(said) || report(...said);
+});"""
+
+
 @dataclass
 class Visits:
     """
@@ -190,6 +198,7 @@ class Visits:
                 route.abort()
 
         visitor.route(lambda address: address.startswith("http"), stay_here)
+        visitor.add_init_script(LEAVING)
         page = visitor.new_page()
         page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
