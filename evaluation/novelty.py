@@ -7,6 +7,7 @@ distances, a premise counting as one by its furthest row, or, where there are en
 beyond which a share of new premises lies. No label is used, and no example of what is not known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -54,7 +55,9 @@ class FittedNovelty:
         return novelty_of(inputs.premise, inputs.hypothesis, [1] * n, [self.scope] * n, parts, self.tensors)
 
 
-def fit_novelty(inputs: Inputs, keys: ArrayLike, share: float, scope: str = "all") -> FittedNovelty:
+def fit_novelty(
+    inputs: Inputs, keys: ArrayLike, share: float, scope: str = "all", sides: Sequence[str] = SIDES
+) -> FittedNovelty:
     """
     Finds the novelty part of a calibration.
 
@@ -62,8 +65,9 @@ def fit_novelty(inputs: Inputs, keys: ArrayLike, share: float, scope: str = "all
         inputs (`Inputs`): Of the rows to fit to.
         keys (`np.ndarray` of shape `(n,)`): The premise of each row.
         share (`float`): Of new premises like these, the share that may lie beyond a limit, by itself or by any of its
-            hypotheses; with fewer than 2 / share premises the furthest one is the limit.
+            hypotheses; with fewer than 2 / share premises (1 / share for one side) the furthest one is the limit.
         scope (`str`): A modality, or `"all"`.
+        sides (`Sequence[str]`): What is to be known: the premise, the hypothesis, or both.
 
     Raises:
         `ValueError`: if there are too few premises.
@@ -76,7 +80,7 @@ def fit_novelty(inputs: Inputs, keys: ArrayLike, share: float, scope: str = "all
             f"Novelty takes {FEWEST_PREMISES} premises to fit to, there are {len(order)}: name a larger split."
         )
     part, tensors = {}, {}
-    for side in SIDES:
+    for side in sides:
         # A premise is one point, however many rows are about it.
         rows = np.unique(premises, return_index=True)[1] if side == "premise" else np.arange(len(premises))
         means, of = getattr(inputs, side)[torch.as_tensor(rows)], premises[rows]
@@ -85,11 +89,11 @@ def fit_novelty(inputs: Inputs, keys: ArrayLike, share: float, scope: str = "all
             out = of % FOLDS == fold
             region = fit_region(means[torch.as_tensor(~out)])
             np.maximum.at(furthest, of[out], distances(means[torch.as_tensor(out)], region).double().numpy())
-        # Half of the share for either side.
-        beyond = floor(round((len(order) + 1) * share / 2, 9))
+        # Of two sides half of the share for either.
+        beyond = floor(round((len(order) + 1) * share / len(sides), 9))
         part[side] = float(np.sort(furthest)[::-1][max(beyond, 1) - 1])
         tensors |= {f"{scope}.{side}.{name}": tensor for name, tensor in fit_region(means).items()}
-    part["share"] = max(share, 2 / (len(order) + 1))
+    part["share"] = max(share, len(sides) / (len(order) + 1))
     return FittedNovelty(part, tensors, scope)
 
 

@@ -46,6 +46,7 @@ from modeling_clue.checkpoint_parts import read
 from modeling_clue.confidence import central_interval
 from modeling_clue.modalities import TABLE
 from modeling_clue.novelty import (
+    SIDES,
     flatten_distribution,
     input_means,
     read_novelty,
@@ -90,7 +91,9 @@ def main(arguments: list[str] | None = None) -> Path:
     novelty = None
     if with_inputs:
         mapped, _, _ = split_rows(keys, args.method)
-        novelty = fit_novelty(inputs[mapped], np.array(keys)[mapped], args.novel_share, modality or "all")
+        novelty = fit_novelty(
+            inputs[mapped], np.array(keys)[mapped], args.novel_share, modality or "all", args.novel_sides
+        )
     told = None if novelty is None else (novelty.part, novelty.of(inputs))
     fitted = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage, promise, told)
     fitted["fitted"] = {
@@ -152,6 +155,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=float,
         default=0.001,
         help="of premises like those fitted to, the share that may count as novel to some degree (default: 0.001)",
+    )
+    parser.add_argument(
+        "--novel-sides",
+        nargs="+",
+        choices=SIDES,
+        default=SIDES,
+        help="what novelty is about (default: both); with the premise alone any wording of a hypothesis is known",
     )
     parser.add_argument("--batch-size", type=positive_int, default=8, help="premises scored together (default: 8)")
     parser.add_argument(

@@ -80,7 +80,7 @@ from .command_line import exit_on_error
 from .confidence import bin_values
 from .configuration_clue import CLUEFields
 from .modeling_clue import change_class
-from .novelty import novelty_scopes, read_novelty, without_novelty
+from .novelty import novelty_parts, read_novelty, without_novelty
 from .processing_clue import DEFAULT_MEDIA
 from .prompt_file import media_settings, read_prompt_file
 from .served_layout import chat_template, classifier_tokenizer, side_files
@@ -339,7 +339,7 @@ def to_thinker(source: str | Path, out: str | Path, *, layout: str = "thinker") 
 
     config, fields = plain_config(clue_config), clue_config.to_dict()
     config.clue = {name: fields[name] for name in CLUE_FIELDS}
-    if novelty_scopes(clue_config.calibration):
+    if novelty_parts(clue_config.calibration):
         print("A Thinker's answers don't tell how novel a premise is: that part of the calibration is left out.")
         config.clue["calibration"] = without_novelty(clue_config.calibration)
     config.clue |= {"prompt": processor.prompt, "media": processor.media}

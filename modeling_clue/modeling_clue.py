@@ -30,7 +30,7 @@ from .novelty import (
     flatten_distribution,
     input_means,
     novelty_of,
-    novelty_scopes,
+    novelty_parts,
     read_novelty,
     withdraw_probability,
     write_novelty,
@@ -437,7 +437,7 @@ class ConfidenceEstimation(BranchedThinker):
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # with `output_loading_info=True`
         config = model.config
-        if novelty_scopes(config.calibration):
+        if novelty_parts(config.calibration):
             commit = getattr(config, "_commit_hash", None)
             hub |= {} if commit is None else {"revision": commit}
             size = config.text_config.hidden_size
@@ -453,7 +453,7 @@ class ConfidenceEstimation(BranchedThinker):
     @property
     def keeps_inputs(self) -> bool:
         """Returns whether what the language model is given is needed to tell how novel an answer is."""
-        return bool(novelty_scopes(self.config.calibration))
+        return bool(novelty_parts(self.config.calibration))
 
     @property
     def plain_audiovisual_positions(self) -> bool:

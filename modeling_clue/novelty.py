@@ -7,14 +7,15 @@ the premise, and over the hypothesis. The distance of a mean from those of a val
 the directions in which these differ most and, with one variance for all of them, along the others (Tipping and Bishop,
 1999; Lee et al., *A simple unified framework for detecting out-of-distribution samples*, 2018). The part is
 
-- `premise`, `hypothesis` (`float`): the largest distance that counts as known;
+- `premise`, `hypothesis` (`float`, one of them *optional*): the largest distance that counts as known;
 - `share` (`float`, *optional*): the share of premises like those fitted to that may lie beyond, for information only.
 
 Means, directions and variances are tensors, in `novelty.safetensors` beside the weights. Novelty is 0 up to the
 limit and rises smoothly to 1 at twice the limit, that of the premise or of the hypothesis, whichever is larger: what
-lies a little beyond the limit by chance loses next to nothing. The distribution is mixed with the uniform one by that
-share, the probability moves as far towards 0.5, and a conformal interval towards [0, 1], so that it only ever gets
-wider. An order of words is not seen, nor what contradicts itself in known words.
+lies a little beyond the limit by chance loses next to nothing. Without a limit of the hypothesis any wording is
+known. The distribution is mixed with the uniform one by that share, the probability moves as far towards 0.5, and a
+conformal interval towards [0, 1], so that it only ever gets wider. An order of words is not seen, nor what contradicts
+itself in known words.
 """
 
 from pathlib import Path
@@ -47,20 +48,26 @@ def check_novelty(part: Any, name: str) -> None:
     Raises:
         ValueError: naming the field and what is wrong with it.
     """
-    if not isinstance(part, dict) or not set(SIDES) <= part.keys():
-        raise ValueError(f"The novelty part of {name} needs {' and '.join(SIDES)}, got {part!r:.100}.")
-    for side in SIDES:
+    if not isinstance(part, dict) or not sides_of(part):
+        raise ValueError(f"The novelty part of {name} needs {', '.join(SIDES)} or both, got {part!r:.100}.")
+    for side in sides_of(part):
         limit = part[side]
         if not (is_number(limit) and limit > 0):
             raise ValueError(f"The limit of the {side} in the novelty part of {name} must be positive, got {limit!r}.")
 
 
-def novelty_scopes(calibration: dict[str, Any] | None) -> list[str]:
-    """Returns the modalities that a calibration has a novelty part for, or `["all"]`; empty without one."""
+def sides_of(part: dict[str, Any]) -> list[str]:
+    """Returns which of premise and hypothesis a novelty part has a limit of."""
+    return [side for side in SIDES if side in part]
+
+
+def novelty_parts(calibration: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Returns the novelty parts of a calibration by modality, or the one for `"all"`; empty without one."""
     calibration = calibration or {}
     if "novelty" in calibration:
-        return [FOR_ALL]
-    return [name for name in MODALITIES if "novelty" in (calibration.get(name) or {})]
+        return {FOR_ALL: calibration["novelty"]}
+    parts = {name: calibration.get(name) or {} for name in MODALITIES}
+    return {name: part["novelty"] for name, part in parts.items() if "novelty" in part}
 
 
 def without_novelty(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -68,10 +75,10 @@ def without_novelty(calibration: dict[str, Any] | None) -> dict[str, Any] | None
 
     An automation part beside a novelty part is left out too: it was certified for answers that are not novel.
     """
-    scopes = novelty_scopes(calibration)
-    if not scopes:
+    parts = novelty_parts(calibration)
+    if not parts:
         return calibration
-    if scopes == [FOR_ALL]:
+    if FOR_ALL in parts:
         kept = {name: part for name, part in calibration.items() if name not in ("novelty", "automation")}
         return kept if kept.keys() - {"fitted"} else None
     kept = {name: without_novelty(parts) for name, parts in calibration.items()}
@@ -144,16 +151,18 @@ def novelty_of(
             f"The calibration of this model needs {NOVELTY_FILE}, which `from_pretrained` reads from the checkpoint's "
             "folder: load the model so, or ask it with `calibrated=False`."
         )
-    whole, found = novelty_scopes(calibration) == [FOR_ALL], []
+    parts, found = novelty_parts(calibration), []
     for premise, claims, modality in zip(premises, hypotheses.split(counts), modalities, strict=True):
-        part = (calibration if whole else calibration.get(modality) or {}).get("novelty")
-        if part is None:
+        scope = FOR_ALL if FOR_ALL in parts else modality
+        if scope not in parts:
             found.append(claims.new_zeros(len(claims)))
             continue
-        regions = [region_of(tensors, FOR_ALL if whole else modality, side) for side in SIDES]
-        far_premise = distances(premise[None], regions[0]) / part["premise"]
-        far_claims = distances(claims, regions[1]) / part["hypothesis"]
-        beyond = (torch.maximum(far_premise, far_claims) - 1).clamp(0, 1)
+        means = {"premise": premise.expand_as(claims), "hypothesis": claims}
+        far = [
+            distances(means[side], region_of(tensors, scope, side)) / parts[scope][side]
+            for side in sides_of(parts[scope])
+        ]
+        beyond = (torch.stack(far).amax(dim=0) - 1).clamp(0, 1)
         found.append(beyond**2 * (3 - 2 * beyond))
     return torch.cat(found)
 
@@ -181,20 +190,22 @@ def region_of(tensors: dict[str, torch.Tensor], scope: str, side: str) -> dict[s
     return {name: tensors[f"{scope}.{side}.{name}"] for name in FIELDS}
 
 
-def check_tensors(tensors: dict[str, torch.Tensor], scopes: list[str], hidden_size: int, label: str) -> None:
+def check_tensors(
+    tensors: dict[str, torch.Tensor], parts: dict[str, dict[str, Any]], hidden_size: int, label: str
+) -> None:
     """Checks that tensors fit a calibration and a model.
 
     Args:
         tensors (`dict[str, torch.Tensor]`): by name.
-        scopes (`list[str]`): as [`novelty_scopes`] returns them.
+        parts (`dict[str, dict]`): as [`novelty_parts`] returns them.
         hidden_size (`int`): of the language model.
         label (`str`): of their file, for errors.
 
     Raises:
         ValueError: naming the file, the tensor and what is wrong with it.
     """
-    for scope in scopes:
-        for side in SIDES:
+    for scope, part in parts.items():
+        for side in sides_of(part):
             names = [f"{scope}.{side}.{name}" for name in FIELDS]
             missing = [name for name in names if name not in tensors]
             if missing:
@@ -232,8 +243,8 @@ def read_novelty(
         OSError: if there is no such file.
         ValueError: if it can't be read, or does not fit.
     """
-    scopes = novelty_scopes(calibration)
-    if not scopes:
+    parts = novelty_parts(calibration)
+    if not parts:
         return None
     path = cached_file(source, NOVELTY_FILE, **{name: value for name, value in hub.items() if name in HUB_OPTIONS})
     label = f"'{Path(source)}/{NOVELTY_FILE}'"
@@ -241,7 +252,7 @@ def read_novelty(
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{label} can't be read: {error}") from error
-    check_tensors(tensors, scopes, hidden_size, label)
+    check_tensors(tensors, parts, hidden_size, label)
     return tensors
 
 
@@ -249,12 +260,15 @@ def write_novelty(
     tensors: dict[str, torch.Tensor] | None, calibration: dict[str, Any] | None, folder: str | Path
 ) -> None:
     """Writes the tensors that a calibration needs into a folder; removes those there if it needs none."""
-    scopes, path = novelty_scopes(calibration), Path(folder, NOVELTY_FILE)
-    if not scopes:
+    parts, path = novelty_parts(calibration), Path(folder, NOVELTY_FILE)
+    if not parts:
         path.unlink(missing_ok=True)
         return
     kept = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if name.split(".")[0] in scopes
+        f"{scope}.{side}.{name}": tensor.detach().cpu().contiguous()
+        for scope, part in parts.items()
+        for side in sides_of(part)
+        for name, tensor in region_of(tensors, scope, side).items()
     }
     partial = path.with_name(f"{path.name}.partial")
     save_file(kept, partial, metadata={"format": "pt"})

@@ -13,7 +13,7 @@ from datasets_scripts.build import main as build
 from evaluation import novelty, posthoc
 from evaluation.data import load_rows, premise_keys
 from evaluation.predictors.checkpoints import CLUEPredictor
-from modeling_clue.novelty import NOVELTY_FILE, distances
+from modeling_clue.novelty import NOVELTY_FILE, SIDES, distances
 
 
 def draw(premises: int, hypotheses: int, seed: int, size: int = 6, scale: float = 1.0) -> tuple[novelty.Inputs, list]:
@@ -67,6 +67,27 @@ def test_of_new_premises_no_more_are_novel_than_asked_for():
     assert np.mean(missed) < 0.01
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_of_one_side_the_other_may_be_anything(side):
+    """All of the share is for that side, whose region is what it is beside the other's; the other tells nothing."""
+    share, found = 0.1, []
+    for seed in range(30):
+        inputs, keys = draw(100, 3, seed)
+        fitted = novelty.fit_novelty(inputs, keys, share, sides=[side])
+        assert fitted.part.keys() == {side, "share"} and fitted.part["share"] == share
+        both = novelty.fit_novelty(inputs, keys, share)
+        assert all(torch.equal(tensor, both.tensors[name]) for name, tensor in fitted.tensors.items())
+        fresh, _ = draw(200, 3, 1000 + seed)
+        far, _ = draw(200, 3, 2000 + seed, scale=100)
+        known = fitted.of(fresh)
+        found.append((known > 0).reshape(200, 3).any(dim=1).float().mean().item())
+        other = {name: getattr(fresh if name == side else far, name) for name in SIDES}
+        assert torch.equal(fitted.of(novelty.Inputs(**other)), known)
+    assert 0.5 * share < np.mean(found) < 1.15 * share
+    few, keys = draw(40, 2, 0)
+    assert novelty.fit_novelty(few, keys, 0.001, sides=[side]).part["share"] == pytest.approx(1 / 41)
+
+
 def test_few_premises_have_the_furthest_one_for_a_limit():
     """Less than their number can tell is not promised; too few are refused; a premise counts once, however many rows
     it has."""
@@ -114,7 +135,12 @@ def test_the_command_saves_what_it_fits(tiny_checkpoint, urns, tmp_path, capsys)
     assert command(out, "urn-audio", *fit) == out
     scopes = {name.split(".")[0] for name in load_file(out / NOVELTY_FILE)}
     assert scopes == {"text", "audio"}
-    AutoModel.from_pretrained(out)
+    command(out, "urn-text", *fit, "--novel-sides", "premise")
+    names = {tuple(name.split(".")[:2]) for name in load_file(out / NOVELTY_FILE)}
+    assert names == {("text", "premise"), ("audio", "premise"), ("audio", "hypothesis")}
+    model = AutoModel.from_pretrained(out)
+    part = model.config.calibration["text"]["novelty"]
+    assert part["premise"] == parts["novelty"]["premise"] and "hypothesis" not in part
     command(out, "urn-text", "--method", "isotonic", "--by-modality")
     assert {name.split(".")[0] for name in load_file(out / NOVELTY_FILE)} == {"audio"}
     command(out, "urn-audio", "--method", "isotonic", "--by-modality")

@@ -58,7 +58,7 @@ def smooth(ratio: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def regions(model, processor, premises):
     """Tensors and calibration, by modality and with none for videos, by which of each modality's premise and
-    hypotheses some are a little novel, on random weights."""
+    hypotheses some are a little novel, on random weights; of videos with their sound the premise alone tells."""
     tensors, calibration = {}, {}
     for number, modality in enumerate(("text", "audio", "audiovisual")):
         inputs = processor([premises[modality]], [HYPOTHESES])
@@ -67,6 +67,8 @@ def regions(model, processor, premises):
         means = input_means(embeds, inputs["branch_ids"])
         part = {}
         for side, points in zip(SIDES, means, strict=True):
+            if (modality, side) == ("audiovisual", "hypothesis"):
+                continue
             region = make_region(points.mean(dim=0) + 0.05, 2 * number + SIDES.index(side))
             part[side] = float(distances(points, region).median()) / 1.4
             tensors |= {f"{modality}.{side}.{name}": tensor for name, tensor in region.items()}
@@ -158,11 +160,13 @@ def test_every_way_of_asking_gives_the_novelty_by_hand(clue, premises, regions, 
     embeds, branches = output.hidden_states[0][0].double().numpy(), inputs["branch_ids"][0].numpy()
     part = calibration[modality]["novelty"]
     ratios = []
-    for side, numbers in (("premise", [0]), ("hypothesis", [1, 2, 3])):
+    for side, numbers in (("premise", [0] * 3), ("hypothesis", [1, 2, 3])):
+        if side not in part:
+            continue
         region = {name: tensors[f"{modality}.{side}.{name}"] for name in FIELDS}
         means = np.stack([embeds[branches == number].mean(axis=0) for number in numbers])
         ratios.append(by_hand(means, region) / part[side])
-    expected = smooth(np.maximum(*ratios))
+    expected = smooth(np.max(ratios, axis=0))
     assert 0 < expected.max() and expected.min() < 1
     np.testing.assert_allclose(told.novelty.numpy(), expected, atol=1e-4)
     assert torch.equal(told.logits, output.logits)
@@ -282,8 +286,8 @@ def test_what_does_not_fit_is_refused(checkpoint, regions, tmp_path):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ({"premise": 1.0}, "needs premise and hypothesis"),
-        ([1.0], "needs premise and hypothesis"),
+        ({"share": 1.0}, "needs premise, hypothesis or both"),
+        ([1.0], "needs premise, hypothesis or both"),
         ({"premise": 0, "hypothesis": 1}, "limit of the premise"),
         ({"premise": 1, "hypothesis": float("nan")}, "limit of the hypothesis"),
         ({"premise": True, "hypothesis": 1}, "limit of the premise"),
