@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 from transformers import AutoConfig
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> Path:
     before = calibration_by_modality(checkpoint) if args.by_modality else {}
     kept = read_novelty(checkpoint, before, hidden_size(checkpoint)) or {}
     splits = {
-        split: load_rows(args.dataset, args.dataset_config, split)
+        split: concatenate_datasets([load_rows(args.dataset, config, split) for config in args.dataset_config])
         for split in (args.split, args.compare_split)
         if split
     }
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> Path:
     fitted = fit(logits, np.array(rows["probability"][:]), keys, args.method, args.coverage, promise, told)
     fitted["fitted"] = {
         **{"weights": weights_digest(checkpoint), "dataset": Path(args.dataset).name},
-        **{"config": args.dataset_config, "split": args.split, "n": len(rows), "premises": len(set(keys))},
+        **{"config": " ".join(args.dataset_config), "split": args.split, "n": len(rows), "premises": len(set(keys))},
         "date": datetime.now(UTC).date().isoformat(),
         "command": ["python", "-m", "evaluation.posthoc", *(sys.argv[1:] if arguments is None else arguments)],
     }
@@ -137,7 +137,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, help="folder of the checkpoint, or its name on the Hub")
     parser.add_argument("--dataset", required=True, help="folder of the dataset, or its name on the Hub")
-    parser.add_argument("--dataset-config", required=True, help="configuration of the dataset, such as urn-audio")
+    parser.add_argument(
+        "--dataset-config",
+        "--dataset-configs",
+        required=True,
+        nargs="+",
+        help="config of it, such as urn-audio; the rows of several are taken together",
+    )
     parser.add_argument("--split", default="validation", help="split to fit to (default: validation)")
     parser.add_argument("--method", nargs="+", choices=PARTS, required=True, help="one or more, fitted in this order")
     parser.add_argument("--coverage", type=float, default=0.9, help="of the conformal intervals (default: 0.9)")
@@ -177,6 +183,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
     parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
+    if len(set(args.dataset_config)) < len(args.dataset_config):
+        parser.error("--dataset-config names a config twice")
     for option in ("coverage", "error_rate", "confidence", "novel_share"):
         if not 0 < getattr(args, option) < 1:
             parser.error(f"--{option.replace('_', '-')} must lie strictly between 0 and 1")
@@ -216,7 +224,7 @@ def only_modality(splits: dict[str, Dataset]) -> str:
     if len(modalities) != 1:
         raise ValueError(
             f"--by-modality takes rows of one modality, those of {' and '.join(splits)} have "
-            f"{', '.join(modalities) or 'none'}: name a config of one with --dataset-config."
+            f"{', '.join(modalities) or 'none'}: name configs of one with --dataset-config."
         )
     return modalities[0]
 

@@ -42,9 +42,16 @@ def _answer(name: str, answer: dict) -> str:
     curve = draw_curve(answer["over_time"], answer["modality"]) if "over_time" in answer else ""
     return (
         f"<section>{label}<p class='number'><strong>{percent(answer['probability'])}</strong> "
-        f"<span>{percent(low)} to {percent(high)}</span></p>{_plot(answer)}{curve}"
+        f"<span>{percent(low)} to {percent(high)}</span></p>{_withdrawn(answer)}{_plot(answer)}{curve}"
         f"{_table(answer['distribution'])}</section>"
     )
+
+
+def _withdrawn(answer: dict) -> str:
+    if not answer.get("novelty"):
+        return ""
+    share = percent(answer["novelty"])
+    return f"<p class='withdrawn'>Unlike what this checkpoint knows: {share} of its answer is taken back.</p>"
 
 
 def _plot(answer: dict) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import concatenate_datasets
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from transformers import AutoModel, pipeline
@@ -266,13 +265,13 @@ def test_the_command_fits_saves_and_compares(tiny_checkpoint, urn_world, tmp_pat
         posthoc.main(["--model", str(out), *options, "--method", "conformal"])
 
 
-def test_a_modality_is_calibrated_beside_others(tiny_checkpoint, urn_world, tmp_path, capsys, monkeypatch):
+def test_a_modality_is_calibrated_beside_others(tiny_checkpoint, urn_world, tmp_path, capsys):
     """Each is fitted to its own rows, keeps what was there for others, and is compared by its own; what it can't stand
     beside, rows of several modalities, and a clip that is judged by another are refused."""
 
-    def command(model, config, *more):
-        options = ["--model", str(model), "--dataset", str(urn_world), "--dataset-config", config, "--split", "test"]
-        return posthoc.main([*options, "--method", "isotonic", *more])
+    def command(model, configs, *more):
+        options = ["--model", str(model), "--dataset", str(urn_world), "--dataset-config", *configs.split()]
+        return posthoc.main([*options, "--split", "test", "--method", "isotonic", *more])
 
     def saved():
         return json.loads((out / "config.json").read_text())["calibration"]
@@ -297,18 +296,34 @@ def test_a_modality_is_calibrated_beside_others(tiny_checkpoint, urn_world, tmp_
 
     with pytest.raises(ValueError, match="is judged as audio, not as text: leave it out"):
         posthoc.confidence_logits(out, rows, premise_keys(rows), 2, "text")
-    mixed = concatenate_datasets([rows, load_rows(str(urn_world), "urn-text", "test")])
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(ValueError, match="one modality, those of test have audio, text"),
-    ):
-        patch.setattr(posthoc, "load_rows", lambda *place: mixed)
-        command(out, "urn-both", "--by-modality")
+    with pytest.raises(ValueError, match="one modality, those of test have audio, text"):
+        command(out, "urn-text urn-audio", "--by-modality")
     assert set(saved()) == {"text", "audio"}
     command(out, "urn-text")
     assert saved()["isotonic"] == text["isotonic"]
     with pytest.raises(ValueError, match="has a calibration for all premises.*to null first, or leave out"):
         command(out, "urn-text", "--by-modality")
+
+
+def test_rows_of_several_configs_are_taken_together(tiny_checkpoint, urn_world, tmp_path, capsys):
+    """It is the fit to all of their rows, whichever columns each has; a config named twice is refused."""
+    configs = ("urn-text", "urn-audio", "urn-audiovisual")
+    options = ["--model", str(tiny_checkpoint), "--dataset", str(urn_world), "--split", "test"]
+    options += ["--method", "isotonic", "--output-dir", str(tmp_path / "out"), "--dataset-configs"]
+    out = posthoc.main([*options, *configs])
+    saved = json.loads((out / "config.json").read_text())["calibration"]
+    found = []
+    for config in configs:
+        rows = load_rows(str(urn_world), config, "test")
+        keys = premise_keys(rows)
+        found.append((posthoc.confidence_logits(Path(tiny_checkpoint), rows, keys, 2), rows["probability"][:], keys))
+    logits, targets, keys = zip(*found, strict=True)
+    fitted = calibration.fit(torch.cat(logits), sum(targets, []), sum(keys, []), ["isotonic"])
+    np.testing.assert_allclose(saved["isotonic"]["y"], fitted["isotonic"]["y"], atol=1e-5)
+    assert saved["fitted"]["config"] == " ".join(configs) and saved["fitted"]["premises"] == len(set(sum(keys, [])))
+    with pytest.raises(SystemExit):
+        posthoc.main([*options, "urn-text", "urn-text"])
+    assert "names a config twice" in capsys.readouterr().err
 
 
 def test_a_calibration_goes_with_its_adapter(tiny_checkpoint, urn_world, tmp_path):

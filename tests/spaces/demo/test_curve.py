@@ -99,6 +99,14 @@ def test_sentences_of_a_text_are_escaped():
     assert sentences[1] in cursor["aria-valuetext"] and sentences[1] in drawn.text
 
 
+def test_what_is_taken_back_is_said():
+    """Beside each answer that novelty took something of, and beside no other."""
+    known, novel = ({"": [answer("video") | {"novelty": share}]} for share in (0.0, 0.004))
+    assert not draw({"": [answer("video")]}).of_class("withdrawn") and not draw(known).of_class("withdrawn")
+    drawn = draw(novel)
+    assert len(drawn.of_class("withdrawn")) == 1 and "under 1 % of its answer is taken back" in drawn.text
+
+
 def test_one_reading_gives_the_pipelines_timeline_and_the_answer(clue, clips):
     """Points and answers are the pipeline's; their number is bounded, and what has no course has no curve."""
     hypotheses = ["A random ball is red.", "It is blue."]
