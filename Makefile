@@ -34,7 +34,7 @@ $(SMALL)/init/config.json: | setup
 	$(BIN)/python -m train.small --output-dir $(SMALL)
 
 # What was trained may be another after a pull.
-TRAINED = checkpoints/clue-small/adapter_model.safetensors $(wildcard checkpoints/clue-small/calibration.json)
+TRAINED = $(wildcard checkpoints/clue-small/*.safetensors checkpoints/clue-small/calibration.json)
 $(SMALL)/clue-small/config.json: $(TRAINED) | $(SMALL)/init/config.json
 	rm -rf $(@D)
 	$(BIN)/python -m modeling_clue.conversion apply --model $(SMALL)/init --adapter checkpoints/clue-small --output-dir $(@D)
