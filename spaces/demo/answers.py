@@ -50,7 +50,7 @@ def _answer(name: str, answer: dict) -> str:
 def _withdrawn(answer: dict) -> str:
     if not answer.get("novelty"):
         return ""
-    share = percent(answer["novelty"])
+    share = percent(answer["novelty"]).replace(" %", "\u00a0%")
     return f"<p class='withdrawn'>Unlike what this checkpoint knows: {share} of its answer is taken back.</p>"
 
 

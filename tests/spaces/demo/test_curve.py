@@ -104,7 +104,7 @@ def test_what_is_taken_back_is_said():
     known, novel = ({"": [answer("video") | {"novelty": share}]} for share in (0.0, 0.004))
     assert not draw({"": [answer("video")]}).of_class("withdrawn") and not draw(known).of_class("withdrawn")
     drawn = draw(novel)
-    assert len(drawn.of_class("withdrawn")) == 1 and "under 1 % of its answer is taken back" in drawn.text
+    assert len(drawn.of_class("withdrawn")) == 1 and "under 1\u00a0% of its answer is taken back" in drawn.text
 
 
 def test_one_reading_gives_the_pipelines_timeline_and_the_answer(clue, clips):
