@@ -183,8 +183,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compare-split", help="split to print measures on, with and without, such as test")
     parser.add_argument("--output-dir", help="folder for the calibrated copy (default: --model itself is calibrated)")
     args = parser.parse_args(arguments)
-    if len(set(args.dataset_config)) < len(args.dataset_config):
-        parser.error("--dataset-config names a config twice")
+    for option in ("dataset_config", "novel_sides"):
+        if len(set(getattr(args, option))) < len(getattr(args, option)):
+            parser.error(f"--{option.replace('_', '-')} names one of them twice")
     for option in ("coverage", "error_rate", "confidence", "novel_share"):
         if not 0 < getattr(args, option) < 1:
             parser.error(f"--{option.replace('_', '-')} must lie strictly between 0 and 1")

@@ -306,7 +306,7 @@ def test_a_modality_is_calibrated_beside_others(tiny_checkpoint, urn_world, tmp_
 
 
 def test_rows_of_several_configs_are_taken_together(tiny_checkpoint, urn_world, tmp_path, capsys):
-    """It is the fit to all of their rows, whichever columns each has; a config named twice is refused."""
+    """It is the fit to all of their rows, whichever columns each has; what is named twice is refused."""
     configs = ("urn-text", "urn-audio", "urn-audiovisual")
     options = ["--model", str(tiny_checkpoint), "--dataset", str(urn_world), "--split", "test"]
     options += ["--method", "isotonic", "--output-dir", str(tmp_path / "out"), "--dataset-configs"]
@@ -321,9 +321,10 @@ def test_rows_of_several_configs_are_taken_together(tiny_checkpoint, urn_world, 
     fitted = calibration.fit(torch.cat(logits), sum(targets, []), sum(keys, []), ["isotonic"])
     np.testing.assert_allclose(saved["isotonic"]["y"], fitted["isotonic"]["y"], atol=1e-5)
     assert saved["fitted"]["config"] == " ".join(configs) and saved["fitted"]["premises"] == len(set(sum(keys, [])))
-    with pytest.raises(SystemExit):
-        posthoc.main([*options, "urn-text", "urn-text"])
-    assert "names a config twice" in capsys.readouterr().err
+    for twice in (["urn-text", "urn-text"], ["urn-text", "--novel-sides", "premise", "premise"]):
+        with pytest.raises(SystemExit):
+            posthoc.main([*options, *twice])
+        assert "names one of them twice" in capsys.readouterr().err
 
 
 def test_a_calibration_goes_with_its_adapter(tiny_checkpoint, urn_world, tmp_path):
