@@ -8,7 +8,9 @@ import torch
 from safetensors import safe_open
 
 from modeling_clue import CLUEConfig, CLUEForConfidenceEstimation
-from modeling_clue.adapter import merge_adapter
+from modeling_clue.adapter import CALIBRATION, merge_adapter
+from modeling_clue.novelty import novelty_parts, read_novelty
+from modeling_clue.posthoc import check_calibration
 from train.small import EYE
 
 
@@ -62,3 +64,13 @@ def test_it_is_small_and_names_no_machine():
     assert config["base_model_name_or_path"] == "runs/small/init"
     with safe_open(FOLDER / "adapter_model.safetensors", framework="pt") as weights:
         assert all(weights.get_tensor(name).isfinite().all() for name in weights.keys())
+
+
+def test_its_calibration_can_be_applied():
+    """Of the language model's width, whole, and of the premise alone: any wording of a hypothesis is known."""
+    calibration = json.loads((FOLDER / CALIBRATION).read_text())
+    check_calibration(calibration)
+    parts = novelty_parts(calibration)
+    assert set(parts) == {"video", "audiovisual"}
+    names = {tuple(name.split(".")[:2]) for name in read_novelty(FOLDER, calibration, LANGUAGE_MODEL["hidden_size"])}
+    assert names == {(modality, "premise") for modality in parts}
