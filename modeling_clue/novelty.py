@@ -154,15 +154,11 @@ def novelty_of(
     parts, found = novelty_parts(calibration), []
     for premise, claims, modality in zip(premises, hypotheses.split(counts), modalities, strict=True):
         scope = FOR_ALL if FOR_ALL in parts else modality
-        if scope not in parts:
-            found.append(claims.new_zeros(len(claims)))
-            continue
-        means = {"premise": premise.expand_as(claims), "hypothesis": claims}
-        far = [
-            distances(means[side], region_of(tensors, scope, side)) / parts[scope][side]
-            for side in sides_of(parts[scope])
-        ]
-        beyond = (torch.stack(far).amax(dim=0) - 1).clamp(0, 1)
+        limits, far = parts.get(scope, {}), claims.new_zeros(len(claims))
+        for side, means in zip(SIDES, (premise[None], claims), strict=True):
+            if side in limits:
+                far = torch.maximum(far, distances(means, region_of(tensors, scope, side)) / limits[side])
+        beyond = (far - 1).clamp(0, 1)
         found.append(beyond**2 * (3 - 2 * beyond))
     return torch.cat(found)
 

@@ -3,7 +3,7 @@
 from html import escape
 
 from curve import draw_curve
-from wording import percent
+from wording import percent, unbroken
 
 
 WIDTH, HEIGHT = 400, 72
@@ -50,7 +50,7 @@ def _answer(name: str, answer: dict) -> str:
 def _withdrawn(answer: dict) -> str:
     if not answer.get("novelty"):
         return ""
-    share = percent(answer["novelty"]).replace(" %", "\u00a0%")
+    share = unbroken(percent(answer["novelty"]))
     return f"<p class='withdrawn'>Unlike what this checkpoint knows: {share} of its answer is taken back.</p>"
 
 

@@ -4,7 +4,7 @@ import json
 from html import escape
 from textwrap import shorten
 
-from wording import percent, seconds
+from wording import percent, seconds, unbroken
 
 
 WIDTH, HEIGHT = 400, 100
@@ -52,8 +52,7 @@ def _readings(over_time: dict) -> list[str]:
     readings = [f"Before {names[0]} nothing was judged."]
     for name, mean, (low, high) in zip(names, over_time["probability"], over_time["interval"], strict=True):
         numbers = f"{percent(mean)}, {percent(low)} to {percent(high)}"
-        # A number and its unit stay on one line.
-        readings.append(f"After {name}: " + numbers.replace(" %", "\u00a0%"))
+        readings.append(f"After {name}: " + unbroken(numbers))
     return readings
 
 

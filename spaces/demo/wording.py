@@ -10,6 +10,11 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def unbroken(text: str) -> str:
+    """Keeps numbers and their per cent signs on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
 def seconds(time: float) -> str:
     """Formats a time of a clip."""
     return f"{round(time, 2):g} s"
